@@ -1,0 +1,229 @@
+//! The names of things: points (the user's), rows (inside one segment), positions in the log, files.
+
+use std::fmt;
+
+use crate::error::{Error, Fault, Result};
+
+/// Longest string id, in bytes.
+pub const STRING_ID_BYTES_MAX: usize = 256;
+
+/// What the user calls a point. Ordered u64 < UUID < string; each kind by value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PointId {
+    /// A number.
+    U64(u64),
+    /// A UUID, big-endian as printed.
+    Uuid(u128),
+    /// 1 to 256 bytes of UTF-8 that are not a canonical UUID.
+    Str(Box<str>),
+}
+
+impl PointId {
+    /// A string id. The canonical lower-case hyphenated form of a UUID becomes [`PointId::Uuid`]
+    /// (lossless: it prints the same); every other form stays a string.
+    ///
+    /// # Errors
+    /// `InvalidInput(Id)` if the text is empty or longer than [`STRING_ID_BYTES_MAX`].
+    pub fn from_text(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > STRING_ID_BYTES_MAX {
+            let start: String = text.chars().take(24).collect();
+            return Err(Error::invalid(
+                Fault::Id,
+                format!(
+                    "a string id has 1 to {STRING_ID_BYTES_MAX} bytes, got {} bytes ({start:?}…)",
+                    text.len()
+                ),
+            )
+            .with("expected", format!("1 to {STRING_ID_BYTES_MAX} bytes"))
+            .with("got", text.len()));
+        }
+        Ok(match parse_canonical_uuid(text) {
+            Some(uuid) => PointId::Uuid(uuid),
+            None => PointId::Str(text.into()),
+        })
+    }
+
+    /// A 64-bit hash, the same on every machine and in every version: id sections and bloom filters
+    /// on disk depend on it.
+    pub fn hash64(&self) -> u64 {
+        match self {
+            PointId::U64(value) => mix64(*value ^ 0x9E37_79B9_7F4A_7C15),
+            PointId::Uuid(value) => {
+                mix64((*value as u64) ^ mix64((*value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F))
+            }
+            PointId::Str(text) => hash_bytes(text.as_bytes()),
+        }
+    }
+}
+
+impl fmt::Display for PointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PointId::U64(value) => write!(f, "{value}"),
+            PointId::Uuid(value) => f.write_str(&format_uuid(*value)),
+            PointId::Str(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The canonical lower-case hyphenated form.
+pub fn format_uuid(value: u128) -> String {
+    let hex = format!("{value:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// The inverse of [`format_uuid`]; `None` for any other form.
+pub fn parse_canonical_uuid(text: &str) -> Option<u128> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 36 {
+        return None;
+    }
+    let mut value: u128 = 0;
+    for (position, &byte) in bytes.iter().enumerate() {
+        if matches!(position, 8 | 13 | 18 | 23) {
+            if byte != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u128::from(digit);
+    }
+    Some(value)
+}
+
+/// 64-bit finalizer of SplitMix64 (Steele et al., 2014): every input bit reaches every output bit.
+pub fn mix64(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+/// Hash of bytes by eight-byte words through [`mix64`]; the length is part of it.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    let mut hash = mix64(bytes.len() as u64 ^ 0x2545_F491_4F6C_DD1D);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = mix64(hash ^ u64::from_le_bytes(word));
+    }
+    hash
+}
+
+/// A row inside one segment, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId(pub u32);
+
+impl RowId {
+    /// As an index into per-row arrays.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A position in a collection's log: one per atomic batch, growing, assigned by the log.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// The next position.
+    #[must_use]
+    pub fn next(self) -> Lsn {
+        Lsn(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Identity of a file, a segment or a collection: 128 random bits, printed as a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u128);
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_uuid(self.0))
+    }
+}
+
+impl serde::Serialize for FileId {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format_uuid(self.0))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for FileId {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        parse_canonical_uuid(&text)
+            .map(FileId)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a canonical UUID")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_canonical_form_of_a_uuid_becomes_one() {
+        let text = "01234567-89ab-cdef-0123-456789abcdef";
+        let id = PointId::from_text(text).expect("valid");
+        assert_eq!(id, PointId::Uuid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        assert_eq!(id.to_string(), text);
+        for other in [&text.to_uppercase(), &text.replace('-', ""), "7", &format!("{{{text}}}")] {
+            assert!(matches!(PointId::from_text(other), Ok(PointId::Str(_))), "{other}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_ordered_u64_uuid_string() {
+        let ids = [
+            PointId::U64(u64::MAX),
+            PointId::Uuid(0),
+            PointId::Uuid(u128::MAX),
+            PointId::from_text("0").expect("valid"),
+        ];
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn over_long_and_empty_ids_are_refused_with_their_length() {
+        assert!(PointId::from_text(&"x".repeat(256)).is_ok());
+        for text in [String::new(), "x".repeat(257)] {
+            let error = PointId::from_text(&text).expect_err("must be refused");
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidInput(Fault::Id));
+            assert_eq!(error.detail("got"), Some(&text.len().into()));
+        }
+    }
+
+    #[test]
+    fn hashes_are_frozen_because_files_depend_on_them() {
+        assert_eq!(PointId::U64(1).hash64(), mix64(1 ^ 0x9E37_79B9_7F4A_7C15));
+        assert_ne!(hash_bytes(b"a"), hash_bytes(b"a\0"));
+    }
+}

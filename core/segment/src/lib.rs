@@ -1,0 +1,36 @@
+//! Vectors in, bytes out; bytes in, answers out: immutable segments and the search over them.
+//!
+//! No clock, no ambient thread, no network, no log lines: storage, threads, randomness and the
+//! instruction set arrive as arguments. Floors (a module imports only from floors below its own):
+//!
+//! | floor | modules |
+//! |---|---|
+//! | F0 | `error` `ids` `metric` `schema` `rng` `parallel` |
+//! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
+//! | F2 | `codec` (how a row is encoded) · `rowset` · `payload` (metadata columns) |
+//! | F3 | `filter` · `index` (how candidates are found) |
+//! | F4 | `segment` (one file) · `stats` (pruning) · `deletes` |
+//! | F5 | `search` (plan, gather, merge, explain) |
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "files are little-endian and mapped as they are; big-endian hosts are not supported"
+);
+
+mod error;
+mod ids;
+mod metric;
+mod parallel;
+mod rng;
+mod schema;
+pub mod storage;
+
+pub use error::{Error, ErrorKind, Fault, Result};
+pub use ids::{
+    FileId, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
+    parse_canonical_uuid,
+};
+pub use metric::{Metric, ScoreKind};
+pub use parallel::Pool;
+pub use rng::Rng;
+pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};

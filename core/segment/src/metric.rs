@@ -1,0 +1,55 @@
+//! What "close" means. Inside the engine smaller is closer, always; sign and range change once, here.
+
+use serde::{Deserialize, Serialize};
+
+/// How two vectors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Cosine of the angle. Distance = −cos. A vector of length zero has cosine 0 to every vector.
+    Cosine,
+    /// Inner product. Distance = −⟨a, b⟩.
+    Dot,
+    /// Euclidean. Distance = ‖a − b‖² (squared, inside only).
+    L2,
+}
+
+/// Whether larger or smaller scores are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScoreKind {
+    /// Larger is closer (cosine, dot).
+    Similarity,
+    /// Smaller is closer (l2).
+    Distance,
+}
+
+impl Metric {
+    /// All metrics, for messages and tables.
+    pub const ALL: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
+
+    /// The user's number for an internal distance: similarity for cosine and dot, Euclidean
+    /// distance (not squared) for l2.
+    pub fn score(self, distance: f32) -> f32 {
+        match self {
+            Metric::Cosine | Metric::Dot => 0.0 - distance,
+            Metric::L2 => distance.sqrt(),
+        }
+    }
+
+    /// Whether the scores of this metric are similarities or distances.
+    pub fn score_kind(self) -> ScoreKind {
+        match self {
+            Metric::Cosine | Metric::Dot => ScoreKind::Similarity,
+            Metric::L2 => ScoreKind::Distance,
+        }
+    }
+
+    /// Lower-case name: `cosine`, `dot`, `l2`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Cosine => "cosine",
+            Metric::Dot => "dot",
+            Metric::L2 => "l2",
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a collection promises: its vector fields by name, each with dimension, metric and storage.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Fault, Result};
+use crate::metric::Metric;
+
+/// Largest dimension of a vector.
+pub const DIM_MAX: usize = 65_536;
+
+/// Name of the vector field that is meant when none is named.
+pub const DEFAULT_FIELD: &str = "";
+
+/// Largest squared length of a vector: above it sums of products could overflow f32.
+pub const SQUARED_NORM_MAX: f64 = f32::MAX as f64 / 8.0;
+
+/// How the original elements of a vector are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// As given, four bytes an element.
+    #[default]
+    F32,
+    /// Rounded to IEEE half precision at ingest, two bytes an element; `get` and exact search mean
+    /// the rounded values.
+    F16,
+}
+
+/// One vector field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VectorSpec {
+    /// Elements per vector, 1 to [`DIM_MAX`].
+    pub dim: u32,
+    /// How vectors of this field are compared.
+    pub metric: Metric,
+    /// How their elements are stored.
+    #[serde(default)]
+    pub store: Encoding,
+}
+
+/// The vector fields of a collection by name; [`DEFAULT_FIELD`] is the default one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Dense vector fields.
+    pub vectors: BTreeMap<String, VectorSpec>,
+}
+
+impl Schema {
+    /// A schema with one dense default field.
+    ///
+    /// # Errors
+    /// `InvalidInput(Parameter)` unless `1 <= dim <= DIM_MAX`.
+    pub fn dense(dim: usize, metric: Metric, store: Encoding) -> Result<Self> {
+        if dim == 0 || dim > DIM_MAX {
+            return Err(Error::invalid(
+                Fault::Parameter,
+                format!("dim: expected 1 to {DIM_MAX}, got {dim}"),
+            )
+            .with("expected", format!("1 to {DIM_MAX}"))
+            .with("got", dim));
+        }
+        let spec = VectorSpec { dim: dim as u32, metric, store };
+        Ok(Schema { vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), spec)]) })
+    }
+
+    /// The default field, if the schema has one.
+    pub fn default_field(&self) -> Option<&VectorSpec> {
+        self.vectors.get(DEFAULT_FIELD)
+    }
+}
+
+impl VectorSpec {
+    /// Checks one vector: length, finiteness, and that no distance to it can overflow.
+    ///
+    /// # Errors
+    /// `InvalidInput(Dimension)` or `InvalidInput(NonFinite)`, naming `row` and the first bad column.
+    pub fn check(&self, vector: &[f32], row: usize) -> Result<()> {
+        let dim = self.dim as usize;
+        if vector.len() != dim {
+            return Err(Error::invalid(
+                Fault::Dimension,
+                format!("row {row}: expected {dim} elements, got {}", vector.len()),
+            )
+            .with("expected", dim)
+            .with("got", vector.len())
+            .with("row", row));
+        }
+        let squared_norm: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        if squared_norm <= SQUARED_NORM_MAX {
+            return Ok(());
+        }
+        Err(match vector.iter().position(|x| !x.is_finite()) {
+            Some(column) => Error::invalid(
+                Fault::NonFinite,
+                format!(
+                    "row {row}, column {column}: expected a finite number, got {}",
+                    vector[column]
+                ),
+            )
+            .with("expected", "finite")
+            .with("got", vector[column].to_string())
+            .with("row", row)
+            .with("column", column),
+            None => Error::invalid(
+                Fault::NonFinite,
+                format!(
+                    "row {row}: expected a length of at most {:.3e}, got {:.3e}: distances would \
+                     overflow 32-bit floats",
+                    SQUARED_NORM_MAX.sqrt(),
+                    squared_norm.sqrt()
+                ),
+            )
+            .with("expected", SQUARED_NORM_MAX.sqrt())
+            .with("got", squared_norm.sqrt())
+            .with("row", row),
+        })
+    }
+}
