@@ -18,11 +18,13 @@ compile_error!(
 );
 
 mod error;
+pub mod format;
 mod ids;
 mod metric;
 mod parallel;
 mod rng;
 mod schema;
+mod segment;
 pub mod storage;
 
 pub use error::{Error, ErrorKind, Fault, Result};

@@ -1,0 +1,322 @@
+//! The front of a segment file: identity, row count, table of sections, their block checksums.
+//!
+//! Header, 64 bytes:
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `NFSEGMNT` |
+//! | 8 | 4 | format version |
+//! | 12 | 4 | CRC32C of the front with this field zero |
+//! | 16 | 8 | front length in bytes (a multiple of 64) |
+//! | 24 | 8 | file length in bytes |
+//! | 32 | 16 | segment id |
+//! | 48 | 4 | rows |
+//! | 52 | 4 | number of sections |
+//! | 56 | 8 | zero |
+//!
+//! Section entry, 64 bytes: kind u16, flags u16 (1 = derived: can be rebuilt), field u16 (ordinal of the
+//! vector field in name order), encoding u16, ordinal u32, zero u32, offset u64, length u64, index of its
+//! first block checksum u32, number of blocks u32, zeros. An unknown kind is skipped by readers, so that a
+//! later version may add sections without a new format version.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::FileId;
+
+use super::{Fields, align64};
+
+/// Version written.
+pub const FORMAT_VERSION: u32 = 1;
+/// Oldest version still read.
+pub const OLDEST_READABLE_VERSION: u32 = 1;
+/// Bytes covered by one checksum.
+pub const BLOCK_BYTES: u64 = 64 * 1024;
+/// Bytes from which [`Front::len_from_prefix`] reads the length of the whole front.
+pub const FRONT_PREFIX_BYTES: u64 = 64;
+
+const MAGIC: &[u8; 8] = b"NFSEGMNT";
+const HEADER_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 64;
+const CRC_OFFSET: usize = 12;
+/// More sections than any schema needs; a bound for hostile files.
+const SECTIONS_MAX: u32 = 65_536;
+const FLAG_DERIVED: u16 = 1;
+
+/// What a section holds. Numbers are part of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum SectionKind {
+    /// The schema as JSON.
+    Schema = 1,
+    /// Point ids by row and the hash table from id to row.
+    Ids = 2,
+    /// Rows of a dense vector field; `encoding` says how.
+    Vectors = 3,
+    /// One f32 per row: 1/length, for cosine.
+    InverseNorms = 4,
+    /// Neighbour lists of the graph over one vector field. Derived.
+    Graph = 5,
+    /// Typed metadata columns. Derived from the documents.
+    Columns = 6,
+    /// Metadata documents as given.
+    Documents = 7,
+    /// Zone maps and bloom filters. Derived.
+    Stats = 8,
+    /// `(row, LSN)` pairs of deleted rows; in exports only (a store keeps them in files of their own).
+    Deletes = 9,
+}
+
+impl SectionKind {
+    /// All kinds of this version.
+    pub const ALL: [SectionKind; 9] = [
+        SectionKind::Schema,
+        SectionKind::Ids,
+        SectionKind::Vectors,
+        SectionKind::InverseNorms,
+        SectionKind::Graph,
+        SectionKind::Columns,
+        SectionKind::Documents,
+        SectionKind::Stats,
+        SectionKind::Deletes,
+    ];
+
+    fn from_number(number: u16) -> Option<Self> {
+        SectionKind::ALL.into_iter().find(|kind| *kind as u16 == number)
+    }
+
+    /// Whether the section can be rebuilt from the others.
+    pub fn is_derived(self) -> bool {
+        match self {
+            SectionKind::Graph | SectionKind::Columns | SectionKind::Stats => true,
+            SectionKind::Schema
+            | SectionKind::Ids
+            | SectionKind::Vectors
+            | SectionKind::InverseNorms
+            | SectionKind::Documents
+            | SectionKind::Deletes => false,
+        }
+    }
+}
+
+/// One section: what it is and where its bytes and checksums are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionEntry {
+    /// What it holds.
+    pub kind: SectionKind,
+    /// Which vector field, by position in name order; 0 where there is none.
+    pub field: u16,
+    /// How a kind with several encodings is encoded.
+    pub encoding: u16,
+    /// Distinguishes several sections of one kind and field.
+    pub ordinal: u32,
+    /// First byte, from the start of the blob; a multiple of 64.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// CRC32C of each [`BLOCK_BYTES`] block.
+    pub block_crcs: Vec<u32>,
+}
+
+/// The parsed front of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// Identity of the segment.
+    pub id: FileId,
+    /// Rows in the segment.
+    pub rows: u32,
+    /// Length of the whole file.
+    pub file_len: u64,
+    /// Sections in file order.
+    pub sections: Vec<SectionEntry>,
+}
+
+/// Length in bytes of an encoded front with these sections.
+pub(super) fn front_len(section_lens: &[u64]) -> u64 {
+    let blocks: u64 = section_lens.iter().map(|len| len.div_ceil(BLOCK_BYTES)).sum();
+    align64((HEADER_BYTES + ENTRY_BYTES * section_lens.len()) as u64 + 4 * blocks)
+}
+
+impl Front {
+    /// Bytes of the front, ready to be written at offset 0.
+    ///
+    /// # Panics
+    /// If the sections are not laid out as the format says: a broken promise of the writer.
+    pub fn encode(&self) -> Vec<u8> {
+        let lens: Vec<u64> = self.sections.iter().map(|section| section.len).collect();
+        let front_len = front_len(&lens);
+        check_layout(&self.sections, front_len, self.file_len)
+            .expect("the writer lays sections out");
+        let mut bytes = Vec::with_capacity(front_len as usize);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
+        bytes.extend_from_slice(&front_len.to_le_bytes());
+        bytes.extend_from_slice(&self.file_len.to_le_bytes());
+        bytes.extend_from_slice(&self.id.0.to_le_bytes());
+        bytes.extend_from_slice(&self.rows.to_le_bytes());
+        bytes.extend_from_slice(&(self.sections.len() as u32).to_le_bytes());
+        bytes.resize(HEADER_BYTES, 0);
+        bytes.extend_from_slice(&encode_table(&self.sections));
+        bytes.resize(front_len as usize, 0);
+        let crc = crc32c::crc32c(&bytes);
+        bytes[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Length of the whole front, from its first [`FRONT_PREFIX_BYTES`] bytes. Checks magic and version.
+    ///
+    /// # Errors
+    /// `Corrupt` for a wrong magic or an impossible length, `Version` for a version not readable here.
+    pub fn len_from_prefix(blob: &str, prefix: &[u8], blob_len: u64) -> Result<u64> {
+        let mut fields = Fields::new(blob, "header", prefix);
+        if fields.take(8)? != MAGIC {
+            return Err(fields.corrupt("not a segment file (wrong magic)"));
+        }
+        let version = fields.u32()?;
+        if !(OLDEST_READABLE_VERSION..=FORMAT_VERSION).contains(&version) {
+            return Err(Error::new(
+                ErrorKind::Version,
+                format!(
+                    "{blob}: segment format {version}; this build reads \
+                     {OLDEST_READABLE_VERSION} to {FORMAT_VERSION}"
+                ),
+            )
+            .with("file", blob)
+            .with("got", version)
+            .with("expected", FORMAT_VERSION));
+        }
+        fields.u32()?;
+        let front_len = fields.u64()?;
+        if front_len > blob_len || front_len < HEADER_BYTES as u64 || front_len % 64 != 0 {
+            return Err(fields.corrupt(format!("front of {front_len} bytes in {blob_len}")));
+        }
+        Ok(front_len)
+    }
+
+    /// Parses a whole front and checks that its sections cover the file.
+    ///
+    /// # Errors
+    /// As [`Front::len_from_prefix`], and `Corrupt` for a wrong checksum, length or layout.
+    pub fn decode(blob: &str, bytes: &[u8], blob_len: u64) -> Result<Front> {
+        let front_len = Front::len_from_prefix(blob, bytes, blob_len)?;
+        let mut fields = Fields::new(blob, "header", bytes);
+        if bytes.len() as u64 != front_len {
+            return Err(fields.corrupt(format!("{} bytes read of {front_len}", bytes.len())));
+        }
+        fields.take(CRC_OFFSET)?;
+        let expected = fields.u32()?;
+        let found = crc32c::crc32c_append(
+            crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_OFFSET]), &[0; 4]),
+            &bytes[CRC_OFFSET + 4..],
+        );
+        if expected != found {
+            return Err(fields.corrupt(format!("checksum {found:08x}, expected {expected:08x}")));
+        }
+        fields.u64()?;
+        let file_len = fields.u64()?;
+        if file_len != blob_len {
+            return Err(fields
+                .corrupt(format!("file of {blob_len} bytes, {file_len} expected (truncated?)")));
+        }
+        let id = FileId(fields.u128()?);
+        let rows = fields.u32()?;
+        let count = fields.u32()?;
+        let sections = decode_table(blob, &bytes[HEADER_BYTES..], count)?;
+        let known_and_unknown_fit = check_layout(&sections, front_len, file_len);
+        known_and_unknown_fit.map_err(|found| Error::corrupt(blob, "section table", found))?;
+        Ok(Front { id, rows, file_len, sections })
+    }
+}
+
+/// Section entries, then all block checksums; the inverse of [`decode_table`].
+pub fn encode_table(sections: &[SectionEntry]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(sections.len() * ENTRY_BYTES);
+    let mut first_crc = 0u32;
+    for section in sections {
+        let start = bytes.len();
+        bytes.extend_from_slice(&(section.kind as u16).to_le_bytes());
+        let flags = if section.kind.is_derived() { FLAG_DERIVED } else { 0 };
+        bytes.extend_from_slice(&flags.to_le_bytes());
+        bytes.extend_from_slice(&section.field.to_le_bytes());
+        bytes.extend_from_slice(&section.encoding.to_le_bytes());
+        bytes.extend_from_slice(&section.ordinal.to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
+        bytes.extend_from_slice(&section.offset.to_le_bytes());
+        bytes.extend_from_slice(&section.len.to_le_bytes());
+        bytes.extend_from_slice(&first_crc.to_le_bytes());
+        bytes.extend_from_slice(&(section.block_crcs.len() as u32).to_le_bytes());
+        bytes.resize(start + ENTRY_BYTES, 0);
+        first_crc += section.block_crcs.len() as u32;
+    }
+    for crc in sections.iter().flat_map(|section| &section.block_crcs) {
+        bytes.extend_from_slice(&crc.to_le_bytes());
+    }
+    bytes
+}
+
+/// Reads `count` section entries and their block checksums. Sections of unknown kind are left out.
+///
+/// # Errors
+/// `Corrupt` if the table does not fit in `bytes` or an entry contradicts itself.
+pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionEntry>> {
+    let mut fields = Fields::new(blob, "section table", bytes);
+    if count > SECTIONS_MAX {
+        return Err(
+            fields.corrupt(format!("{count} sections, at most {SECTIONS_MAX} are possible"))
+        );
+    }
+    let entries = fields.take(count as usize * ENTRY_BYTES)?;
+    let crcs = fields.take(fields.left())?;
+    entries
+        .chunks(ENTRY_BYTES)
+        .filter_map(|entry| decode_entry(blob, entry, crcs).transpose())
+        .collect()
+}
+
+fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionEntry>> {
+    let mut fields = Fields::new(blob, "section entry", entry);
+    let kind = SectionKind::from_number(fields.u16()?);
+    let _flags = fields.u16()?;
+    let field = fields.u16()?;
+    let encoding = fields.u16()?;
+    let ordinal = fields.u32()?;
+    fields.u32()?;
+    let offset = fields.u64()?;
+    let len = fields.u64()?;
+    let first_crc = fields.u32()? as usize;
+    let blocks = fields.u32()? as usize;
+    let crc_bytes = crcs.get(first_crc.saturating_mul(4)..).and_then(|rest| rest.get(..blocks * 4));
+    let Some(crc_bytes) = crc_bytes else {
+        return Err(fields.corrupt(format!("block checksums {first_crc} + {blocks} out of range")));
+    };
+    if len.div_ceil(BLOCK_BYTES) != blocks as u64 {
+        return Err(fields.corrupt(format!("{blocks} block checksums for {len} bytes")));
+    }
+    if offset % 64 != 0 || offset.checked_add(len).is_none() {
+        return Err(fields.corrupt(format!("section at {offset} + {len}")));
+    }
+    let block_crcs = crc_bytes
+        .chunks_exact(4)
+        .map(|crc| u32::from_le_bytes(crc.try_into().expect("chunks of four")))
+        .collect();
+    Ok(kind.map(|kind| SectionEntry { kind, field, encoding, ordinal, offset, len, block_crcs }))
+}
+
+/// Sections must lie behind the front, inside the file, in order and without overlap.
+fn check_layout(
+    sections: &[SectionEntry],
+    front_len: u64,
+    file_len: u64,
+) -> std::result::Result<(), String> {
+    let mut end = front_len;
+    for section in sections {
+        let (offset, len) = (section.offset, section.len);
+        if offset < end || offset + len > file_len {
+            return Err(format!(
+                "{:?} at {offset} + {len}, expected within {end}..{file_len}",
+                section.kind
+            ));
+        }
+        end = offset + len;
+    }
+    Ok(())
+}
