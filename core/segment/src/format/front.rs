@@ -130,7 +130,7 @@ pub struct Front {
 }
 
 /// Length in bytes of an encoded front with these sections.
-pub(super) fn front_len(section_lens: &[u64]) -> u64 {
+pub fn front_len(section_lens: &[u64]) -> u64 {
     let blocks: u64 = section_lens.iter().map(|len| len.div_ceil(BLOCK_BYTES)).sum();
     align64((HEADER_BYTES + ENTRY_BYTES * section_lens.len()) as u64 + 4 * blocks)
 }

@@ -1,2 +1,207 @@
-//! placeholder
+//! One immutable file of rows: ids, vectors, indexes, metadata, statistics.
+//!
+//! A segment is opened from any [`Blob`] and answers from it for ever; it never changes, so anybody may
+//! share it. Rows that were deleted or replaced since are the business of its owner (`DeadRows`).
+//! A damaged *derived* section (graph, columns, statistics) does not stop a segment from opening: it is
+//! rebuilt or done without, and [`Segment::degraded`] names it. Damage to anything else is an error.
+
+mod builder;
 mod ids;
+mod rows;
+
+pub use builder::{SegmentBuilder, SegmentIndexing, SegmentOptions};
+pub use rows::VectorField;
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionKind};
+use crate::ids::{FileId, PointId, RowId};
+use crate::payload::Payload;
+use crate::schema::Schema;
+use crate::stats::SegmentStats;
+use crate::storage::Blob;
+
+use ids::IdTable;
+
+/// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
+#[derive(Debug)]
+pub struct Segment {
+    name: String,
+    front: Front,
+    schema: Schema,
+    ids: IdTable,
+    fields: Vec<VectorField>,
+    payload: Payload,
+    stats: Option<SegmentStats>,
+    sections: Vec<Section>,
+    degraded: Vec<SectionKind>,
+}
+
+impl Segment {
+    /// Opens a segment file called `name` in errors. Hot sections (ids, vectors, graph, columns) are
+    /// read and verified now, documents lazily. O(bytes of hot sections).
+    ///
+    /// # Errors
+    /// `Corrupt` or `Version`, naming section and offset.
+    pub fn open(name: &str, blob: Arc<dyn Blob>, residence: Residence) -> Result<Segment> {
+        let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
+        let front_len = Front::len_from_prefix(name, &prefix, blob.len())?;
+        let front = Front::decode(name, &blob.read(0..front_len)?, blob.len())?;
+        Segment::from_front(name, blob, front, residence)
+    }
+
+    /// Opens a segment whose front was read elsewhere (an export keeps all fronts in one place).
+    ///
+    /// # Errors
+    /// As [`Segment::open`].
+    pub fn from_front(
+        name: &str,
+        blob: Arc<dyn Blob>,
+        front: Front,
+        residence: Residence,
+    ) -> Result<Segment> {
+        let sections: Vec<Section> = front
+            .sections
+            .iter()
+            .map(|entry| Section::new(name, Arc::clone(&blob), entry.clone()))
+            .collect();
+        let parts = Parts { name, sections: &sections, rows: front.rows, residence };
+        let schema = parts.schema()?;
+        let ids = IdTable::open(name, parts.required(SectionKind::Ids, 0)?, front.rows)?;
+        let mut degraded = Vec::new();
+        let fields = rows::open_fields(&parts, &schema, &mut degraded)?;
+        let payload = parts.payload(&mut degraded)?;
+        let stats = parts.stats(&mut degraded);
+        let name = name.to_owned();
+        Ok(Segment { name, front, schema, ids, fields, payload, stats, sections, degraded })
+    }
+
+    /// What errors call it: the file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Identity, the same in a store, a snapshot and an export.
+    pub fn id(&self) -> FileId {
+        self.front.id
+    }
+
+    /// The front: rows, sections, lengths.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// Rows, dead ones included.
+    pub fn rows(&self) -> u32 {
+        self.front.rows
+    }
+
+    /// The vector fields it was built with.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The point of a row.
+    ///
+    /// # Panics
+    /// If the row is not in the segment.
+    pub fn id_of(&self, row: RowId) -> PointId {
+        self.ids.id(row)
+    }
+
+    /// The row of a point. Expected O(1).
+    pub fn find(&self, id: &PointId) -> Option<RowId> {
+        self.ids.find(id)
+    }
+
+    /// A vector field by name.
+    ///
+    /// # Errors
+    /// `NotFound`, listing the names there are.
+    pub fn field(&self, name: &str) -> Result<&VectorField> {
+        self.fields.iter().find(|field| field.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = self.fields.iter().map(VectorField::name).collect();
+            Error::new(ErrorKind::NotFound, format!("no vector field {name:?}; there are {names:?}"))
+        })
+    }
+
+    /// All vector fields, in name order.
+    pub fn fields(&self) -> &[VectorField] {
+        &self.fields
+    }
+
+    /// Metadata columns and documents.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Zone maps and blooms, unless they were damaged.
+    pub fn stats(&self) -> Option<&SegmentStats> {
+        self.stats.as_ref()
+    }
+
+    /// Derived sections that were damaged and are done without, or were rebuilt in memory.
+    pub fn degraded(&self) -> &[SectionKind] {
+        &self.degraded
+    }
+
+    /// Sections of the file, for verification and export.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+}
+
+/// The sections of a segment that is being opened.
+struct Parts<'a> {
+    name: &'a str,
+    sections: &'a [Section],
+    rows: u32,
+    residence: Residence,
+}
+
+impl Parts<'_> {
+    fn find(&self, kind: SectionKind, field: u16) -> Option<&Section> {
+        self.sections.iter().find(|section| {
+            let entry = section.entry();
+            entry.kind == kind && entry.field == field && entry.ordinal == 0
+        })
+    }
+
+    fn required(&self, kind: SectionKind, field: u16) -> Result<crate::storage::Bytes> {
+        let section = self.find(kind, field).ok_or_else(|| {
+            Error::corrupt(self.name, "section table", format!("no section {kind:?} of field {field}"))
+        })?;
+        section.read_all(self.residence)
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        let bytes = self.required(SectionKind::Schema, 0)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::corrupt(self.name, "section Schema", error))
+    }
+
+    fn payload(&self, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
+        let documents = self.find(SectionKind::Documents, 0).ok_or_else(|| {
+            Error::corrupt(self.name, "section table", "no section Documents")
+        })?;
+        let columns = self.required(SectionKind::Columns, 0);
+        let documents = documents.read_all(Residence::InPlace)?;
+        let opened = columns
+            .and_then(|columns| Payload::open(self.name, columns, documents.clone(), self.rows));
+        opened.or_else(|_| {
+            degraded.push(SectionKind::Columns);
+            Payload::rebuild(self.name, documents, self.rows)
+        })
+    }
+
+    fn stats(&self, degraded: &mut Vec<SectionKind>) -> Option<SegmentStats> {
+        let opened = self
+            .required(SectionKind::Stats, 0)
+            .and_then(|bytes| SegmentStats::decode(self.name, &bytes));
+        if opened.is_err() {
+            degraded.push(SectionKind::Stats);
+        }
+        opened.ok()
+    }
+}

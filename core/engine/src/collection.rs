@@ -1,0 +1,243 @@
+//! A collection as its users hold it: one handle for reading, writing and upkeep, safe to share.
+//!
+//! It adds no behaviour to writer, follower and view; it holds the locks. Readers never wait for a lock
+//! that is held during IO. At most one task runs at a time; work asked for by a caller takes the slot from
+//! background work, which then starts again later.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use nearfield_segment::filter::Filter;
+use nearfield_segment::kernel::Kernel;
+use nearfield_segment::{Error, ErrorKind, Pool, Result, Rng};
+
+use crate::batch::BatchBody;
+use crate::recovery::{self, Follower, RecoveryReport};
+use crate::state::Applied;
+use crate::task::{Progress, Task};
+use crate::view::View;
+use crate::writer::{Reader, Writer};
+
+/// Called between the steps of a task; may pause, and stops the task by breaking.
+pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// An open collection.
+#[derive(Debug)]
+pub struct Collection {
+    name: String,
+    kernel: Kernel,
+    reader: Reader,
+    role: Role,
+    /// Held while a task runs.
+    slot: Mutex<()>,
+    /// Callers who want the slot; background work makes way for them.
+    waiting: AtomicU32,
+    recovery: RecoveryReport,
+}
+
+#[derive(Debug)]
+enum Role {
+    Writer(Box<Mutex<Writer>>),
+    Follower(Box<Mutex<Follower>>),
+    Export,
+}
+
+impl Collection {
+    pub(crate) fn writing(name: &str, writer: Writer, recovery: RecoveryReport) -> Collection {
+        let (kernel, reader) = (writer.options.segment.kernel, writer.reader());
+        let role = Role::Writer(Box::new(Mutex::new(writer)));
+        Collection::new(name, kernel, reader, role, recovery)
+    }
+
+    pub(crate) fn following(name: &str, follower: Follower, kernel: Kernel) -> Collection {
+        let reader = follower.reader();
+        let role = Role::Follower(Box::new(Mutex::new(follower)));
+        Collection::new(name, kernel, reader, role, RecoveryReport::default())
+    }
+
+    pub(crate) fn exported(name: &str, view: View, kernel: Kernel) -> Collection {
+        let reader = Reader::new(view);
+        Collection::new(name, kernel, reader, Role::Export, RecoveryReport::default())
+    }
+
+    fn new(
+        name: &str,
+        kernel: Kernel,
+        reader: Reader,
+        role: Role,
+        recovery: RecoveryReport,
+    ) -> Collection {
+        let (slot, waiting) = (Mutex::new(()), AtomicU32::new(0));
+        Collection { name: name.to_owned(), kernel, reader, role, slot, waiting, recovery }
+    }
+
+    /// Its name in the database.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arithmetic its searches run on.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// The newest view. A follower's moves on with [`Collection::refresh`].
+    pub fn view(&self) -> Arc<View> {
+        self.reader.view()
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// True if this handle can change the collection.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.role, Role::Writer(_))
+    }
+
+    /// Moves a follower on to what its writer has made durable; others are always there.
+    ///
+    /// # Errors
+    /// As for opening.
+    pub fn refresh(&self) -> Result<Arc<View>> {
+        if let Role::Follower(follower) = &self.role {
+            return follower.lock().expect("followers do not panic").refresh();
+        }
+        Ok(self.view())
+    }
+
+    /// Makes a batch durable and visible. If too much is waiting in memory, checkpoints first.
+    ///
+    /// # Errors
+    /// As [`Writer::apply`]; `ReadOnly` for a handle that cannot write.
+    pub fn apply(&self, body: BatchBody, pool: &Pool) -> Result<Applied> {
+        self.make_room(pool)?;
+        self.writer()?.apply(body)
+    }
+
+    /// Removes the points that pass a filter, as one atomic batch.
+    ///
+    /// # Errors
+    /// As [`Writer::delete_rows`], and `InvalidInput(Filter)`.
+    pub fn delete_where(&self, filter: &Filter) -> Result<Applied> {
+        let mut writer = self.writer()?;
+        let rows = writer.reader().view().matching(filter)?;
+        writer.delete_rows(&rows)
+    }
+
+    /// Writes what is in memory to a file and archives the log behind it.
+    ///
+    /// # Errors
+    /// As [`Task::run`] and [`Writer::finish`].
+    pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
+        self.run(Writer::plan_checkpoint, pool, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Merges everything into one segment in its final form.
+    ///
+    /// # Errors
+    /// As [`Task::run`] and [`Writer::finish`]; `Cancelled` if `watch` breaks.
+    pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
+        self.run(Writer::plan_compaction, pool, watch)
+    }
+
+    /// Does one piece of background work if any is due and nobody else is at work. True if it did.
+    ///
+    /// # Errors
+    /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
+    pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
+        let _slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        let Some(task) = self.writer()?.plan() else { return Ok(false) };
+        let mut make_way = |progress| {
+            let asked = self.waiting.load(Ordering::Relaxed) > 0;
+            if asked { ControlFlow::Break(()) } else { watch(progress) }
+        };
+        match self.carry_out(task, pool, &mut make_way) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Calls `work` with the writer, which nobody else has meanwhile.
+    ///
+    /// # Errors
+    /// `ReadOnly`, or what `work` returns.
+    pub fn with_writer<R>(&self, work: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        work(&mut *self.writer()?)
+    }
+
+    /// Runs recovery again on a writer that was poisoned by a full disk or a failed write.
+    ///
+    /// # Errors
+    /// As for opening.
+    pub fn recover(&self) -> Result<()> {
+        let mut writer = self.writer()?;
+        recovery::reopen(&mut writer)
+    }
+
+    fn make_room(&self, pool: &Pool) -> Result<()> {
+        let (poisoned, full) = {
+            let writer = self.writer()?;
+            (writer.poisoned(), writer.memory_bytes() >= writer.options.memtable_bytes_hard)
+        };
+        if poisoned == Some(ErrorKind::StorageFull) {
+            self.recover()?;
+        }
+        if full { self.checkpoint(pool) } else { Ok(()) }
+    }
+
+    fn run(
+        &self,
+        plan: impl FnOnce(&mut Writer) -> Option<Task>,
+        pool: &Pool,
+        watch: Watch<'_>,
+    ) -> Result<()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let slot = self.slot.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let _slot = slot.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(task) = plan(&mut *self.writer()?) else { return Ok(()) };
+        self.carry_out(task, pool, watch)
+    }
+
+    fn carry_out(&self, task: Task, pool: &Pool, watch: Watch<'_>) -> Result<()> {
+        let output = task.run(pool, watch);
+        let mut writer = self.writer()?;
+        match output {
+            Ok(output) => {
+                writer.finish(output)?;
+                writer.vacuum().map(drop)
+            }
+            Err(error) => {
+                writer.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        match &self.role {
+            Role::Writer(writer) => Ok(writer.lock().unwrap_or_else(|poisoned| {
+                let mut writer = poisoned.into_inner();
+                writer.refuse("a thread panicked while it was writing");
+                writer
+            })),
+            Role::Follower(_) | Role::Export => Err(Error::new(
+                ErrorKind::ReadOnly,
+                format!("collection {:?} is open for reading only", self.name),
+            )),
+        }
+    }
+}
+
+/// A seed for one collection's file ids.
+pub(crate) fn seed_for(rng: &Mutex<Rng>) -> u64 {
+    rng.lock().expect("a generator does not panic").next_u64()
+}

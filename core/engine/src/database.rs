@@ -1,0 +1,223 @@
+//! A directory of collections: names to collections, one lock for the writer, open handles shared.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use nearfield_segment::filter::near_names;
+use nearfield_segment::format::Residence;
+use nearfield_segment::storage::{Lock, LockMode, MemoryStorage, Storage};
+use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
+
+use crate::clock::Clock;
+use crate::collection::{Collection, seed_for};
+use crate::manifest::DatabaseManifest;
+use crate::options::Options;
+use crate::recovery::{self, Follower};
+use crate::writer::Site;
+
+/// File whose exclusive lock makes a process the writer.
+const LOCK: &str = "lock";
+
+/// What a database was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The one writer of the directory.
+    Write,
+    /// A reader beside it; never writes.
+    Read,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    pub(crate) storage: Arc<dyn Storage>,
+    mode: Mode,
+    options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    rng: Mutex<Rng>,
+    inner: Mutex<Inner>,
+    _lock: Option<Box<dyn Lock>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    manifest: DatabaseManifest,
+    open: BTreeMap<FileId, Arc<Collection>>,
+}
+
+impl Database {
+    /// Opens the database in `storage`; a writer creates what is missing. `owner` is one line that tells
+    /// others who holds the lock; it should name the process.
+    ///
+    /// # Errors
+    /// `Locked` if there is another writer; `NotFound` if a reader finds no database; `Corrupt`,
+    /// `Version`, `Io`.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        mode: Mode,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        owner: &str,
+    ) -> Result<Database> {
+        let writes = mode != Mode::Read;
+        let lock = writes.then(|| storage.lock(LOCK, LockMode::Exclusive, owner)).transpose()?;
+        let manifest = match DatabaseManifest::load_newest(&*storage, "")? {
+            Some(manifest) => manifest,
+            None if writes => DatabaseManifest::first(clock.now_ms()).commit(&*storage, "")?,
+            None => {
+                return Err(Error::new(ErrorKind::NotFound, "there is no database in this directory"));
+            }
+        };
+        let inner = Mutex::new(Inner { manifest, open: BTreeMap::new() });
+        let rng = Mutex::new(Rng::new(seed));
+        Ok(Database { storage, mode, options, clock, rng, inner, _lock: lock })
+    }
+
+    /// A database in memory.
+    ///
+    /// # Errors
+    /// None in practice; the signature is that of [`Database::open`].
+    pub fn in_memory(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Database> {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        Database::open(storage, Mode::Memory, options, clock, seed, "this process")
+    }
+
+    /// What it was opened for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Names of the collections, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.inner().manifest.names().map(str::to_owned).collect()
+    }
+
+    /// Creates a collection.
+    ///
+    /// # Errors
+    /// `Conflict` if the name is taken, `InvalidInput` for a bad name, `ReadOnly`.
+    pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Collection>> {
+        self.check_writable()?;
+        let mut inner = self.inner();
+        let id = self.rng.lock().expect("a generator does not panic").file_id();
+        let manifest = inner.manifest.with_collection(name, id, self.clock.now_ms())?;
+        let site = self.site(id);
+        if self.mode == Mode::Write {
+            recovery::create(&site, id, schema, self.clock.now_ms())?;
+        }
+        inner.manifest = manifest.commit(&*self.storage, "")?;
+        let collection = Arc::new(match self.mode {
+            Mode::Memory => self.create_in_memory(name, site, schema)?,
+            Mode::Write | Mode::Read => self.open_collection(name, site)?,
+        });
+        inner.open.insert(id, Arc::clone(&collection));
+        Ok(collection)
+    }
+
+    /// An existing collection; opened with its first use, then shared.
+    ///
+    /// # Errors
+    /// `NotFound` listing near names; `Corrupt` or `Version` if it cannot be opened (others still can).
+    pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
+        let mut inner = self.inner();
+        if self.mode == Mode::Read && inner.manifest.id_of(name).is_none() {
+            self.reload(&mut inner)?;
+        }
+        let id = id_of(&inner.manifest, name)?;
+        if let Some(collection) = inner.open.get(&id) {
+            return Ok(Arc::clone(collection));
+        }
+        let collection = Arc::new(self.open_collection(name, self.site(id))?);
+        inner.open.insert(id, Arc::clone(&collection));
+        Ok(collection)
+    }
+
+    /// Removes a collection and its files. Handles that are still held keep reading what they have.
+    ///
+    /// # Errors
+    /// `NotFound`, `ReadOnly`, `Io`.
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.check_writable()?;
+        let mut inner = self.inner();
+        let id = id_of(&inner.manifest, name)?;
+        let manifest = inner.manifest.without_collection(name, self.clock.now_ms())?;
+        inner.manifest = manifest.commit(&*self.storage, "")?;
+        if let Some(open) = inner.open.remove(&id) {
+            open.with_writer(|writer| {
+                writer.refuse("the collection was dropped");
+                Ok(())
+            })?;
+        }
+        self.remove_files(&self.site(id))
+    }
+
+    fn remove_files(&self, site: &Site) -> Result<()> {
+        for dir in ["segments", "wal", "archive", "quarantine", ""] {
+            let dir = if dir.is_empty() { site.dir.clone() } else { site.path(dir) };
+            for name in self.storage.list(&dir)? {
+                self.storage.remove(&format!("{dir}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn create_in_memory(&self, name: &str, site: Site, schema: &Schema) -> Result<Collection> {
+        let (clock, seed) = (Arc::clone(&self.clock), seed_for(&self.rng));
+        let writer =
+            recovery::create_in_memory(site, schema, self.options.clone(), clock, seed)?;
+        Ok(Collection::writing(name, writer, recovery::RecoveryReport::default()))
+    }
+
+    fn open_collection(&self, name: &str, site: Site) -> Result<Collection> {
+        let (options, seed) = (self.options.clone(), seed_for(&self.rng));
+        let kernel = options.segment.kernel;
+        let opened = if self.mode == Mode::Read {
+            Follower::open(site, options, seed)
+                .map(|follower| Collection::following(name, follower, kernel))
+        } else {
+            recovery::open_writer(site, options, Arc::clone(&self.clock), seed)
+                .map(|(writer, report)| Collection::writing(name, writer, report))
+        };
+        opened.map_err(|error| error.context(format!("collection {name:?}")))
+    }
+
+    fn reload(&self, inner: &mut Inner) -> Result<()> {
+        if let Some(manifest) = DatabaseManifest::load_newest(&*self.storage, "")? {
+            inner.manifest = manifest;
+        }
+        Ok(())
+    }
+
+    fn site(&self, id: FileId) -> Site {
+        let residence =
+            if self.mode == Mode::Memory { Residence::InPlace } else { Residence::Copied };
+        Site { storage: Arc::clone(&self.storage), dir: format!("c/{id}"), residence }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.mode == Mode::Read {
+            return Err(Error::new(ErrorKind::ReadOnly, "the database is open for reading only"));
+        }
+        Ok(())
+    }
+}
+
+fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
+    manifest.id_of(name).ok_or_else(|| {
+        let names: Vec<&str> = manifest.names().collect();
+        let near = near_names(name, &names);
+        let listed = if near.is_empty() { &names } else { &near };
+        Error::new(
+            ErrorKind::NotFound,
+            format!("no collection {name:?}; there are: {}", listed.join(", ")),
+        )
+        .with("near", near.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    })
+}

@@ -1,0 +1,36 @@
+//! Settings of a collection's engine: data, with units in the names; components arrive as arguments.
+
+use nearfield_segment::index::GraphParams;
+use nearfield_segment::kernel::Kernel;
+use nearfield_segment::segment::SegmentOptions;
+
+/// When work is done and how; the defaults suit a laptop and a small server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of rows in memory from which a checkpoint is due.
+    pub memtable_bytes_max: u64,
+    /// Bytes of rows in memory from which writes wait for a checkpoint.
+    pub memtable_bytes_hard: u64,
+    /// Number of level-0 segments from which a compaction is due.
+    pub level0_segments_max: usize,
+    /// Share of dead rows from which a segment is rewritten.
+    pub dead_share_max: f32,
+    /// Bytes of a log file from which the next one is begun.
+    pub log_file_bytes_max: u64,
+    /// How segments are built.
+    pub segment: SegmentOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let graph = GraphParams::default();
+        Options {
+            memtable_bytes_max: 32 << 20,
+            memtable_bytes_hard: 1 << 30,
+            level0_segments_max: 4,
+            dead_share_max: 0.2,
+            log_file_bytes_max: 64 << 20,
+            segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },
+        }
+    }
+}

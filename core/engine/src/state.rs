@@ -1,0 +1,197 @@
+//! The in-memory truth at one LSN, and how one batch changes it.
+//!
+//! The same code runs when a batch is written, replayed after a crash, or followed by a read-only opener:
+//! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
+//!
+//! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
+//! like any other. Two neighbours of about the same size are merged (as in a binary counter), so `n` rows
+//! are at most about `log2 n` segments and each row is copied `log2 n` times. Dead rows are dropped on the
+//! way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
+
+use std::sync::Arc;
+
+use nearfield_segment::format::Residence;
+use nearfield_segment::rowset::DeadRows;
+use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
+use nearfield_segment::storage::BytesBlob;
+use nearfield_segment::{FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema};
+
+use crate::batch::{Batch, NextId};
+use crate::manifest::SegmentEntry;
+use crate::view::{LiveSegment, View};
+
+/// Rows up to which small in-memory segments are merged.
+const MERGED_ROWS_MAX: u32 = 8_192;
+
+/// A segment and every deletion in it that is not dropped with its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) live: LiveSegment,
+    /// Deleted rows with the LSN that deleted them, in LSN order.
+    pub(crate) deletes: Vec<(RowId, Lsn)>,
+    /// An input of a running task: must stay as it is, except for deletions.
+    pub(crate) busy: bool,
+}
+
+impl Held {
+    pub(crate) fn new(segment: Segment, file: Option<SegmentEntry>) -> Held {
+        Held::shared(Arc::new(segment), file)
+    }
+
+    /// A segment that others hold too, with no deletions yet.
+    pub(crate) fn shared(segment: Arc<Segment>, file: Option<SegmentEntry>) -> Held {
+        let dead = Arc::new(DeadRows::new(segment.rows()));
+        Held { live: LiveSegment { segment, dead, file }, deletes: Vec::new(), busy: false }
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.live.segment.id()
+    }
+
+    pub(crate) fn in_memory(&self) -> bool {
+        self.live.file.is_none()
+    }
+
+    /// Marks a live row dead.
+    pub(crate) fn kill(&mut self, row: RowId, lsn: Lsn) {
+        Arc::make_mut(&mut self.live.dead).insert(row);
+        self.deletes.push((row, lsn));
+    }
+
+    /// Rows that were dead at `cut`.
+    pub(crate) fn dead_at(&self, cut: Lsn) -> DeadRows {
+        let mut dead = DeadRows::new(self.live.segment.rows());
+        let earlier = self.deletes.iter().take_while(|(_, lsn)| *lsn <= cut);
+        earlier.for_each(|&(row, _)| dead.insert(row));
+        dead
+    }
+}
+
+/// What a batch changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Its position in the log.
+    pub lsn: Lsn,
+    /// Points that are new.
+    pub inserted: u64,
+    /// Points that replaced one of the same id.
+    pub replaced: u64,
+    /// Points that were removed.
+    pub deleted: u64,
+}
+
+/// All segments of a collection with their deletions, at one LSN.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) segments: Vec<Held>,
+    pub(crate) lsn: Lsn,
+    pub(crate) next_id: NextId,
+    pub(crate) options: SegmentOptions,
+    pub(crate) rng: Rng,
+}
+
+impl State {
+    /// Applies a logged batch: deletions first, then upserts.
+    ///
+    /// # Errors
+    /// Only for a batch whose documents break the payload's limits, which the edge checked before logging.
+    pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch) -> Result<Applied> {
+        debug_assert!(lsn > self.lsn, "batches arrive in log order");
+        let mut applied = Applied { lsn, ..Applied::default() };
+        let segment = if batch.upserts() == 0 { None } else { Some(self.build(batch)?) };
+        for id in batch.deletes() {
+            applied.deleted += u64::from(self.kill(id, lsn));
+        }
+        for id in batch.ids() {
+            let replaced = self.kill(id, lsn);
+            applied.replaced += u64::from(replaced);
+            applied.inserted += u64::from(!replaced);
+        }
+        self.next_id = self.next_id.max(batch.next_id());
+        if let Some(segment) = segment {
+            self.segments.push(Held::new(segment, None));
+            self.merge_tail()?;
+        }
+        self.lsn = lsn;
+        Ok(applied)
+    }
+
+    /// Kills the live row of a point, if there is one. O(segments).
+    fn kill(&mut self, id: &PointId, lsn: Lsn) -> bool {
+        for held in self.segments.iter_mut().rev() {
+            let found = held.live.segment.find(id).filter(|&row| !held.live.dead.contains(row));
+            if let Some(row) = found {
+                held.kill(row, lsn);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn build(&mut self, batch: &Batch) -> Result<Segment> {
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.upserts());
+        for row in 0..batch.upserts() {
+            builder.push(batch.ids()[row].clone(), batch.vectors(row), batch.document(row))?;
+        }
+        self.in_memory(builder)
+    }
+
+    /// A flat segment in memory: rows that wait for a task are scanned, not linked.
+    fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
+        let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
+        let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
+        Segment::open("memory", Arc::new(BytesBlob::new(bytes)), Residence::InPlace)
+    }
+
+    fn merge_tail(&mut self) -> Result<()> {
+        while let [.., older, newer] = self.segments.as_slice() {
+            let (old_rows, new_rows) = (older.live.live_rows(), newer.live.live_rows());
+            let mergeable = older.in_memory() && newer.in_memory() && !older.busy && !newer.busy;
+            if !mergeable || new_rows < old_rows || old_rows + new_rows > MERGED_ROWS_MAX {
+                break;
+            }
+            let mut builder =
+                SegmentBuilder::new(self.rng.file_id(), &self.schema, (old_rows + new_rows) as usize);
+            for held in [older, newer] {
+                append_live(&mut builder, &held.live.segment, &held.live.dead)?;
+            }
+            let merged = self.in_memory(builder)?;
+            self.segments.truncate(self.segments.len() - 2);
+            self.segments.push(Held::new(merged, None));
+        }
+        Ok(())
+    }
+
+    /// Bytes of the segments that are in memory only.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let in_memory = self.segments.iter().filter(|held| held.in_memory());
+        in_memory.map(|held| held.live.segment.front().file_len).sum()
+    }
+
+    /// The instant, for readers.
+    pub(crate) fn view(&self, manifest: u64) -> View {
+        let segments = self.segments.iter().map(|held| held.live.clone()).collect();
+        View { lsn: self.lsn, schema: Arc::clone(&self.schema), manifest, segments }
+    }
+}
+
+/// Adds the live rows of a segment to a builder; returns the new row of each old one, `u32::MAX` for dead.
+pub(crate) fn append_live(
+    builder: &mut SegmentBuilder,
+    segment: &Segment,
+    dead: &DeadRows,
+) -> Result<Vec<u32>> {
+    let mut vectors: Vec<Vec<f32>> =
+        segment.fields().iter().map(|field| vec![0.0; field.spec().dim as usize]).collect();
+    let mut map = vec![u32::MAX; segment.rows() as usize];
+    for row in (0..segment.rows()).map(RowId).filter(|&row| !dead.contains(row)) {
+        for (field, vector) in segment.fields().iter().zip(&mut vectors) {
+            field.rows().decode(row, vector);
+        }
+        map[row.index()] = builder.rows() as u32;
+        let document = segment.payload().document(row)?;
+        builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), document)?;
+    }
+    Ok(map)
+}

@@ -1,0 +1,166 @@
+//! Merging segments: gather the live rows, build the indexes, write the file.
+//!
+//! A task owns what it reads, so it runs beside the writer and readers. It is stepped: between steps a
+//! caller may pause, show progress or drop it; until [`crate::Writer::finish`] nothing refers to its file,
+//! so dropping it at any moment changes nothing.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use nearfield_segment::format::Residence;
+use nearfield_segment::rowset::DeadRows;
+use nearfield_segment::segment::{
+    Segment, SegmentBuilder, SegmentIndexing, SegmentOptions,
+};
+use nearfield_segment::storage::{Bytes, Storage};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
+
+use crate::manifest::SegmentEntry;
+use crate::state::append_live;
+
+/// A segment that goes in, with the rows that were dead at the task's cut.
+#[derive(Debug)]
+pub(crate) struct MergeInput {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) dead: DeadRows,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows linked.
+    pub done: u64,
+    /// Rows to link.
+    pub total: u64,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub enum Step {
+    /// There is more to do.
+    More(Progress),
+    /// The file is written; hand this to [`crate::Writer::finish`].
+    Done(Box<MergeOutput>),
+}
+
+/// A finished merge that no manifest names yet.
+#[derive(Debug)]
+pub struct MergeOutput {
+    /// Which segments went in, and the new row of each of their rows (`u32::MAX` = was dead).
+    pub(crate) inputs: Vec<(FileId, Vec<u32>)>,
+    /// The file and the open segment; `None` if no row was live.
+    pub(crate) output: Option<(SegmentEntry, Segment)>,
+    /// The merge contains exactly the effects of batches up to here.
+    pub(crate) cut: Lsn,
+}
+
+/// A merge in progress.
+#[derive(Debug)]
+pub struct Task {
+    pub(crate) id: FileId,
+    pub(crate) inputs: Vec<MergeInput>,
+    pub(crate) cut: Lsn,
+    pub(crate) level: u32,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) options: SegmentOptions,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) dir: String,
+    pub(crate) residence: Residence,
+    pub(crate) phase: Phase,
+}
+
+/// What the next step does.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Gather,
+    Index(Box<SegmentIndexing>, Vec<Vec<u32>>),
+    Done,
+}
+
+impl Task {
+    /// Does a bounded piece of the work.
+    ///
+    /// # Errors
+    /// `Corrupt` if an input is damaged, `StorageFull` or `Io` if the file cannot be written.
+    ///
+    /// # Panics
+    /// If called again after `Done` or an error.
+    pub fn step(&mut self, pool: &Pool) -> Result<Step> {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Gather => self.gather(),
+            Phase::Index(mut indexing, maps) => {
+                if indexing.step(pool) {
+                    let (done, total) = indexing.progress();
+                    self.phase = Phase::Index(indexing, maps);
+                    return Ok(Step::More(Progress { done, total }));
+                }
+                let bytes = indexing.finish(pool)?;
+                self.write(bytes, maps)
+            }
+            Phase::Done => panic!("a finished task has no steps"),
+        }
+    }
+
+    /// Steps to the end. `watch` is called between steps: it may pause, or stop the task.
+    ///
+    /// # Errors
+    /// As [`Task::step`]; `Cancelled` if `watch` breaks. Nothing has changed then.
+    pub fn run(
+        mut self,
+        pool: &Pool,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<MergeOutput> {
+        loop {
+            match self.step(pool)? {
+                Step::Done(output) => return Ok(*output),
+                Step::More(progress) => {
+                    if watch(progress).is_break() {
+                        return Err(Error::new(ErrorKind::Cancelled, "the task was asked to stop"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn gather(&mut self) -> Result<Step> {
+        let live = |input: &MergeInput| (input.segment.rows() - input.dead.count()) as usize;
+        let rows = self.inputs.iter().map(live).sum();
+        let mut builder = SegmentBuilder::new(self.id, &self.schema, rows);
+        let mut maps = Vec::with_capacity(self.inputs.len());
+        for input in &self.inputs {
+            maps.push(append_live(&mut builder, &input.segment, &input.dead)?);
+        }
+        if rows == 0 {
+            return Ok(Step::Done(Box::new(self.output(maps, None))));
+        }
+        self.phase = Phase::Index(Box::new(builder.index(&self.options)), maps);
+        Ok(Step::More(Progress { done: 0, total: rows as u64 }))
+    }
+
+    fn write(&mut self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
+        let file = format!("segments/{}.seg", self.id);
+        let path = format!("{}/{file}", self.dir);
+        self.storage.put(&path, &mut |out| {
+            out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
+        })?;
+        let crc = crc32c::crc32c(&bytes);
+        let len = bytes.len() as u64;
+        drop(bytes);
+        let segment = Segment::open(&path, self.storage.open(&path)?, self.residence)?;
+        let entry = SegmentEntry {
+            id: self.id,
+            file,
+            len,
+            crc,
+            rows: segment.rows(),
+            level: self.level,
+            deletes: Vec::new(),
+        };
+        Ok(Step::Done(Box::new(self.output(maps, Some((entry, segment))))))
+    }
+
+    fn output(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> MergeOutput {
+        let ids = self.inputs.iter().map(|input| input.segment.id());
+        MergeOutput { inputs: ids.zip(maps).collect(), output, cut: self.cut }
+    }
+}

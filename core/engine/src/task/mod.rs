@@ -1,0 +1,11 @@
+//! Background work: decided by a pure function, done without the writer, finished by the writer.
+//!
+//! All work is one kind of task: merge some segments into one. A checkpoint merges what is in memory into
+//! a level-0 file, a compaction merges files into a level-1 file, a full compaction does both at once.
+
+mod merge;
+mod plan;
+
+pub use merge::{MergeOutput, Progress, Step, Task};
+pub(crate) use merge::MergeInput;
+pub use plan::{Situation, SegmentFacts, Work, plan};

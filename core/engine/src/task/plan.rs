@@ -1,0 +1,108 @@
+//! What should be merged next: a pure function of a few numbers, tested as a table.
+
+use crate::options::Options;
+
+/// What the decision needs to know of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentFacts {
+    /// In memory and log only.
+    pub in_memory: bool,
+    /// Level of a file: 0 from a checkpoint, 1 from a compaction.
+    pub level: u32,
+    /// Rows, dead ones included.
+    pub rows: u32,
+    /// Rows that count.
+    pub live: u32,
+    /// A derived section of it is damaged.
+    pub degraded: bool,
+}
+
+/// What the decision depends on.
+#[derive(Debug, Clone)]
+pub struct Situation {
+    /// Segments, oldest first.
+    pub segments: Vec<SegmentFacts>,
+    /// Bytes of the segments in memory.
+    pub memory_bytes: u64,
+}
+
+/// A merge worth doing: positions in [`Situation::segments`], ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Segments that go in.
+    pub inputs: Vec<usize>,
+    /// Level of the segment that comes out.
+    pub level: u32,
+}
+
+/// The most urgent work, if any is due: a checkpoint before a compaction before a rewrite of one segment.
+pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
+    let facts = &situation.segments;
+    let positions = |pick: &dyn Fn(&SegmentFacts) -> bool| -> Vec<usize> {
+        (0..facts.len()).filter(|&index| pick(&facts[index])).collect()
+    };
+    if situation.memory_bytes >= options.memtable_bytes_max {
+        return Some(Work { inputs: positions(&|s| s.in_memory), level: 0 });
+    }
+    let level0 = positions(&|s| !s.in_memory && s.level == 0);
+    if level0.len() >= options.level0_segments_max {
+        let fresh: u64 = level0.iter().map(|&index| u64::from(facts[index].live)).sum();
+        let inputs = positions(&|s| {
+            !s.in_memory && (s.level == 0 || u64::from(s.live) <= 2 * fresh || is_worn(s, options))
+        });
+        return Some(Work { inputs, level: 1 });
+    }
+    let worn = positions(&|s| !s.in_memory && is_worn(s, options));
+    worn.first().map(|&index| Work { inputs: vec![index], level: facts[index].level })
+}
+
+/// Worth rewriting alone: too many dead rows, or a damaged derived section.
+fn is_worn(facts: &SegmentFacts, options: &Options) -> bool {
+    let dead = facts.rows - facts.live;
+    facts.degraded || (dead > 0 && dead as f32 >= options.dead_share_max * facts.rows as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(level: u32, rows: u32, live: u32) -> SegmentFacts {
+        SegmentFacts { in_memory: false, level, rows, live, degraded: false }
+    }
+
+    fn work(inputs: &[usize], level: u32) -> Option<Work> {
+        Some(Work { inputs: inputs.to_vec(), level })
+    }
+
+    #[test]
+    fn the_table_of_decisions() {
+        let memory = SegmentFacts { in_memory: true, ..file(0, 10, 10) };
+        let options = Options { memtable_bytes_max: 100, ..Options::default() };
+        let fresh = file(0, 100, 100);
+        let cases: Vec<(&str, Vec<SegmentFacts>, u64, Option<Work>)> = vec![
+            ("nothing there", vec![], 0, None),
+            ("memory below its limit", vec![fresh, memory], 99, None),
+            ("memory at its limit", vec![fresh, memory, memory], 100, work(&[1, 2], 0)),
+            ("three fresh files", vec![fresh; 3], 0, None),
+            ("four fresh files", vec![fresh; 4], 0, work(&[0, 1, 2, 3], 1)),
+            (
+                "a large old file stays, a small one goes in",
+                vec![file(1, 10_000, 10_000), file(1, 500, 500), fresh, fresh, fresh, fresh],
+                0,
+                work(&[1, 2, 3, 4, 5], 1),
+            ),
+            ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], 0, work(&[1], 1)),
+            ("all dead", vec![file(1, 100, 0)], 0, work(&[0], 1)),
+            ("empty file", vec![file(1, 0, 0)], 0, None),
+            (
+                "a damaged graph",
+                vec![SegmentFacts { degraded: true, ..file(1, 9, 9) }],
+                0,
+                work(&[0], 1),
+            ),
+        ];
+        for (name, segments, memory_bytes, expected) in cases {
+            assert_eq!(plan(&Situation { segments, memory_bytes }, &options), expected, "{name}");
+        }
+    }
+}

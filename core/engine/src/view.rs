@@ -1,0 +1,207 @@
+//! An instant of a collection: what a reader holds while it reads. Never changes once published.
+
+use std::sync::Arc;
+
+use nearfield_segment::filter::{Filter, eval, near_names};
+use nearfield_segment::index::Scratch;
+use nearfield_segment::kernel::Kernel;
+use nearfield_segment::rowset::{DeadRows, RowSet};
+use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
+use nearfield_segment::segment::Segment;
+use nearfield_segment::{Error, Fault, Lsn, PointId, Pool, Result, RowId, Schema};
+
+use crate::manifest::SegmentEntry;
+
+/// A segment, the rows of it that are dead at this instant, and where it lives.
+#[derive(Debug, Clone)]
+pub struct LiveSegment {
+    /// The rows.
+    pub segment: Arc<Segment>,
+    /// Deleted or replaced rows.
+    pub dead: Arc<DeadRows>,
+    /// Its entry in the manifest; `None` while it is in memory and in the log only.
+    pub file: Option<SegmentEntry>,
+}
+
+impl LiveSegment {
+    /// Rows that count.
+    pub fn live_rows(&self) -> u32 {
+        self.segment.rows() - self.dead.count()
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { segment: &self.segment, dead: &self.dead }
+    }
+
+    fn live(&self) -> RowSet {
+        let mut rows = RowSet::full(self.segment.rows());
+        self.dead.remove_from(&mut rows);
+        rows
+    }
+}
+
+/// All rows of a collection as of one LSN.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The last batch this view contains.
+    pub lsn: Lsn,
+    /// Vector fields.
+    pub schema: Arc<Schema>,
+    /// Number of the manifest it stands on.
+    pub manifest: u64,
+    /// Segments, oldest first.
+    pub segments: Vec<LiveSegment>,
+}
+
+/// A point that was looked up.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The segment it is in.
+    pub segment: &'a Segment,
+    /// Its row there.
+    pub row: RowId,
+}
+
+impl Found<'_> {
+    /// The document as given, if the point has one.
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes are damaged.
+    pub fn document(&self) -> Result<Option<&str>> {
+        self.segment.payload().document(self.row)
+    }
+
+    /// Writes the stored vector of a field to `out`, which has the field's dimension.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown field.
+    pub fn vector(&self, field: &str, out: &mut [f32]) -> Result<()> {
+        self.segment.field(field)?.rows().decode(self.row, out);
+        Ok(())
+    }
+}
+
+impl View {
+    /// Number of live points. O(segments).
+    pub fn len(&self) -> u64 {
+        self.segments.iter().map(|segment| u64::from(segment.live_rows())).sum()
+    }
+
+    /// True if no point is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of points that pass a filter; exact. O(rows).
+    ///
+    /// # Errors
+    /// `InvalidInput(Filter)` if it names a field that no point has.
+    pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
+        let Some(filter) = filter else { return Ok(self.len()) };
+        let sets = self.matching(filter)?;
+        Ok(sets.iter().map(|rows| u64::from(rows.count())).sum())
+    }
+
+    /// Live rows of each segment that pass a filter, in segment order.
+    ///
+    /// # Errors
+    /// As [`View::count`].
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
+        self.check_fields(filter)?;
+        let rows_of = |live: &LiveSegment| {
+            let mut rows = eval(filter, live.segment.payload())?;
+            live.dead.remove_from(&mut rows);
+            Ok(rows)
+        };
+        self.segments.iter().map(rows_of).collect()
+    }
+
+    /// Live rows of each segment, in segment order.
+    pub fn live_rows(&self) -> Vec<RowSet> {
+        self.segments.iter().map(LiveSegment::live).collect()
+    }
+
+    /// Looks a point up. O(segments).
+    pub fn find(&self, id: &PointId) -> Option<Found<'_>> {
+        self.segments.iter().rev().find_map(|live| {
+            let row = live.segment.find(id).filter(|&row| !live.dead.contains(row))?;
+            Some(Found { segment: &live.segment, row })
+        })
+    }
+
+    /// Plans a question over this view; ask it with [`Prepared::search`] or [`View::search_many`].
+    ///
+    /// # Errors
+    /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
+    /// vector field.
+    pub fn prepare<'a>(&'a self, question: Question<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
+        if let Some(filter) = question.filter {
+            self.check_fields(filter)?;
+        }
+        if !self.schema.vectors.contains_key(question.field) {
+            let names: Vec<&String> = self.schema.vectors.keys().collect();
+            return Err(Error::new(
+                nearfield_segment::ErrorKind::NotFound,
+                format!("no vector field {:?}; there are {names:?}", question.field),
+            ));
+        }
+        prepare(self.segments.iter().map(LiveSegment::source), question, kernel)
+    }
+
+    /// Answers a planned question for each row of `vectors` (row-major, `dim` elements each).
+    ///
+    /// # Errors
+    /// `InvalidInput(Dimension | NonFinite)` naming the row.
+    pub fn search_many(
+        &self,
+        prepared: &Prepared<'_>,
+        field: &str,
+        vectors: &[f32],
+        pool: &Pool,
+    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
+        let spec = &self.schema.vectors[field];
+        let dim = spec.dim as usize;
+        if vectors.len() % dim != 0 {
+            let message = format!("expected rows of {dim} elements, got {} elements", vectors.len());
+            return Err(Error::invalid(Fault::Dimension, message));
+        }
+        for (row, vector) in vectors.chunks_exact(dim).enumerate() {
+            spec.check(vector, row)?;
+        }
+        let mut answers: Vec<(Vec<Hit>, SearchStats)> =
+            vec![Default::default(); vectors.len() / dim];
+        pool.for_each_chunk(&mut answers, 8, Scratch::default, |scratch, offset, chunk| {
+            for (index, answer) in chunk.iter_mut().enumerate() {
+                let start = (offset + index) * dim;
+                *answer = prepared.search(&vectors[start..start + dim], scratch);
+            }
+        });
+        Ok(answers)
+    }
+
+    /// Refuses a filter on a field that no point of the collection has, naming the near ones: a
+    /// misspelt field would otherwise look like "no match".
+    fn check_fields(&self, filter: &Filter) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        for field in filter.fields() {
+            let known = |live: &LiveSegment| live.segment.payload().has_path(field);
+            if self.segments.iter().any(known) {
+                continue;
+            }
+            let mut names: Vec<&str> =
+                self.segments.iter().flat_map(|live| live.segment.payload().paths()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let near = near_names(field, &names);
+            let hint = if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) };
+            let message = format!("filter: no point has a field {field:?}{hint}");
+            return Err(Error::invalid(Fault::Filter, message)
+                .with("got", field)
+                .with("expected", names.iter().take(32).copied().collect::<Vec<_>>())
+                .with("near", near));
+        }
+        Ok(())
+    }
+}

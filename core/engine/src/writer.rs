@@ -1,0 +1,376 @@
+//! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
+//!
+//! *Acknowledged means durable*: [`Writer::apply`] returns after the batch is in the log and the log is
+//! synced. Searching never waits for the writer: each change publishes a new [`View`].
+//!
+//! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
+//! refuses further changes and readers go on. Reopening runs recovery, which finds out.
+
+use std::sync::{Arc, RwLock};
+
+use nearfield_segment::format::Residence;
+use nearfield_segment::rowset::RowSet;
+use nearfield_segment::storage::{LockMode, Storage};
+use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId};
+
+use crate::batch::{Batch, BatchBody};
+use crate::clock::Clock;
+use crate::log::Log;
+use crate::manifest::{DeletesEntry, Manifest, ParentManifest, SegmentEntry, deletes};
+use crate::options::Options;
+use crate::state::{Applied, Held, State};
+use crate::task::{MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan};
+use crate::view::View;
+
+/// Delete-list files of a segment from which they are folded into one.
+const DELETE_LISTS_MAX: usize = 4;
+
+/// Where a collection lives.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The store's storage.
+    pub storage: Arc<dyn Storage>,
+    /// The collection's directory in it.
+    pub dir: String,
+    /// Where hot bytes of opened files are kept.
+    pub residence: Residence,
+}
+
+impl Site {
+    /// A name inside the collection's directory.
+    pub(crate) fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.dir)
+    }
+}
+
+/// Readers' door to a collection: the newest view, one pointer clone away.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    view: Arc<RwLock<Arc<View>>>,
+}
+
+impl Reader {
+    pub(crate) fn new(view: View) -> Reader {
+        Reader { view: Arc::new(RwLock::new(Arc::new(view))) }
+    }
+
+    /// The newest view. Holding it keeps its rows readable, whatever happens meanwhile.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().expect("publishing does not panic"))
+    }
+
+    pub(crate) fn publish(&self, view: View) {
+        *self.view.write().expect("publishing does not panic") = Arc::new(view);
+    }
+}
+
+/// The single writer of a collection.
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) site: Site,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) manifest: Manifest,
+    pub(crate) state: State,
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) reader: Reader,
+    pub(crate) poisoned: Option<(ErrorKind, String)>,
+}
+
+impl Writer {
+    /// Readers' door.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// The manifest the newest view stands on.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Why the writer refuses changes, if it does.
+    pub fn poisoned(&self) -> Option<ErrorKind> {
+        self.poisoned.as_ref().map(|(kind, _)| *kind)
+    }
+
+    /// Bytes of rows that are in memory and log only.
+    pub fn memory_bytes(&self) -> u64 {
+        self.state.memory_bytes()
+    }
+
+    /// Makes one batch durable and visible. See [`Writer::apply_all`].
+    ///
+    /// # Errors
+    /// As [`Writer::apply_all`].
+    pub fn apply(&mut self, body: BatchBody) -> Result<Applied> {
+        let mut applied = self.apply_all(vec![body])?;
+        Ok(applied.pop().expect("one answer per batch"))
+    }
+
+    /// Makes batches durable with one sync and visible in order; each is atomic. Points without ids get
+    /// theirs here. O(rows) plus one fsync.
+    ///
+    /// # Errors
+    /// `InvalidInput` if ids cannot be assigned (nothing is logged then); `StorageFull` or `Io` poison
+    /// the writer: whether the batches are durable is then unknown until recovery.
+    pub fn apply_all(&mut self, bodies: Vec<BatchBody>) -> Result<Vec<Applied>> {
+        self.check_writable()?;
+        let time_ms = self.clock.now_ms();
+        let mut next_id = self.state.next_id;
+        let mut batches = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            batches.push(body.resolve(&mut next_id, time_ms)?);
+        }
+        let logged = self.log_batches(&batches);
+        let lsns = logged.map_err(|error| self.poison(error))?;
+        let mut answers = Vec::with_capacity(batches.len());
+        for (lsn, batch) in lsns.into_iter().zip(&batches) {
+            answers.push(self.state.apply(lsn, batch)?);
+        }
+        self.publish();
+        Ok(answers)
+    }
+
+    fn log_batches(&mut self, batches: &[Batch]) -> Result<Vec<Lsn>> {
+        let mut body = Vec::new();
+        let mut lsns = Vec::with_capacity(batches.len());
+        for batch in batches {
+            body.clear();
+            batch.encode(&mut body);
+            lsns.push(self.log.append(&body)?);
+        }
+        self.log.sync()?;
+        Ok(lsns)
+    }
+
+    /// Removes every point whose row is in `rows` (one set per segment of the newest view): the ids are
+    /// resolved here, before logging.
+    ///
+    /// # Errors
+    /// As [`Writer::apply_all`].
+    pub fn delete_rows(&mut self, rows: &[RowSet]) -> Result<Applied> {
+        let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
+            rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
+        });
+        let body = BatchBody::deletes(ids.collect())?;
+        self.apply(body)
+    }
+
+    /// The most urgent background work, if any is due. At most one task may be under way: finish or
+    /// [`abandon`](Writer::abandon) it before planning the next.
+    pub fn plan(&mut self) -> Option<Task> {
+        let situation = self.situation();
+        let work = plan(&situation, &self.options)?;
+        self.poisoned.is_none().then(|| self.start(work))
+    }
+
+    /// A checkpoint of what is in memory, if there is anything.
+    pub fn plan_checkpoint(&mut self) -> Option<Task> {
+        let in_memory: Vec<usize> = self.positions(|held| held.in_memory());
+        let due = !in_memory.is_empty() || self.manifest.cut < self.state.lsn;
+        (due && self.poisoned.is_none()).then(|| self.start(Work { inputs: in_memory, level: 0 }))
+    }
+
+    /// Merges everything into one segment, unless it is that already.
+    pub fn plan_compaction(&mut self) -> Option<Task> {
+        let all = self.positions(|_| true);
+        let settled = match self.state.segments.as_slice() {
+            [] => self.manifest.cut == self.state.lsn,
+            [held] => {
+                let clean = held.live.dead.count() == 0 && held.live.segment.degraded().is_empty();
+                let final_form = held.live.file.as_ref().is_some_and(|entry| entry.level > 0);
+                clean && final_form && self.manifest.cut == self.state.lsn
+            }
+            _ => false,
+        };
+        (!settled && self.poisoned.is_none()).then(|| self.start(Work { inputs: all, level: 1 }))
+    }
+
+    /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
+    pub fn abandon(&mut self) {
+        self.state.segments.iter_mut().for_each(|held| held.busy = false);
+    }
+
+    fn positions(&self, pick: impl Fn(&Held) -> bool) -> Vec<usize> {
+        let segments = &self.state.segments;
+        (0..segments.len()).filter(|&index| pick(&segments[index])).collect()
+    }
+
+    fn situation(&self) -> Situation {
+        let facts = |held: &Held| SegmentFacts {
+            in_memory: held.in_memory(),
+            level: held.live.file.as_ref().map_or(0, |entry| entry.level),
+            rows: held.live.segment.rows(),
+            live: held.live.live_rows(),
+            degraded: !held.live.segment.degraded().is_empty(),
+        };
+        let segments = self.state.segments.iter().map(facts).collect();
+        Situation { segments, memory_bytes: self.state.memory_bytes() }
+    }
+
+    fn start(&mut self, work: Work) -> Task {
+        let with_memory = work.inputs.iter().any(|&index| self.state.segments[index].in_memory());
+        let only_files = !work.inputs.is_empty() && !with_memory;
+        let cut = if only_files { self.manifest.cut } else { self.state.lsn };
+        let mut inputs = Vec::with_capacity(work.inputs.len());
+        for &index in &work.inputs {
+            let held = &mut self.state.segments[index];
+            held.busy = true;
+            let segment = Arc::clone(&held.live.segment);
+            inputs.push(MergeInput { segment, dead: held.dead_at(cut) });
+        }
+        Task {
+            id: self.state.rng.file_id(),
+            inputs,
+            cut,
+            level: work.level,
+            schema: Arc::clone(&self.state.schema),
+            options: self.options.segment.clone(),
+            storage: Arc::clone(&self.site.storage),
+            dir: self.site.dir.clone(),
+            residence: self.site.residence,
+            phase: Phase::Gather,
+        }
+    }
+
+    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view, then the
+    /// log is archived up to the cut. Deletions that came after the task's cut are carried over.
+    ///
+    /// # Errors
+    /// `Conflict` if an input is gone; `StorageFull` or `Io`. A failure before the manifest changes
+    /// nothing; a failure of the manifest itself poisons the writer.
+    pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
+        self.abandon();
+        self.check_writable()?;
+        let cut = output.cut.max(self.manifest.cut);
+        let mut segments = self.merged_segments(output)?;
+        for held in &mut segments {
+            self.persist_deletes(held, cut)?;
+        }
+        let manifest = self.next_manifest(&segments, cut);
+        self.commit(manifest)?;
+        self.state.segments = segments;
+        self.publish();
+        self.log.archive_through(cut).map_err(|error| self.poison(error))
+    }
+
+    fn commit(&mut self, manifest: Manifest) -> Result<()> {
+        let (storage, dir) = (&*self.site.storage, &self.site.dir);
+        let committed = manifest.commit(storage, dir);
+        self.manifest = committed.map_err(|error| self.poison(error))?;
+        Ok(())
+    }
+
+    /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
+    fn merged_segments(&self, output: MergeOutput) -> Result<Vec<Held>> {
+        let MergeOutput { inputs, output, cut } = output;
+        let mut merged = output.map(|(entry, segment)| Held::new(segment, Some(entry)));
+        let mut later: Vec<(RowId, Lsn)> = Vec::new();
+        for (id, map) in &inputs {
+            let held = self.state.segments.iter().find(|held| held.id() == *id).ok_or_else(|| {
+                Error::new(ErrorKind::Conflict, format!("segment {id} was merged by somebody else"))
+            })?;
+            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > cut);
+            later.extend(carried.map(|&(row, lsn)| (RowId(map[row.index()]), lsn)));
+        }
+        later.sort_by_key(|&(_, lsn)| lsn);
+        if let Some(held) = &mut merged {
+            later.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
+        }
+        let is_input = |held: &Held| inputs.iter().any(|(id, _)| *id == held.id());
+        let position = self.state.segments.iter().position(is_input).unwrap_or(0);
+        let mut segments: Vec<Held> =
+            self.state.segments.iter().filter(|held| !is_input(held)).cloned().collect();
+        if let Some(held) = merged {
+            segments.insert(position, held);
+        }
+        Ok(segments)
+    }
+
+    /// Writes the deletions of a file up to `cut` that no delete list has yet.
+    fn persist_deletes(&self, held: &mut Held, cut: Lsn) -> Result<()> {
+        let Held { live, deletes: all, .. } = held;
+        let Some(entry) = &mut live.file else { return Ok(()) };
+        let persisted = entry.deletes.iter().map(|list| list.cut).max().unwrap_or_default();
+        let upto = all.partition_point(|(_, lsn)| *lsn <= cut);
+        let from = all.partition_point(|(_, lsn)| *lsn <= persisted);
+        if from >= upto {
+            return Ok(());
+        }
+        let fold = entry.deletes.len() >= DELETE_LISTS_MAX;
+        let listed = if fold { &all[..upto] } else { &all[from..upto] };
+        let file = format!("segments/{}-{:020}.del", entry.id, cut.0);
+        let bytes = deletes::encode(entry.id, listed);
+        let path = self.site.path(&file);
+        self.site.storage.put(&path, &mut |out| {
+            out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
+        })?;
+        if fold {
+            entry.deletes.clear();
+        }
+        let (len, crc, count) = (bytes.len() as u64, crc32c::crc32c(&bytes), listed.len() as u64);
+        entry.deletes.push(DeletesEntry { file, len, crc, count, cut });
+        Ok(())
+    }
+
+    fn next_manifest(&self, segments: &[Held], cut: Lsn) -> Manifest {
+        let files = segments.iter().filter_map(|held| held.live.file.clone());
+        Manifest {
+            number: self.manifest.number + 1,
+            parent: Some(ParentManifest { number: self.manifest.number, crc: self.manifest.crc }),
+            cut,
+            next_assigned_id: self.state.next_id,
+            segments: files.collect::<Vec<SegmentEntry>>(),
+            created_ms: self.clock.now_ms(),
+            ..self.manifest.clone()
+        }
+    }
+
+    /// Removes files that no retained manifest needs: old segments and delete lists, orphans of abandoned
+    /// tasks, older manifests, archived log. Does nothing while a reader is opening the collection.
+    /// Returns the number of files removed.
+    ///
+    /// # Errors
+    /// `Io`; what was removed stays removed.
+    pub fn vacuum(&mut self) -> Result<u64> {
+        let busy = self.state.segments.iter().any(|held| held.busy);
+        let storage = &self.site.storage;
+        let pin = self.site.path(crate::recovery::PIN);
+        let alone = storage.lock(&pin, LockMode::Exclusive, "vacuum");
+        if busy || alone.is_err() {
+            return Ok(0);
+        }
+        let mut removed = 0;
+        let needed = |name: &str| self.manifest.files().any(|file| file == name);
+        for (dir, keep) in [("segments", true), ("archive", false)] {
+            for name in storage.list(&self.site.path(dir))? {
+                let name = format!("{dir}/{name}");
+                if !(keep && needed(&name)) {
+                    storage.remove(&self.site.path(&name))?;
+                    removed += 1;
+                }
+            }
+        }
+        for number in Manifest::numbers(&**storage, &self.site.dir)? {
+            if number < self.manifest.number {
+                storage.remove(&self.site.path(&Manifest::file_name(number)))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn publish(&self) {
+        self.reader.publish(self.state.view(self.manifest.number));
+    }
+
+    fn poison(&mut self, error: Error) -> Error {
+        self.poisoned = Some((error.kind(), error.message().to_owned()));
+        error.context("the write may or may not have happened; reopen to recover")
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let Some((kind, cause)) = &self.poisoned else { return Ok(()) };
+        Err(Error::new(*kind, format!("writes are refused until reopened, because of: {cause}")))
+    }
+}

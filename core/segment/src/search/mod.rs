@@ -1,0 +1,230 @@
+//! One question to many sources: plan each, gather candidates, merge by (distance, id).
+//!
+//! The order of results is total: distance bits first, then point id (u64 < UUID < string). Nothing here
+//! depends on threads, clocks or caches: the same sources and query give the same hits, bit for bit.
+//! A point is live in at most one source, so merging needs no de-duplication.
+
+mod plan;
+
+pub use plan::{Rung, Situation, plan};
+
+use crate::codec::RowScorer;
+use crate::error::{Error, Fault, Result};
+use crate::filter::{Filter, eval};
+use crate::ids::{PointId, RowId};
+use crate::index::{Candidate, IndexStats, Scratch, flat};
+use crate::kernel::Kernel;
+use crate::metric::Metric;
+use crate::rowset::{Allowed, DeadRows, RowSet};
+use crate::segment::Segment;
+
+/// Most results of one query.
+pub const K_MAX: usize = 1_000_000;
+
+/// A segment and the rows of it that no longer count.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The rows.
+    pub segment: &'a Segment,
+    /// Deleted or replaced rows.
+    pub dead: &'a DeadRows,
+}
+
+/// What is asked, without the vector.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Vector field searched.
+    pub field: &'a str,
+    /// Results wanted; fewer come back if fewer rows are allowed.
+    pub k: usize,
+    /// Length of the candidate list of graph searches; `None` = the default.
+    pub ef: Option<usize>,
+    /// Score every allowed row.
+    pub exact: bool,
+    /// Only points that pass.
+    pub filter: Option<&'a Filter>,
+}
+
+/// One result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The point.
+    pub id: PointId,
+    /// Internal distance, smaller is closer; [`Metric::score`] makes the user's number of it.
+    pub distance: f32,
+    /// Index of the source it was found in.
+    pub source: usize,
+    /// Its row there.
+    pub row: RowId,
+}
+
+/// How one source is searched and why.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SourcePlan {
+    /// Name of the segment.
+    pub segment: String,
+    /// Rows in it.
+    pub rows: u32,
+    /// Rows that are live and pass the filter.
+    pub allowed: u32,
+    /// True if statistics alone showed that no row can pass.
+    pub pruned: bool,
+    /// The way chosen.
+    #[serde(flatten)]
+    pub rung: Rung,
+}
+
+/// What a query cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SearchStats {
+    /// Sources searched.
+    pub segments_searched: u32,
+    /// Sources that statistics or the filter excluded.
+    pub segments_pruned: u32,
+    /// Vectors compared with the query.
+    pub vectors_scored: u64,
+    /// Nodes of graphs whose neighbours were looked at.
+    pub nodes_expanded: u64,
+}
+
+/// A question planned over sources; asked with any number of vectors.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    kernel: Kernel,
+    metric: Metric,
+    question: Question<'a>,
+    sources: Vec<PreparedSource<'a>>,
+}
+
+#[derive(Debug)]
+struct PreparedSource<'a> {
+    source: Source<'a>,
+    passing: Option<RowSet>,
+    plan: SourcePlan,
+}
+
+/// Evaluates the filter and chooses a way for each source. O(rows) with a filter, else O(sources).
+///
+/// # Errors
+/// `InvalidInput` for `k = 0`, `k` or `ef` above [`K_MAX`], `NotFound` for an unknown field.
+pub fn prepare<'a>(
+    sources: impl IntoIterator<Item = Source<'a>>,
+    question: Question<'a>,
+    kernel: Kernel,
+) -> Result<Prepared<'a>> {
+    for (name, value) in [("k", Some(question.k)), ("ef", question.ef)] {
+        let Some(value) = value else { continue };
+        if value == 0 || value > K_MAX {
+            let message = format!("{name}: expected 1 to {K_MAX}, got {value}");
+            return Err(Error::invalid(Fault::Parameter, message)
+                .with("expected", format!("1 to {K_MAX}"))
+                .with("got", value));
+        }
+    }
+    let sources: Vec<PreparedSource<'a>> =
+        sources.into_iter().map(|source| prepare_source(source, &question)).collect::<Result<_>>()?;
+    let first = sources.first().map(|first| first.source.segment.field(question.field));
+    let metric = first.transpose()?.map_or(Metric::L2, |field| field.spec().metric);
+    Ok(Prepared { kernel, metric, question, sources })
+}
+
+fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<PreparedSource<'a>> {
+    let segment = source.segment;
+    let field = segment.field(question.field)?;
+    let (mut passing, mut pruned) = (None, false);
+    let mut allowed = segment.rows() - source.dead.count();
+    if let Some(filter) = question.filter {
+        pruned = segment.stats().is_some_and(|stats| !stats.may_match(filter));
+        let mut rows = if pruned { RowSet::empty(segment.rows()) } else { eval(filter, segment.payload())? };
+        source.dead.remove_from(&mut rows);
+        allowed = rows.count();
+        passing = Some(rows);
+    }
+    let situation = Situation {
+        rows: segment.rows(),
+        allowed,
+        has_graph: field.graph().is_some(),
+        k: question.k,
+        ef: question.ef,
+        exact: question.exact,
+    };
+    let rung = plan(situation);
+    let name = segment.name().to_owned();
+    let plan = SourcePlan { segment: name, rows: segment.rows(), allowed, pruned, rung };
+    Ok(PreparedSource { source, passing, plan })
+}
+
+impl Prepared<'_> {
+    /// The way chosen for each source.
+    pub fn plans(&self) -> impl Iterator<Item = &SourcePlan> {
+        self.sources.iter().map(|source| &source.plan)
+    }
+
+    /// Metric of the field searched.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.
+    pub fn search(&self, vector: &[f32], scratch: &mut Scratch) -> (Vec<Hit>, SearchStats) {
+        let (mut hits, mut stats) = (Vec::new(), SearchStats::default());
+        for (index, source) in self.sources.iter().enumerate() {
+            if source.plan.rung == Rung::Nothing {
+                stats.segments_pruned += 1;
+                continue;
+            }
+            let cost = self.search_source(index, source, vector, scratch, &mut hits);
+            stats.segments_searched += 1;
+            stats.vectors_scored += cost.scored;
+            stats.nodes_expanded += cost.expanded;
+        }
+        sort_hits(&mut hits);
+        hits.truncate(self.question.k);
+        (hits, stats)
+    }
+
+    fn search_source(
+        &self,
+        index: usize,
+        prepared: &PreparedSource<'_>,
+        vector: &[f32],
+        scratch: &mut Scratch,
+        hits: &mut Vec<Hit>,
+    ) -> IndexStats {
+        let segment = prepared.source.segment;
+        let field = segment.field(self.question.field).expect("prepare looked it up");
+        let rows = field.rows();
+        let scorer: RowScorer<'_> = rows.scorer(self.kernel, vector);
+        let allowed = match &prepared.passing {
+            Some(rows) => Allowed::Only(rows),
+            None if prepared.source.dead.count() == 0 => Allowed::All(segment.rows()),
+            None => Allowed::Except(prepared.source.dead),
+        };
+        let id_of = |row| segment.id_of(row);
+        let k = self.question.k.min(prepared.plan.allowed as usize);
+        let (candidates, stats) = match (prepared.plan.rung, field.graph()) {
+            (Rung::Graph { ef }, Some(graph)) => graph.search(&scorer, allowed, ef as usize, scratch),
+            _ => flat::search(&scorer, allowed, k, scratch, |a, b| id_of(a).cmp(&id_of(b))),
+        };
+        let nearest = with_ties(candidates, k);
+        hits.extend(nearest.iter().map(|candidate| Hit {
+            id: segment.id_of(candidate.row()),
+            distance: candidate.distance(),
+            source: index,
+            row: candidate.row(),
+        }));
+        stats
+    }
+}
+
+/// The first `k` candidates and all that tie with the last of them; ids decide between those later.
+fn with_ties(candidates: &[Candidate], k: usize) -> &[Candidate] {
+    let Some(last) = candidates.get(k.wrapping_sub(1)) else { return candidates };
+    let ties = candidates[k..].iter().take_while(|c| c.distance() == last.distance()).count();
+    &candidates[..k + ties]
+}
+
+/// Best first; equal distances by id.
+fn sort_hits(hits: &mut [Hit]) {
+    hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
+}

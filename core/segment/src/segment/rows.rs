@@ -1,0 +1,73 @@
+//! One vector field of an open segment: its rows and, where there is one, its graph.
+
+use crate::codec::VectorRows;
+use crate::error::Result;
+use crate::format::SectionKind;
+use crate::index::Graph;
+use crate::schema::{Schema, VectorSpec};
+use crate::storage::{AlignedBuffer, Bytes};
+
+use super::Parts;
+
+/// Rows and index of one vector field.
+#[derive(Debug)]
+pub struct VectorField {
+    name: String,
+    spec: VectorSpec,
+    row_count: u32,
+    vectors: Bytes,
+    inverse_norms: Bytes,
+    graph: Option<Graph>,
+}
+
+impl VectorField {
+    /// Name in the schema.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Dimension, metric, storage.
+    pub fn spec(&self) -> &VectorSpec {
+        &self.spec
+    }
+
+    /// The stored rows.
+    pub fn rows(&self) -> VectorRows<'_> {
+        VectorRows::new(&self.spec, self.row_count, &self.vectors, &self.inverse_norms)
+            .expect("lengths were checked when the segment was opened")
+    }
+
+    /// The graph, if the field has one that is whole.
+    pub fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+}
+
+/// Opens all fields of `schema`; a damaged graph is left out and noted.
+pub(super) fn open_fields(
+    parts: &Parts<'_>,
+    schema: &Schema,
+    degraded: &mut Vec<SectionKind>,
+) -> Result<Vec<VectorField>> {
+    let mut fields = Vec::with_capacity(schema.vectors.len());
+    for (ordinal, (name, spec)) in (0..).zip(&schema.vectors) {
+        let vectors = parts.required(SectionKind::Vectors, ordinal)?;
+        let inverse_norms = match parts.find(SectionKind::InverseNorms, ordinal) {
+            Some(section) => section.read_all(parts.residence)?,
+            None => AlignedBuffer::default().into(),
+        };
+        VectorRows::new(spec, parts.rows, &vectors, &inverse_norms)
+            .map_err(|error| error.context(parts.name))?;
+        let graph = parts.find(SectionKind::Graph, ordinal).map(|section| {
+            section.read_all(parts.residence).and_then(|bytes| Graph::open(bytes, parts.rows))
+        });
+        if matches!(graph, Some(Err(_))) {
+            degraded.push(SectionKind::Graph);
+        }
+        let (name, spec) = (name.clone(), spec.clone());
+        let graph = graph.and_then(Result::ok);
+        let row_count = parts.rows;
+        fields.push(VectorField { name, spec, row_count, vectors, inverse_norms, graph });
+    }
+    Ok(fields)
+}
