@@ -15,6 +15,9 @@ mod tests;
 pub use encode::{EncodedRows, RowEncoder};
 pub use scorer::{RowScorer, Scorer};
 
+pub(crate) use encode::norm;
+pub(crate) use scorer::measure_of;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RowId;
 use crate::kernel::{Element, Kernel, half_to_f32, padded};
@@ -142,10 +145,8 @@ fn expect_len(section: &str, bytes: &[u8], rows: usize, row_len: usize) -> Resul
     if expected == Some(bytes.len()) {
         return Ok(());
     }
-    let message = format!(
-        "{section}: expected {rows} rows of {row_len} bytes, found {} bytes",
-        bytes.len()
-    );
+    let message =
+        format!("{section}: expected {rows} rows of {row_len} bytes, found {} bytes", bytes.len());
     Err(Error::new(ErrorKind::Corrupt, message).with("got", bytes.len()))
 }
 
