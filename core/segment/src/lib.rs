@@ -17,12 +17,16 @@ compile_error!(
     "files are little-endian and mapped as they are; big-endian hosts are not supported"
 );
 
+pub mod codec;
 mod error;
 pub mod format;
 mod ids;
+pub mod index;
+mod kernel;
 mod metric;
 mod parallel;
 mod rng;
+mod rowset;
 mod schema;
 mod segment;
 pub mod storage;
@@ -32,7 +36,9 @@ pub use ids::{
     FileId, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
     parse_canonical_uuid,
 };
+pub use kernel::{InstructionSet, Kernel};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use rng::Rng;
+pub use rowset::RowSet;
 pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};

@@ -1,0 +1,105 @@
+//! From sums to distances: a query prepared once, rows scored by lists.
+
+use crate::codec::encode::norm;
+use crate::codec::{Matrix, VectorRows};
+use crate::ids::RowId;
+use crate::kernel::{Comparison, Kernel, Measure, prefetch_slice};
+use crate::metric::Metric;
+
+/// Distances from one query to rows; smaller is closer.
+pub trait Scorer {
+    /// Writes the distance to each of `rows`, in order; `out` has as many places.
+    /// O(rows × dim), one kernel dispatch.
+    fn score_many(&self, rows: &[RowId], out: &mut [f32]);
+
+    /// Starts loading what scoring `row` will read. A hint.
+    fn prefetch(&self, row: RowId);
+}
+
+/// Scores the stored rows of a field, exactly.
+#[derive(Debug, Clone)]
+pub struct RowScorer<'a> {
+    rows: VectorRows<'a>,
+    kernel: Kernel,
+    /// Padded; for cosine of length one.
+    query: Vec<f32>,
+}
+
+impl<'a> RowScorer<'a> {
+    pub(super) fn new(rows: VectorRows<'a>, kernel: Kernel, query: &[f32]) -> Self {
+        assert_eq!(query.len(), rows.dim(), "the query was checked against the schema");
+        let mut padded = vec![0.0; rows.stride()];
+        match rows.metric() {
+            Metric::Cosine => normalise(query, &mut padded),
+            Metric::Dot | Metric::L2 => padded[..query.len()].copy_from_slice(query),
+        }
+        RowScorer { rows, kernel, query: padded }
+    }
+}
+
+impl Scorer for RowScorer<'_> {
+    fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
+        let measure = measure_of(self.rows.metric());
+        self.rows.compare(self.kernel, measure, &self.query, rows, out);
+        // Adding +0.0 turns −0.0 into +0.0, so that equal distances have equal bits.
+        match self.rows.metric() {
+            Metric::Cosine => {
+                let inv_norms = self.rows.inv_norms();
+                for (distance, row) in out.iter_mut().zip(rows) {
+                    *distance = -(*distance * inv_norms[row.index()]) + 0.0;
+                }
+            }
+            Metric::Dot => out.iter_mut().for_each(|distance| *distance = -*distance + 0.0),
+            Metric::L2 => {}
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, row: RowId) {
+        self.rows.prefetch(row);
+    }
+}
+
+impl VectorRows<'_> {
+    /// Sums over the elements of `query` (padded) and each row.
+    pub(crate) fn compare(
+        &self,
+        kernel: Kernel,
+        measure: Measure,
+        query: &[f32],
+        rows: &[RowId],
+        out: &mut [f32],
+    ) {
+        match self.matrix() {
+            Matrix::F32(matrix) => kernel.run(Comparison { measure, query, matrix, rows, out }),
+            Matrix::F16(matrix) => kernel.run(Comparison { measure, query, matrix, rows, out }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn prefetch(&self, row: RowId) {
+        let range = row.index() * self.stride()..(row.index() + 1) * self.stride();
+        match self.matrix() {
+            Matrix::F32(matrix) => prefetch_slice(&matrix[range]),
+            Matrix::F16(matrix) => prefetch_slice(&matrix[range]),
+        }
+    }
+}
+
+/// What is summed for a metric, before norms and sign.
+pub(crate) fn measure_of(metric: Metric) -> Measure {
+    match metric {
+        Metric::Cosine | Metric::Dot => Measure::Product,
+        Metric::L2 => Measure::SquaredDifference,
+    }
+}
+
+/// The query divided by its norm, in f64; a query of length zero stays zero.
+fn normalise(query: &[f32], out: &mut [f32]) {
+    let norm = norm(query.iter().copied());
+    if norm > 0.0 {
+        for (place, &value) in out.iter_mut().zip(query) {
+            *place = (f64::from(value) / norm) as f32;
+        }
+    }
+}

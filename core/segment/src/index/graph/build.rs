@@ -1,0 +1,283 @@
+//! Building a graph by batches (ParlayANN: Manohar et al., 2024): the rows of a batch search the graph
+//! as it was before the batch, in parallel; then their back links are grouped by target and each
+//! target is pruned, in parallel. So the bytes depend on rows, parameters and seed alone.
+//!
+//! The builder owns no rows: every call is given the same ones, and the caller keeps them.
+
+use crate::codec::{Scorer, VectorRows};
+use crate::ids::RowId;
+use crate::index::Candidate;
+use crate::index::graph::connect::Connector;
+use crate::index::graph::prune::prune;
+use crate::index::graph::search::{Scratch, walk_expanded};
+use crate::index::graph::space::{Lift, Space};
+use crate::index::graph::{Adjacency, DEGREE_MAX, NO_ROW, ROWS_MAX, write};
+use crate::kernel::Kernel;
+use crate::parallel::Pool;
+use crate::rng::Rng;
+use crate::storage::AlignedBuffer;
+
+/// Shape of a graph and effort of its construction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GraphParams {
+    /// Most neighbours of a row; a multiple of 16, at most [`DEGREE_MAX`].
+    pub degree: u32,
+    /// Rows kept by the search for a new row's neighbours.
+    pub build_ef: usize,
+    /// Slack of the pruning rule on distances, 1 or more: larger keeps more long links.
+    pub alpha: f32,
+}
+
+impl Default for GraphParams {
+    fn default() -> Self {
+        GraphParams { degree: 32, build_ef: 100, alpha: 1.1 }
+    }
+}
+
+/// How far a build is, in rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows done.
+    pub done: u64,
+    /// Rows to do; `done == total` when the build is finished.
+    pub total: u64,
+}
+
+/// Builds a graph step by step.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    params: GraphParams,
+    kernel: Kernel,
+    lift: Lift,
+    entries: Vec<u32>,
+    /// Rows in the order of insertion; the first is the entry.
+    order: Vec<RowId>,
+    inserted: usize,
+    lists: Lists,
+    connector: Option<Connector>,
+}
+
+/// Most rows of a batch: they do not see each other.
+const BATCH_MAX: usize = 1024;
+
+/// Places beyond the degree, so that a row is pruned once for many back links.
+const SLACK: usize = 16;
+
+/// Rows sampled for the middle of all, where the entry is.
+const SAMPLE_MAX: usize = 4096;
+
+/// Rows linked by one step when mending connectivity.
+const CONNECT_ROWS: u64 = 1024;
+
+impl GraphBuilder {
+    /// A builder over `rows`. O(rows).
+    ///
+    /// # Panics
+    /// If `params` are out of range or there are more than [`ROWS_MAX`] rows.
+    pub fn new(
+        rows: &VectorRows<'_>,
+        kernel: Kernel,
+        params: GraphParams,
+        seed: u64,
+        pool: &Pool,
+    ) -> Self {
+        let degree = params.degree as usize;
+        assert!(degree > 0 && degree % 16 == 0 && params.degree <= DEGREE_MAX, "degree {degree}");
+        assert!(params.build_ef > 0 && params.alpha >= 1.0, "{params:?}");
+        assert!(rows.len() <= ROWS_MAX, "{} rows", rows.len());
+        let lift = Lift::new(rows, pool);
+        let mut order: Vec<RowId> = (0..rows.len()).map(RowId).collect();
+        shuffle(&mut order, seed);
+        let space = Space { rows: *rows, kernel, lift: &lift };
+        move_middle_to_front(&space, &mut order);
+        GraphBuilder {
+            params,
+            kernel,
+            entries: order.first().map(|row| row.0).into_iter().collect(),
+            inserted: order.len().min(1),
+            lists: Lists::new(order.len(), degree + SLACK),
+            lift,
+            order,
+            connector: None,
+        }
+    }
+
+    /// Does a piece of the work: at most some thousand searches. Call until done equals total.
+    pub fn step(&mut self, rows: &VectorRows<'_>, pool: &Pool) -> Progress {
+        assert_eq!(rows.len() as usize, self.order.len(), "the rows of the start");
+        let lift = std::mem::take(&mut self.lift);
+        let space = Space { rows: *rows, kernel: self.kernel, lift: &lift };
+        if self.inserted < self.order.len() {
+            self.insert_batch(&space, pool);
+        } else if let Some(connector) = &mut self.connector {
+            connector.step(&space, &self.entries, CONNECT_ROWS);
+        } else {
+            let places = self.trimmed(&space, pool);
+            let degree = self.params.degree as usize;
+            self.connector = Some(Connector::new(places, degree, &self.entries));
+            self.lists = Lists::new(0, 1);
+        }
+        self.lift = lift;
+        self.progress()
+    }
+
+    /// How far the build is. Mending connectivity counts as much as inserting, though it is faster.
+    pub fn progress(&self) -> Progress {
+        let connected = self.connector.as_ref().map_or(0, Connector::done);
+        Progress { done: self.inserted as u64 + connected, total: 2 * self.order.len() as u64 }
+    }
+
+    /// The bytes of the graph section.
+    ///
+    /// # Panics
+    /// If the build is not done.
+    pub fn finish(self) -> AlignedBuffer {
+        let Progress { done, total } = self.progress();
+        assert_eq!(done, total, "steps go on until done equals total");
+        let degree = self.params.degree as usize;
+        let places = self.connector.map_or(Vec::new(), Connector::into_places);
+        write(&self.entries, Adjacency { places: &places, stride: degree }, degree)
+    }
+
+    fn insert_batch(&mut self, space: &Space<'_>, pool: &Pool) {
+        let size = self.inserted.min(BATCH_MAX).min(self.order.len() - self.inserted);
+        let batch = &self.order[self.inserted..][..size];
+        let chosen = self.neighbours_of(batch, space, pool);
+        let mut back_links = Vec::with_capacity(chosen.iter().map(|(_, list)| list.len()).sum());
+        for (row, list) in &chosen {
+            self.lists.set(*row, list);
+            let back = |link: &Candidate| (link.row(), Candidate::new(link.distance(), *row));
+            back_links.extend(list.iter().map(back));
+        }
+        self.add_links(back_links, space, pool);
+        self.inserted += size;
+    }
+
+    /// The neighbours of new rows in the graph as it is.
+    fn neighbours_of(
+        &self,
+        batch: &[RowId],
+        space: &Space<'_>,
+        pool: &Pool,
+    ) -> Vec<(RowId, Vec<Candidate>)> {
+        let GraphParams { degree, build_ef, .. } = self.params;
+        let mut chosen: Vec<_> = batch.iter().map(|&row| (row, Vec::new())).collect();
+        pool.for_each_chunk(&mut chosen, 8, Scratch::default, |scratch, _, chunk| {
+            for (row, list) in chunk {
+                let scorer = space.scorer(*row);
+                let adjacency = self.lists.adjacency();
+                let found = walk_expanded(adjacency, &self.entries, &scorer, build_ef, scratch);
+                prune(space, *row, found, degree as usize, self.alpha_squared(), list);
+            }
+        });
+        chosen
+    }
+
+    /// Adds links to many rows; a row with too many is pruned.
+    fn add_links(&mut self, mut links: Vec<(RowId, Candidate)>, space: &Space<'_>, pool: &Pool) {
+        links.sort_unstable();
+        let mut updates: Vec<(&[(RowId, Candidate)], Vec<Candidate>)> =
+            links.chunk_by(|a, b| a.0 == b.0).map(|group| (group, Vec::new())).collect();
+        let degree = self.params.degree as usize;
+        pool.for_each_chunk(&mut updates, 16, Vec::new, |all, _, chunk| {
+            for (group, list) in chunk {
+                let row = group[0].0;
+                all.clear();
+                all.extend(self.lists.get(row));
+                all.extend(group.iter().map(|(_, link)| *link));
+                if all.len() <= self.lists.stride {
+                    list.clone_from(all);
+                } else {
+                    all.sort_unstable();
+                    prune(space, row, all, degree, self.alpha_squared(), list);
+                }
+            }
+        });
+        for (group, list) in &updates {
+            self.lists.set(group[0].0, list);
+        }
+    }
+
+    /// The final neighbours: sorted, at most `degree` of each row.
+    fn trimmed(&self, space: &Space<'_>, pool: &Pool) -> Vec<u32> {
+        let degree = self.params.degree as usize;
+        let mut places = vec![NO_ROW; self.order.len() * degree];
+        let mut rows: Vec<&mut [u32]> = places.chunks_exact_mut(degree).collect();
+        let buffers = || (Vec::new(), Vec::new());
+        pool.for_each_chunk(&mut rows, 64, buffers, |(all, chosen), offset, chunk| {
+            for (index, places) in chunk.iter_mut().enumerate() {
+                let row = RowId((offset + index) as u32);
+                all.clear();
+                all.extend(self.lists.get(row));
+                all.sort_unstable();
+                if all.len() > degree {
+                    prune(space, row, all, degree, self.alpha_squared(), chosen);
+                    std::mem::swap(all, chosen);
+                }
+                for (place, link) in places.iter_mut().zip(&*all) {
+                    *place = link.row().0;
+                }
+            }
+        });
+        places
+    }
+
+    fn alpha_squared(&self) -> f32 {
+        self.params.alpha * self.params.alpha
+    }
+}
+
+/// Fisher–Yates, seeded.
+fn shuffle(rows: &mut [RowId], seed: u64) {
+    let mut rng = Rng::new(seed);
+    for end in (1..rows.len()).rev() {
+        rows.swap(end, rng.below(end as u64 + 1) as usize);
+    }
+}
+
+/// Makes the row closest to the mean (of a sample, both) the first: the entry of all searches.
+fn move_middle_to_front(space: &Space<'_>, order: &mut [RowId]) {
+    let sample = &order[..order.len().min(SAMPLE_MAX)];
+    let mut distances = vec![0.0; sample.len()];
+    space.mean_scorer(sample).score_many(sample, &mut distances);
+    let candidates = sample.iter().zip(distances).enumerate();
+    let closest = candidates.min_by_key(|(_, (row, distance))| Candidate::new(*distance, **row));
+    if let Some((position, _)) = closest {
+        order.swap(0, position);
+    }
+}
+
+/// Neighbours with their distances while building.
+#[derive(Debug)]
+struct Lists {
+    stride: usize,
+    places: Vec<u32>,
+    distances: Vec<f32>,
+}
+
+impl Lists {
+    fn new(rows: usize, stride: usize) -> Self {
+        let len = rows * stride;
+        Lists { stride, places: vec![NO_ROW; len], distances: vec![0.0; len] }
+    }
+
+    fn adjacency(&self) -> Adjacency<'_> {
+        Adjacency { places: &self.places, stride: self.stride }
+    }
+
+    fn get(&self, row: RowId) -> impl Iterator<Item = Candidate> + '_ {
+        let start = row.index() * self.stride;
+        let neighbours = self.adjacency().neighbours(row);
+        neighbours.zip(&self.distances[start..]).map(|(row, &d)| Candidate::new(d, row))
+    }
+
+    fn set(&mut self, row: RowId, links: &[Candidate]) {
+        let start = row.index() * self.stride;
+        let places = &mut self.places[start..][..self.stride];
+        places[links.len()..].fill(NO_ROW);
+        for (index, link) in links.iter().enumerate() {
+            places[index] = link.row().0;
+            self.distances[start + index] = link.distance();
+        }
+    }
+}

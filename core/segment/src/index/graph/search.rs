@@ -1,0 +1,284 @@
+//! Best-first search: always expand the closest row not yet expanded, until none is left that could
+//! improve the result (Malkov & Yashunin, 2018, algorithm 2; Subramanya et al., 2019, algorithm 1).
+//!
+//! With a filter every row is walked, but only allowed rows enter the result: the frontier and the
+//! result are then two lists, and the walk ends when the frontier is farther than `ef` allowed rows.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::codec::Scorer;
+use crate::ids::RowId;
+use crate::index::graph::{Adjacency, Graph};
+use crate::index::{Candidate, SearchStats};
+use crate::rowset::RowSet;
+
+/// Working memory of a search, for reuse by any later one over any graph.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    visited: Visited,
+    /// Rows to score next, and their distances.
+    batch: Vec<RowId>,
+    distances: Vec<f32>,
+    nearest: Nearest,
+    frontier: BinaryHeap<Reverse<u64>>,
+    /// Every row whose neighbours were read, with its distance.
+    expanded: Vec<Candidate>,
+    results: Vec<Candidate>,
+}
+
+impl Graph {
+    /// Up to `ef` rows (allowed ones, if given) close to the scorer's query, in key order. A larger
+    /// `ef` finds more of the true neighbours and takes longer; it is cut to the number of rows.
+    pub fn search<'s>(
+        &self,
+        scorer: &impl Scorer,
+        allowed: Option<&RowSet>,
+        ef: usize,
+        scratch: &'s mut Scratch,
+        stats: &mut SearchStats,
+    ) -> &'s [Candidate] {
+        let adjacency = self.adjacency();
+        let ef = ef.min(adjacency.rows());
+        scratch.results.clear();
+        if ef == 0 {
+            return &scratch.results;
+        }
+        let mut nearest = std::mem::take(&mut scratch.nearest);
+        nearest.reset(ef);
+        match allowed {
+            None => *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch),
+            Some(allowed) => {
+                let mut frontier = std::mem::take(&mut scratch.frontier);
+                frontier.clear();
+                let mut beam = Filtered { allowed, frontier, nearest };
+                *stats += walk(adjacency, self.entries(), scorer, &mut beam, scratch);
+                Filtered { frontier: scratch.frontier, nearest, .. } = beam;
+            }
+        }
+        scratch.results.extend(nearest.candidates());
+        scratch.nearest = nearest;
+        &scratch.results
+    }
+}
+
+/// Walks an unfinished graph; the result is every expanded row, closest first.
+pub(super) fn walk_expanded<'s>(
+    adjacency: Adjacency<'_>,
+    entries: &[u32],
+    scorer: &impl Scorer,
+    ef: usize,
+    scratch: &'s mut Scratch,
+) -> &'s mut Vec<Candidate> {
+    let mut nearest = std::mem::take(&mut scratch.nearest);
+    nearest.reset(ef);
+    walk(adjacency, entries, scorer, &mut nearest, scratch);
+    scratch.nearest = nearest;
+    scratch.expanded.sort_unstable();
+    &mut scratch.expanded
+}
+
+/// Decides which row to expand next and which rows are worth keeping.
+trait Beam {
+    /// Considers a row seen for the first time.
+    fn offer(&mut self, candidate: Candidate);
+
+    /// The closest row not yet expanded that could still improve the result.
+    fn next(&mut self) -> Option<Candidate>;
+
+    /// The row that will probably be next.
+    fn peek(&self) -> Option<RowId>;
+}
+
+fn walk(
+    adjacency: Adjacency<'_>,
+    entries: &[u32],
+    scorer: &impl Scorer,
+    beam: &mut impl Beam,
+    scratch: &mut Scratch,
+) -> SearchStats {
+    let mut stats = SearchStats::default();
+    scratch.visited.reset(adjacency.rows());
+    scratch.expanded.clear();
+    scratch.visit(entries.iter().map(|&entry| RowId(entry)), scorer);
+    stats.scored += scratch.score(scorer, beam);
+    while let Some(closest) = beam.next() {
+        stats.hops += 1;
+        scratch.expanded.push(closest);
+        scratch.visit(adjacency.neighbours(closest.row()), scorer);
+        if let Some(row) = beam.peek() {
+            adjacency.prefetch(row);
+        }
+        stats.scored += scratch.score(scorer, beam);
+    }
+    stats
+}
+
+impl Scratch {
+    /// Rows asked for from memory before the first of a batch is scored.
+    const PREFETCH_ROWS: usize = 4;
+
+    /// Puts the rows not seen before into the batch.
+    #[inline]
+    fn visit(&mut self, rows: impl Iterator<Item = RowId>, scorer: &impl Scorer) {
+        self.batch.clear();
+        for row in rows {
+            if self.visited.insert(row) {
+                if self.batch.len() < Self::PREFETCH_ROWS {
+                    scorer.prefetch(row);
+                }
+                self.batch.push(row);
+            }
+        }
+    }
+
+    /// Scores the batch and offers it to the beam.
+    #[inline]
+    fn score(&mut self, scorer: &impl Scorer, beam: &mut impl Beam) -> u64 {
+        self.distances.resize(self.batch.len(), 0.0);
+        scorer.score_many(&self.batch, &mut self.distances);
+        for (&row, &distance) in self.batch.iter().zip(&self.distances) {
+            beam.offer(Candidate::new(distance, row));
+        }
+        self.batch.len() as u64
+    }
+}
+
+/// Rows seen in this walk: one bit a row, taken back one by one for the next walk.
+#[derive(Debug, Default)]
+struct Visited {
+    words: Vec<u64>,
+    rows: Vec<RowId>,
+}
+
+impl Visited {
+    fn reset(&mut self, row_count: usize) {
+        for row in self.rows.drain(..) {
+            self.words[row.index() / 64] = 0;
+        }
+        let words = row_count.div_ceil(64);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+    }
+
+    /// True if the row was not there.
+    #[inline]
+    fn insert(&mut self, row: RowId) -> bool {
+        let word = &mut self.words[row.index() / 64];
+        let bit = 1 << (row.0 % 64);
+        let fresh = *word & bit == 0;
+        if fresh {
+            *word |= bit;
+            self.rows.push(row);
+        }
+        fresh
+    }
+}
+
+/// The closest rows seen, sorted; also the frontier of an unfiltered walk. An entry is distance bits
+/// (32), row (31), expanded (1): the mark does not disturb the order.
+#[derive(Debug, Default)]
+struct Nearest {
+    entries: Vec<u64>,
+    capacity: usize,
+    /// Every entry before this one is expanded.
+    cursor: usize,
+}
+
+impl Nearest {
+    fn reset(&mut self, capacity: usize) {
+        self.entries.clear();
+        self.capacity = capacity;
+        self.cursor = 0;
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() == self.capacity
+    }
+
+    /// The entry beyond which nothing is kept.
+    #[inline]
+    fn limit(&self) -> u64 {
+        if self.is_full() { self.entries[self.capacity - 1] } else { u64::MAX }
+    }
+
+    #[inline]
+    fn entry(candidate: Candidate) -> u64 {
+        let key = candidate.key();
+        key >> 32 << 32 | (key & 0xFFFF_FFFF) << 1
+    }
+
+    #[inline]
+    fn candidate(entry: u64) -> Candidate {
+        Candidate(entry >> 32 << 32 | (entry & 0xFFFF_FFFF) >> 1)
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate> + '_ {
+        self.entries.iter().map(|&entry| Nearest::candidate(entry))
+    }
+
+    #[inline]
+    fn insert(&mut self, entry: u64) {
+        if entry >= self.limit() {
+            return;
+        }
+        if self.is_full() {
+            self.entries.pop();
+        }
+        let place = self.entries.partition_point(|&other| other < entry);
+        self.entries.insert(place, entry);
+        self.cursor = self.cursor.min(place);
+    }
+}
+
+impl Beam for Nearest {
+    #[inline]
+    fn offer(&mut self, candidate: Candidate) {
+        self.insert(Nearest::entry(candidate));
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Candidate> {
+        let open = self.entries[self.cursor..].iter().position(|&entry| entry & 1 == 0)?;
+        let entry = &mut self.entries[self.cursor + open];
+        *entry |= 1;
+        self.cursor += open + 1;
+        Some(Nearest::candidate(*entry))
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<RowId> {
+        let open = self.entries[self.cursor..].iter().find(|&entry| entry & 1 == 0);
+        open.map(|&entry| Nearest::candidate(entry).row())
+    }
+}
+
+/// A walk over all rows for the closest allowed ones.
+struct Filtered<'a> {
+    allowed: &'a RowSet,
+    frontier: BinaryHeap<Reverse<u64>>,
+    nearest: Nearest,
+}
+
+impl Beam for Filtered<'_> {
+    #[inline]
+    fn offer(&mut self, candidate: Candidate) {
+        let entry = Nearest::entry(candidate);
+        if entry < self.nearest.limit() {
+            self.frontier.push(Reverse(entry));
+            if self.allowed.contains(candidate.row()) {
+                self.nearest.insert(entry);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Candidate> {
+        let Reverse(entry) = self.frontier.pop()?;
+        (entry <= self.nearest.limit()).then(|| Nearest::candidate(entry))
+    }
+
+    fn peek(&self) -> Option<RowId> {
+        self.frontier.peek().map(|&Reverse(entry)| Nearest::candidate(entry).row())
+    }
+}

@@ -1,0 +1,197 @@
+//! Arithmetic over lists of rows: inner products and squared distances, the same bits everywhere.
+//!
+//! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds
+//! (never fused), and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register
+//! of any width holds a whole number of lanes, so AVX-512, AVX2, wasm SIMD and plain loops agree in
+//! every bit. Rows and queries are padded with zeros to a multiple of [`PADDING`] elements; a zero
+//! adds +0.0 to a lane, which changes nothing.
+//!
+//! This module knows no metric and no norms: those are one multiplication a row, and belong to `codec`.
+
+mod element;
+mod scalar;
+mod simd;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use element::{Element, half_from_f32, half_to_f32};
+pub(crate) use simd::prefetch_slice;
+
+use crate::ids::RowId;
+
+/// Virtual lanes of a sum.
+pub(crate) const LANES: usize = 32;
+
+/// Rows and queries are padded to a multiple of this many elements.
+pub(crate) const PADDING: usize = 16;
+
+/// Families of vector instructions the kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstructionSet {
+    /// 512-bit registers (x86-64-v4).
+    Avx512,
+    /// 256-bit registers (x86-64-v3).
+    Avx2,
+    /// WebAssembly's fixed-width SIMD.
+    Simd128,
+    /// Plain loops; the reference for the others.
+    Scalar,
+}
+
+impl InstructionSet {
+    /// All sets, fastest first.
+    pub const ALL: [InstructionSet; 4] = [
+        InstructionSet::Avx512,
+        InstructionSet::Avx2,
+        InstructionSet::Simd128,
+        InstructionSet::Scalar,
+    ];
+
+    /// Lower-case name: `avx512`, `avx2`, `simd128`, `scalar`.
+    pub fn name(self) -> &'static str {
+        match self {
+            InstructionSet::Avx512 => "avx512",
+            InstructionSet::Avx2 => "avx2",
+            InstructionSet::Simd128 => "simd128",
+            InstructionSet::Scalar => "scalar",
+        }
+    }
+}
+
+/// The instructions to compute with. The choice changes speed, never a bit of a result.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    token: Token,
+}
+
+/// Proof that the processor has the instructions, as pulp hands it out.
+#[derive(Debug, Clone, Copy)]
+enum Token {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128(pulp::wasm::Simd128),
+    Scalar,
+}
+
+impl Kernel {
+    /// The fastest set this processor has.
+    pub fn detect() -> Self {
+        InstructionSet::ALL
+            .into_iter()
+            .find_map(Kernel::forced)
+            .expect("plain loops run on every processor")
+    }
+
+    /// The named set, if this processor (and this build) has it.
+    pub fn forced(set: InstructionSet) -> Option<Self> {
+        let token = match set {
+            InstructionSet::Avx512 => avx512(),
+            InstructionSet::Avx2 => avx2(),
+            InstructionSet::Simd128 => simd128(),
+            InstructionSet::Scalar => Some(Token::Scalar),
+        };
+        token.map(|token| Kernel { token })
+    }
+
+    /// The set in use.
+    pub fn set(self) -> InstructionSet {
+        match self.token {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(_) => InstructionSet::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(_) => InstructionSet::Avx2,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Token::Simd128(_) => InstructionSet::Simd128,
+            Token::Scalar => InstructionSet::Scalar,
+        }
+    }
+
+    /// Runs one comparison of a query with a list of rows. One dispatch a call.
+    pub(crate) fn run<E: Element>(self, comparison: Comparison<'_, E>) {
+        comparison.check();
+        match self.token {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(token) => pulp::Simd::vectorize(token, comparison),
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(token) => pulp::Simd::vectorize(token, comparison),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Token::Simd128(token) => pulp::Simd::vectorize(token, comparison),
+            Token::Scalar => scalar::compare(comparison),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx512() -> Option<Token> {
+    pulp::x86::V4::try_new().map(Token::Avx512)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> Option<Token> {
+    pulp::x86::V3::try_new().map(Token::Avx2)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx512() -> Option<Token> {
+    None
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> Option<Token> {
+    None
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+fn simd128() -> Option<Token> {
+    pulp::wasm::Simd128::try_new().map(Token::Simd128)
+}
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn simd128() -> Option<Token> {
+    None
+}
+
+/// What is summed over the elements of two vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Σ a·b
+    Product,
+    /// Σ (a−b)²
+    SquaredDifference,
+}
+
+/// A query against some rows of a matrix; `out[i]` receives the sum for `rows[i]`.
+#[derive(Debug)]
+pub(crate) struct Comparison<'a, E> {
+    pub(crate) measure: Measure,
+    /// Padded; its length is the stride of the matrix.
+    pub(crate) query: &'a [f32],
+    /// Rows of `query.len()` elements, one after the other.
+    pub(crate) matrix: &'a [E],
+    pub(crate) rows: &'a [RowId],
+    pub(crate) out: &'a mut [f32],
+}
+
+impl<'a, E> Comparison<'a, E> {
+    fn check(&self) {
+        assert_eq!(self.query.len() % PADDING, 0, "queries are padded");
+        assert_eq!(self.rows.len(), self.out.len(), "one place for each row");
+    }
+
+    /// The elements of one row.
+    ///
+    /// # Panics
+    /// If the matrix has no such row.
+    #[inline(always)]
+    fn row(&self, row: RowId) -> &'a [E] {
+        &self.matrix[row.index() * self.query.len()..][..self.query.len()]
+    }
+}
+
+/// `dim` rounded up to whole padding units.
+pub(crate) fn padded(dim: usize) -> usize {
+    dim.next_multiple_of(PADDING)
+}

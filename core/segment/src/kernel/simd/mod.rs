@@ -1,0 +1,136 @@
+//! The summation rule in registers, generic over their width by pulp.
+//!
+//! `A` registers hold the 32 lanes of one row; `G` rows are summed side by side, which hides the
+//! latency of the additions and loads each piece of the query once for the group. While a group is
+//! summed, the next one is on its way from memory.
+
+mod prefetch;
+
+pub(crate) use prefetch::prefetch_slice;
+
+use pulp::{Simd, WithSimd};
+
+use super::{Comparison, Element, LANES, Measure, PADDING};
+
+impl<E: Element> WithSimd for Comparison<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.measure {
+            Measure::Product => by_width::<S, Product, E>(simd, self),
+            Measure::SquaredDifference => by_width::<S, SquaredDifference, E>(simd, self),
+        }
+    }
+}
+
+/// One step of a sum, in registers.
+trait Term {
+    fn term<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
+}
+
+struct Product;
+struct SquaredDifference;
+
+impl Term for Product {
+    #[inline(always)]
+    fn term<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_f32s(a, b)
+    }
+}
+
+impl Term for SquaredDifference {
+    #[inline(always)]
+    fn term<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        let difference = simd.sub_f32s(a, b);
+        simd.mul_f32s(difference, difference)
+    }
+}
+
+#[inline(always)]
+fn by_width<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>) {
+    match S::F32_LANES {
+        16 => in_groups::<S, T, E, 2, 4>(simd, comparison),
+        8 => in_groups::<S, T, E, 4, 2>(simd, comparison),
+        4 => in_groups::<S, T, E, 8, 1>(simd, comparison),
+        lanes => unreachable!("no instruction set here has registers of {lanes} lanes"),
+    }
+}
+
+#[inline(always)]
+fn in_groups<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
+    simd: S,
+    comparison: Comparison<'_, E>,
+) {
+    let (groups, rest) = comparison.rows.as_chunks::<G>();
+    let mut position = 0;
+    for (index, group) in groups.iter().enumerate() {
+        let next = groups.get(index + 1).map_or(rest, |group| &group[..]);
+        for &row in next {
+            prefetch_slice(comparison.row(row));
+        }
+        let rows = group.map(|row| comparison.row(row));
+        let sums = sum::<S, T, E, A, G>(simd, comparison.query, rows);
+        comparison.out[position..position + G].copy_from_slice(&sums);
+        position += G;
+    }
+    for &row in rest {
+        let rows = [comparison.row(row)];
+        [comparison.out[position]] = sum::<S, T, E, A, 1>(simd, comparison.query, rows);
+        position += 1;
+    }
+}
+
+/// Sums of `G` rows. All slices have the same length, a multiple of `PADDING`.
+#[inline(always)]
+fn sum<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
+    simd: S,
+    query: &[f32],
+    rows: [&[E]; G],
+) -> [f32; G] {
+    let (query_blocks, query_tail) = query.as_chunks::<LANES>();
+    let count = query_blocks.len();
+    let blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..count]);
+    let mut lanes = [[simd.splat_f32s(0.0); A]; G];
+    for index in 0..count {
+        let query = &query_blocks[index];
+        for group in 0..G {
+            add::<S, T, LANES>(simd, query, &E::widen(&blocks[group][index]), &mut lanes[group]);
+        }
+    }
+    if let Some(query) = query_tail.first_chunk::<PADDING>() {
+        for group in 0..G {
+            let tail = rows[group].last_chunk::<PADDING>().expect("as long as the query");
+            add::<S, T, PADDING>(simd, query, &E::widen(tail), &mut lanes[group]);
+        }
+    }
+    lanes.map(|lanes| reduce(simd, lanes))
+}
+
+/// Adds a block's terms to the lanes; a block of `PADDING` elements feeds the first half of them.
+#[inline(always)]
+fn add<S: Simd, T: Term, const N: usize>(
+    simd: S,
+    query: &[f32; N],
+    block: &[f32; N],
+    lanes: &mut [S::f32s],
+) {
+    let (query, _) = S::as_simd_f32s(query);
+    let (block, _) = S::as_simd_f32s(block);
+    for ((lane, &a), &b) in lanes.iter_mut().zip(query).zip(block) {
+        *lane = simd.add_f32s(*lane, T::term(simd, a, b));
+    }
+}
+
+/// The fixed tree. Within a register pulp halves in the same order: +8, +4, +2, +1.
+#[inline(always)]
+fn reduce<S: Simd, const A: usize>(simd: S, mut lanes: [S::f32s; A]) -> f32 {
+    let mut width = A;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = simd.add_f32s(lanes[lane], lanes[lane + width]);
+        }
+    }
+    simd.reduce_sum_f32s(lanes[0])
+}
