@@ -17,6 +17,7 @@ compile_error!(
     "files are little-endian and mapped as they are; big-endian hosts are not supported"
 );
 
+mod allowed;
 pub mod codec;
 mod error;
 pub mod format;
@@ -26,9 +27,10 @@ mod kernel;
 mod metric;
 mod parallel;
 mod rng;
-mod rowset;
+pub mod rowset;
+pub mod search;
 mod schema;
-mod segment;
+pub mod segment;
 pub mod storage;
 
 pub use error::{Error, ErrorKind, Fault, Result};
@@ -40,5 +42,5 @@ pub use kernel::{InstructionSet, Kernel};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use rng::Rng;
-pub use rowset::RowSet;
+pub use allowed::Allowed;
 pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};

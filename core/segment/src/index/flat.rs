@@ -2,27 +2,31 @@
 
 use std::cmp::Ordering;
 
+use crate::allowed::Allowed;
 use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::{Candidate, SearchStats};
-use crate::rowset::RowSet;
+
 
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;
 
-/// The `k` closest of `rows` rows (of the allowed ones, if given), closest first. Rows at the same
-/// distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
+/// The `k` closest allowed rows out of `rows`, closest first. Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
 pub fn search(
     scorer: &impl Scorer,
     rows: u32,
-    allowed: Option<&RowSet>,
+    allowed: Allowed<'_>,
     k: usize,
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
 ) -> Vec<Candidate> {
+    let all = (0..rows).map(RowId);
     match allowed {
-        None => scan(scorer, (0..rows).map(RowId), k, tie, stats),
-        Some(allowed) => scan(scorer, allowed.iter(), k, tie, stats),
+        Allowed::All => scan(scorer, all, k, tie, stats),
+        Allowed::Except(dead) => {
+            scan(scorer, all.filter(|&row| !dead.contains(row)), k, tie, stats)
+        }
+        Allowed::Only(set) => scan(scorer, set.iter(), k, tie, stats),
     }
 }
 
@@ -108,6 +112,7 @@ fn order(
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use crate::rowset::{DeadRows, RowSet};
 
     /// Rows with given distances.
     struct Table(Vec<f32>);
@@ -127,12 +132,19 @@ mod tests {
         let mut rng = Rng::new(5);
         let table = Table((0..1000).map(|_| rng.below(40) as f32 - 20.0).collect());
         let mut allowed = RowSet::empty(1000);
-        (0..1000).filter(|_| rng.below(3) == 0).for_each(|row| allowed.insert(RowId(row)));
+        let mut dead = DeadRows::new(1000);
+        for row in (0..1000).map(RowId) {
+            if rng.below(3) == 0 {
+                allowed.insert(row);
+            } else {
+                dead.insert(row);
+            }
+        }
         let backwards = |a: RowId, b: RowId| b.cmp(&a);
-        for allowed in [None, Some(&allowed)] {
+        for allowed in [Allowed::All, Allowed::Only(&allowed), Allowed::Except(&dead)] {
             let mut expected: Vec<Candidate> = (0..1000)
                 .map(RowId)
-                .filter(|&row| allowed.is_none_or(|set| set.contains(row)))
+                .filter(|&row| allowed.contains(row))
                 .map(|row| Candidate::new(table.0[row.index()], row))
                 .collect();
             expected.sort_by(order(&backwards));

@@ -4,19 +4,20 @@
 //! may pause, stop or show progress between steps; the result is the file's bytes. The same rows, seed
 //! and options give the same bytes, whatever the number of threads.
 
-use std::sync::Arc;
-
-use crate::codec::{EncodedRows, RowEncoder};
+use crate::codec::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 use crate::error::Result;
 use crate::format::{BLOCK_BYTES, Front, SectionEntry, SectionKind, align64, front_len};
 use crate::ids::{FileId, PointId};
-use crate::index::{GraphBuilder, GraphParams};
+use crate::index::graph::{GraphBuilder, GraphParams};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::payload::PayloadBuilder;
-use crate::schema::Schema;
+use crate::schema::{Schema, VectorSpec};
 use crate::stats::SegmentStats;
 use crate::storage::{AlignedBuffer, Bytes};
+
+/// Seed of every graph: the same rows give the same graph in every store.
+const GRAPH_SEED: u64 = 0x6E65_6172;
 
 /// How segments are built.
 #[derive(Debug, Clone)]
@@ -34,38 +35,49 @@ pub struct SegmentOptions {
 pub struct SegmentBuilder {
     id: FileId,
     schema: Schema,
+    capacity: usize,
     ids: Vec<PointId>,
-    fields: Vec<RowEncoder>,
+    fields: Vec<EncodedRows>,
     payload: PayloadBuilder,
 }
 
 impl SegmentBuilder {
-    /// A builder for a segment of about `rows` rows.
+    /// A builder for a segment of at most `rows` rows.
     pub fn new(id: FileId, schema: &Schema, rows: usize) -> Self {
-        let fields = schema.vectors.values().map(|spec| RowEncoder::new(spec, rows)).collect();
+        let fields = schema.vectors.values().map(|spec| EncodedRows {
+            vectors: AlignedBuffer::zeroed(rows * row_bytes(spec)),
+            inv_norms: AlignedBuffer::zeroed(rows * norm_bytes(spec)),
+        });
+        let (fields, payload) = (fields.collect(), PayloadBuilder::new());
         let (schema, ids) = (schema.clone(), Vec::with_capacity(rows));
-        SegmentBuilder { id, schema, ids, fields, payload: PayloadBuilder::new() }
+        SegmentBuilder { id, schema, capacity: rows, ids, fields, payload }
     }
 
     /// Adds a row. `vectors` holds one vector per field of the schema, in name order; `document` is a
     /// JSON object. Both were validated at the edge.
     ///
     /// # Errors
-    /// What the payload says of a document that is not one.
+    /// What encoder or payload say of values that the edge should have refused.
     ///
     /// # Panics
-    /// If a vector is missing or has the wrong length.
+    /// If the builder is full, a vector is missing or has the wrong length.
     pub fn push<'a>(
         &mut self,
         id: PointId,
         vectors: impl IntoIterator<Item = &'a [f32]>,
         document: Option<&str>,
     ) -> Result<()> {
-        self.payload.push(document)?;
+        assert!(self.ids.len() < self.capacity, "the caller counted the rows");
         let mut vectors = vectors.into_iter();
-        for field in &mut self.fields {
-            field.push(vectors.next().expect("one vector per field of the schema"));
+        for (spec, field) in self.schema.vectors.values().zip(&mut self.fields) {
+            let vector = vectors.next().expect("one vector per field of the schema");
+            let place = row_range(row_bytes(spec), self.ids.len());
+            let place = &mut field.vectors.as_mut_slice()[place];
+            let inv_norm = RowEncoder::new(spec).row(vector, place)?.to_le_bytes();
+            let place = row_range(norm_bytes(spec), self.ids.len());
+            field.inv_norms.as_mut_slice()[place.clone()].copy_from_slice(&inv_norm[..place.len()]);
         }
+        self.payload.push(document)?;
         self.ids.push(id);
         Ok(())
     }
@@ -76,53 +88,61 @@ impl SegmentBuilder {
     }
 
     /// Ends the rows and starts the indexes.
-    pub fn index(self, options: &SegmentOptions) -> SegmentIndexing {
-        let rows = self.ids.len() as u32;
-        let specs = self.schema.vectors.values();
-        let fields: Vec<Arc<EncodedRows>> =
-            self.fields.into_iter().map(|field| Arc::new(field.finish())).collect();
-        let wants_graph = rows >= options.graph_rows_min.max(1);
-        let builders = fields
-            .iter()
-            .zip(specs)
-            .filter(|_| wants_graph)
-            .map(|(field, spec)| {
-                let rows = Arc::clone(field);
-                GraphBuilder::new(spec.clone(), rows, options.kernel, options.graph.clone())
-            })
-            .collect();
-        let (id, schema, ids, payload) = (self.id, self.schema, self.ids, self.payload);
-        SegmentIndexing { id, schema, ids, fields, builders, graphs: Vec::new(), payload }
+    pub fn index(mut self, options: &SegmentOptions) -> SegmentIndexing {
+        let rows = self.ids.len();
+        for (spec, field) in self.schema.vectors.values().zip(&mut self.fields) {
+            field.vectors.truncate(rows * row_bytes(spec));
+            field.inv_norms.truncate(rows * norm_bytes(spec));
+        }
+        let wants_graphs = rows as u64 >= u64::from(options.graph_rows_min.max(1));
+        let waiting = if wants_graphs { self.fields.len() } else { 0 };
+        let options = options.clone();
+        SegmentIndexing { segment: self, options, waiting, building: None, graphs: Vec::new() }
     }
+}
+
+/// The bytes of a row in an array of rows of `len` bytes.
+fn row_range(len: usize, row: usize) -> std::ops::Range<usize> {
+    row * len..(row + 1) * len
 }
 
 /// A segment whose rows are complete and whose graphs are being built.
 #[derive(Debug)]
 pub struct SegmentIndexing {
-    id: FileId,
-    schema: Schema,
-    ids: Vec<PointId>,
-    fields: Vec<Arc<EncodedRows>>,
-    builders: Vec<GraphBuilder>,
+    segment: SegmentBuilder,
+    options: SegmentOptions,
+    /// Fields whose graph is not begun.
+    waiting: usize,
+    building: Option<GraphBuilder>,
     graphs: Vec<AlignedBuffer>,
-    payload: PayloadBuilder,
 }
 
 impl SegmentIndexing {
     /// Does a bounded piece of work; false when nothing is left. Graphs are built field by field.
     pub fn step(&mut self, pool: &Pool) -> bool {
-        let Some(builder) = self.builders.get_mut(self.graphs.len()) else { return false };
-        if builder.step(pool) {
-            return true;
+        let field = self.graphs.len();
+        let Some(spec) = self.segment.schema.vectors.values().nth(field) else { return false };
+        let rows = rows_of(&self.segment, spec, field);
+        if let Some(builder) = &mut self.building {
+            let progress = builder.step(&rows, pool);
+            if progress.done == progress.total {
+                let done = self.building.take().expect("it was just stepped");
+                self.graphs.push(done.finish());
+            }
+        } else if self.waiting > 0 {
+            self.waiting -= 1;
+            let SegmentOptions { kernel, graph, .. } = self.options;
+            self.building = Some(GraphBuilder::new(&rows, kernel, graph, GRAPH_SEED, pool));
         }
-        self.graphs.push(builder.finish());
-        self.graphs.len() < self.builders.len()
+        self.building.is_some() || self.waiting > 0
     }
 
-    /// Rows linked so far and rows to link, over all fields.
+    /// Work done and work to do, over all fields, in rows.
     pub fn progress(&self) -> (u64, u64) {
-        let each = self.builders.iter().map(GraphBuilder::progress);
-        each.fold((0, 0), |sum, (done, total)| (sum.0 + u64::from(done), sum.1 + u64::from(total)))
+        let each = 2 * self.segment.rows() as u64;
+        let begun = self.building.as_ref().map_or(0, |builder| builder.progress().done);
+        let fields = self.graphs.len() + self.waiting + usize::from(self.building.is_some());
+        (self.graphs.len() as u64 * each + begun, fields as u64 * each)
     }
 
     /// Does what work is left and returns the bytes of the file.
@@ -131,27 +151,35 @@ impl SegmentIndexing {
     /// What the payload says of documents that exceed its limits.
     pub fn finish(mut self, pool: &Pool) -> Result<Bytes> {
         while self.step(pool) {}
-        let rows = self.ids.len() as u32;
-        let payload = self.payload.finish()?;
-        let stats = SegmentStats::build(&self.ids, &payload.columns, rows)?.encode();
-        let schema = serde_json::to_vec(&self.schema).expect("a schema is plain data");
-        let ids = super::ids::encode(&self.ids);
+        let SegmentIndexing { segment, graphs, .. } = self;
+        let rows = segment.ids.len() as u32;
+        let payload = segment.payload.finish()?;
+        let stats = SegmentStats::build(&segment.ids, &payload.columns, rows)?.encode();
+        let schema = serde_json::to_vec(&segment.schema).expect("a schema is plain data");
+        let ids = super::ids::encode(&segment.ids);
         let mut sections: Vec<(SectionKind, u16, &[u8])> = vec![
             (SectionKind::Schema, 0, &schema),
             (SectionKind::Ids, 0, &ids),
             (SectionKind::Stats, 0, &stats),
             (SectionKind::Columns, 0, &payload.columns),
         ];
-        for (ordinal, graph) in (0..).zip(&self.graphs) {
+        for (ordinal, graph) in (0..).zip(&graphs) {
             sections.push((SectionKind::Graph, ordinal, graph));
         }
-        for (ordinal, field) in (0..).zip(&self.fields) {
+        for (ordinal, field) in (0..).zip(&segment.fields) {
             sections.push((SectionKind::Vectors, ordinal, &field.vectors));
-            sections.push((SectionKind::InverseNorms, ordinal, &field.inverse_norms));
+            sections.push((SectionKind::InverseNorms, ordinal, &field.inv_norms));
         }
-        sections.push((SectionKind::Documents, 0, &payload.documents));
-        Ok(assemble(self.id, rows, &sections).into())
+        sections.push((SectionKind::Documents, 0, &payload.raw));
+        Ok(assemble(segment.id, rows, &sections).into())
     }
+}
+
+/// The encoded rows of one field.
+fn rows_of<'a>(segment: &'a SegmentBuilder, spec: &VectorSpec, field: usize) -> VectorRows<'a> {
+    let EncodedRows { vectors, inv_norms } = &segment.fields[field];
+    let rows = segment.ids.len() as u32;
+    VectorRows::new(spec, rows, vectors, inv_norms).expect("the builder encoded these rows")
 }
 
 /// Lays sections out behind their front.

@@ -3,7 +3,7 @@
 use crate::codec::VectorRows;
 use crate::error::Result;
 use crate::format::SectionKind;
-use crate::index::Graph;
+use crate::index::graph::Graph;
 use crate::schema::{Schema, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
 

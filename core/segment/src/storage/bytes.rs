@@ -28,6 +28,11 @@ impl AlignedBuffer {
         buffer
     }
 
+    /// Forgets the bytes after the first `len`; longer than it is, it stays as it is.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]

@@ -7,11 +7,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::allowed::Allowed;
 use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::graph::{Adjacency, Graph};
 use crate::index::{Candidate, SearchStats};
-use crate::rowset::RowSet;
 
 /// Working memory of a search, for reuse by any later one over any graph.
 #[derive(Debug, Default)]
@@ -28,12 +28,12 @@ pub struct Scratch {
 }
 
 impl Graph {
-    /// Up to `ef` rows (allowed ones, if given) close to the scorer's query, in key order. A larger
+    /// Up to `ef` allowed rows close to the scorer's query, in key order. A larger
     /// `ef` finds more of the true neighbours and takes longer; it is cut to the number of rows.
     pub fn search<'s>(
         &self,
         scorer: &impl Scorer,
-        allowed: Option<&RowSet>,
+        allowed: Allowed<'_>,
         ef: usize,
         scratch: &'s mut Scratch,
         stats: &mut SearchStats,
@@ -47,8 +47,8 @@ impl Graph {
         let mut nearest = std::mem::take(&mut scratch.nearest);
         nearest.reset(ef);
         match allowed {
-            None => *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch),
-            Some(allowed) => {
+            Allowed::All => *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch),
+            Allowed::Except(_) | Allowed::Only(_) => {
                 let mut frontier = std::mem::take(&mut scratch.frontier);
                 frontier.clear();
                 let mut beam = Filtered { allowed, frontier, nearest };
@@ -256,7 +256,7 @@ impl Beam for Nearest {
 
 /// A walk over all rows for the closest allowed ones.
 struct Filtered<'a> {
-    allowed: &'a RowSet,
+    allowed: Allowed<'a>,
     frontier: BinaryHeap<Reverse<u64>>,
     nearest: Nearest,
 }
