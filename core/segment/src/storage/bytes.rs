@@ -3,55 +3,7 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// A line of the cache; buffers are made of these so that they start at a multiple of 64.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-/// Owned bytes at an address that is a multiple of 64.
-#[derive(Clone, Default)]
-pub struct AlignedBuffer {
-    lines: Vec<Line>,
-    len: usize,
-}
-
-impl AlignedBuffer {
-    /// `len` zero bytes.
-    pub fn zeroed(len: usize) -> Self {
-        AlignedBuffer { lines: vec![Line([0; 64]); len.div_ceil(64)], len }
-    }
-
-    /// A copy of `bytes`.
-    pub fn copy_of(bytes: &[u8]) -> Self {
-        let mut buffer = AlignedBuffer::zeroed(bytes.len());
-        buffer.as_mut_slice().copy_from_slice(bytes);
-        buffer
-    }
-
-    /// Forgets the bytes after the first `len`; longer than it is, it stays as it is.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// The bytes, writable.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
-    }
-}
-
-impl Deref for AlignedBuffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
-    }
-}
-
-impl std::fmt::Debug for AlignedBuffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AlignedBuffer({} bytes)", self.len)
-    }
-}
+use super::AlignedBuffer;
 
 #[derive(Debug, Clone)]
 enum Owner {

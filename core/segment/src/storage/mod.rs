@@ -14,6 +14,7 @@
 //!
 //! Files of a store are mapped: do not truncate or edit them by hand (see [`open_directory`]'s module).
 
+mod aligned;
 mod blob;
 mod bytes;
 #[cfg(any(test, feature = "testing"))]
@@ -27,18 +28,17 @@ mod memory;
 #[cfg(feature = "fs")]
 mod mounts;
 mod name;
-mod resident;
 #[cfg(any(test, feature = "testing"))]
 mod sim;
 
+pub use aligned::AlignedBuffer;
 pub use blob::BytesBlob;
-pub use bytes::{AlignedBuffer, Bytes};
+pub use bytes::Bytes;
 pub use directory::Directory;
 pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 #[cfg(feature = "fs")]
 pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
 pub use memory::MemoryStorage;
-pub use resident::resident_copy;
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
 
