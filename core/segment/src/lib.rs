@@ -21,7 +21,9 @@ mod error;
 mod ids;
 mod metric;
 mod parallel;
+pub mod payload;
 mod rng;
+mod rowset;
 mod schema;
 pub mod storage;
 
@@ -33,4 +35,5 @@ pub use ids::{
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use rng::Rng;
+pub use rowset::{DeadRows, RowSet};
 pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};
