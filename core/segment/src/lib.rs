@@ -26,13 +26,15 @@ pub mod index;
 mod kernel;
 mod metric;
 mod parallel;
+pub mod payload;
 mod rng;
-pub mod rowset;
-pub mod search;
+mod rowset;
 mod schema;
+pub mod search;
 pub mod segment;
 pub mod storage;
 
+pub use allowed::Allowed;
 pub use error::{Error, ErrorKind, Fault, Result};
 pub use ids::{
     FileId, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
@@ -42,5 +44,5 @@ pub use kernel::{InstructionSet, Kernel};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use rng::Rng;
-pub use allowed::Allowed;
+pub use rowset::{DeadRows, RowSet};
 pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};

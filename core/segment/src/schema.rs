@@ -16,6 +16,9 @@ pub const DEFAULT_FIELD: &str = "";
 /// Largest squared length of a vector: above it sums of products could overflow f32.
 pub const SQUARED_NORM_MAX: f64 = f32::MAX as f64 / 8.0;
 
+/// Numbers below this round to a finite half.
+const HALF_LIMIT: f32 = 65_520.0;
+
 /// How the original elements of a vector are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,8 +91,20 @@ impl VectorSpec {
             .with("row", row));
         }
         let squared_norm: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        if squared_norm <= SQUARED_NORM_MAX {
+        let fits = |x: &f32| self.store == Encoding::F32 || x.abs() < HALF_LIMIT;
+        if squared_norm <= SQUARED_NORM_MAX && vector.iter().all(fits) {
             return Ok(());
+        }
+        if let Some(column) = vector.iter().position(|x| x.is_finite() && !fits(x)) {
+            let message = format!(
+                "row {row}, column {column}: expected a number within ±65504 (half precision), got {}",
+                vector[column]
+            );
+            return Err(Error::invalid(Fault::NonFinite, message)
+                .with("expected", "within ±65504")
+                .with("got", vector[column].to_string())
+                .with("row", row)
+                .with("column", column));
         }
         Err(match vector.iter().position(|x| !x.is_finite()) {
             Some(column) => Error::invalid(

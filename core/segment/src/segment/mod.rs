@@ -182,17 +182,15 @@ impl Parts<'_> {
     }
 
     fn payload(&self, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
-        let documents = self.find(SectionKind::Documents, 0).ok_or_else(|| {
-            Error::corrupt(self.name, "section table", "no section Documents")
-        })?;
+        let documents = self.required(SectionKind::Documents, 0)?;
         let columns = self.required(SectionKind::Columns, 0);
-        let documents = documents.read_all(Residence::InPlace)?;
-        let opened = columns
-            .and_then(|columns| Payload::open(self.name, columns, documents.clone(), self.rows));
-        opened.or_else(|_| {
+        let opened =
+            columns.and_then(|columns| Payload::open(columns, documents.clone(), self.rows));
+        let payload = opened.or_else(|_| {
             degraded.push(SectionKind::Columns);
-            Payload::rebuild(self.name, documents, self.rows)
-        })
+            Payload::rebuild(documents, self.rows)
+        });
+        payload.map_err(|error| error.context(self.name))
     }
 
     fn stats(&self, degraded: &mut Vec<SectionKind>) -> Option<SegmentStats> {

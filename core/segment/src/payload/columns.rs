@@ -1,0 +1,314 @@
+//! The opened columns section: finds the parts of a path and the columns of its values.
+//!
+//! Opening reads the directory only and checks that every block lies within the section and has the length
+//! its form and the number of rows ask for. What is inside a block is checked on first use, once; until
+//! then a page of a mapped file is not touched. Bytes that break a rule are an error, never a panic.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::column::Column;
+use super::layout::{
+    BlockRecord, ColumnKind, FORM_ALL, FORM_ROWS, FORM_WORDS, Header, INCOMPLETE, MAGIC, Part,
+    PathRecord,
+};
+use super::path::FieldPath;
+use crate::error::{Error, Result};
+use crate::ids::RowId;
+use crate::rowset::RowSet;
+use crate::storage::Bytes;
+
+/// Name of the section in messages.
+pub(super) const BLOB: &str = "metadata columns";
+
+/// An opened columns section.
+#[derive(Debug)]
+pub(super) struct Columns {
+    bytes: Bytes,
+    rows: u32,
+    is_complete: bool,
+    /// Sorted by path.
+    paths: Vec<PathEntry>,
+}
+
+/// Where in the section the parts of one path are.
+#[derive(Debug)]
+pub(super) struct PathEntry {
+    pub(super) path: FieldPath,
+    sets: [Option<Block>; 4],
+    columns: [ColumnEntry; 5],
+}
+
+/// Where in the section the parts of one column are. Without values there is no column.
+#[derive(Debug, Default)]
+pub(super) struct ColumnEntry {
+    pub(super) presence: Option<Block>,
+    pub(super) listed_rows: Option<Block>,
+    pub(super) values: Option<Block>,
+    pub(super) dictionary_offsets: Option<Block>,
+    pub(super) dictionary_bytes: Option<Block>,
+    /// The outcome of looking at the bytes.
+    pub(super) checked: OnceLock<std::result::Result<(), String>>,
+}
+
+/// A piece of the section.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    pub(super) form: u8,
+    pub(super) base: u64,
+    pub(super) range: Range<usize>,
+}
+
+impl Columns {
+    /// # Errors
+    /// `Corrupt` if the directory is damaged or the section is not of `rows` rows.
+    pub(super) fn open(bytes: Bytes, rows: u32) -> Result<Self> {
+        let directory = Directory::read(&bytes, rows)?;
+        let mut paths: Vec<PathEntry> = Vec::with_capacity(directory.paths.len());
+        for record in directory.paths {
+            let entry = directory.path(record, bytes.len(), rows)?;
+            if paths.last().is_some_and(|last| last.path >= entry.path) {
+                return Err(damaged(format!("path {}", entry.path), "not in order"));
+            }
+            paths.push(entry);
+        }
+        let is_complete = directory.header.flags & INCOMPLETE == 0;
+        Ok(Columns { bytes, rows, is_complete, paths })
+    }
+
+    /// True if every path of every row has an entry.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    pub(super) fn paths(&self) -> &[PathEntry] {
+        &self.paths
+    }
+
+    pub(super) fn path(&self, path: &FieldPath) -> Option<&PathEntry> {
+        let index = self.paths.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
+        Some(&self.paths[index])
+    }
+
+    /// One of the four sets of a path.
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes are no set of rows.
+    pub(super) fn set(&self, entry: &PathEntry, part: Part) -> Result<RowSet> {
+        read_set(&self.bytes, entry.sets[part as usize].as_ref(), self.rows)
+            .map_err(|found| damaged(format!("{} of {}", set_name(part), entry.path), found))
+    }
+
+    /// The column of one kind; `None` if no row has such a value at the path.
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes break a rule of the format.
+    pub(super) fn column(&self, entry: &PathEntry, kind: ColumnKind) -> Result<Option<Column<'_>>> {
+        let column = entry.column(kind);
+        let Some(values) = &column.values else { return Ok(None) };
+        let place = || format!("{} values of {}", kind.name(), entry.path);
+        let view = Column::new(kind, self.rows, &self.bytes, column, values)
+            .map_err(|found| damaged(place(), found))?;
+        match column.checked.get_or_init(|| view.check()) {
+            Ok(()) => Ok(Some(view)),
+            Err(found) => Err(damaged(place(), found)),
+        }
+    }
+}
+
+impl PathEntry {
+    /// True if the set has no block: no row is in it.
+    pub(super) fn is_set_empty(&self, part: Part) -> bool {
+        self.sets[part as usize].is_none()
+    }
+
+    pub(super) fn has_column(&self, kind: ColumnKind) -> bool {
+        self.column(kind).values.is_some()
+    }
+
+    fn column(&self, kind: ColumnKind) -> &ColumnEntry {
+        &self.columns[kind as usize - 1]
+    }
+}
+
+/// The front of the section, checked against its length.
+struct Directory<'a> {
+    header: Header,
+    paths: &'a [PathRecord],
+    blocks: &'a [BlockRecord],
+    names: &'a str,
+}
+
+impl<'a> Directory<'a> {
+    fn read(bytes: &'a [u8], rows: u32) -> Result<Self> {
+        let too_short = || damaged("directory", format!("ends beyond {} bytes", bytes.len()));
+        let (header, rest) = split::<Header>(bytes, 1).ok_or_else(too_short)?;
+        let header = header[0];
+        if header.magic != MAGIC || header.zero != 0 || header.flags & !INCOMPLETE != 0 {
+            return Err(damaged("header", "not that of a columns section"));
+        }
+        if header.rows != rows {
+            let found = format!("expected {rows} rows, found {}", header.rows);
+            return Err(damaged("header", found));
+        }
+        let (paths, rest) = split(rest, header.path_count).ok_or_else(too_short)?;
+        let (blocks, rest) = split(rest, header.block_count).ok_or_else(too_short)?;
+        let (names, _) = split::<u8>(rest, header.names_bytes).ok_or_else(too_short)?;
+        let names = std::str::from_utf8(names)
+            .map_err(|error| damaged("names", format!("not UTF-8: {error}")))?;
+        Ok(Directory { header, paths, blocks, names })
+    }
+
+    fn path(&self, record: &PathRecord, len_bytes: usize, rows: u32) -> Result<PathEntry> {
+        let name = piece(record.name_offset, record.name_bytes)
+            .and_then(|range| self.names.get(range))
+            .ok_or_else(|| damaged("names", "a name beyond the end"))?;
+        let path = FieldPath::parse(name).map_err(|error| damaged("names", error))?;
+        let records = piece(record.first_block, record.block_count)
+            .and_then(|range| self.blocks.get(range))
+            .ok_or_else(|| damaged(format!("path {path}"), "a block beyond the last"))?;
+        let mut entry = PathEntry { path, sets: [const { None }; 4], columns: Default::default() };
+        for record in records {
+            entry
+                .add(record, len_bytes, rows)
+                .map_err(|found| damaged(format!("path {}", entry.path), found))?;
+        }
+        for column in &entry.columns {
+            column.check_parts().map_err(|found| damaged(format!("path {}", entry.path), found))?;
+        }
+        Ok(entry)
+    }
+}
+
+impl PathEntry {
+    fn add(
+        &mut self,
+        record: &BlockRecord,
+        len_bytes: usize,
+        rows: u32,
+    ) -> std::result::Result<(), String> {
+        let range = usize::try_from(record.offset)
+            .ok()
+            .zip(usize::try_from(record.len_bytes).ok())
+            .and_then(|(start, len)| Some(start..start.checked_add(len)?))
+            .filter(|range| range.end <= len_bytes && range.start.is_multiple_of(8))
+            .ok_or_else(|| format!("a block at {} of {len_bytes} bytes", record.offset))?;
+        let block = Block { form: record.form, base: record.base, range };
+        if record.part <= Part::Presence as u8 {
+            block.check_set_length(rows)?;
+        }
+        let slot = if record.kind == 0 {
+            self.sets.get_mut(usize::from(record.part))
+        } else {
+            let column = self.columns.get_mut(usize::from(record.kind) - 1);
+            column.and_then(|column| column.slot(record.part))
+        };
+        match slot {
+            Some(slot @ None) => *slot = Some(block),
+            Some(Some(_)) => return Err(format!("part {} twice", record.part)),
+            None => return Err(format!("unknown part {} of kind {}", record.part, record.kind)),
+        }
+        Ok(())
+    }
+}
+
+impl ColumnEntry {
+    fn slot(&mut self, part: u8) -> Option<&mut Option<Block>> {
+        const PRESENCE: u8 = Part::Presence as u8;
+        const ROWS: u8 = Part::Rows as u8;
+        const VALUES: u8 = Part::Values as u8;
+        const DICTIONARY_OFFSETS: u8 = Part::DictionaryOffsets as u8;
+        const DICTIONARY_BYTES: u8 = Part::DictionaryBytes as u8;
+        match part {
+            PRESENCE => Some(&mut self.presence),
+            ROWS => Some(&mut self.listed_rows),
+            VALUES => Some(&mut self.values),
+            DICTIONARY_OFFSETS => Some(&mut self.dictionary_offsets),
+            DICTIONARY_BYTES => Some(&mut self.dictionary_bytes),
+            _ => None,
+        }
+    }
+
+    /// A column has values and either a presence or rows; or nothing at all.
+    fn check_parts(&self) -> std::result::Result<(), String> {
+        let is_there = self.values.is_some();
+        let has_rows = self.presence.is_some() != self.listed_rows.is_some();
+        let has_any = self.presence.is_some() || self.listed_rows.is_some();
+        if is_there == has_any && is_there == has_rows {
+            Ok(())
+        } else {
+            Err("a column without all of its parts".to_owned())
+        }
+    }
+}
+
+impl Block {
+    fn check_set_length(&self, rows: u32) -> std::result::Result<(), String> {
+        let len = self.range.len();
+        let is_right = match self.form {
+            FORM_ALL => len == 0,
+            FORM_WORDS => len == (rows as usize).div_ceil(64) * 8,
+            FORM_ROWS => len.is_multiple_of(4) && len / 4 <= rows as usize,
+            form => return Err(format!("unknown form {form} of a set")),
+        };
+        if is_right { Ok(()) } else { Err(format!("a set of {len} bytes over {rows} rows")) }
+    }
+}
+
+/// The rows of a set; none without a block.
+pub(super) fn read_set(
+    bytes: &[u8],
+    block: Option<&Block>,
+    rows: u32,
+) -> std::result::Result<RowSet, String> {
+    let Some(block) = block else { return Ok(RowSet::empty(rows)) };
+    let bytes = &bytes[block.range.clone()];
+    match block.form {
+        FORM_ALL => Ok(RowSet::full(rows)),
+        FORM_WORDS => RowSet::from_bytes(rows, bytes).map_err(|error| error.to_string()),
+        _ => {
+            let mut set = RowSet::empty(rows);
+            for row in cast::<u32>(bytes)? {
+                if *row >= rows || !set.insert(RowId(*row)) {
+                    return Err(format!("row {row} twice or beyond {rows} rows"));
+                }
+            }
+            Ok(set)
+        }
+    }
+}
+
+/// Bytes as numbers in place.
+pub(super) fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> std::result::Result<&[T], String> {
+    bytemuck::try_cast_slice(bytes).map_err(|error| format!("{} bytes: {error}", bytes.len()))
+}
+
+/// The first `count` items and the bytes behind them.
+fn split<T: bytemuck::Pod>(bytes: &[u8], count: u32) -> Option<(&[T], &[u8])> {
+    let len = (count as usize).checked_mul(size_of::<T>())?;
+    let (front, rest) = bytes.split_at_checked(len)?;
+    Some((bytemuck::try_cast_slice(front).ok()?, rest))
+}
+
+fn piece(start: u32, len: u32) -> Option<Range<usize>> {
+    let end = start.checked_add(len)?;
+    Some(start as usize..end as usize)
+}
+
+fn set_name(part: Part) -> &'static str {
+    match part {
+        Part::Exists => "presence",
+        Part::Null => "nulls",
+        Part::Empty => "empty lists",
+        Part::Long => "long strings",
+        Part::Presence
+        | Part::Rows
+        | Part::Values
+        | Part::DictionaryOffsets
+        | Part::DictionaryBytes => "column",
+    }
+}
+
+fn damaged(place: impl std::fmt::Display, found: impl std::fmt::Display) -> Error {
+    Error::corrupt(BLOB, place, found)
+}

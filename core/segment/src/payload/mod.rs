@@ -1,0 +1,169 @@
+//! The metadata of a segment: the JSON object of each row as given, and typed columns for filters.
+//!
+//! Two sections, so that a reader fetches what filters need first: the columns (`layout`) and the texts
+//! (`raw`). For each [`FieldPath`] a row may have nothing, null, values, an empty list or an object there:
+//! missing, null and empty are three states. Values inside lists, also inside objects in lists and lists in
+//! lists, are values of the path itself; a path may have values of several kinds. Strings above 256 bytes
+//! and paths beyond the first 1,024 have no columns; those rows are marked, and filters read their texts.
+//!
+//! Invariant: columns say of every row and path what its text says ([`validate`] has the rules of texts).
+//! Not here: what a filter means (`filter`), changing a row (rows are immutable), full-text search.
+
+mod build;
+mod column;
+mod columns;
+mod layout;
+mod path;
+mod raw;
+mod scalar;
+mod select;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use build::{PATHS_MAX, PayloadBuilder, PayloadBytes};
+pub use layout::ColumnKind;
+pub use path::FieldPath;
+pub use scalar::{Comparison, Number};
+pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX, validate};
+
+pub(crate) use column::Column;
+pub(crate) use scalar::Scalar;
+pub(crate) use walk::{ROOT, Sink, TAGS, normalize_tag, walk};
+
+use columns::{Columns, PathEntry};
+use layout::Part;
+use raw::RawTexts;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::RowId;
+use crate::rowset::RowSet;
+use crate::storage::{AlignedBuffer, Bytes};
+
+/// The opened metadata of a segment.
+#[derive(Debug)]
+pub struct Payload {
+    rows: u32,
+    columns: Columns,
+    raw: Option<RawTexts>,
+}
+
+impl Payload {
+    /// Opens both sections. Reads the directory of the columns and the header of the texts only; the rest
+    /// is checked when it is used. `columns` must start at a multiple of 8 in memory.
+    ///
+    /// # Errors
+    /// `Corrupt` if the sections are not those of `rows` rows.
+    pub fn open(columns: Bytes, raw: Bytes, rows: u32) -> Result<Self> {
+        let raw = Some(RawTexts::open(raw, rows)?);
+        Ok(Payload { rows, columns: Columns::open(columns, rows)?, raw })
+    }
+
+    /// Opens the columns only, where the texts are not at hand yet. What needs a text is `NotFound`.
+    ///
+    /// # Errors
+    /// As [`open`](Payload::open).
+    pub fn open_columns(columns: Bytes, rows: u32) -> Result<Self> {
+        Ok(Payload { rows, columns: Columns::open(columns, rows)?, raw: None })
+    }
+
+    /// Columns made again from the texts, for a segment whose columns are damaged. O(bytes of the texts).
+    ///
+    /// # Errors
+    /// `Corrupt` if the texts are damaged too.
+    pub fn rebuild(raw: Bytes, rows: u32) -> Result<Self> {
+        let texts = RawTexts::open(raw.clone(), rows)?;
+        let mut builder = PayloadBuilder::new();
+        for row in (0..rows).map(RowId) {
+            builder.push(texts.get(row)?)?;
+        }
+        let columns = AlignedBuffer::copy_of(&builder.finish()?.columns);
+        Payload::open(columns.into(), raw, rows)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The JSON object of a row as it was given; `None` if it has none.
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes are damaged; `NotFound` after [`open_columns`](Payload::open_columns).
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn json(&self, row: RowId) -> Result<Option<&str>> {
+        match &self.raw {
+            Some(raw) => raw.get(row),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the metadata text of row {} was not loaded with the columns", row.0),
+            )
+            .with("row", row.0)),
+        }
+    }
+
+    /// Paths with columns and the kinds of their values, sorted by path. A path without a kind has only
+    /// nulls, empty lists, objects or long strings.
+    pub fn paths(&self) -> impl Iterator<Item = (&FieldPath, Vec<ColumnKind>)> {
+        self.columns.paths().iter().map(|entry| {
+            let kinds = ColumnKind::ALL.into_iter().filter(|kind| entry.has_column(*kind));
+            (&entry.path, kinds.collect())
+        })
+    }
+
+    /// True if some row may have something at the path. O(log paths).
+    pub fn may_have(&self, path: &FieldPath) -> bool {
+        self.field(path).is_some() || !self.is_complete()
+    }
+
+    /// True if [`paths`](Payload::paths) is all there is; else a path not listed may be in some text.
+    pub fn is_complete(&self) -> bool {
+        self.columns.is_complete()
+    }
+
+    /// What is known of a path; `None` if it has no columns.
+    pub(crate) fn field(&self, path: &FieldPath) -> Option<Field<'_>> {
+        self.columns.path(path).map(|entry| Field { columns: &self.columns, entry })
+    }
+}
+
+/// One path of a payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field<'a> {
+    columns: &'a Columns,
+    entry: &'a PathEntry,
+}
+
+impl<'a> Field<'a> {
+    /// Rows with anything at the path.
+    pub(crate) fn exists(&self) -> Result<RowSet> {
+        self.columns.set(self.entry, Part::Exists)
+    }
+
+    /// Rows with a null at the path, or in a list there.
+    pub(crate) fn null(&self) -> Result<RowSet> {
+        self.columns.set(self.entry, Part::Null)
+    }
+
+    /// Rows with an empty list at the path, or in a list there.
+    pub(crate) fn empty(&self) -> Result<RowSet> {
+        self.columns.set(self.entry, Part::Empty)
+    }
+
+    /// Rows with a string at the path that is not in the column: longer than [`KEY_BYTES_MAX`].
+    pub(crate) fn long(&self) -> Result<RowSet> {
+        self.columns.set(self.entry, Part::Long)
+    }
+
+    /// True if some row has such a string. O(1).
+    pub(crate) fn has_long(&self) -> bool {
+        !self.entry.is_set_empty(Part::Long)
+    }
+
+    /// The values of one kind; `None` if there are none.
+    pub(crate) fn column(&self, kind: ColumnKind) -> Result<Option<Column<'a>>> {
+        self.columns.column(self.entry, kind)
+    }
+}
