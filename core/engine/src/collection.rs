@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use nearfield_segment::filter::Filter;
-use nearfield_segment::kernel::Kernel;
-use nearfield_segment::{Error, ErrorKind, Pool, Result, Rng};
+use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
-use crate::batch::BatchBody;
+use crate::batch::Batch;
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::state::Applied;
 use crate::task::{Progress, Task};
@@ -112,9 +111,9 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Writer::apply`]; `ReadOnly` for a handle that cannot write.
-    pub fn apply(&self, body: BatchBody, pool: &Pool) -> Result<Applied> {
+    pub fn apply(&self, batch: Batch<'_>, pool: &Pool) -> Result<Applied> {
         self.make_room(pool)?;
-        self.writer()?.apply(body)
+        self.writer()?.apply(batch)
     }
 
     /// Removes the points that pass a filter, as one atomic batch.

@@ -10,7 +10,7 @@ use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
 
 use crate::clock::Clock;
 use crate::collection::{Collection, seed_for};
-use crate::manifest::DatabaseManifest;
+use crate::manifest::{DatabaseManifest, Stored, commit, load_newest};
 use crate::options::Options;
 use crate::recovery::{self, Follower};
 use crate::writer::Site;
@@ -43,7 +43,7 @@ pub struct Database {
 
 #[derive(Debug)]
 struct Inner {
-    manifest: DatabaseManifest,
+    manifest: Stored<DatabaseManifest>,
     open: BTreeMap<FileId, Arc<Collection>>,
 }
 
@@ -64,9 +64,12 @@ impl Database {
     ) -> Result<Database> {
         let writes = mode != Mode::Read;
         let lock = writes.then(|| storage.lock(LOCK, LockMode::Exclusive, owner)).transpose()?;
-        let manifest = match DatabaseManifest::load_newest(&*storage, "")? {
+        if writes {
+            storage.settle("")?;
+        }
+        let manifest = match load_newest(&*storage, "")? {
             Some(manifest) => manifest,
-            None if writes => DatabaseManifest::first(clock.now_ms()).commit(&*storage, "")?,
+            None if writes => commit(&*storage, "", DatabaseManifest::first())?,
             None => {
                 return Err(Error::new(ErrorKind::NotFound, "there is no database in this directory"));
             }
@@ -92,7 +95,7 @@ impl Database {
 
     /// Names of the collections, sorted.
     pub fn names(&self) -> Vec<String> {
-        self.inner().manifest.names().map(str::to_owned).collect()
+        self.inner().manifest.document.collections.keys().cloned().collect()
     }
 
     /// Creates a collection.
@@ -103,12 +106,13 @@ impl Database {
         self.check_writable()?;
         let mut inner = self.inner();
         let id = self.rng.lock().expect("a generator does not panic").file_id();
-        let manifest = inner.manifest.with_collection(name, id, self.clock.now_ms())?;
+        let mut next = inner.manifest.successor();
+        next.create(name, id)?;
         let site = self.site(id);
         if self.mode == Mode::Write {
             recovery::create(&site, id, schema, self.clock.now_ms())?;
         }
-        inner.manifest = manifest.commit(&*self.storage, "")?;
+        inner.manifest = commit(&*self.storage, "", next)?;
         let collection = Arc::new(match self.mode {
             Mode::Memory => self.create_in_memory(name, site, schema)?,
             Mode::Write | Mode::Read => self.open_collection(name, site)?,
@@ -123,10 +127,10 @@ impl Database {
     /// `NotFound` listing near names; `Corrupt` or `Version` if it cannot be opened (others still can).
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
         let mut inner = self.inner();
-        if self.mode == Mode::Read && inner.manifest.id_of(name).is_none() {
+        if self.mode == Mode::Read && inner.manifest.document.resolve(name).is_err() {
             self.reload(&mut inner)?;
         }
-        let id = id_of(&inner.manifest, name)?;
+        let id = id_of(&inner.manifest.document, name)?;
         if let Some(collection) = inner.open.get(&id) {
             return Ok(Arc::clone(collection));
         }
@@ -142,9 +146,10 @@ impl Database {
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         let mut inner = self.inner();
-        let id = id_of(&inner.manifest, name)?;
-        let manifest = inner.manifest.without_collection(name, self.clock.now_ms())?;
-        inner.manifest = manifest.commit(&*self.storage, "")?;
+        let id = id_of(&inner.manifest.document, name)?;
+        let mut next = inner.manifest.successor();
+        next.drop_collection(name)?;
+        inner.manifest = commit(&*self.storage, "", next)?;
         if let Some(open) = inner.open.remove(&id) {
             open.with_writer(|writer| {
                 writer.refuse("the collection was dropped");
@@ -185,7 +190,7 @@ impl Database {
     }
 
     fn reload(&self, inner: &mut Inner) -> Result<()> {
-        if let Some(manifest) = DatabaseManifest::load_newest(&*self.storage, "")? {
+        if let Some(manifest) = load_newest(&*self.storage, "")? {
             inner.manifest = manifest;
         }
         Ok(())
@@ -195,6 +200,10 @@ impl Database {
         let residence =
             if self.mode == Mode::Memory { Residence::InPlace } else { Residence::Copied };
         Site { storage: Arc::clone(&self.storage), dir: format!("c/{id}"), residence }
+    }
+
+    pub(crate) fn manifest(&self) -> DatabaseManifest {
+        self.inner().manifest.document.clone()
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -210,14 +219,14 @@ impl Database {
 }
 
 fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
-    manifest.id_of(name).ok_or_else(|| {
-        let names: Vec<&str> = manifest.names().collect();
-        let near = near_names(name, &names);
-        let listed = if near.is_empty() { &names } else { &near };
-        Error::new(
-            ErrorKind::NotFound,
-            format!("no collection {name:?}; there are: {}", listed.join(", ")),
-        )
-        .with("near", near.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    manifest.resolve(name).map_err(|_| {
+        let names: Vec<&str> = manifest.collections.keys().map(String::as_str).collect();
+        let near = near_names(name, names.iter().copied());
+        let (what, listed) = match near.as_slice() {
+            [] => ("there are", names.join(", ")),
+            near => ("near names are", near.join(", ")),
+        };
+        let message = format!("there is no collection {name:?}; {what}: {listed}");
+        Error::new(ErrorKind::NotFound, message).with("near", near)
     })
 }

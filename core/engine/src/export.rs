@@ -16,12 +16,12 @@ use nearfield_segment::format::{
 };
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{Blob, Bytes, Storage};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Schema};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, RowId, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::deletes;
+use crate::manifest::DeleteList;
 use crate::state::Held;
-use crate::view::View;
+use crate::view::{LiveSegment, View};
 
 /// Version written.
 pub const EXPORT_VERSION: u32 = 1;
@@ -124,16 +124,26 @@ fn gather(collections: &[(String, Arc<View>)]) -> Result<Vec<Piece>> {
                 let bytes = section.read_all(Residence::InPlace)?;
                 pieces.push(Piece { collection, segment, entry: section.entry().clone(), bytes });
             }
-            let dead: Vec<_> = live.dead_rows().map(|row| (row, view.lsn)).collect();
-            if !dead.is_empty() {
-                let bytes = deletes::encode(live.segment.id(), &dead);
-                pieces.push(deletes_piece(collection, segment, &bytes));
+            if live.dead.count() > 0 {
+                pieces.push(deletes_piece(collection, segment, &dead_list(live, view.lsn)));
             }
         }
     }
     let place = |kind| ORDER.iter().position(|other| *other == kind).expect("ORDER has every kind");
     pieces.sort_by_key(|piece| (place(piece.entry.kind), piece.collection, piece.segment));
     Ok(pieces)
+}
+
+/// Every dead row of a segment, as a delete list of one moment.
+fn dead_list(live: &LiveSegment, lsn: Lsn) -> Vec<u8> {
+    let rows = (0..live.segment.rows()).map(RowId).filter(|&row| live.dead.contains(row));
+    let list = DeleteList {
+        segment: live.segment.id(),
+        segment_rows: live.segment.rows(),
+        cut: lsn,
+        entries: rows.map(|row| (row, lsn)).collect(),
+    };
+    list.encode().0
 }
 
 fn deletes_piece(collection: usize, segment: usize, bytes: &[u8]) -> Piece {
@@ -281,15 +291,17 @@ fn open_segment(
         let found = format!("{:?} ends after the file", section.kind);
         return Err(Error::corrupt(name, "section table", found));
     }
-    let front = Front { id: entry.id, rows: entry.rows, file_len: blob.len(), sections };
+    let front = Front { id: entry.id, rows: entry.rows, crc: 0, file_len: blob.len(), sections };
     let segment = Segment::from_front(name, Arc::clone(blob), front, residence)?;
     let dead = segment.sections().iter().find(|s| s.entry().kind == SectionKind::Deletes);
     let dead = dead.map(|section| section.read_all(Residence::InPlace)).transpose()?;
     let mut held = Held::new(segment, None);
     if let Some(bytes) = dead {
-        for (row, lsn) in deletes::decode(name, &bytes, entry.id, entry.rows)? {
-            held.kill(row, lsn);
+        let (list, _) = DeleteList::decode(&bytes, name)?;
+        if list.segment != entry.id || list.segment_rows != entry.rows {
+            return Err(Error::corrupt(name, "section Deletes", "it is of another segment"));
         }
+        list.entries.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
     }
     Ok(held)
 }

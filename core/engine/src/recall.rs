@@ -4,10 +4,8 @@
 //! A found point counts if it is no farther than the k-th true one, so ties are not held against anybody.
 
 use nearfield_segment::filter::Filter;
-use nearfield_segment::kernel::Kernel;
-use nearfield_segment::rowset::RowSet;
 use nearfield_segment::search::Question;
-use nearfield_segment::{Pool, Result, Rng, RowId};
+use nearfield_segment::{Kernel, Pool, Result, Rng, RowId, RowSet};
 
 use crate::view::View;
 

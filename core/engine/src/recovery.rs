@@ -10,12 +10,16 @@ use std::sync::Arc;
 
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{Lock, LockMode};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
+use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
 
-use crate::batch::Batch;
+use crate::batch;
 use crate::clock::Clock;
-use crate::log::{FileLog, Log, MemoryLog, Replay, ReplayMode, Torn, replay};
-use crate::manifest::{Manifest, NextId, SegmentEntry, deletes};
+use crate::log::{
+    FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
+};
+use crate::manifest::{
+    DeleteList, Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest,
+};
 use crate::options::Options;
 use crate::state::{Held, State};
 use crate::view::View;
@@ -45,7 +49,8 @@ pub struct RecoveryReport {
 /// # Errors
 /// `Conflict` if there is a collection in that directory already.
 pub(crate) fn create(site: &Site, id: FileId, schema: &Schema, created_ms: u64) -> Result<()> {
-    Manifest::first(id, schema.clone(), created_ms).commit(&*site.storage, &site.dir).map(drop)
+    let manifest = Manifest::first(id, schema.clone(), 1, created_ms);
+    commit(&*site.storage, &site.dir, manifest).map(drop)
 }
 
 /// Opens a collection for writing. The caller holds the store's lock.
@@ -58,20 +63,40 @@ pub(crate) fn open_writer(
     clock: Arc<dyn Clock>,
     seed: u64,
 ) -> Result<(Writer, RecoveryReport)> {
-    let storage = Arc::clone(&site.storage);
+    site.storage.settle(&site.dir)?;
     let manifest = newest_manifest(&site)?;
-    let mut report = RecoveryReport {
-        orphans: quarantine_orphans(&site, &manifest)?,
-        ..RecoveryReport::default()
+    let orphans = quarantine_orphans(&site, &manifest.document)?;
+    let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
+    let degraded = degraded(&state);
+    let place = log_of(&site, &manifest.document);
+    let replayed = replay_into(&mut state, &place, Mode::Recover)?;
+    let report = RecoveryReport {
+        replayed: replayed.batches,
+        torn: replayed.torn.clone(),
+        orphans,
+        degraded,
     };
-    let mut state = open_state(&site, &manifest, &options, Rng::new(seed), &[])?;
-    report.degraded = degraded(&state);
-    let replayed = replay_into(&mut state, &site, ReplayMode::Recover, &mut report.replayed)?;
-    report.torn = replayed.torn.clone();
-    let log = FileLog::open(storage, &site.dir, &manifest, &replayed, options.log_file_bytes_max)?;
-    let reader = Reader::new(state.view(manifest.number));
-    let log: Box<dyn Log> = Box::new(log);
-    Ok((Writer { site, options, clock, manifest, state, log, reader, poisoned: None }, report))
+    let epoch = manifest.document.epoch + 1;
+    let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
+    let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
+    let reader = Reader::new(state.view(manifest.document.number));
+    let poisoned = None;
+    Ok((Writer { site, options, clock, manifest, epoch, state, log, reader, poisoned }, report))
+}
+
+/// Runs recovery again in place of a poisoned writer; readers keep their door.
+pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
+    let (site, options) = (writer.site.clone(), writer.options.clone());
+    let seed = writer.state.rng.next_u64();
+    let (mut fresh, _) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
+    fresh.reader = writer.reader();
+    fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
+    *writer = fresh;
+    Ok(())
+}
+
+fn log_of(site: &Site, manifest: &Manifest) -> LogDirectory {
+    LogDirectory::new(Arc::clone(&site.storage), &site.dir, manifest.collection)
 }
 
 /// A collection that lives in memory only: no log, no recovery, otherwise the same.
@@ -88,27 +113,25 @@ pub(crate) fn create_in_memory(
     let mut rng = Rng::new(seed);
     create(&site, rng.file_id(), schema, clock.now_ms())?;
     let manifest = newest_manifest(&site)?;
-    let state = open_state(&site, &manifest, &options, rng, &[])?;
-    let reader = Reader::new(state.view(manifest.number));
+    let state = open_state(&site, &manifest.document, &options, rng, &[])?;
+    let reader = Reader::new(state.view(manifest.document.number));
     let log: Box<dyn Log> = Box::new(MemoryLog::default());
-    Ok(Writer { site, options, clock, manifest, state, log, reader, poisoned: None })
+    let (epoch, poisoned) = (1, None);
+    Ok(Writer { site, options, clock, manifest, epoch, state, log, reader, poisoned })
 }
 
-fn newest_manifest(site: &Site) -> Result<Manifest> {
-    Manifest::load_newest(&*site.storage, &site.dir)?.ok_or_else(|| {
+fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
+    load_newest(&*site.storage, &site.dir)?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("{}: no manifest, so no collection", site.dir))
     })
 }
 
 /// Moves what the manifest does not name out of the way; nothing is deleted here.
 fn quarantine_orphans(site: &Site, manifest: &Manifest) -> Result<Vec<String>> {
-    site.storage.sweep_temporary(&site.path("segments"))?;
-    site.storage.sweep_temporary(&site.path("wal"))?;
-    site.storage.sweep_temporary(&site.dir)?;
     let mut orphans = Vec::new();
     for name in site.storage.list(&site.path("segments"))? {
         let file = format!("segments/{name}");
-        if manifest.files().any(|named| named == file) {
+        if manifest.files().any(|(named, _, _)| named == file) {
             continue;
         }
         let target = site.path(&format!("quarantine/{name}"));
@@ -147,7 +170,8 @@ fn open_state(
 fn open_segment(site: &Site, entry: &SegmentEntry) -> Result<Segment> {
     let path = site.path(&entry.file);
     let segment = Segment::open(&path, site.storage.open(&path)?, site.residence)?;
-    if segment.id() != entry.id || segment.rows() != entry.rows {
+    let front = segment.front();
+    if front.id != entry.id || front.rows != entry.rows || front.crc != entry.crc {
         let found = format!("segment {} of {} rows", segment.id(), segment.rows());
         let expected = format!("{found}, the manifest names {} of {} rows", entry.id, entry.rows);
         return Err(Error::corrupt(&path, "header", expected));
@@ -157,14 +181,19 @@ fn open_segment(site: &Site, entry: &SegmentEntry) -> Result<Segment> {
 
 fn with_deletes(site: &Site, entry: &SegmentEntry, segment: Arc<Segment>) -> Result<Held> {
     let mut held = Held::shared(segment, Some(entry.clone()));
-    for list in &entry.deletes {
-        let path = site.path(&list.file);
+    let mut dead = Vec::new();
+    for named in &entry.deletes {
+        let path = site.path(&named.file);
         let blob = site.storage.open(&path)?;
-        let bytes = blob.read(0..blob.len())?;
-        for (row, lsn) in deletes::decode(&path, &bytes, entry.id, entry.rows)? {
-            held.kill(row, lsn);
+        let (list, crc) = DeleteList::decode(&blob.read(0..blob.len())?, &path)?;
+        if list.segment != entry.id || list.segment_rows != entry.rows || crc != named.crc {
+            let found = format!("of segment {} with checksum {crc:08x}", list.segment);
+            return Err(Error::corrupt(&path, "header", format!("{found}, not the one named")));
         }
+        dead.extend(list.entries);
     }
+    dead.sort_unstable_by_key(|&(row, lsn)| (lsn, row));
+    dead.into_iter().for_each(|(row, lsn)| held.kill(row, lsn));
     Ok(held)
 }
 
@@ -173,19 +202,11 @@ fn degraded(state: &State) -> Vec<String> {
     damaged.map(|held| held.live.segment.name().to_owned()).collect()
 }
 
-fn replay_into(
-    state: &mut State,
-    site: &Site,
-    mode: ReplayMode,
-    count: &mut u64,
-) -> Result<Replay> {
-    let from = state.lsn;
+fn replay_into(state: &mut State, place: &LogDirectory, mode: Mode) -> Result<ReplayReport> {
     let schema = Arc::clone(&state.schema);
-    replay(&*site.storage, &site.dir, from, mode, &mut |lsn, body| {
-        let batch = Batch::decode(body, &schema).map_err(|error| {
-            Error::corrupt(&site.path("wal"), format!("batch at LSN {lsn}"), error)
-        })?;
-        *count += 1;
+    replay(place, state.lsn, mode, &mut |lsn, body| {
+        let batch = batch::decode(body, &schema)
+            .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
         state.apply(lsn, &batch).map(drop)
     })
 }
@@ -196,6 +217,7 @@ pub struct Follower {
     site: Site,
     options: Options,
     manifest: u64,
+    place: LogDirectory,
     state: State,
     reader: Reader,
 }
@@ -206,9 +228,9 @@ impl Follower {
     /// # Errors
     /// As [`open_writer`].
     pub(crate) fn open(site: Site, options: Options, seed: u64) -> Result<Follower> {
-        let (manifest, state) = follow(&site, &options, Rng::new(seed), &[])?;
+        let (manifest, place, state) = follow(&site, &options, Rng::new(seed), &[])?;
         let reader = Reader::new(state.view(manifest));
-        Ok(Follower { site, options, manifest, state, reader })
+        Ok(Follower { site, options, manifest, place, state, reader })
     }
 
     /// Readers' door; [`Follower::refresh`] publishes into it.
@@ -222,16 +244,16 @@ impl Follower {
     /// As for opening; the old view stays valid.
     pub fn refresh(&mut self) -> Result<Arc<View>> {
         let rng = self.state.rng.clone();
-        let newest = Manifest::numbers(&*self.site.storage, &self.site.dir)?.into_iter().max();
-        let moved = newest != Some(self.manifest)
-            || match replay_into(&mut self.state, &self.site, ReplayMode::ReadOnly, &mut 0) {
+        let numbers = list_numbers::<Manifest>(&*self.site.storage, &self.site.dir)?;
+        let moved = numbers.last() != Some(&self.manifest)
+            || match replay_into(&mut self.state, &self.place, Mode::ReadOnly) {
                 Ok(_) => false,
                 Err(error) if error.kind() == ErrorKind::NotFound => true,
                 Err(error) => return Err(error),
             };
         if moved {
             let known = self.state.segments.clone();
-            (self.manifest, self.state) = follow(&self.site, &self.options, rng, &known)?;
+            (self.manifest, self.place, self.state) = follow(&self.site, &self.options, rng, &known)?;
         }
         self.reader.publish(self.state.view(self.manifest));
         Ok(self.reader.view())
@@ -239,14 +261,20 @@ impl Follower {
 }
 
 /// Opens the newest manifest and the log after it. Files may be archived meanwhile: then start again.
-fn follow(site: &Site, options: &Options, rng: Rng, known: &[Held]) -> Result<(u64, State)> {
+fn follow(
+    site: &Site,
+    options: &Options,
+    rng: Rng,
+    known: &[Held],
+) -> Result<(u64, LogDirectory, State)> {
     let mut last = None;
     for _ in 0..OPEN_ATTEMPTS_MAX {
         let _pin = pin(site)?;
-        let manifest = newest_manifest(site)?;
+        let manifest = newest_manifest(site)?.document;
+        let place = log_of(site, &manifest);
         let opened = open_state(site, &manifest, options, rng.clone(), known).and_then(|mut state| {
-            replay_into(&mut state, site, ReplayMode::ReadOnly, &mut 0)?;
-            Ok((manifest.number, state))
+            replay_into(&mut state, &place, Mode::ReadOnly)?;
+            Ok((manifest.number, place, state))
         });
         match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
@@ -265,10 +293,3 @@ fn pin(site: &Site) -> Result<Option<Box<dyn Lock>>> {
     }
 }
 
-/// The position a view of this state would have.
-impl Follower {
-    /// Last batch in the newest view.
-    pub fn lsn(&self) -> Lsn {
-        self.state.lsn
-    }
-}

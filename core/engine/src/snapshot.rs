@@ -9,7 +9,7 @@ use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::database::Database;
-use crate::manifest::{DatabaseManifest, Manifest};
+use crate::manifest::{DatabaseManifest, Manifest, commit, load_newest};
 use crate::verify::verify;
 use crate::writer::Writer;
 
@@ -36,7 +36,7 @@ impl Database {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let now = self.clock.now_ms();
         let dir = format!("{SNAPSHOTS}/snap-{now:014}");
-        if DatabaseManifest::load_newest(&*self.storage, &dir)?.is_some() {
+        if load_newest::<DatabaseManifest>(&*self.storage, &dir)?.is_some() {
             let message = format!("{dir} exists already; try again in a millisecond");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
@@ -46,17 +46,17 @@ impl Database {
             let collection = self.collection(name)?;
             files += collection.with_writer(|writer| link_collection(writer, &dir))?;
         }
-        self.manifest().restarted().commit(&*self.storage, &dir)?;
+        commit(&*self.storage, &dir, self.manifest())?;
         Ok(Snapshot { dir, collections: names.len() as u64, files })
     }
 }
 
 fn link_collection(writer: &mut Writer, dir: &str) -> Result<u64> {
-    let (site, manifest) = (&writer.site, &writer.manifest);
+    let (site, manifest) = (&writer.site, writer.manifest());
     let storage = &*site.storage;
     let target = format!("{dir}/{}", site.dir);
     let mut files = 0;
-    for file in manifest.files() {
+    for (file, _, _) in manifest.files() {
         storage.link(&site.path(file), &format!("{target}/{file}"))?;
         files += 1;
     }
@@ -64,7 +64,7 @@ fn link_collection(writer: &mut Writer, dir: &str) -> Result<u64> {
         copy(storage, &site.path(&format!("wal/{name}")), storage, &format!("{target}/wal/{name}"))?;
         files += 1;
     }
-    manifest.restarted().commit(storage, &target)?;
+    commit(storage, &target, manifest.clone())?;
     Ok(files + 1)
 }
 
@@ -75,28 +75,29 @@ fn link_collection(writer: &mut Writer, dir: &str) -> Result<u64> {
 /// `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
 /// `source` holds no database; `StorageFull`, `Io`.
 pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<()> {
-    if DatabaseManifest::load_newest(&**target, "")?.is_some() {
+    if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
         let message = "the target holds a database already; restore into an empty directory";
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let database = DatabaseManifest::load_newest(&**source, "")?
+    let database = load_newest::<DatabaseManifest>(&**source, "")?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no snapshot in this directory"))?;
     if let Some(finding) = verify(source)?.findings.iter().find(|finding| !finding.derived) {
         return Err(Error::corrupt(&finding.file, "verification before restoring", &finding.message));
     }
-    for (_, id) in database.entries() {
-        let dir = format!("c/{id}");
-        let manifest = Manifest::load_newest(&**source, &dir)?.ok_or_else(|| {
+    for entry in database.document.collections.values() {
+        let dir = format!("c/{}", entry.id);
+        let manifest = load_newest::<Manifest>(&**source, &dir)?.ok_or_else(|| {
             Error::corrupt(&dir, "manifest", "there is none")
         })?;
         let log = source.list(&format!("{dir}/wal"))?.into_iter().map(|name| format!("wal/{name}"));
-        for file in manifest.files().map(str::to_owned).chain(log) {
+        let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
+        for file in files.chain(log) {
             let name = format!("{dir}/{file}");
             copy(&**source, &name, &**target, &name)?;
         }
-        manifest.restarted().commit(&**target, &dir)?;
+        commit(&**target, &dir, manifest.document)?;
     }
-    database.restarted().commit(&**target, "").map(drop)
+    commit(&**target, "", database.document).map(drop)
 }
 
 fn copy(source: &dyn Storage, from: &str, target: &dyn Storage, to: &str) -> Result<()> {

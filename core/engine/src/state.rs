@@ -11,13 +11,12 @@
 use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::rowset::DeadRows;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::BytesBlob;
-use nearfield_segment::{FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema};
+use nearfield_segment::{DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema};
 
-use crate::batch::{Batch, NextId};
-use crate::manifest::SegmentEntry;
+use crate::batch::Batch;
+use crate::manifest::{NextId, SegmentEntry};
 use crate::view::{LiveSegment, View};
 
 /// Rows up to which small in-memory segments are merged.
@@ -96,10 +95,10 @@ impl State {
     ///
     /// # Errors
     /// Only for a batch whose documents break the payload's limits, which the edge checked before logging.
-    pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch) -> Result<Applied> {
+    pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let mut applied = Applied { lsn, ..Applied::default() };
-        let segment = if batch.upserts() == 0 { None } else { Some(self.build(batch)?) };
+        let segment = if batch.rows() == 0 { None } else { Some(self.build(batch)?) };
         for id in batch.deletes() {
             applied.deleted += u64::from(self.kill(id, lsn));
         }
@@ -108,7 +107,7 @@ impl State {
             applied.replaced += u64::from(replaced);
             applied.inserted += u64::from(!replaced);
         }
-        self.next_id = self.next_id.max(batch.next_id());
+        self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
         if let Some(segment) = segment {
             self.segments.push(Held::new(segment, None));
             self.merge_tail()?;
@@ -129,10 +128,14 @@ impl State {
         false
     }
 
-    fn build(&mut self, batch: &Batch) -> Result<Segment> {
-        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.upserts());
-        for row in 0..batch.upserts() {
-            builder.push(batch.ids()[row].clone(), batch.vectors(row), batch.document(row))?;
+    fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.rows());
+        for (row, (id, document)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
+            let vectors = self.schema.vectors.iter().map(|(field, spec)| {
+                let elements = batch.vectors(field).expect("a batch has every field");
+                &elements[row * spec.dim as usize..][..spec.dim as usize]
+            });
+            builder.push(id.clone(), vectors, document.as_deref())?;
         }
         self.in_memory(builder)
     }
@@ -141,7 +144,7 @@ impl State {
     fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
         let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
         let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
-        Segment::open("memory", Arc::new(BytesBlob::new(bytes)), Residence::InPlace)
+        Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::InPlace)
     }
 
     fn merge_tail(&mut self) -> Result<()> {
@@ -190,7 +193,7 @@ pub(crate) fn append_live(
             field.rows().decode(row, vector);
         }
         map[row.index()] = builder.rows() as u32;
-        let document = segment.payload().document(row)?;
+        let document = segment.payload().json(row)?;
         builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), document)?;
     }
     Ok(map)

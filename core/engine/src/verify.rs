@@ -12,7 +12,7 @@ use nearfield_segment::storage::Storage;
 
 use crate::batch;
 use crate::log::{LogDirectory, Mode, replay};
-use crate::manifest::{DatabaseManifest, Manifest, SegmentEntry, deletes};
+use crate::manifest::{DatabaseManifest, DeleteList, Manifest, SegmentEntry, load_newest};
 
 /// One piece of damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +65,11 @@ impl VerifyReport {
 /// None for damage, which is reported; `Io` if reading itself fails in a way that says nothing of the data.
 pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    match DatabaseManifest::load_newest(&**storage, "") {
+    match load_newest::<DatabaseManifest>(&**storage, "") {
         Ok(Some(database)) => {
-            for (_, id) in database.entries() {
+            for entry in database.document.collections.values() {
                 report.collections += 1;
-                verify_collection(storage, &format!("c/{id}"), &mut report);
+                verify_collection(storage, &format!("c/{}", entry.id), &mut report);
             }
         }
         Ok(None) => {}
@@ -79,8 +79,8 @@ pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
 }
 
 fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
-    let manifest = match Manifest::load_newest(&**storage, dir) {
-        Ok(Some(manifest)) => manifest,
+    let manifest = match load_newest::<Manifest>(&**storage, dir) {
+        Ok(Some(stored)) => stored.document,
         Ok(None) => {
             let missing = nearfield_segment::Error::corrupt(dir, "manifest", "there is none");
             return report.note(dir, Err(missing));
@@ -96,7 +96,7 @@ fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyR
             let result = storage.open(&path).and_then(|blob| {
                 let bytes = blob.read(0..blob.len())?;
                 report.read(blob.len());
-                deletes::decode(&path, &bytes, entry.id, entry.rows).map(drop)
+                DeleteList::decode(&bytes, &path).map(drop)
             });
             report.note(&path, result);
         }
@@ -129,11 +129,11 @@ fn verify_segment(
             report.findings.push(Finding { file, message, derived: section.kind.is_derived() });
         }
     }
-    let found = crc32c::crc32c(&blob.read(0..blob.len())?);
+    let found = front.crc;
     let hurt = report.findings.iter().any(|finding| finding.file == path);
     if found != entry.crc && !hurt {
         let found = format!("{found:08x}, the manifest says {:08x}", entry.crc);
-        return Err(nearfield_segment::Error::corrupt(path, "checksum of the file", found));
+        return Err(nearfield_segment::Error::corrupt(path, "checksum of the front", found));
     }
     if hurt { Ok(()) } else { Segment::open(path, blob, Residence::InPlace).map(drop) }
 }

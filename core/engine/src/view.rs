@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use nearfield_segment::filter::{Filter, eval, near_names};
-use nearfield_segment::index::Scratch;
-use nearfield_segment::kernel::Kernel;
-use nearfield_segment::rowset::{DeadRows, RowSet};
+use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{Error, Fault, Lsn, PointId, Pool, Result, RowId, Schema};
+use nearfield_segment::{
+    DeadRows, Error, ErrorKind, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
+};
 
 use crate::manifest::SegmentEntry;
 
@@ -34,9 +34,7 @@ impl LiveSegment {
     }
 
     fn live(&self) -> RowSet {
-        let mut rows = RowSet::full(self.segment.rows());
-        self.dead.remove_from(&mut rows);
-        rows
+        self.dead.live()
     }
 }
 
@@ -68,7 +66,7 @@ impl Found<'_> {
     /// # Errors
     /// `Corrupt` if its bytes are damaged.
     pub fn document(&self) -> Result<Option<&str>> {
-        self.segment.payload().document(self.row)
+        self.segment.payload().json(self.row)
     }
 
     /// Writes the stored vector of a field to `out`, which has the field's dimension.
@@ -110,7 +108,7 @@ impl View {
         self.check_fields(filter)?;
         let rows_of = |live: &LiveSegment| {
             let mut rows = eval(filter, live.segment.payload())?;
-            live.dead.remove_from(&mut rows);
+            live.dead.apply_to(&mut rows);
             Ok(rows)
         };
         self.segments.iter().map(rows_of).collect()
@@ -141,7 +139,7 @@ impl View {
         if !self.schema.vectors.contains_key(question.field) {
             let names: Vec<&String> = self.schema.vectors.keys().collect();
             return Err(Error::new(
-                nearfield_segment::ErrorKind::NotFound,
+                ErrorKind::NotFound,
                 format!("no vector field {:?}; there are {names:?}", question.field),
             ));
         }
@@ -186,15 +184,16 @@ impl View {
             return Ok(());
         }
         for field in filter.fields() {
-            let known = |live: &LiveSegment| live.segment.payload().has_path(field);
+            let known = |live: &LiveSegment| live.segment.payload().may_have(field);
             if self.segments.iter().any(known) {
                 continue;
             }
-            let mut names: Vec<&str> =
-                self.segments.iter().flat_map(|live| live.segment.payload().paths()).collect();
+            let paths = self.segments.iter().flat_map(|live| live.segment.payload().paths());
+            let mut names: Vec<&str> = paths.map(|(path, _)| path.as_str()).collect();
             names.sort_unstable();
             names.dedup();
-            let near = near_names(field, &names);
+            let field = field.as_str();
+            let near = near_names(field, names.iter().copied());
             let hint = if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) };
             let message = format!("filter: no point has a field {field:?}{hint}");
             return Err(Error::invalid(Fault::Filter, message)

@@ -6,17 +6,20 @@
 //! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::rowset::RowSet;
 use nearfield_segment::storage::{LockMode, Storage};
-use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId};
+use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, Schema};
 
-use crate::batch::{Batch, BatchBody};
+use crate::batch::{Batch, Draft};
 use crate::clock::Clock;
 use crate::log::Log;
-use crate::manifest::{DeletesEntry, Manifest, ParentManifest, SegmentEntry, deletes};
+use crate::manifest::{
+    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name, document_name,
+    list_numbers,
+};
 use crate::options::Options;
 use crate::state::{Applied, Held, State};
 use crate::task::{MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan};
@@ -70,7 +73,9 @@ pub struct Writer {
     pub(crate) site: Site,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Stored<Manifest>,
+    /// Number of this opening.
+    pub(crate) epoch: u64,
     pub(crate) state: State,
     pub(crate) log: Box<dyn Log>,
     pub(crate) reader: Reader,
@@ -85,7 +90,12 @@ impl Writer {
 
     /// The manifest the newest view stands on.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.manifest.document
+    }
+
+    /// The vector fields of the collection.
+    pub fn schema(&self) -> &Schema {
+        &self.state.schema
     }
 
     /// Why the writer refuses changes, if it does.
@@ -102,8 +112,8 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::apply_all`].
-    pub fn apply(&mut self, body: BatchBody) -> Result<Applied> {
-        let mut applied = self.apply_all(vec![body])?;
+    pub fn apply(&mut self, batch: Batch<'_>) -> Result<Applied> {
+        let mut applied = self.apply_all(vec![batch])?;
         Ok(applied.pop().expect("one answer per batch"))
     }
 
@@ -113,30 +123,29 @@ impl Writer {
     /// # Errors
     /// `InvalidInput` if ids cannot be assigned (nothing is logged then); `StorageFull` or `Io` poison
     /// the writer: whether the batches are durable is then unknown until recovery.
-    pub fn apply_all(&mut self, bodies: Vec<BatchBody>) -> Result<Vec<Applied>> {
+    pub fn apply_all(&mut self, mut batches: Vec<Batch<'_>>) -> Result<Vec<Applied>> {
         self.check_writable()?;
-        let time_ms = self.clock.now_ms();
         let mut next_id = self.state.next_id;
-        let mut batches = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            batches.push(body.resolve(&mut next_id, time_ms)?);
+        for batch in &mut batches {
+            batch.assign_ids(&mut next_id)?;
         }
         let logged = self.log_batches(&batches);
         let lsns = logged.map_err(|error| self.poison(error))?;
         let mut answers = Vec::with_capacity(batches.len());
         for (lsn, batch) in lsns.into_iter().zip(&batches) {
-            answers.push(self.state.apply(lsn, batch)?);
+            let applied = self.state.apply(lsn, batch).map_err(|error| self.poison(error))?;
+            answers.push(applied);
         }
         self.publish();
         Ok(answers)
     }
 
-    fn log_batches(&mut self, batches: &[Batch]) -> Result<Vec<Lsn>> {
+    fn log_batches(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Lsn>> {
         let mut body = Vec::new();
         let mut lsns = Vec::with_capacity(batches.len());
         for batch in batches {
             body.clear();
-            batch.encode(&mut body);
+            batch.encode_into(&mut body);
             lsns.push(self.log.append(&body)?);
         }
         self.log.sync()?;
@@ -152,8 +161,13 @@ impl Writer {
         let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
             rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
         });
-        let body = BatchBody::deletes(ids.collect())?;
-        self.apply(body)
+        let draft = Draft {
+            deletes: ids.collect(),
+            time_ms: self.clock.now_ms(),
+            ..Draft::default()
+        };
+        let batch = Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?;
+        self.apply(batch)
     }
 
     /// The most urgent background work, if any is due. At most one task may be under way: finish or
@@ -167,7 +181,7 @@ impl Writer {
     /// A checkpoint of what is in memory, if there is anything.
     pub fn plan_checkpoint(&mut self) -> Option<Task> {
         let in_memory: Vec<usize> = self.positions(|held| held.in_memory());
-        let due = !in_memory.is_empty() || self.manifest.cut < self.state.lsn;
+        let due = !in_memory.is_empty() || self.cut() < self.state.lsn;
         (due && self.poisoned.is_none()).then(|| self.start(Work { inputs: in_memory, level: 0 }))
     }
 
@@ -175,11 +189,11 @@ impl Writer {
     pub fn plan_compaction(&mut self) -> Option<Task> {
         let all = self.positions(|_| true);
         let settled = match self.state.segments.as_slice() {
-            [] => self.manifest.cut == self.state.lsn,
+            [] => self.cut() == self.state.lsn,
             [held] => {
                 let clean = held.live.dead.count() == 0 && held.live.segment.degraded().is_empty();
                 let final_form = held.live.file.as_ref().is_some_and(|entry| entry.level > 0);
-                clean && final_form && self.manifest.cut == self.state.lsn
+                clean && final_form && self.cut() == self.state.lsn
             }
             _ => false,
         };
@@ -211,7 +225,7 @@ impl Writer {
     fn start(&mut self, work: Work) -> Task {
         let with_memory = work.inputs.iter().any(|&index| self.state.segments[index].in_memory());
         let only_files = !work.inputs.is_empty() && !with_memory;
-        let cut = if only_files { self.manifest.cut } else { self.state.lsn };
+        let cut = if only_files { self.cut() } else { self.state.lsn };
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
@@ -242,21 +256,21 @@ impl Writer {
     pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
         self.abandon();
         self.check_writable()?;
-        let cut = output.cut.max(self.manifest.cut);
+        let cut = output.cut.max(self.cut());
+        let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
         let mut segments = self.merged_segments(output)?;
         for held in &mut segments {
             self.persist_deletes(held, cut)?;
         }
-        let manifest = self.next_manifest(&segments, cut);
+        let manifest = self.next_manifest(&segments, cut, reason);
         self.commit(manifest)?;
         self.state.segments = segments;
         self.publish();
-        self.log.archive_through(cut).map_err(|error| self.poison(error))
+        self.log.archive_through(cut).map(drop)
     }
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
-        let (storage, dir) = (&*self.site.storage, &self.site.dir);
-        let committed = manifest.commit(storage, dir);
+        let committed = commit(&*self.site.storage, &self.site.dir, manifest);
         self.manifest = committed.map_err(|error| self.poison(error))?;
         Ok(())
     }
@@ -299,8 +313,11 @@ impl Writer {
         }
         let fold = entry.deletes.len() >= DELETE_LISTS_MAX;
         let listed = if fold { &all[..upto] } else { &all[from..upto] };
-        let file = format!("segments/{}-{:020}.del", entry.id, cut.0);
-        let bytes = deletes::encode(entry.id, listed);
+        let mut entries = listed.to_vec();
+        entries.sort_unstable();
+        let (segment, segment_rows) = (entry.id, entry.rows);
+        let (bytes, crc) = DeleteList { segment, segment_rows, cut, entries }.encode();
+        let file = delete_list_name(segment, cut);
         let path = self.site.path(&file);
         self.site.storage.put(&path, &mut |out| {
             out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
@@ -308,22 +325,28 @@ impl Writer {
         if fold {
             entry.deletes.clear();
         }
-        let (len, crc, count) = (bytes.len() as u64, crc32c::crc32c(&bytes), listed.len() as u64);
-        entry.deletes.push(DeletesEntry { file, len, crc, count, cut });
+        let (len, count, unknown) = (bytes.len() as u64, listed.len() as u32, BTreeMap::new());
+        entry.deletes.push(DeletesEntry { file, len, crc, count, cut, unknown });
         Ok(())
     }
 
-    fn next_manifest(&self, segments: &[Held], cut: Lsn) -> Manifest {
+    fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
         Manifest {
-            number: self.manifest.number + 1,
-            parent: Some(ParentManifest { number: self.manifest.number, crc: self.manifest.crc }),
+            epoch: self.epoch,
             cut,
             next_assigned_id: self.state.next_id,
-            segments: files.collect::<Vec<SegmentEntry>>(),
+            segments: files.collect(),
             created_ms: self.clock.now_ms(),
-            ..self.manifest.clone()
+            reason,
+            note: None,
+            ..self.manifest.successor()
         }
+    }
+
+    /// Everything up to here is in files.
+    fn cut(&self) -> Lsn {
+        self.manifest.document.cut
     }
 
     /// Removes files that no retained manifest needs: old segments and delete lists, orphans of abandoned
@@ -341,7 +364,8 @@ impl Writer {
             return Ok(0);
         }
         let mut removed = 0;
-        let needed = |name: &str| self.manifest.files().any(|file| file == name);
+        let manifest = &self.manifest.document;
+        let needed = |name: &str| manifest.files().any(|(file, _, _)| file == name);
         for (dir, keep) in [("segments", true), ("archive", false)] {
             for name in storage.list(&self.site.path(dir))? {
                 let name = format!("{dir}/{name}");
@@ -351,9 +375,9 @@ impl Writer {
                 }
             }
         }
-        for number in Manifest::numbers(&**storage, &self.site.dir)? {
-            if number < self.manifest.number {
-                storage.remove(&self.site.path(&Manifest::file_name(number)))?;
+        for number in list_numbers::<Manifest>(&**storage, &self.site.dir)? {
+            if number < manifest.number {
+                storage.remove(&document_name::<Manifest>(&self.site.dir, number))?;
                 removed += 1;
             }
         }
@@ -361,7 +385,12 @@ impl Writer {
     }
 
     fn publish(&self) {
-        self.reader.publish(self.state.view(self.manifest.number));
+        self.reader.publish(self.state.view(self.manifest.document.number));
+    }
+
+    /// Refuses further changes because of `cause`.
+    pub(crate) fn refuse(&mut self, cause: &str) {
+        self.poisoned = Some((ErrorKind::Io, cause.to_owned()));
     }
 
     fn poison(&mut self, error: Error) -> Error {

@@ -4,16 +4,16 @@
 //! caller may pause, show progress or drop it; until [`crate::Writer::finish`] nothing refers to its file,
 //! so dropping it at any moment changes nothing.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::rowset::DeadRows;
 use nearfield_segment::segment::{
     Segment, SegmentBuilder, SegmentIndexing, SegmentOptions,
 };
 use nearfield_segment::storage::{Bytes, Storage};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
+use nearfield_segment::{DeadRows, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
 
 use crate::manifest::SegmentEntry;
 use crate::state::append_live;
@@ -60,7 +60,7 @@ pub struct Task {
     pub(crate) id: FileId,
     pub(crate) inputs: Vec<MergeInput>,
     pub(crate) cut: Lsn,
-    pub(crate) level: u32,
+    pub(crate) level: u8,
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: SegmentOptions,
     pub(crate) storage: Arc<dyn Storage>,
@@ -143,7 +143,6 @@ impl Task {
         self.storage.put(&path, &mut |out| {
             out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
         })?;
-        let crc = crc32c::crc32c(&bytes);
         let len = bytes.len() as u64;
         drop(bytes);
         let segment = Segment::open(&path, self.storage.open(&path)?, self.residence)?;
@@ -151,10 +150,11 @@ impl Task {
             id: self.id,
             file,
             len,
-            crc,
+            crc: segment.front().crc,
             rows: segment.rows(),
             level: self.level,
             deletes: Vec::new(),
+            unknown: BTreeMap::new(),
         };
         Ok(Step::Done(Box::new(self.output(maps, Some((entry, segment))))))
     }

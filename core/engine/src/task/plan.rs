@@ -8,7 +8,7 @@ pub struct SegmentFacts {
     /// In memory and log only.
     pub in_memory: bool,
     /// Level of a file: 0 from a checkpoint, 1 from a compaction.
-    pub level: u32,
+    pub level: u8,
     /// Rows, dead ones included.
     pub rows: u32,
     /// Rows that count.
@@ -32,7 +32,7 @@ pub struct Work {
     /// Segments that go in.
     pub inputs: Vec<usize>,
     /// Level of the segment that comes out.
-    pub level: u32,
+    pub level: u8,
 }
 
 /// The most urgent work, if any is due: a checkpoint before a compaction before a rewrite of one segment.
@@ -66,11 +66,11 @@ fn is_worn(facts: &SegmentFacts, options: &Options) -> bool {
 mod tests {
     use super::*;
 
-    fn file(level: u32, rows: u32, live: u32) -> SegmentFacts {
+    fn file(level: u8, rows: u32, live: u32) -> SegmentFacts {
         SegmentFacts { in_memory: false, level, rows, live, degraded: false }
     }
 
-    fn work(inputs: &[usize], level: u32) -> Option<Work> {
+    fn work(inputs: &[usize], level: u8) -> Option<Work> {
         Some(Work { inputs: inputs.to_vec(), level })
     }
 

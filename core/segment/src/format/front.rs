@@ -123,6 +123,8 @@ pub struct Front {
     pub id: FileId,
     /// Rows in the segment.
     pub rows: u32,
+    /// Checksum of the front, which holds those of the sections: it stands for the whole file.
+    pub crc: u32,
     /// Length of the whole file.
     pub file_len: u64,
     /// Sections in file order.
@@ -136,11 +138,11 @@ pub fn front_len(section_lens: &[u64]) -> u64 {
 }
 
 impl Front {
-    /// Bytes of the front, ready to be written at offset 0.
+    /// Bytes of the front, ready to be written at offset 0; sets `crc`.
     ///
     /// # Panics
     /// If the sections are not laid out as the format says: a broken promise of the writer.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&mut self) -> Vec<u8> {
         let lens: Vec<u64> = self.sections.iter().map(|section| section.len).collect();
         let front_len = front_len(&lens);
         check_layout(&self.sections, front_len, self.file_len)
@@ -157,8 +159,8 @@ impl Front {
         bytes.resize(HEADER_BYTES, 0);
         bytes.extend_from_slice(&encode_table(&self.sections));
         bytes.resize(front_len as usize, 0);
-        let crc = crc32c::crc32c(&bytes);
-        bytes[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+        self.crc = crc32c::crc32c(&bytes);
+        bytes[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&self.crc.to_le_bytes());
         bytes
     }
 
@@ -223,7 +225,7 @@ impl Front {
         let sections = decode_table(blob, &bytes[HEADER_BYTES..], count)?;
         let known_and_unknown_fit = check_layout(&sections, front_len, file_len);
         known_and_unknown_fit.map_err(|found| Error::corrupt(blob, "section table", found))?;
-        Ok(Front { id, rows, file_len, sections })
+        Ok(Front { id, rows, crc: found, file_len, sections })
     }
 }
 

@@ -199,7 +199,7 @@ fn assemble(id: FileId, rows: u32, sections: &[(SectionKind, u16, &[u8])]) -> Al
     for (entry, (_, _, bytes)) in entries.iter().zip(sections) {
         buffer[entry.offset as usize..][..bytes.len()].copy_from_slice(bytes);
     }
-    let front = Front { id, rows, file_len: end, sections: entries }.encode();
+    let front = Front { id, rows, crc: 0, file_len: end, sections: entries }.encode();
     buffer[..front.len()].copy_from_slice(&front);
     file
 }
