@@ -331,19 +331,33 @@ fn a_full_disk_refuses_frees_what_it_wrote_and_works_again_after_a_remove() {
 
 #[test]
 fn a_fill_that_overlooks_a_write_error_cannot_publish_half_a_blob() {
+    // The second of several writes fails; those after it would succeed.
     let disk = SimDisk::new(4);
     let storage = Directory::new(disk.clone());
-    disk.set_capacity(400_000);
+    disk.fail_at(2, Failure::Io);
     let error = storage
         .put("a", &mut |out| {
             for _ in 0..10 {
-                let _overlooked = out.write_all(&pattern(100_000));
+                let _overlooked = out.write_all(&pattern(300_000));
             }
             Ok(())
         })
+        .expect_err("a part is missing");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert!(files(&storage).is_empty());
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_whatever_fill_makes_of_it() {
+    let disk = SimDisk::new(5);
+    disk.set_capacity(400_000);
+    let error = Directory::new(disk)
+        .put("a", &mut |out| {
+            let written = out.write_all(&pattern(900_000));
+            written.map_err(|_| Error::invalid(crate::error::Fault::Metadata, "cannot encode"))
+        })
         .expect_err("it does not fit");
     assert_eq!(error.kind(), ErrorKind::StorageFull);
-    assert!(files(&storage).is_empty());
 }
 
 #[test]
