@@ -66,8 +66,8 @@ fn create_durably(path: &Path) -> Result<()> {
 
 fn refuse_network(root: &Path) -> Result<()> {
     // Systems without this file are not checked.
-    let Ok(mountinfo) = fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
-    match network_type(&mountinfo, &root.to_string_lossy()) {
+    let Ok(mountinfo) = fs::read("/proc/self/mountinfo") else { return Ok(()) };
+    match network_type(&String::from_utf8_lossy(&mountinfo), &root.to_string_lossy()) {
         None => Ok(()),
         Some(kind) => Err(Error::invalid(
             Fault::Parameter,
