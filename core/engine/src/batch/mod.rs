@@ -1,0 +1,298 @@
+//! One atomic change to a collection: checked once, then trusted.
+//!
+//! A [`Draft`] is what a caller asks for; [`Batch::new`] checks everything about it that does not depend
+//! on the collection's state, and [`Batch::assign_ids`] settles the ids left out. A batch is applied
+//! whole or not at all: **deletes first, then upserts**, so that an id in both is replaced.
+//!
+//! What is not here: whether an id exists, idempotency (the writer's), the meaning of metadata.
+
+mod decode;
+mod encode;
+
+pub use decode::decode;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use nearfield_segment::{Error, Fault, PointId, Result, Schema};
+use serde_json::Value;
+
+use crate::log::BODY_BYTES_MAX;
+use crate::manifest::NextId;
+
+/// Most points upserted by one batch.
+pub const BATCH_ROWS_MAX: usize = 1_000_000;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// How many ids an error about duplicates names.
+const NAMED_IDS_MAX: usize = 10;
+
+/// Checks the metadata text of one row: `check(json, row)`.
+pub type CheckMetadata<'a> = &'a dyn Fn(&str, usize) -> Result<()>;
+
+/// A change as asked for, unchecked. Vectors and metadata may be borrowed.
+#[derive(Debug, Clone, Default)]
+pub struct Draft<'a> {
+    /// Points to delete; repeated and unknown ids are no error.
+    pub deletes: Vec<PointId>,
+    /// Points to insert or replace; `None` asks for assigned ids.
+    pub ids: Option<Vec<PointId>>,
+    /// How many points are upserted.
+    pub rows: usize,
+    /// Elements by field name, row-major, `rows × dim` each; every field of the schema if `rows > 0`.
+    pub vectors: BTreeMap<String, Cow<'a, [f32]>>,
+    /// JSON object text by row; empty means none for all rows.
+    pub metadata: Vec<Option<Cow<'a, str>>>,
+    /// When the writer accepted it, milliseconds since 1970.
+    pub time_ms: u64,
+    /// A second batch with the same key is answered with the result of the first.
+    pub idempotency_key: Option<String>,
+    /// The caller gives up after this time; a batch still waiting then is dropped.
+    pub deadline_ms: Option<u64>,
+}
+
+/// A checked change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch<'a> {
+    deletes: Vec<PointId>,
+    ids: Vec<PointId>,
+    rows: usize,
+    vectors: BTreeMap<String, Cow<'a, [f32]>>,
+    metadata: Vec<Option<Cow<'a, str>>>,
+    time_ms: u64,
+    idempotency_key: Option<String>,
+    deadline_ms: Option<u64>,
+    next_id: Option<NextId>,
+    ids_assigned: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Checks a draft. O(elements + ids).
+    ///
+    /// # Errors
+    /// `InvalidInput` with `Dimension`, `NonFinite`, `DuplicateId` (with `ids`), `Id`, `Metadata` or
+    /// `Parameter` (counts that disagree, unknown or missing fields, limits).
+    pub fn new(draft: Draft<'a>, schema: &Schema, check: CheckMetadata<'_>) -> Result<Self> {
+        let Draft { mut deletes, ids, rows, vectors, metadata, .. } = draft;
+        check_count("rows", rows, "at most", BATCH_ROWS_MAX, rows <= BATCH_ROWS_MAX)?;
+        let ids_assigned = ids.is_none();
+        let ids = ids.unwrap_or_default();
+        if !ids_assigned {
+            check_count("ids", ids.len(), "one per row:", rows, ids.len() == rows)?;
+        }
+        let count = metadata.len();
+        check_count("metadata", count, "one per row:", rows, count == 0 || count == rows)?;
+        ids.iter().chain(&deletes).try_for_each(check_id)?;
+        check_distinct(&ids)?;
+        check_vectors(&vectors, rows, schema)?;
+        for (row, json) in metadata.iter().enumerate() {
+            json.as_deref().map_or(Ok(()), |json| check(json, row))?;
+        }
+        check_key(draft.idempotency_key.as_deref())?;
+        deletes.sort_unstable();
+        deletes.dedup();
+        let batch = Batch {
+            deletes,
+            ids,
+            rows,
+            vectors,
+            metadata: if count == 0 { vec![None; rows] } else { metadata },
+            time_ms: draft.time_ms,
+            idempotency_key: draft.idempotency_key,
+            deadline_ms: draft.deadline_ms,
+            next_id: None,
+            ids_assigned,
+        };
+        let len = batch.encoded_bytes_max();
+        check_count("bytes of the batch", len, "at most", BODY_BYTES_MAX, len <= BODY_BYTES_MAX)?;
+        Ok(batch)
+    }
+
+    /// Gives ids to the rows that came without, and raises `next` above every number id used. The writer
+    /// calls it once, just before the batch is logged.
+    ///
+    /// # Errors
+    /// `InvalidInput(Id)` if not enough numbers are left; `next` is unchanged then.
+    pub fn assign_ids(&mut self, next: &mut NextId) -> Result<()> {
+        if self.ids_assigned && self.ids.len() < self.rows {
+            let first = next.take(self.rows as u64)?;
+            self.ids = (first..=u64::MAX).take(self.rows).map(PointId::U64).collect();
+        }
+        self.ids.iter().for_each(|id| next.note(id));
+        self.next_id = Some(*next);
+        Ok(())
+    }
+
+    /// Points deleted, sorted, before the upserts.
+    pub fn deletes(&self) -> &[PointId] {
+        &self.deletes
+    }
+
+    /// Points upserted, by row; empty until [`assign_ids`](Batch::assign_ids) if they were left out.
+    pub fn ids(&self) -> &[PointId] {
+        &self.ids
+    }
+
+    /// Number of points upserted.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a field, row-major; `None` without upserts.
+    pub fn vectors(&self, field: &str) -> Option<&[f32]> {
+        self.vectors.get(field).map(|elements| &**elements)
+    }
+
+    /// JSON text by row; as many as rows.
+    pub fn metadata(&self) -> &[Option<Cow<'a, str>>] {
+        &self.metadata
+    }
+
+    /// When it was accepted, milliseconds since 1970.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The caller's key, if any.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
+    }
+
+    /// When the caller gives up, if ever.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    /// Whether the ids were left out by the caller.
+    pub fn ids_assigned(&self) -> bool {
+        self.ids_assigned
+    }
+
+    /// The mark for assigned ids after this batch; `None` before [`assign_ids`](Batch::assign_ids).
+    pub fn next_id(&self) -> Option<NextId> {
+        self.next_id
+    }
+
+    /// True if nothing is deleted and nothing upserted.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && self.deletes.is_empty()
+    }
+
+    /// The same batch, owning everything: for queues between threads.
+    pub fn into_owned(self) -> Batch<'static> {
+        let own =
+            |(name, elements): (String, Cow<'_, [f32]>)| (name, Cow::Owned(elements.into_owned()));
+        let own_text = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Batch {
+            deletes: self.deletes,
+            ids: self.ids,
+            rows: self.rows,
+            vectors: self.vectors.into_iter().map(own).collect(),
+            metadata: self.metadata.into_iter().map(own_text).collect(),
+            time_ms: self.time_ms,
+            idempotency_key: self.idempotency_key,
+            deadline_ms: self.deadline_ms,
+            next_id: self.next_id,
+            ids_assigned: self.ids_assigned,
+        }
+    }
+}
+
+fn check_count(what: &str, got: usize, relation: &str, expected: usize, ok: bool) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    let message = format!("{what}: expected {relation} {expected}, got {got}");
+    Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", got))
+}
+
+fn check_id(id: &PointId) -> Result<()> {
+    match id {
+        PointId::U64(_) | PointId::Uuid(_) => Ok(()),
+        PointId::Str(text) if PointId::from_text(text)? == *id => Ok(()),
+        PointId::Str(text) => {
+            Err(Error::invalid(Fault::Id, format!("{text} is a UUID and must be given as one")))
+        }
+    }
+}
+
+/// Growing ids are distinct at the cost of one pass; others are sorted by hash.
+fn check_distinct(ids: &[PointId]) -> Result<()> {
+    if ids.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    let mut sorted: Vec<(u64, &PointId)> = ids.iter().map(|id| (id.hash64(), id)).collect();
+    sorted.sort_unstable();
+    let mut twice: Vec<_> =
+        sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].1).collect();
+    if twice.is_empty() {
+        return Ok(());
+    }
+    twice.sort_unstable();
+    twice.dedup();
+    let named: Vec<String> = twice.iter().take(NAMED_IDS_MAX).map(ToString::to_string).collect();
+    let more = if twice.len() > named.len() { ", …" } else { "" };
+    let message =
+        format!("{} ids occur twice in one batch: {}{more}", twice.len(), named.join(", "));
+    let values: Vec<Value> = twice.iter().take(NAMED_IDS_MAX).map(|id| id_value(id)).collect();
+    Err(Error::invalid(Fault::DuplicateId, message).with("ids", values).with("got", twice.len()))
+}
+
+fn id_value(id: &PointId) -> Value {
+    match id {
+        PointId::U64(number) => Value::from(*number),
+        PointId::Uuid(_) | PointId::Str(_) => Value::from(id.to_string()),
+    }
+}
+
+fn check_vectors(
+    vectors: &BTreeMap<String, Cow<'_, [f32]>>,
+    rows: usize,
+    schema: &Schema,
+) -> Result<()> {
+    let field_error = |name: &str, problem: &str| {
+        let known: Vec<String> = schema.vectors.keys().cloned().collect();
+        Error::invalid(Fault::Parameter, format!("vector field {name:?}: {problem}"))
+            .with("expected", known)
+            .with("got", name)
+    };
+    if let Some(name) = vectors.keys().find(|name| !schema.vectors.contains_key(*name)) {
+        return Err(field_error(name, "the collection has no such field"));
+    }
+    for (name, spec) in &schema.vectors {
+        let elements = match vectors.get(name) {
+            Some(elements) => elements,
+            None if rows == 0 => continue,
+            None => return Err(field_error(name, "missing")),
+        };
+        let dim = spec.dim as usize;
+        if elements.len() != rows * dim {
+            return Err(Error::invalid(
+                Fault::Dimension,
+                format!(
+                    "vector field {name:?}: expected {rows} rows of {dim} elements, got {} elements",
+                    elements.len()
+                ),
+            )
+            .with("expected", rows * dim)
+            .with("got", elements.len()));
+        }
+        for (row, vector) in elements.chunks_exact(dim).enumerate() {
+            spec.check(vector, row)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_key(key: Option<&str>) -> Result<()> {
+    let len = key.map_or(1, str::len);
+    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&len) {
+        return Ok(());
+    }
+    let expected = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes");
+    let message = format!("idempotency key: expected {expected}, got {len}");
+    Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", len))
+}
+
+#[cfg(test)]
+mod tests;

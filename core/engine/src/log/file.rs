@@ -1,0 +1,240 @@
+//! The log in files, over any [`Storage`](nearfield_segment::storage::Storage).
+//!
+//! A file is created with the first batch that needs it; its header is durable before any frame follows,
+//! and everything in earlier files is durable before that. After each sync a small mark is appended (not
+//! synced itself) so that readers in other processes see the durable LSN at once, and recovery can tell a
+//! torn tail from damage.
+
+use nearfield_segment::storage::Appender;
+use nearfield_segment::{Error, ErrorKind, Lsn, Result};
+
+use super::Log;
+use super::files::{LogDirectory, SealedFile};
+use super::frame::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, padded,
+};
+use super::memory::check_body;
+use super::replay::ReplayReport;
+
+/// Bodies up to this length are copied beside their header to be written by one call.
+const COPIED_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// How a [`FileLog`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileLogOptions {
+    /// A file is closed before it would grow beyond this; one batch never spans two files.
+    pub file_bytes_max: u64,
+    /// Number of the writer's opening, written into file headers.
+    pub epoch: u64,
+}
+
+impl Default for FileLogOptions {
+    /// Files of 64 MiB.
+    fn default() -> Self {
+        FileLogOptions { file_bytes_max: 64 << 20, epoch: 0 }
+    }
+}
+
+/// The durable log of one collection.
+#[derive(Debug)]
+pub struct FileLog {
+    place: LogDirectory,
+    options: FileLogOptions,
+    timeline: u32,
+    last: Lsn,
+    durable: Lsn,
+    /// Link of the frame `last`.
+    link: u32,
+    sealed: Vec<SealedFile>,
+    active: Option<Active>,
+    poison: Option<String>,
+    scratch: Vec<u8>,
+}
+
+/// The file being appended to.
+#[derive(Debug)]
+struct Active {
+    appender: Box<dyn Appender>,
+    first: Lsn,
+    bytes: u64,
+    crc: u32,
+    /// Link of the newest frame of any kind.
+    link: u32,
+}
+
+impl FileLog {
+    /// Goes on after what [`replay`](super::replay) with [`Mode::Recover`](super::Mode::Recover) found.
+    /// Writes nothing yet.
+    pub fn open(place: LogDirectory, recovered: &ReplayReport, options: FileLogOptions) -> Self {
+        FileLog {
+            place,
+            options,
+            timeline: recovered.timeline,
+            last: recovered.last,
+            durable: recovered.last,
+            link: recovered.link,
+            sealed: recovered.sealed.clone(),
+            active: None,
+            poison: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Live files that are closed, oldest first.
+    pub fn sealed(&self) -> &[SealedFile] {
+        &self.sealed
+    }
+
+    fn check_poison(&self) -> Result<()> {
+        match &self.poison {
+            None => Ok(()),
+            Some(cause) => Err(Error::new(
+                ErrorKind::Io,
+                format!("the log is poisoned by an earlier error ({cause}): reopen to recover"),
+            )),
+        }
+    }
+
+    /// Remembers the first failure; from then on nothing is written.
+    fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.poison = Some(error.message().to_owned());
+        }
+        result
+    }
+
+    fn append_batch(&mut self, body: &[u8]) -> Result<Lsn> {
+        let frame_bytes = (FRAME_HEADER_BYTES + padded(body.len())) as u64;
+        let full = |active: &Active| active.bytes + frame_bytes > self.options.file_bytes_max;
+        if self.active.as_ref().is_some_and(full) {
+            self.close_active()?;
+        }
+        if self.active.is_none() {
+            self.active = Some(self.create_file()?);
+        }
+        let lsn = self.last.next();
+        self.link = self.write_frame(body, FrameKind::Batch, lsn)?;
+        self.last = lsn;
+        Ok(lsn)
+    }
+
+    fn create_file(&self) -> Result<Active> {
+        let first = self.last.next();
+        let header = FileHeader {
+            collection: self.place.collection(),
+            first,
+            continues: self.last,
+            timeline: self.timeline,
+            previous_link: self.link,
+            epoch: self.options.epoch,
+        };
+        let (bytes, crc) = header.encode();
+        let mut appender = self.place.storage().append_new(&self.place.live_name(first))?;
+        appender.write(&bytes)?;
+        appender.sync()?;
+        Ok(Active { appender, first, bytes: FILE_HEADER_BYTES as u64, crc, link: crc })
+    }
+
+    /// Writes a frame to the active file and returns its link.
+    fn write_frame(&mut self, body: &[u8], kind: FrameKind, lsn: Lsn) -> Result<u32> {
+        let active = self.active.as_mut().expect("the caller made sure of a file");
+        let frame = FrameHeader::around(body, kind, lsn, self.durable, active.link);
+        let (header, link) = frame.encode(active.crc);
+        let padding = padded(body.len()) - body.len();
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&header);
+        if body.len() > COPIED_BODY_BYTES_MAX {
+            active.appender.write(&self.scratch)?;
+            active.appender.write(body)?;
+            self.scratch.clear();
+        } else {
+            self.scratch.extend_from_slice(body);
+        }
+        self.scratch.resize(self.scratch.len() + padding, 0);
+        if !self.scratch.is_empty() {
+            active.appender.write(&self.scratch)?;
+        }
+        active.bytes += frame.frame_bytes();
+        active.link = link;
+        Ok(link)
+    }
+
+    fn sync_active(&mut self) -> Result<()> {
+        if self.durable == self.last {
+            return Ok(());
+        }
+        let active = self.active.as_mut().expect("unsynced batches are in the active file");
+        active.appender.sync()?;
+        self.durable = self.last;
+        Ok(())
+    }
+
+    fn close_active(&mut self) -> Result<()> {
+        self.sync_active()?;
+        if let Some(active) = self.active.take() {
+            let (first, last, bytes) = (active.first, self.last, active.bytes);
+            self.sealed.push(SealedFile { first, last, bytes });
+        }
+        Ok(())
+    }
+}
+
+impl Log for FileLog {
+    fn append(&mut self, body: &[u8]) -> Result<Lsn> {
+        self.check_poison()?;
+        check_body(body)?;
+        let result = self.append_batch(body);
+        self.poison_on_error(result)
+    }
+
+    fn sync(&mut self) -> Result<Lsn> {
+        self.check_poison()?;
+        if self.durable == self.last {
+            return Ok(self.durable);
+        }
+        let result = self.sync_active();
+        self.poison_on_error(result)?;
+        // The batches are durable whether or not the mark can be written, so its failure is reported by
+        // the next call, not by this one.
+        let mark = self.write_frame(b"", FrameKind::DurableMark, self.last);
+        if let Err(error) = mark {
+            self.poison = Some(error.message().to_owned());
+        }
+        Ok(self.durable)
+    }
+
+    fn last(&self) -> Lsn {
+        self.last
+    }
+
+    fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    fn size_bytes(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|file| file.bytes).sum();
+        sealed + self.active.as_ref().map_or(0, |active| active.bytes)
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        self.check_poison()?;
+        // With a mark, so that the next recovery need not rewrite a file that is durable already.
+        self.sync()?;
+        let result = self.close_active();
+        self.poison_on_error(result)
+    }
+
+    fn archive_through(&mut self, lsn: Lsn) -> Result<usize> {
+        self.check_poison()?;
+        let newest_stays = usize::from(self.active.is_none());
+        let mut moved = 0;
+        while self.sealed.len() > newest_stays && self.sealed[0].last <= lsn {
+            let first = self.sealed[0].first;
+            let (from, to) = (self.place.live_name(first), self.place.archive_name(first));
+            self.place.storage().rename(&from, &to)?;
+            self.sealed.remove(0);
+            moved += 1;
+        }
+        Ok(moved)
+    }
+}

@@ -1,0 +1,153 @@
+//! The log files of one collection: their names, and reading frames out of them.
+//!
+//! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's cut. Other names
+//! in these directories are ignored. A file is written by one writer from front to back and never again.
+
+use std::sync::Arc;
+
+use nearfield_segment::storage::{Blob, Bytes, Storage};
+use nearfield_segment::{Error, FileId, Lsn, Result};
+
+use super::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, padded};
+
+/// Where the log of one collection lives.
+#[derive(Debug, Clone)]
+pub struct LogDirectory {
+    storage: Arc<dyn Storage>,
+    dir: String,
+    collection: FileId,
+}
+
+impl LogDirectory {
+    /// The log below `dir` (the directory of the collection; empty for the root of the storage).
+    pub fn new(storage: Arc<dyn Storage>, dir: &str, collection: FileId) -> Self {
+        LogDirectory { storage, dir: dir.to_owned(), collection }
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub(crate) fn collection(&self) -> FileId {
+        self.collection
+    }
+
+    fn place(&self, folder: &str) -> String {
+        if self.dir.is_empty() { folder.to_owned() } else { format!("{}/{folder}", self.dir) }
+    }
+
+    /// Name of the live file that begins with `first`.
+    pub(crate) fn live_name(&self, first: Lsn) -> String {
+        format!("{}/{:020}.log", self.place("wal"), first.0)
+    }
+
+    /// Name of that file in the archive.
+    pub(crate) fn archive_name(&self, first: Lsn) -> String {
+        format!("{}/{:020}.log", self.place("archive"), first.0)
+    }
+
+    /// Files by first LSN. A file seen in both places counts as live.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn list(&self) -> Result<Vec<NamedFile>> {
+        // The live files are listed first: one that is archived between the two listings is then seen
+        // twice rather than missed.
+        let mut files = Vec::new();
+        let live = self.storage.list(&self.place("wal"))?;
+        for first in self.storage.list(&self.place("archive"))?.iter().filter_map(|n| parse(n)) {
+            files.push(NamedFile { first, live: false });
+        }
+        for first in live.iter().filter_map(|name| parse(name)) {
+            files.push(NamedFile { first, live: true });
+        }
+        files.sort_by_key(|file| (file.first, !file.live));
+        files.dedup_by_key(|file| file.first);
+        Ok(files)
+    }
+
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// `NotFound` if it was archived meanwhile, `Version`, `Io`.
+    pub(crate) fn open(&self, named: NamedFile) -> Result<OpenFile> {
+        let path =
+            if named.live { self.live_name(named.first) } else { self.archive_name(named.first) };
+        let blob = self.storage.open(&path)?;
+        let header_bytes = blob.read(0..blob.len().min(FILE_HEADER_BYTES as u64))?;
+        let header = FileHeader::decode(&header_bytes, &path);
+        Ok(OpenFile { path, named, blob, header })
+    }
+}
+
+/// A closed file of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedFile {
+    /// First LSN it may hold; also its name.
+    pub first: Lsn,
+    /// Last LSN it holds that still counts.
+    pub last: Lsn,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A file by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedFile {
+    pub(crate) first: Lsn,
+    pub(crate) live: bool,
+}
+
+/// An open file; its header may be damaged.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) path: String,
+    pub(crate) named: NamedFile,
+    blob: Arc<dyn Blob>,
+    pub(crate) header: Result<(FileHeader, u32)>,
+}
+
+impl OpenFile {
+    /// Length when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.blob.len()
+    }
+
+    /// Raw bytes; the range must lie within.
+    pub(crate) fn read(&self, range: std::ops::Range<u64>) -> Result<Bytes> {
+        self.blob.read(range)
+    }
+
+    /// The frame header at `offset` and its link; `None` if there is none.
+    pub(crate) fn frame(&self, offset: u64, file_crc: u32) -> Result<Option<(FrameHeader, u32)>> {
+        if self.len() - offset.min(self.len()) < FRAME_HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let bytes = self.blob.read(offset..offset + FRAME_HEADER_BYTES as u64)?;
+        Ok(FrameHeader::decode(&bytes, file_crc))
+    }
+
+    /// The verified body of the frame at `offset`; `None` if it is cut off or damaged.
+    pub(crate) fn body(&self, offset: u64, frame: &FrameHeader) -> Result<Option<Bytes>> {
+        let start = offset + FRAME_HEADER_BYTES as u64;
+        let end = start + padded(frame.body_len as usize) as u64;
+        if end > self.len() {
+            return Ok(None);
+        }
+        let bytes = self.blob.read(start..end)?;
+        Ok(frame.matches(&bytes).then(|| bytes.slice(0..frame.body_len as usize)))
+    }
+
+    /// A `Corrupt` error at `offset` of this file.
+    pub(crate) fn corrupt(&self, offset: u64, found: impl std::fmt::Display) -> Error {
+        Error::corrupt(&self.path, format_args!("offset {offset}"), found).with("offset", offset)
+    }
+}
+
+fn parse(name: &str) -> Option<Lsn> {
+    let digits = name.strip_suffix(".log")?;
+    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().map(Lsn)
+}

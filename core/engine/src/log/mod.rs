@@ -1,0 +1,73 @@
+//! The write-ahead log: one frame per atomic batch, in the order of their LSNs.
+//!
+//! *Acknowledged means durable*: a batch counts once [`Log::sync`] has returned an LSN at or above its
+//! own. After any failed append or sync the log is poisoned: what reached the disk is unknown, a second
+//! fsync could lie, and only reopening (which reads back what is there) can tell.
+//!
+//! * `frame`: the bytes · `files`: the files of one collection · `scan`: what of them is valid, and
+//!   whether damage is a torn tail or corruption · `replay`: recovery and readers · `file`, `memory`:
+//!   the two logs · `timeline`: going on after a replay to an earlier LSN.
+//!
+//! The log knows nothing of what a batch means: a body is bytes.
+
+mod file;
+mod files;
+mod frame;
+mod memory;
+mod replay;
+mod scan;
+mod timeline;
+
+pub use file::{FileLog, FileLogOptions};
+pub use files::{LogDirectory, SealedFile};
+pub use frame::{BODY_BYTES_MAX, LOG_VERSION};
+pub use memory::MemoryLog;
+pub use replay::{Mode, ReplayReport, Torn, replay};
+pub use timeline::start_timeline;
+
+use std::fmt::Debug;
+
+use nearfield_segment::{Lsn, Result};
+
+/// Where batches become durable, and get their LSNs.
+pub trait Log: Send + Debug {
+    /// Appends one batch and returns its LSN, one above [`last`](Log::last). Not durable yet.
+    ///
+    /// # Errors
+    /// `InvalidInput(Parameter)` for a body above [`BODY_BYTES_MAX`] (nothing changed). Any other error
+    /// poisons the log.
+    fn append(&mut self, body: &[u8]) -> Result<Lsn>;
+
+    /// Makes every appended batch durable and returns [`last`](Log::last). One call for many appends.
+    ///
+    /// # Errors
+    /// Any error poisons the log; whether the batches are durable is then unknown until reopened.
+    fn sync(&mut self) -> Result<Lsn>;
+
+    /// LSN of the newest batch, durable or not.
+    fn last(&self) -> Lsn;
+
+    /// Every LSN up to this one is durable.
+    fn durable(&self) -> Lsn;
+
+    /// Bytes held outside the archive.
+    fn size_bytes(&self) -> u64;
+
+    /// Syncs and closes the current file, so that it can be archived.
+    ///
+    /// # Errors
+    /// As [`sync`](Log::sync).
+    fn rotate(&mut self) -> Result<()>;
+
+    /// Moves files that hold only LSNs up to `lsn` to the archive (the newest file always stays) and
+    /// returns how many. Nothing is deleted. Call it after the manifest with that cut is committed.
+    ///
+    /// # Errors
+    /// Those of the storage; files already moved stay moved, and the log goes on.
+    fn archive_through(&mut self, lsn: Lsn) -> Result<usize>;
+}
+
+#[cfg(test)]
+mod test_storage;
+#[cfg(test)]
+mod tests;

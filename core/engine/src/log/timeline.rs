@@ -1,0 +1,70 @@
+//! Going on from an earlier LSN: the log after it is left behind, not erased.
+//!
+//! One atomic file makes the change: its header continues after the branch LSN, and its only frame, a
+//! timeline record, takes the LSN above everything ever written, so that no LSN is used twice. Frames
+//! between the two no longer count (see `scan`); moving their files aside is tidiness, and a crash before
+//! it changes nothing.
+
+use nearfield_segment::storage::Storage;
+use nearfield_segment::{Error, Fault, Lsn, Result};
+
+use super::files::LogDirectory;
+use super::frame::{FileHeader, FrameHeader, FrameKind, TimelineBody, padded};
+use super::replay::ReplayReport;
+use super::scan::Scan;
+
+/// Makes `branch` the newest LSN that counts and returns the LSN of the timeline record. Recover again
+/// afterwards. `recovered` is the report of a recovery of the whole log.
+///
+/// # Errors
+/// `InvalidInput(Parameter)` if `branch` lies above the log, `Corrupt` if the log up to `branch` is
+/// damaged, or those of the storage.
+pub fn start_timeline(
+    place: &LogDirectory,
+    recovered: &ReplayReport,
+    branch: Lsn,
+    epoch: u64,
+    time_ms: u64,
+) -> Result<Lsn> {
+    if branch > recovered.last {
+        return Err(Error::invalid(
+            Fault::Parameter,
+            format!("LSN: expected at most {}, the newest, got {branch}", recovered.last),
+        )
+        .with("expected", recovered.last.0)
+        .with("got", branch.0));
+    }
+    let first = recovered.last.next();
+    let timeline = recovered.timeline + 1;
+    let header = FileHeader {
+        collection: place.collection(),
+        first,
+        continues: branch,
+        timeline,
+        previous_link: Scan::read(place, branch, branch)?.link,
+        epoch,
+    };
+    let body = TimelineBody { timeline, branch, time_ms }.encode();
+    let (mut bytes, crc) = {
+        let (bytes, crc) = header.encode();
+        (bytes.to_vec(), crc)
+    };
+    let frame = FrameHeader::around(&body, FrameKind::Timeline, first, branch, crc);
+    bytes.extend_from_slice(&frame.encode(crc).0);
+    bytes.extend_from_slice(&body);
+    bytes.resize(bytes.len().next_multiple_of(padded(1)), 0);
+    place.storage().put_new(&place.live_name(first), &bytes)?;
+    move_aside(place, branch, first)?;
+    Ok(first)
+}
+
+/// Archives live files that hold only LSNs between `branch` and `until`.
+fn move_aside(place: &LogDirectory, branch: Lsn, until: Lsn) -> Result<()> {
+    for file in place.list()? {
+        if file.live && file.first > branch && file.first < until {
+            let (from, to) = (place.live_name(file.first), place.archive_name(file.first));
+            Storage::rename(place.storage(), &from, &to)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The manifest of a database: which names there are, and which collection each means.
+//!
+//! Create, drop, rename and alias are one new document each, so they happen wholly or not at all.
+
+use std::collections::{BTreeMap, HashSet};
+
+use nearfield_segment::{Error, ErrorKind, Fault, FileId, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::document::{Document, Parent};
+
+/// Longest name of a collection, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// The collections of a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseManifest {
+    /// From 1, one more than the parent's.
+    pub number: u64,
+    /// The document this one replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Collections by name.
+    pub collections: BTreeMap<String, CollectionEntry>,
+    /// Second names: alias to name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, String>,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// What a name means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionEntry {
+    /// The collection; its files are below `c/<id>/`.
+    pub id: FileId,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+impl DatabaseManifest {
+    /// A database without collections.
+    pub fn first() -> Self {
+        DatabaseManifest {
+            number: 1,
+            parent: None,
+            collections: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The collection of a name or alias.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn resolve(&self, name: &str) -> Result<FileId> {
+        let name = self.aliases.get(name).map_or(name, String::as_str);
+        self.collections.get(name).map(|entry| entry.id).ok_or_else(|| not_found(name))
+    }
+
+    /// Adds a collection.
+    ///
+    /// # Errors
+    /// `Conflict` if the name is taken, `InvalidInput(Parameter)` if it is no name.
+    pub fn create(&mut self, name: &str, id: FileId) -> Result<()> {
+        self.check_free(name)?;
+        self.collections.insert(name.to_owned(), CollectionEntry { id, unknown: BTreeMap::new() });
+        Ok(())
+    }
+
+    /// Removes a collection and its aliases, and returns what it meant. Its files are not touched.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn drop_collection(&mut self, name: &str) -> Result<FileId> {
+        let entry = self.collections.remove(name).ok_or_else(|| not_found(name))?;
+        self.aliases.retain(|_, target| target != name);
+        Ok(entry.id)
+    }
+
+    /// Gives a collection another name; its aliases follow.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` if the new name is taken, `InvalidInput(Parameter)` if it is no name.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        if !self.collections.contains_key(from) {
+            return Err(not_found(from));
+        }
+        self.check_free(to)?;
+        let entry = self.collections.remove(from).expect("looked up above");
+        self.collections.insert(to.to_owned(), entry);
+        for target in self.aliases.values_mut().filter(|target| *target == from) {
+            *target = to.to_owned();
+        }
+        Ok(())
+    }
+
+    /// Makes `alias` a second name of `target`, replacing what it meant as an alias before.
+    ///
+    /// # Errors
+    /// `NotFound` without the target, `Conflict` if the alias is the name of a collection,
+    /// `InvalidInput(Parameter)` if it is no name.
+    pub fn set_alias(&mut self, alias: &str, target: &str) -> Result<()> {
+        check_collection_name(alias)?;
+        if !self.collections.contains_key(target) {
+            return Err(not_found(target));
+        }
+        if self.collections.contains_key(alias) {
+            return Err(taken(alias));
+        }
+        self.aliases.insert(alias.to_owned(), target.to_owned());
+        Ok(())
+    }
+
+    /// Removes an alias.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn drop_alias(&mut self, alias: &str) -> Result<()> {
+        self.aliases.remove(alias).map(drop).ok_or_else(|| not_found(alias))
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        check_collection_name(name)?;
+        if self.collections.contains_key(name) || self.aliases.contains_key(name) {
+            return Err(taken(name));
+        }
+        Ok(())
+    }
+}
+
+impl Document for DatabaseManifest {
+    const KIND: &'static str = "database";
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    fn set_place(&mut self, number: u64, parent: Option<Parent>) {
+        (self.number, self.parent) = (number, parent);
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let mut ids = HashSet::new();
+        for (name, entry) in &self.collections {
+            check_collection_name(name).map_err(|error| error.message().to_owned())?;
+            if !ids.insert(entry.id) {
+                return Err(format!("collection {} has two names", entry.id));
+            }
+        }
+        for (alias, target) in &self.aliases {
+            check_collection_name(alias).map_err(|error| error.message().to_owned())?;
+            if self.collections.contains_key(alias) || !self.collections.contains_key(target) {
+                return Err(format!("alias {alias:?} of {target:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names match `[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}`.
+///
+/// # Errors
+/// `InvalidInput(Parameter)`.
+pub fn check_collection_name(name: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let good = !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && !name.starts_with('.')
+        && name.bytes().all(plain);
+    if good {
+        return Ok(());
+    }
+    let expected = "1 to 255 of A-Z a-z 0-9 . _ - and no dot in front";
+    let got: String = name.chars().take(64).collect();
+    Err(Error::invalid(
+        Fault::Parameter,
+        format!("collection name: expected {expected}, got {got:?}"),
+    )
+    .with("expected", expected)
+    .with("got", got))
+}
+
+fn not_found(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")).with("got", name)
+}
+
+fn taken(name: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("there is a collection {name:?} already"))
+        .with("got", name)
+}

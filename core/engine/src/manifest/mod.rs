@@ -1,0 +1,231 @@
+//! What exists: the manifest of a collection, and of a database.
+//!
+//! A manifest names every file of a collection at one LSN: what is not named does not count. It is
+//! written once, whole (see `document`), and never edited; a change is a new manifest with the next
+//! number. Fields this version does not know are kept when a successor is written.
+//!
+//! Nothing here opens the files it names.
+
+mod database;
+mod deletes;
+mod document;
+mod next_id;
+
+pub use database::{CollectionEntry, DatabaseManifest, check_collection_name};
+pub use deletes::{DELETES_VERSION, DeleteList, delete_list_name};
+pub use document::{
+    Document, MANIFEST_VERSION, Parent, Stored, commit, document_name, list_numbers, load,
+    load_newest,
+};
+pub use next_id::NextId;
+
+use std::collections::{BTreeMap, HashSet};
+
+use nearfield_segment::{DIM_MAX, FileId, Lsn, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest name of a vector field, in bytes.
+pub const FIELD_NAME_BYTES_MAX: usize = 255;
+/// Longest name of a file, in bytes.
+const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Everything a collection consists of at one LSN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The collection.
+    pub collection: FileId,
+    /// From 1, one more than the parent's.
+    pub number: u64,
+    /// The manifest this one replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Number of the writer's opening.
+    pub epoch: u64,
+    /// Timeline of the log it belongs to, from 1.
+    pub timeline: u32,
+    /// Every batch up to this LSN is in the files below, and nothing after it.
+    pub cut: Lsn,
+    /// The vector fields.
+    pub schema: Schema,
+    /// The next id to assign.
+    pub next_assigned_id: NextId,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentEntry>,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+    /// Why it was made.
+    pub reason: Reason,
+    /// What the user says about this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// Why a manifest was made. Only commits and checkpoints are versions to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// The collection came into being.
+    Create,
+    /// The user asked for a version.
+    Commit,
+    /// The memtable was written out.
+    Checkpoint,
+    /// Segments were rewritten; the content is that of the parent.
+    Compaction,
+    /// The collection went back to an earlier LSN.
+    Replay,
+    /// A snapshot was restored or an export imported.
+    Restore,
+}
+
+/// One segment file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    /// The segment.
+    pub id: FileId,
+    /// Name relative to the collection's directory, `segments/…`.
+    pub file: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// Checksum of its table of contents, which holds those of the sections.
+    pub crc: u32,
+    /// Rows, dead ones too.
+    pub rows: u32,
+    /// Age and size class, 0 the youngest.
+    pub level: u8,
+    /// Delete lists, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletes: Vec<DeletesEntry>,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// One delete list of a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeletesEntry {
+    /// Name relative to the collection's directory, `segments/…`.
+    pub file: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// The checksum in its header.
+    pub crc: u32,
+    /// Rows it names.
+    pub count: u32,
+    /// No delete in it is newer than this LSN.
+    pub cut: Lsn,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+impl Manifest {
+    /// The first manifest of an empty collection.
+    pub fn first(collection: FileId, schema: Schema, epoch: u64, created_ms: u64) -> Self {
+        Manifest {
+            collection,
+            number: 1,
+            parent: None,
+            epoch,
+            timeline: 1,
+            cut: Lsn(0),
+            schema,
+            next_assigned_id: NextId::FIRST,
+            segments: Vec::new(),
+            created_ms,
+            reason: Reason::Create,
+            note: None,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// Every file it names: name, length, checksum.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64, u32)> {
+        self.segments.iter().flat_map(|segment| {
+            let lists = segment.deletes.iter().map(|list| (list.file.as_str(), list.len, list.crc));
+            std::iter::once((segment.file.as_str(), segment.len, segment.crc)).chain(lists)
+        })
+    }
+}
+
+impl Document for Manifest {
+    const KIND: &'static str = "manifest";
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        self.parent
+    }
+
+    fn set_place(&mut self, number: u64, parent: Option<Parent>) {
+        (self.number, self.parent) = (number, parent);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_schema(&self.schema)?;
+        if self.timeline == 0 {
+            return Err("timelines count from 1".to_owned());
+        }
+        let mut files = HashSet::new();
+        let mut ids = HashSet::new();
+        for segment in &self.segments {
+            if !ids.insert(segment.id) {
+                return Err(format!("segment {} occurs twice", segment.id));
+            }
+            check_segment(segment, self.cut)?;
+        }
+        for (file, _, _) in self.files() {
+            check_file(file)?;
+            if !files.insert(file) {
+                return Err(format!("file {file:?} is named twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_schema(schema: &Schema) -> Result<(), String> {
+    for (name, spec) in &schema.vectors {
+        if spec.dim == 0 || spec.dim as usize > DIM_MAX {
+            return Err(format!("field {name:?}: dim {} is not 1 to {DIM_MAX}", spec.dim));
+        }
+        if name.len() > FIELD_NAME_BYTES_MAX {
+            return Err(format!("field name of {} bytes", name.len()));
+        }
+    }
+    Ok(())
+}
+
+fn check_segment(segment: &SegmentEntry, cut: Lsn) -> Result<(), String> {
+    let dead: u64 = segment.deletes.iter().map(|list| u64::from(list.count)).sum();
+    if dead > u64::from(segment.rows) {
+        return Err(format!("segment {}: {dead} of {} rows deleted", segment.id, segment.rows));
+    }
+    if !segment.deletes.is_sorted_by(|a, b| a.cut < b.cut) {
+        return Err(format!("segment {}: delete lists out of order", segment.id));
+    }
+    match segment.deletes.iter().find(|list| list.cut > cut) {
+        Some(list) => Err(format!("{}: cut {} above the manifest's {cut}", list.file, list.cut)),
+        None => Ok(()),
+    }
+}
+
+/// `segments/` and one plain name: no way out of the collection's directory.
+fn check_file(file: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let name = file.strip_prefix("segments/").unwrap_or_default();
+    let good = !name.is_empty()
+        && name.len() <= FILE_NAME_BYTES_MAX
+        && !name.starts_with('.')
+        && name.bytes().all(plain);
+    if good { Ok(()) } else { Err(format!("file name {file:?} is not segments/<plain name>")) }
+}
+
+#[cfg(test)]
+mod tests;
