@@ -2,7 +2,6 @@
 //!
 //! Text that is not UTF-8 (data, images) is kept as a length only.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,8 +9,14 @@ use std::process::Command;
 
 use super::rust::RustText;
 
-const SKIPPED_DIRECTORIES: [&str; 6] =
-    ["target", ".git", ".venv", "node_modules", "__pycache__", "nearfield_data"];
+/// What a walk leaves out: things that were built, and hidden directories of tools.
+fn is_skipped(directory: &str) -> bool {
+    match directory {
+        "target" | "node_modules" | "__pycache__" | "nearfield_data" => true,
+        ".ci" | ".github" | ".config" | ".cargo" => false,
+        name => name.starts_with('.'),
+    }
+}
 
 /// One file.
 #[derive(Debug)]
@@ -134,10 +139,7 @@ fn walk(root: &Path, directory: &str) -> io::Result<Vec<String>> {
             if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
         if !entry.file_type()?.is_dir() {
             paths.push(path);
-        } else if !SKIPPED_DIRECTORIES
-            .iter()
-            .any(|skipped| OsStr::new(skipped) == entry.file_name())
-        {
+        } else if !is_skipped(name) {
             paths.extend(walk(root, &path)?);
         }
     }
@@ -160,6 +162,14 @@ mod tests {
             tracked.sort();
             assert_eq!(walked, tracked);
         }
+    }
+
+    #[test]
+    fn the_walk_leaves_out_what_tools_made_and_keeps_our_hidden_directories() {
+        for skipped in ["target", ".venv", ".git", ".pytest_cache", "__pycache__"] {
+            assert!(is_skipped(skipped), "{skipped}");
+        }
+        assert!(!is_skipped(".ci") && !is_skipped("core"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who may import whom: a file imports from lower floors only, and modules never in a circle.
 //!
-//! [`table`] says which floor a module stands on. A module of a listed crate without a floor is a
+//! `table.rs` says which floor a module stands on. A module of a listed crate without a floor is a
 //! finding, so the table stays whole. Parts under `#[cfg(test)]` and test files may import anything.
 
 mod crates;
