@@ -1,0 +1,6 @@
+//! What tests of several crates share: data, and the rules of the house as functions over the tree.
+//!
+//! Nothing outside `tests/` imports this crate, and it is never published.
+
+pub mod data;
+pub mod tidy;

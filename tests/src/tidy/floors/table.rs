@@ -1,0 +1,65 @@
+//! The floors, lowest first: the table of docs/architecture.md in a form that can be checked.
+//!
+//! A line is a step: its modules may import from the lines above and not from each other. Lines of
+//! the same floor are steps within it.
+
+/// The floors of one crate.
+#[derive(Debug)]
+pub(super) struct CrateFloors {
+    /// Directory of its sources.
+    pub(super) src: &'static str,
+    steps: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl CrateFloors {
+    /// The step `module` stands on, 0 the lowest.
+    pub(super) fn height(&self, module: &str) -> Option<usize> {
+        self.steps.iter().position(|(_, modules)| modules.contains(&module))
+    }
+
+    /// The floor's name.
+    pub(super) fn name(&self, height: usize) -> &'static str {
+        self.steps[height].0
+    }
+}
+
+pub(super) const CRATES: [CrateFloors; 3] = [
+    CrateFloors {
+        src: "core/segment/src",
+        steps: &[
+            ("F0", &["error"]),
+            ("F0", &["ids", "metric", "parallel"]),
+            ("F0", &["rng", "schema"]),
+            ("F1", &["kernel", "storage", "format"]),
+            ("F2", &["codec", "rowset", "payload"]),
+            ("F3", &["filter", "index"]),
+            ("F4", &["stats", "deletes"]),
+            ("F4", &["segment"]),
+            ("F5", &["search"]),
+        ],
+    },
+    CrateFloors {
+        src: "core/engine/src",
+        steps: &[
+            ("F6", &["clock", "pacer"]),
+            ("F6", &["log", "manifest"]),
+            ("F7", &["batch"]),
+            ("F7", &["memtable"]),
+            ("F7", &["view"]),
+            ("F8", &["task"]),
+            ("F8", &["recovery", "verify"]),
+            ("F9", &["reader"]),
+            ("F9", &["writer"]),
+            ("F9", &["snapshot", "export"]),
+            ("F9", &["database"]),
+        ],
+    },
+    CrateFloors {
+        src: "native-server/src",
+        steps: &[
+            ("F10", &["sample", "config", "limits", "metrics"]),
+            ("F10", &["catalog"]),
+            ("F11", &["workers", "http", "cli"]),
+        ],
+    },
+];

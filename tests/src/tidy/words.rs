@@ -1,0 +1,84 @@
+//! Words that must not stay: marks of unfinished work, and `unwrap` where a caller could be hurt.
+
+use super::rust::words;
+use super::{Finding, Tree};
+
+/// Marks of work left undone, in code or comments (not between quotes, for Rust).
+pub fn unfinished(tree: &Tree) -> Vec<Finding> {
+    const MARKS: [&str; 3] = ["TODO", "FIXME", "XXX"];
+    let mut found = Vec::new();
+    for file in &tree.files {
+        let texts = match &file.rust {
+            Some(rust) => vec![&rust.code, &rust.comments],
+            None if matches!(file.extension(), "py" | "pyi" | "ts" | "js" | "sh") => {
+                vec![&file.text]
+            }
+            None => continue,
+        };
+        for (index, line) in texts.iter().flat_map(|text| text.lines().enumerate()) {
+            if words(line).any(|(_, word)| MARKS.contains(&word)) {
+                let message = "decide it, or write it down as an issue";
+                found.push(Finding::new(&file.path, index + 1, message));
+            }
+        }
+    }
+    found
+}
+
+/// Macros that stand for code not written.
+pub fn placeholders(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (file, rust) in tree.rust() {
+        for (index, line) in rust.code.lines().enumerate() {
+            let stands = |(at, word): (usize, &str)| {
+                matches!(word, "todo" | "unimplemented") && line[at + word.len()..].starts_with('!')
+            };
+            if words(line).any(stands) {
+                found.push(Finding::new(&file.path, index + 1, "write the code, or leave it out"));
+            }
+        }
+    }
+    found
+}
+
+/// `.unwrap()` outside tests: say why it holds with `expect`, or return an error.
+pub fn unwraps(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (file, rust) in tree.rust().filter(|(file, _)| !file.is_test()) {
+        for (line, _) in rust.product_lines().filter(|(_, text)| text.contains(".unwrap()")) {
+            found.push(Finding::new(&file.path, line, "`expect(\"why this holds\")` or an error"));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(found: Vec<Finding>) -> Vec<(String, usize)> {
+        found.into_iter().map(|finding| (finding.path, finding.line)).collect()
+    }
+
+    #[test]
+    fn marks_are_found_in_comments_and_code_but_not_in_strings_or_longer_words() {
+        let rust = "let TODOS = \"TODO\";\n// FIXME: later\nlet XXX = 1;\n";
+        let tree = Tree::of(&[("a.rs", rust), ("b.py", "x = 1  # TODO\n"), ("c.md", "TODO\n")]);
+        let expected = [("a.rs".to_owned(), 3), ("a.rs".to_owned(), 2), ("b.py".to_owned(), 1)];
+        assert_eq!(lines(unfinished(&tree)), expected);
+    }
+
+    #[test]
+    fn placeholder_macros_are_found() {
+        let tree =
+            Tree::of(&[("a.rs", "fn f() { todo!() }\nfn todo() {}\nunimplemented!(\"x\");\n")]);
+        assert_eq!(lines(placeholders(&tree)), [("a.rs".to_owned(), 1), ("a.rs".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn unwrap_is_allowed_in_tests_only() {
+        let text = "fn f() { g().unwrap() }\n// .unwrap()\n#[cfg(test)]\nmod t {\n x.unwrap() }\n";
+        let tree = Tree::of(&[("src/a.rs", text), ("src/tests.rs", text), ("benches/b.rs", text)]);
+        assert_eq!(lines(unwraps(&tree)), [("src/a.rs".to_owned(), 1)]);
+    }
+}
