@@ -1,19 +1,45 @@
 //! Everything that changes over time: log, manifests, memtable, tasks, recovery, snapshots.
 //!
-//! Synchronous and deterministic: storage, clock and randomness arrive as arguments. Floors (a module
-//! imports only from floors below its own):
+//! Synchronous and deterministic: storage, clock and randomness arrive as arguments, background work is
+//! planned, stepped and finished by whoever owns the threads. Floors (a module imports only from floors
+//! below its own):
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` |
-//! | F7 | `batch` (one atomic change) |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` |
+//! | F7 | `batch` (one atomic change) · `view` (an instant) · `state` (the memtable and all segments) |
+//! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
+//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
+//! | F10 | `collection` (one handle) · `database` (names) · `snapshot` (backups) |
 
 pub mod batch;
 mod clock;
+mod collection;
+mod database;
+mod export;
 pub mod log;
 pub mod manifest;
+mod options;
+pub mod recall;
+mod recovery;
+mod snapshot;
+mod state;
+pub mod task;
+mod verify;
+mod view;
+mod writer;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
+pub use collection::{Collection, Watch};
+pub use database::{Database, Mode};
+pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
+pub use options::Options;
+pub use recovery::{Follower, RecoveryReport};
+pub use snapshot::{SNAPSHOTS, Snapshot, restore};
+pub use state::Applied;
+pub use verify::{Finding, VerifyReport, verify};
+pub use view::{Found, LiveSegment, View};
+pub use writer::{Reader, Site, Writer};

@@ -60,8 +60,9 @@ impl Held {
     /// Rows that were dead at `cut`.
     pub(crate) fn dead_at(&self, cut: Lsn) -> DeadRows {
         let mut dead = DeadRows::new(self.live.segment.rows());
-        let earlier = self.deletes.iter().take_while(|(_, lsn)| *lsn <= cut);
-        earlier.for_each(|&(row, _)| dead.insert(row));
+        for &(row, _) in self.deletes.iter().take_while(|(_, lsn)| *lsn <= cut) {
+            dead.insert(row);
+        }
         dead
     }
 }

@@ -20,6 +20,7 @@ compile_error!(
 mod allowed;
 pub mod codec;
 mod error;
+pub mod filter;
 pub mod format;
 mod ids;
 pub mod index;
@@ -32,6 +33,7 @@ mod rowset;
 mod schema;
 pub mod search;
 pub mod segment;
+pub mod stats;
 pub mod storage;
 
 pub use allowed::Allowed;

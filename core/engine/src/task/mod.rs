@@ -7,5 +7,5 @@ mod merge;
 mod plan;
 
 pub use merge::{MergeOutput, Progress, Step, Task};
-pub(crate) use merge::MergeInput;
+pub(crate) use merge::{MergeInput, Phase};
 pub use plan::{Situation, SegmentFacts, Work, plan};

@@ -14,7 +14,7 @@ mod section;
 
 pub use front::{
     BLOCK_BYTES, FORMAT_VERSION, FRONT_PREFIX_BYTES, Front, OLDEST_READABLE_VERSION, SectionEntry,
-    SectionKind, decode_table, encode_table,
+    SectionKind, decode_table, encode_table, front_len,
 };
 pub use section::{Residence, Section};
 

@@ -6,16 +6,18 @@
 
 mod plan;
 
-pub use plan::{Rung, Situation, plan};
+pub use plan::{EF_DEFAULT, Rung, Situation, plan};
 
+use crate::allowed::Allowed;
 use crate::codec::RowScorer;
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval};
 use crate::ids::{PointId, RowId};
-use crate::index::{Candidate, IndexStats, Scratch, flat};
+use crate::index::graph::Scratch;
+use crate::index::{self, Candidate, flat};
 use crate::kernel::Kernel;
 use crate::metric::Metric;
-use crate::rowset::{Allowed, DeadRows, RowSet};
+use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
 
 /// Most results of one query.
@@ -136,7 +138,7 @@ fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<Pre
     if let Some(filter) = question.filter {
         pruned = segment.stats().is_some_and(|stats| !stats.may_match(filter));
         let mut rows = if pruned { RowSet::empty(segment.rows()) } else { eval(filter, segment.payload())? };
-        source.dead.remove_from(&mut rows);
+        source.dead.apply_to(&mut rows);
         allowed = rows.count();
         passing = Some(rows);
     }
@@ -176,7 +178,7 @@ impl Prepared<'_> {
             let cost = self.search_source(index, source, vector, scratch, &mut hits);
             stats.segments_searched += 1;
             stats.vectors_scored += cost.scored;
-            stats.nodes_expanded += cost.expanded;
+            stats.nodes_expanded += cost.hops;
         }
         sort_hits(&mut hits);
         hits.truncate(self.question.k);
@@ -190,21 +192,29 @@ impl Prepared<'_> {
         vector: &[f32],
         scratch: &mut Scratch,
         hits: &mut Vec<Hit>,
-    ) -> IndexStats {
+    ) -> index::SearchStats {
         let segment = prepared.source.segment;
         let field = segment.field(self.question.field).expect("prepare looked it up");
         let rows = field.rows();
         let scorer: RowScorer<'_> = rows.scorer(self.kernel, vector);
         let allowed = match &prepared.passing {
             Some(rows) => Allowed::Only(rows),
-            None if prepared.source.dead.count() == 0 => Allowed::All(segment.rows()),
+            None if prepared.source.dead.count() == 0 => Allowed::All,
             None => Allowed::Except(prepared.source.dead),
         };
         let id_of = |row| segment.id_of(row);
         let k = self.question.k.min(prepared.plan.allowed as usize);
-        let (candidates, stats) = match (prepared.plan.rung, field.graph()) {
-            (Rung::Graph { ef }, Some(graph)) => graph.search(&scorer, allowed, ef as usize, scratch),
-            _ => flat::search(&scorer, allowed, k, scratch, |a, b| id_of(a).cmp(&id_of(b))),
+        let mut stats = index::SearchStats::default();
+        let scanned;
+        let candidates = match (prepared.plan.rung, field.graph()) {
+            (Rung::Graph { ef }, Some(graph)) => {
+                graph.search(&scorer, allowed, ef as usize, scratch, &mut stats)
+            }
+            _ => {
+                let tie = |a, b| id_of(a).cmp(&id_of(b));
+                scanned = flat::search(&scorer, segment.rows(), allowed, k, tie, &mut stats);
+                &scanned
+            }
         };
         let nearest = with_ties(candidates, k);
         hits.extend(nearest.iter().map(|candidate| Hit {

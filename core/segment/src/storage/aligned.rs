@@ -4,6 +4,7 @@
 //! address translation. Where huge pages are given on request only, an anonymous map with that request
 //! is the way to them; a file map never gets them.
 
+use std::io::{self, Write};
 use std::ops::Deref;
 
 /// Below this much of the last huge page (2 MiB) would be wasted, and translation is cheap anyway.
@@ -48,12 +49,35 @@ impl AlignedBuffer {
 
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let memory = match &mut self.memory {
+        let len = self.len;
+        &mut self.memory_mut()[..len]
+    }
+
+    fn memory_mut(&mut self) -> &mut [u8] {
+        match &mut self.memory {
             Memory::Lines(lines) => bytemuck::cast_slice_mut(lines),
             #[cfg(all(feature = "fs", target_os = "linux"))]
             Memory::Map(map) => &mut map[..],
-        };
-        &mut memory[..self.len]
+        }
+    }
+}
+
+/// Appends; grows like a `Vec`, so that a blob can be built in place without a second copy.
+impl Write for AlignedBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (start, end) = (self.len, self.len + bytes.len());
+        if end > self.memory_mut().len() {
+            let mut larger = AlignedBuffer::zeroed(end.next_power_of_two());
+            larger.as_mut_slice()[..start].copy_from_slice(self);
+            *self = larger;
+        }
+        self.memory_mut()[start..end].copy_from_slice(bytes);
+        self.len = end;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -113,6 +137,9 @@ mod tests {
             let copy = AlignedBuffer::copy_of(&bytes);
             assert!(copy[..] == bytes[..], "{len} bytes");
             assert_eq!(copy.as_ptr().addr() % 64, 0, "{len} bytes");
+            let mut written = AlignedBuffer::default();
+            bytes.chunks(70_001).for_each(|chunk| written.write_all(chunk).expect("memory"));
+            assert!(written[..] == bytes[..], "{len} bytes");
             assert!(AlignedBuffer::zeroed(len).iter().all(|&byte| byte == 0), "{len} bytes");
         }
     }

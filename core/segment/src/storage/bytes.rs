@@ -57,3 +57,33 @@ impl Deref for Bytes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn a_buffer_written_in_pieces_holds_what_a_vec_holds() {
+        for seed in 0..50 {
+            let mut rng = Rng::new(seed);
+            let mut buffer = AlignedBuffer::zeroed(rng.below(100) as usize);
+            let mut expected = vec![0; buffer.len()];
+            for _ in 0..20 {
+                let piece = vec![rng.below(256) as u8; rng.below(200) as usize];
+                buffer.write_all(&piece).unwrap();
+                expected.extend_from_slice(&piece);
+            }
+            assert_eq!(buffer[..], expected, "seed {seed}");
+            assert_eq!(buffer.as_ptr().addr() % 64, 0, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_slice_of_a_slice_keeps_the_owner_alive() {
+        let bytes = Bytes::from(AlignedBuffer::copy_of(b"0123456789"));
+        let inner = bytes.slice(2..9).slice(1..4);
+        drop(bytes);
+        assert_eq!(inner[..], *b"345");
+    }
+}

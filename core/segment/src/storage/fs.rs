@@ -49,19 +49,32 @@ pub fn open_existing_directory(path: impl AsRef<Path>) -> Result<Directory<OsDis
 
 /// Creates missing directories from the top down, each durable before the next.
 fn create_durably(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    create_durably(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_directory(parent),
-    }
-    .map_err(|error| Error::io("create directory", &path.display().to_string(), error))
+    let durable = if path.is_dir() {
+        // A killed process may have made it without getting to the sync. Where the parent is not ours
+        // to open, neither was this directory ours to make.
+        sync_directory(parent).or_else(forgive_foreign)
+    } else {
+        create_durably(parent)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => sync_directory(parent),
+        }
+    };
+    durable.map_err(|error| Error::io("create directory", &path.display().to_string(), error))
+}
+
+fn forgive_foreign(error: io::Error) -> io::Result<()> {
+    let foreign = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::ReadOnlyFilesystem,
+        io::ErrorKind::Unsupported,
+    ];
+    if foreign.contains(&error.kind()) { Ok(()) } else { Err(error) }
 }
 
 fn refuse_network(root: &Path) -> Result<()> {

@@ -51,9 +51,9 @@ impl Storage for MemoryStorage {
 
     fn put(&self, name: &str, fill: Fill<'_>) -> Result<()> {
         name::check(name)?;
-        let mut content = Vec::new();
+        let mut content = AlignedBuffer::default();
         fill(&mut content)?;
-        let bytes = Bytes::from(AlignedBuffer::copy_of(&content));
+        let bytes = Bytes::from(content);
         let mut files = self.files();
         check_place(&files, name)?;
         files.insert(name.to_owned(), File::Blob(bytes));
