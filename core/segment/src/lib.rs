@@ -18,6 +18,7 @@ compile_error!(
 );
 
 mod error;
+pub mod filter;
 mod ids;
 mod metric;
 mod parallel;
