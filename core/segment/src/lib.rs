@@ -26,6 +26,7 @@ pub mod payload;
 mod rng;
 mod rowset;
 mod schema;
+pub mod stats;
 pub mod storage;
 
 pub use error::{Error, ErrorKind, Fault, Result};

@@ -56,12 +56,12 @@ fn node(filter: &Filter, payload: &Payload, within: &RowSet) -> Result<RowSet> {
             Ok(rows)
         }
         Filter::Compare(path, comparison, operand) => {
-            let operand = compared(path, operand);
+            let operand = normalized(path, operand);
             leaf(payload, path, &Test::Compare(*comparison, &operand), within)
         }
         Filter::In(path, operands) => {
             let operands: Vec<Operand> =
-                operands.iter().map(|operand| compared(path, operand).into_owned()).collect();
+                operands.iter().map(|operand| normalized(path, operand).into_owned()).collect();
             leaf(payload, path, &Test::In(&operands), within)
         }
         Filter::Exists(path) => leaf(payload, path, &Test::Exists, within),
@@ -83,7 +83,7 @@ fn and(filters: &[Filter], payload: &Payload, within: &RowSet) -> Result<RowSet>
 }
 
 /// The operand as values of the field are compared: tags are trimmed and in lower case.
-fn compared<'a>(path: &FieldPath, operand: &'a Operand) -> Cow<'a, Operand> {
+pub(crate) fn normalized<'a>(path: &FieldPath, operand: &'a Operand) -> Cow<'a, Operand> {
     match operand {
         Operand::Text(text) if path.as_str() == TAGS => {
             Cow::Owned(Operand::Text(normalize_tag(text)))

@@ -39,3 +39,7 @@ mod write;
 pub use ast::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, Filter, IN_VALUES_MAX, Operand};
 pub use eval::{eval, eval_within};
 pub use near::near_names;
+
+pub(crate) use eval::normalized;
+#[cfg(test)]
+pub(crate) use tests::strategy;
