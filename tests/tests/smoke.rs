@@ -1,17 +1,21 @@
 //! smoke
-use nearfield_engine::*;
 use nearfield_engine::batch::*;
-use nearfield_segment::*;
-use nearfield_segment::storage::*;
+use nearfield_engine::*;
 use nearfield_segment::search::Question;
-use std::sync::Arc;
+use nearfield_segment::storage::*;
+use nearfield_segment::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn upsert(c: &Collection, start: u64, n: usize, v: &[f32]) -> Applied {
-    let d = Draft { ids: Some((start..start+n as u64).map(PointId::U64).collect()), rows: n,
-      vectors: BTreeMap::from([(String::new(), Cow::Borrowed(v))]),
-      metadata: (0..n).map(|i| Some(Cow::Owned(format!("{{\"n\":{i}}}")))).collect(), ..Draft::default() };
+    let d = Draft {
+        ids: Some((start..start + n as u64).map(PointId::U64).collect()),
+        rows: n,
+        vectors: BTreeMap::from([(String::new(), Cow::Borrowed(v))]),
+        metadata: (0..n).map(|i| Some(Cow::Owned(format!("{{\"n\":{i}}}")))).collect(),
+        ..Draft::default()
+    };
     let b = Batch::new(d, &c.view().schema, &payload::validate).unwrap();
     c.apply(b, &Pool::SERIAL).unwrap()
 }
@@ -21,20 +25,31 @@ fn smoke() {
     let disk = SimDisk::new(1);
     let open = |disk: &SimDisk| {
         let st: Arc<dyn Storage> = Arc::new(Directory::new(disk.clone()));
-        Database::open(st, Mode::Write, Options::default(), Arc::new(ManualClock::new(5)), 7, "pid 1").unwrap()
+        Database::open(
+            st,
+            Mode::Write,
+            Options::default(),
+            Arc::new(ManualClock::new(5)),
+            7,
+            "pid 1",
+        )
+        .unwrap()
     };
     let db = open(&disk);
     let c = db.create("a", &Schema::dense(16, Metric::L2, Encoding::F32).unwrap()).unwrap();
     let vs = nearfield_tests::data::vectors(1, 5000, 16, nearfield_tests::data::Oddity::None);
-    for i in 0..100 { upsert(&c, i*50, 50, &vs[i as usize*50*16..(i as usize+1)*50*16]); }
+    for i in 0..100 {
+        upsert(&c, i * 50, 50, &vs[i as usize * 50 * 16..(i as usize + 1) * 50 * 16]);
+    }
     println!("{:?}", c.view().segments.iter().map(|s| s.live_rows()).collect::<Vec<_>>());
     assert_eq!(c.view().len(), 5000);
     let f = filter::Filter::from_json(&serde_json::json!({"n":{"lt":10}})).unwrap();
     assert_eq!(c.view().count(Some(&f)).unwrap(), 1000);
     c.checkpoint(&Pool::SERIAL).unwrap();
-    upsert(&c, 0, 50, &vs[16..16*51]);
+    upsert(&c, 0, 50, &vs[16..16 * 51]);
     assert_eq!(c.view().len(), 5000);
-    drop(c); drop(db);
+    drop(c);
+    drop(db);
     let db = open(&disk.restart(3));
     let c = db.collection("a").unwrap();
     assert_eq!(c.view().len(), 5000);

@@ -71,7 +71,10 @@ impl Database {
             Some(manifest) => manifest,
             None if writes => commit(&*storage, "", DatabaseManifest::first())?,
             None => {
-                return Err(Error::new(ErrorKind::NotFound, "there is no database in this directory"));
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    "there is no database in this directory",
+                ));
             }
         };
         let inner = Mutex::new(Inner { manifest, open: BTreeMap::new() });
@@ -171,8 +174,7 @@ impl Database {
 
     fn create_in_memory(&self, name: &str, site: Site, schema: &Schema) -> Result<Collection> {
         let (clock, seed) = (Arc::clone(&self.clock), seed_for(&self.rng));
-        let writer =
-            recovery::create_in_memory(site, schema, self.options.clone(), clock, seed)?;
+        let writer = recovery::create_in_memory(site, schema, self.options.clone(), clock, seed)?;
         Ok(Collection::writing(name, writer, recovery::RecoveryReport::default()))
     }
 

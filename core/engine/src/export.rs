@@ -31,13 +31,14 @@ const HEADER_BYTES: usize = 64;
 const CRC_OFFSET: usize = 12;
 
 /// Sections in the order of the file; a kind left out here would be left out of exports.
-const ORDER: [SectionKind; 9] = [
+const ORDER: [SectionKind; 10] = [
     SectionKind::Schema,
     SectionKind::Deletes,
     SectionKind::Stats,
     SectionKind::InverseNorms,
     SectionKind::Graph,
     SectionKind::Ids,
+    SectionKind::IdBloom,
     SectionKind::Columns,
     SectionKind::Vectors,
     SectionKind::Documents,
@@ -100,9 +101,8 @@ pub fn write_export(
     }
     let front = encode_front(&directory, &pieces, front_len, end);
     storage.put(name, &mut |out| {
-        let mut write = |bytes: &[u8]| {
-            out.write_all(bytes).map_err(|error| Error::io("write", name, error))
-        };
+        let mut write =
+            |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("write", name, error));
         write(&front)?;
         let mut written = front_len;
         for piece in &pieces {

@@ -63,7 +63,8 @@ pub fn sample(
     count: usize,
     seed: u64,
 ) -> Result<Vec<f32>> {
-    let sets: Vec<RowSet> = filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter))?;
+    let sets: Vec<RowSet> =
+        filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter))?;
     let mut places: Vec<(usize, RowId)> = Vec::new();
     for (segment, rows) in sets.iter().enumerate() {
         places.extend(rows.iter().map(|row| (segment, row)));
@@ -92,7 +93,8 @@ fn interval(shares: &[f64], k: usize) -> RecallReport {
         return RecallReport { recall: 1.0, low: 0.0, high: 1.0, queries: 0, k };
     }
     let mean = shares.iter().sum::<f64>() / n;
-    let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let variance =
+        shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     let (low, high) = if variance > 0.0 {
         let half = Z * (variance / n).sqrt();
         (mean - half, mean + half)
@@ -101,7 +103,13 @@ fn interval(shares: &[f64], k: usize) -> RecallReport {
         let half = Z * (mean * (1.0 - mean) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
         (centre - half, centre + half)
     };
-    RecallReport { recall: mean, low: low.max(0.0), high: high.min(1.0), queries: shares.len(), k }
+    RecallReport {
+        recall: mean,
+        low: low.clamp(0.0, mean),
+        high: high.clamp(mean, 1.0),
+        queries: shares.len(),
+        k,
+    }
 }
 
 #[cfg(test)]

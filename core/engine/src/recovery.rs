@@ -253,7 +253,8 @@ impl Follower {
             };
         if moved {
             let known = self.state.segments.clone();
-            (self.manifest, self.place, self.state) = follow(&self.site, &self.options, rng, &known)?;
+            (self.manifest, self.place, self.state) =
+                follow(&self.site, &self.options, rng, &known)?;
         }
         self.reader.publish(self.state.view(self.manifest));
         Ok(self.reader.view())
@@ -272,10 +273,11 @@ fn follow(
         let _pin = pin(site)?;
         let manifest = newest_manifest(site)?.document;
         let place = log_of(site, &manifest);
-        let opened = open_state(site, &manifest, options, rng.clone(), known).and_then(|mut state| {
-            replay_into(&mut state, &place, Mode::ReadOnly)?;
-            Ok((manifest.number, place, state))
-        });
+        let opened =
+            open_state(site, &manifest, options, rng.clone(), known).and_then(|mut state| {
+                replay_into(&mut state, &place, Mode::ReadOnly)?;
+                Ok((manifest.number, place, state))
+            });
         match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
             other => return other,
@@ -288,8 +290,11 @@ fn follow(
 fn pin(site: &Site) -> Result<Option<Box<dyn Lock>>> {
     match site.storage.lock(&site.path(PIN), LockMode::Shared, "") {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) if matches!(error.kind(), ErrorKind::Locked | ErrorKind::Io | ErrorKind::ReadOnly) => Ok(None),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::Locked | ErrorKind::Io | ErrorKind::ReadOnly) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
-

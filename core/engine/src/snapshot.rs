@@ -61,7 +61,12 @@ fn link_collection(writer: &mut Writer, dir: &str) -> Result<u64> {
         files += 1;
     }
     for name in storage.list(&site.path("wal"))? {
-        copy(storage, &site.path(&format!("wal/{name}")), storage, &format!("{target}/wal/{name}"))?;
+        copy(
+            storage,
+            &site.path(&format!("wal/{name}")),
+            storage,
+            &format!("{target}/wal/{name}"),
+        )?;
         files += 1;
     }
     commit(storage, &target, manifest.clone())?;
@@ -82,13 +87,16 @@ pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<(
     let database = load_newest::<DatabaseManifest>(&**source, "")?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no snapshot in this directory"))?;
     if let Some(finding) = verify(source)?.findings.iter().find(|finding| !finding.derived) {
-        return Err(Error::corrupt(&finding.file, "verification before restoring", &finding.message));
+        return Err(Error::corrupt(
+            &finding.file,
+            "verification before restoring",
+            &finding.message,
+        ));
     }
     for entry in database.document.collections.values() {
         let dir = format!("c/{}", entry.id);
-        let manifest = load_newest::<Manifest>(&**source, &dir)?.ok_or_else(|| {
-            Error::corrupt(&dir, "manifest", "there is none")
-        })?;
+        let manifest = load_newest::<Manifest>(&**source, &dir)?
+            .ok_or_else(|| Error::corrupt(&dir, "manifest", "there is none"))?;
         let log = source.list(&format!("{dir}/wal"))?.into_iter().map(|name| format!("wal/{name}"));
         let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
         for file in files.chain(log) {

@@ -155,8 +155,11 @@ impl State {
             if !mergeable || new_rows < old_rows || old_rows + new_rows > MERGED_ROWS_MAX {
                 break;
             }
-            let mut builder =
-                SegmentBuilder::new(self.rng.file_id(), &self.schema, (old_rows + new_rows) as usize);
+            let mut builder = SegmentBuilder::new(
+                self.rng.file_id(),
+                &self.schema,
+                (old_rows + new_rows) as usize,
+            );
             for held in [older, newer] {
                 append_live(&mut builder, &held.live.segment, &held.live.dead)?;
             }

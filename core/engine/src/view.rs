@@ -160,7 +160,8 @@ impl View {
         let spec = &self.schema.vectors[field];
         let dim = spec.dim as usize;
         if vectors.len() % dim != 0 {
-            let message = format!("expected rows of {dim} elements, got {} elements", vectors.len());
+            let message =
+                format!("expected rows of {dim} elements, got {} elements", vectors.len());
             return Err(Error::invalid(Fault::Dimension, message));
         }
         for (row, vector) in vectors.chunks_exact(dim).enumerate() {
@@ -194,7 +195,11 @@ impl View {
             names.dedup();
             let field = field.as_str();
             let near = near_names(field, names.iter().copied());
-            let hint = if near.is_empty() { String::new() } else { format!("; near: {}", near.join(", ")) };
+            let hint = if near.is_empty() {
+                String::new()
+            } else {
+                format!("; near: {}", near.join(", "))
+            };
             let message = format!("filter: no point has a field {field:?}{hint}");
             return Err(Error::invalid(Fault::Filter, message)
                 .with("got", field)

@@ -161,11 +161,8 @@ impl Writer {
         let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
             rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
         });
-        let draft = Draft {
-            deletes: ids.collect(),
-            time_ms: self.clock.now_ms(),
-            ..Draft::default()
-        };
+        let draft =
+            Draft { deletes: ids.collect(), time_ms: self.clock.now_ms(), ..Draft::default() };
         let batch = Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?;
         self.apply(batch)
     }
@@ -281,9 +278,13 @@ impl Writer {
         let mut merged = output.map(|(entry, segment)| Held::new(segment, Some(entry)));
         let mut later: Vec<(RowId, Lsn)> = Vec::new();
         for (id, map) in &inputs {
-            let held = self.state.segments.iter().find(|held| held.id() == *id).ok_or_else(|| {
-                Error::new(ErrorKind::Conflict, format!("segment {id} was merged by somebody else"))
-            })?;
+            let held =
+                self.state.segments.iter().find(|held| held.id() == *id).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Conflict,
+                        format!("segment {id} was merged by somebody else"),
+                    )
+                })?;
             let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > cut);
             later.extend(carried.map(|&(row, lsn)| (RowId(map[row.index()]), lsn)));
         }

@@ -100,7 +100,10 @@ impl Error {
     }
 
     /// An operating-system error while doing `action` to `name`. A full disk gets its own kind.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "foreign kinds; ours are the four that differ")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "foreign kinds; ours are the four that differ"
+    )]
     pub fn io(action: &str, name: &str, source: std::io::Error) -> Self {
         let kind = match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -9,9 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::segment::{
-    Segment, SegmentBuilder, SegmentIndexing, SegmentOptions,
-};
+use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::{Bytes, Storage};
 use nearfield_segment::{DeadRows, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
 

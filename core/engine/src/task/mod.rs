@@ -6,6 +6,6 @@
 mod merge;
 mod plan;
 
-pub use merge::{MergeOutput, Progress, Step, Task};
 pub(crate) use merge::{MergeInput, Phase};
-pub use plan::{Situation, SegmentFacts, Work, plan};
+pub use merge::{MergeOutput, Progress, Step, Task};
+pub use plan::{SegmentFacts, Situation, Work, plan};

@@ -59,15 +59,17 @@ pub enum SectionKind {
     Columns = 6,
     /// Metadata documents as given.
     Documents = 7,
-    /// Zone maps and bloom filters. Derived.
+    /// Ranges and bloom filters of the columns. Derived.
     Stats = 8,
     /// `(row, LSN)` pairs of deleted rows; in exports only (a store keeps them in files of their own).
     Deletes = 9,
+    /// Bloom filter of the ids. Derived.
+    IdBloom = 10,
 }
 
 impl SectionKind {
     /// All kinds of this version.
-    pub const ALL: [SectionKind; 9] = [
+    pub const ALL: [SectionKind; 10] = [
         SectionKind::Schema,
         SectionKind::Ids,
         SectionKind::Vectors,
@@ -77,6 +79,7 @@ impl SectionKind {
         SectionKind::Documents,
         SectionKind::Stats,
         SectionKind::Deletes,
+        SectionKind::IdBloom,
     ];
 
     fn from_number(number: u16) -> Option<Self> {
@@ -86,7 +89,10 @@ impl SectionKind {
     /// Whether the section can be rebuilt from the others.
     pub fn is_derived(self) -> bool {
         match self {
-            SectionKind::Graph | SectionKind::Columns | SectionKind::Stats => true,
+            SectionKind::Graph
+            | SectionKind::Columns
+            | SectionKind::Stats
+            | SectionKind::IdBloom => true,
             SectionKind::Schema
             | SectionKind::Ids
             | SectionKind::Vectors

@@ -7,7 +7,6 @@ use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::{Candidate, SearchStats};
 
-
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;
 

@@ -29,7 +29,7 @@ pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX, validate};
 
 pub(crate) use column::Column;
 pub(crate) use scalar::Scalar;
-pub(crate) use walk::{ROOT, Sink, TAGS, normalize_tag, walk};
+pub(crate) use walk::{Sink, TAGS, normalize_tag, walk};
 
 use columns::{Columns, PathEntry};
 use layout::Part;

@@ -11,7 +11,8 @@
 //! | `tags` at the top | null, a string or a list of strings, each at most 256 bytes |
 //! | `entity_id`, `sequence_ts` at the top | null or an integer of 0 to 2^64 − 1 |
 //!
-//! Integers outside 64 bits are read as the nearest float, as most JSON readers do.
+//! Tags are filtered by their trimmed, lower-case forms; blank ones count as not given, so that a list of
+//! nothing else is an empty list. Integers outside 64 bits are read as the nearest float, as most JSON readers do.
 
 use std::borrow::Cow;
 use std::fmt;

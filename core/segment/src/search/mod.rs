@@ -123,8 +123,10 @@ pub fn prepare<'a>(
                 .with("got", value));
         }
     }
-    let sources: Vec<PreparedSource<'a>> =
-        sources.into_iter().map(|source| prepare_source(source, &question)).collect::<Result<_>>()?;
+    let sources: Vec<PreparedSource<'a>> = sources
+        .into_iter()
+        .map(|source| prepare_source(source, &question))
+        .collect::<Result<_>>()?;
     let first = sources.first().map(|first| first.source.segment.field(question.field));
     let metric = first.transpose()?.map_or(Metric::L2, |field| field.spec().metric);
     Ok(Prepared { kernel, metric, question, sources })
@@ -137,7 +139,8 @@ fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<Pre
     let mut allowed = segment.rows() - source.dead.count();
     if let Some(filter) = question.filter {
         pruned = segment.stats().is_some_and(|stats| !stats.may_match(filter));
-        let mut rows = if pruned { RowSet::empty(segment.rows()) } else { eval(filter, segment.payload())? };
+        let mut rows =
+            if pruned { RowSet::empty(segment.rows()) } else { eval(filter, segment.payload())? };
         source.dead.apply_to(&mut rows);
         allowed = rows.count();
         passing = Some(rows);

@@ -59,8 +59,14 @@ mod tests {
 
     #[test]
     fn the_table_of_ways() {
-        let base =
-            Situation { rows: 60_000, allowed: 60_000, has_graph: true, k: 10, ef: None, exact: false };
+        let base = Situation {
+            rows: 60_000,
+            allowed: 60_000,
+            has_graph: true,
+            k: 10,
+            ef: None,
+            exact: false,
+        };
         let ef = EF_DEFAULT as u32;
         let cases = [
             ("plain search", base, Rung::Graph { ef }),

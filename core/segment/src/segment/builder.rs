@@ -11,9 +11,9 @@ use crate::ids::{FileId, PointId};
 use crate::index::graph::{GraphBuilder, GraphParams};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
-use crate::payload::PayloadBuilder;
+use crate::payload::{Payload, PayloadBuilder};
 use crate::schema::{Schema, VectorSpec};
-use crate::stats::SegmentStats;
+use crate::stats::{Bloom, Stats};
 use crate::storage::{AlignedBuffer, Bytes};
 
 /// Seed of every graph: the same rows give the same graph in every store.
@@ -154,12 +154,16 @@ impl SegmentIndexing {
         let SegmentIndexing { segment, graphs, .. } = self;
         let rows = segment.ids.len() as u32;
         let payload = segment.payload.finish()?;
-        let stats = SegmentStats::build(&segment.ids, &payload.columns, rows)?.encode();
+        let columns = AlignedBuffer::copy_of(&payload.columns).into();
+        let stats = Stats::build(&Payload::open_columns(columns, rows)?)?.to_bytes();
+        let hashes: Vec<u64> = segment.ids.iter().map(PointId::hash64).collect();
+        let bloom = Bloom::build(&hashes);
         let schema = serde_json::to_vec(&segment.schema).expect("a schema is plain data");
         let ids = super::ids::encode(&segment.ids);
         let mut sections: Vec<(SectionKind, u16, &[u8])> = vec![
             (SectionKind::Schema, 0, &schema),
             (SectionKind::Ids, 0, &ids),
+            (SectionKind::IdBloom, 0, bloom.as_bytes()),
             (SectionKind::Stats, 0, &stats),
             (SectionKind::Columns, 0, &payload.columns),
         ];
@@ -191,7 +195,15 @@ fn assemble(id: FileId, rows: u32, sections: &[(SectionKind, u16, &[u8])]) -> Al
         let offset = align64(end);
         let block_crcs = bytes.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect();
         let len = bytes.len() as u64;
-        entries.push(SectionEntry { kind, field, encoding: 0, ordinal: 0, offset, len, block_crcs });
+        entries.push(SectionEntry {
+            kind,
+            field,
+            encoding: 0,
+            ordinal: 0,
+            offset,
+            len,
+            block_crcs,
+        });
         end = offset + len;
     }
     let mut file = AlignedBuffer::zeroed(end as usize);

@@ -56,17 +56,7 @@ impl Layout {
         let text_at = starts_at + 8 * (strings + 1);
         let slots_at = align8(text_at + text_len);
         let end = slots_at + 4 * slots;
-        Layout {
-            rows,
-            uuids,
-            strings,
-            kinds_at,
-            uuids_at,
-            starts_at,
-            text_at,
-            slots_at,
-            end,
-        }
+        Layout { rows, uuids, strings, kinds_at, uuids_at, starts_at, text_at, slots_at, end }
     }
 }
 

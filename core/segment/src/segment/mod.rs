@@ -19,8 +19,8 @@ use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionKind};
 use crate::ids::{FileId, PointId, RowId};
 use crate::payload::Payload;
 use crate::schema::Schema;
-use crate::stats::SegmentStats;
-use crate::storage::Blob;
+use crate::stats::{Bloom, Stats};
+use crate::storage::{Blob, Bytes};
 
 use ids::IdTable;
 
@@ -31,9 +31,10 @@ pub struct Segment {
     front: Front,
     schema: Schema,
     ids: IdTable,
+    bloom: Option<Bloom>,
     fields: Vec<VectorField>,
     payload: Payload,
-    stats: Option<SegmentStats>,
+    stats: Option<Stats>,
     sections: Vec<Section>,
     degraded: Vec<SectionKind>,
 }
@@ -72,9 +73,12 @@ impl Segment {
         let mut degraded = Vec::new();
         let fields = rows::open_fields(&parts, &schema, &mut degraded)?;
         let payload = parts.payload(&mut degraded)?;
-        let stats = parts.stats(&mut degraded);
+        let stats = parts.derived(SectionKind::Stats, &mut degraded, |bytes| {
+            Stats::from_bytes(&bytes, front.rows)
+        });
+        let bloom = parts.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes);
         let name = name.to_owned();
-        Ok(Segment { name, front, schema, ids, fields, payload, stats, sections, degraded })
+        Ok(Segment { name, front, schema, ids, bloom, fields, payload, stats, sections, degraded })
     }
 
     /// What errors call it: the file's name.
@@ -112,7 +116,8 @@ impl Segment {
 
     /// The row of a point. Expected O(1).
     pub fn find(&self, id: &PointId) -> Option<RowId> {
-        self.ids.find(id)
+        let possible = self.bloom.as_ref().is_none_or(|bloom| bloom.may_contain(id.hash64()));
+        if possible { self.ids.find(id) } else { None }
     }
 
     /// A vector field by name.
@@ -122,7 +127,10 @@ impl Segment {
     pub fn field(&self, name: &str) -> Result<&VectorField> {
         self.fields.iter().find(|field| field.name() == name).ok_or_else(|| {
             let names: Vec<&str> = self.fields.iter().map(VectorField::name).collect();
-            Error::new(ErrorKind::NotFound, format!("no vector field {name:?}; there are {names:?}"))
+            Error::new(
+                ErrorKind::NotFound,
+                format!("no vector field {name:?}; there are {names:?}"),
+            )
         })
     }
 
@@ -137,7 +145,7 @@ impl Segment {
     }
 
     /// Zone maps and blooms, unless they were damaged.
-    pub fn stats(&self) -> Option<&SegmentStats> {
+    pub fn stats(&self) -> Option<&Stats> {
         self.stats.as_ref()
     }
 
@@ -168,9 +176,13 @@ impl Parts<'_> {
         })
     }
 
-    fn required(&self, kind: SectionKind, field: u16) -> Result<crate::storage::Bytes> {
+    fn required(&self, kind: SectionKind, field: u16) -> Result<Bytes> {
         let section = self.find(kind, field).ok_or_else(|| {
-            Error::corrupt(self.name, "section table", format!("no section {kind:?} of field {field}"))
+            Error::corrupt(
+                self.name,
+                "section table",
+                format!("no section {kind:?} of field {field}"),
+            )
         })?;
         section.read_all(self.residence)
     }
@@ -193,12 +205,16 @@ impl Parts<'_> {
         payload.map_err(|error| error.context(self.name))
     }
 
-    fn stats(&self, degraded: &mut Vec<SectionKind>) -> Option<SegmentStats> {
-        let opened = self
-            .required(SectionKind::Stats, 0)
-            .and_then(|bytes| SegmentStats::decode(self.name, &bytes));
+    /// A section that can be done without; noted if it is damaged or missing.
+    fn derived<T>(
+        &self,
+        kind: SectionKind,
+        degraded: &mut Vec<SectionKind>,
+        open: impl FnOnce(Bytes) -> Result<T>,
+    ) -> Option<T> {
+        let opened = self.required(kind, 0).and_then(open);
         if opened.is_err() {
-            degraded.push(SectionKind::Stats);
+            degraded.push(kind);
         }
         opened.ok()
     }

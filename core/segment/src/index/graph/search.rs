@@ -47,7 +47,9 @@ impl Graph {
         let mut nearest = std::mem::take(&mut scratch.nearest);
         nearest.reset(ef);
         match allowed {
-            Allowed::All => *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch),
+            Allowed::All => {
+                *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch)
+            }
             Allowed::Except(_) | Allowed::Only(_) => {
                 let mut frontier = std::mem::take(&mut scratch.frontier);
                 frontier.clear();

@@ -1,0 +1,45 @@
+//! Filters: which rows of a segment a search may return, by their metadata.
+//!
+//! One tree ([`Filter`]), read from the native JSON by [`Filter::from_json`] and evaluated over the columns of
+//! a segment by [`eval`]. Every answer is exact: it is what reading each row's JSON would give.
+//!
+//! | native JSON | keeps rows with |
+//! |---|---|
+//! | `{}` | anything: every row |
+//! | `{"and":[…]}` `{"or":[…]}` `{"not":…}` | all, any, the complement of the rows of the filters inside |
+//! | `{"a":x}`, `{"a":{"eq":x}}` | a value equal to `x`; `null`: an explicit null; `[]`: an empty list |
+//! | `{"a":{"ne":x}}` | *not* `eq`: also rows without the field |
+//! | `{"a":{"in":[…]}}`, `nin` | a value equal to one of these; *not* `in` |
+//! | `{"a":{"lt":x}}`, `lte` `gt` `gte` | a value less (…) than a number or string `x` |
+//! | `{"a":{"contains":x}}` | `x` in the list: the same as `eq` (a value is a list of one; no substrings) |
+//! | `{"a":{"exists":true}}` | anything at the path: also null, an empty list, an object |
+//! | `{"tags_any":[…]}` `{"tags_all":[…]}` | at least one, every one of the tags |
+//! | several fields or operators | each of them (`and`) |
+//!
+//! * A path is `a.b` (see [`FieldPath`](crate::payload::FieldPath)), or its keys: `{"field":["a","b"],"lt":1}`. The latter is how
+//!   a field is named that is called `and`, `or`, `not`, `field`, `tags_any` or `tags_all`.
+//! * Of several values at a path *any* may match, each operator by itself: `{"gte":2,"lt":3}` keeps `[1, 9]`.
+//! * Types never mix: a string equals no number, and `lt` of a number keeps no string. Integers and floats
+//!   are both numbers and compare exactly.
+//! * Strings compare by their bytes; those of `tags`, on both sides, trimmed and in lower case.
+//!
+//! Not here: whether a field is known (the engine asks [`Filter::fields`] and [`near_names`]), which segments
+//! can be skipped (`stats`).
+
+mod ast;
+mod eval;
+mod json;
+mod near;
+mod probe;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use ast::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, Filter, IN_VALUES_MAX, Operand};
+pub use eval::{eval, eval_within};
+pub use near::near_names;
+
+pub(crate) use eval::normalized;
+#[cfg(test)]
+pub(crate) use tests::strategy;

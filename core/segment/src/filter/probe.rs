@@ -1,0 +1,138 @@
+//! Evaluates one test by reading the JSON text of rows: for what has no column. Correct and slow.
+
+use super::ast::Operand;
+use crate::error::{Error, Result};
+use crate::ids::RowId;
+use crate::payload::{Comparison, FieldPath, Number, Payload, Scalar, Sink, walk};
+use crate::rowset::RowSet;
+
+/// What is asked of the values at a path.
+#[derive(Debug)]
+pub(super) enum Test<'a> {
+    Compare(Comparison, &'a Operand),
+    In(&'a [Operand]),
+    Exists,
+    IsEmpty,
+}
+
+/// The rows of `candidates` whose text has something at `path` that passes `test`.
+///
+/// # Errors
+/// `Corrupt` if a text is damaged; `NotFound` if the texts were not opened.
+pub(super) fn scan(
+    payload: &Payload,
+    path: &FieldPath,
+    test: &Test<'_>,
+    candidates: &RowSet,
+) -> Result<RowSet> {
+    let lists = match test {
+        Test::In(operands) => Lists::of(operands),
+        Test::Compare(_, _) | Test::Exists | Test::IsEmpty => Lists::default(),
+    };
+    let mut found = RowSet::empty(payload.rows());
+    let mut probe = Probe { keys: path.keys(), test, lists, matches: false };
+    for row in candidates.iter() {
+        let Some(json) = payload.json(row)? else { continue };
+        probe.matches = false;
+        walk(json, row.index(), &mut probe).map_err(|error| damaged(row, &error))?;
+        if probe.matches {
+            found.insert(row);
+        }
+    }
+    Ok(found)
+}
+
+/// A text that was checked when it was written and no longer passes.
+fn damaged(row: RowId, error: &Error) -> Error {
+    Error::corrupt("metadata texts", format!("text of row {}", row.0), error)
+}
+
+/// Hears of one path only: node `n` is the place reached by the first `n` keys.
+struct Probe<'a> {
+    keys: Vec<String>,
+    test: &'a Test<'a>,
+    lists: Lists<'a>,
+    matches: bool,
+}
+
+/// The operands of an `in`, sorted by type for searching.
+#[derive(Default)]
+struct Lists<'a> {
+    numbers: Vec<Number>,
+    texts: Vec<&'a str>,
+}
+
+impl<'a> Lists<'a> {
+    fn of(operands: &'a [Operand]) -> Self {
+        let mut lists = Lists::default();
+        for operand in operands {
+            match operand {
+                Operand::Number(number) => lists.numbers.push(*number),
+                Operand::Text(text) => lists.texts.push(text),
+                Operand::Null | Operand::Bool(_) => {}
+            }
+        }
+        lists.numbers.sort_unstable();
+        lists.texts.sort_unstable();
+        lists
+    }
+}
+
+impl Probe<'_> {
+    fn is_target(&self, node: u32) -> bool {
+        node as usize == self.keys.len()
+    }
+
+    fn accepts(&self, value: Scalar<'_>) -> bool {
+        match self.test {
+            Test::Compare(comparison, operand) => match (value, operand) {
+                (Scalar::Number(value), Operand::Number(operand)) => {
+                    comparison.accepts(value.cmp(operand))
+                }
+                (Scalar::Text(value), Operand::Text(operand)) => {
+                    comparison.accepts(value.as_bytes().cmp(operand.as_bytes()))
+                }
+                (Scalar::Bool(value), Operand::Bool(operand)) => {
+                    *comparison == Comparison::Eq && value == *operand
+                }
+                (Scalar::Number(_) | Scalar::Text(_) | Scalar::Bool(_), _) => false,
+            },
+            Test::In(operands) => match value {
+                Scalar::Number(value) => self.lists.numbers.binary_search(&value).is_ok(),
+                Scalar::Text(value) => self.lists.texts.binary_search(&value).is_ok(),
+                Scalar::Bool(value) => operands.contains(&Operand::Bool(value)),
+            },
+            Test::Exists | Test::IsEmpty => false,
+        }
+    }
+}
+
+impl Sink for Probe<'_> {
+    fn child(&mut self, parent: u32, key: &str) -> Option<u32> {
+        let is_next = self.keys.get(parent as usize).is_some_and(|next| next == key);
+        is_next.then_some(parent + 1)
+    }
+
+    fn exists(&mut self, node: u32) {
+        self.matches |= self.is_target(node) && matches!(self.test, Test::Exists);
+    }
+
+    fn null(&mut self, node: u32) {
+        let is_wanted = match self.test {
+            Test::Compare(comparison, operand) => {
+                *comparison == Comparison::Eq && **operand == Operand::Null
+            }
+            Test::In(operands) => operands.contains(&Operand::Null),
+            Test::Exists | Test::IsEmpty => false,
+        };
+        self.matches |= is_wanted && self.is_target(node);
+    }
+
+    fn empty(&mut self, node: u32) {
+        self.matches |= self.is_target(node) && matches!(self.test, Test::IsEmpty);
+    }
+
+    fn value(&mut self, node: u32, value: Scalar<'_>) {
+        self.matches |= self.is_target(node) && self.accepts(value);
+    }
+}
