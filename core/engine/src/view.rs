@@ -159,7 +159,7 @@ impl View {
     ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
         let spec = &self.schema.vectors[field];
         let dim = spec.dim as usize;
-        if vectors.len() % dim != 0 {
+        if !vectors.len().is_multiple_of(dim) {
             let message =
                 format!("expected rows of {dim} elements, got {} elements", vectors.len());
             return Err(Error::invalid(Fault::Dimension, message));

@@ -313,7 +313,7 @@ fn archived_files_move_and_the_newest_stays() {
     let mut log = open(&storage, 250);
     write(&mut log, 20, &[20]);
     let size = log.size_bytes();
-    assert_eq!(size, storage.files().values().map(|bytes| bytes.len() as u64).sum());
+    assert_eq!(size, storage.files().values().map(|bytes| bytes.len() as u64).sum::<u64>());
     let moved = log.archive_through(Lsn(10)).expect("archives");
     assert!(moved > 0);
     assert!(log.size_bytes() < size);
