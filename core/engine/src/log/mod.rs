@@ -68,6 +68,6 @@ pub trait Log: Send + Debug {
 }
 
 #[cfg(test)]
-mod test_storage;
+pub(crate) mod test_storage;
 #[cfg(test)]
 mod tests;

@@ -156,7 +156,9 @@ impl Scan {
                 format!("log missing: LSN {} to {} are not there", from.next(), header.continues),
             ));
         }
-        if !entered && share.is_some_and(|share| share < from) {
+        let left_behind = (header.continues < from && from < header.first)
+            || share.is_some_and(|share| share < from);
+        if !entered && left_behind {
             return Err(Error::new(
                 nearfield_segment::ErrorKind::Conflict,
                 format!("LSN {from} belongs to a timeline that was left behind"),
