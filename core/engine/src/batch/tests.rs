@@ -38,10 +38,10 @@ fn check(draft: Draft<'_>) -> Result<Batch<'_>> {
 
 fn refused(draft: Draft<'_>) -> (Fault, Error) {
     let error = check(draft).expect_err("must be refused");
-    match error.kind() {
-        ErrorKind::InvalidInput(fault) => (fault, error),
-        other => panic!("{other:?}: {error}"),
-    }
+    let ErrorKind::InvalidInput(fault) = error.kind() else {
+        panic!("{:?}: {error}", error.kind());
+    };
+    (fault, error)
 }
 
 fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<PointId> {

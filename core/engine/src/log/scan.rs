@@ -209,6 +209,7 @@ impl Scan {
                     ),
                 ));
             }
+            self.durable = durable;
             self.damage = Some(walk.end);
         } else if self.durable > walk.last {
             return Err(part.file.corrupt(
@@ -232,7 +233,7 @@ fn check_order(parts: &[Part]) -> Result<()> {
                 format!("timeline {} after timeline {}", after.timeline, before.timeline),
             ));
         }
-        if after.timeline == before.timeline && after.continues.next() != after.first {
+        if after.timeline == before.timeline && after.leaves_gap() {
             return Err(pair[1].file.corrupt(
                 40,
                 format!("LSN {} after LSN {} on one timeline", after.first, after.continues),
@@ -271,7 +272,8 @@ fn walk_file(part: &Part, limit: Lsn, from: Lsn) -> Result<Walk> {
     let mut walk = Walk {
         last: header.continues,
         link: header.previous_link,
-        durable: header.continues,
+        // A file that leaves LSNs out was put there whole with its timeline record.
+        durable: if header.leaves_gap() { header.first } else { header.continues },
         end: FILE_HEADER_BYTES as u64,
         end_link: part.crc,
         damaged: false,

@@ -179,9 +179,8 @@ fn check_damaged(storage: &TestStorage, mode: Mode, place: &str) {
         }
         Ok((report, batches)) => {
             assert_eq!(batches, bodies(1..=report.last.0), "{place}");
-            // The last sync is only known from its own mark, so damage to that mark may hide it; what
-            // the batch after it names (LSN 8) may not be lost unless that batch is damaged too.
-            assert!(report.last >= Lsn(4), "{place}: {report:?}");
+            // Batch 9 names LSN 8 as durable, and damage to batch 9 leaves the mark behind batch 8.
+            assert!(report.last >= Lsn(8), "{place}: {report:?}");
         }
     }
 }
@@ -222,7 +221,7 @@ fn missing_and_reordered_sectors_of_the_tail_never_look_like_corruption() {
     write(&mut log, 7, &[7]);
     let synced = sole_file(&storage).1.len() - MARK_BYTES;
     for _ in 8..=40 {
-        log.append(&vec![log.last().0 as u8; 100]).expect("appends");
+        log.append(&[log.last().0 as u8; 100]).expect("appends");
     }
     let (name, bytes) = sole_file(&storage);
     for seed in 0..2_000 {
@@ -276,7 +275,7 @@ fn recovery_rewrites_a_tail_that_no_mark_calls_durable() {
     let storage = TestStorage::new();
     write(&mut open(&storage, 1 << 20), 3, &[]);
     let (name, before) = sole_file(&storage);
-    assert_eq!(read(&storage, 0, Mode::ReadOnly).expect("reads").1, bodies(1..=0));
+    assert_eq!(read(&storage, 0, Mode::ReadOnly).expect("reads").1, Batches::new());
     read(&storage, 0, Mode::Recover).expect("recovers");
     let (_, after) = sole_file(&storage);
     assert_eq!((after.len(), &after[..before.len()]), (before.len() + MARK_BYTES, &before[..]));
@@ -412,6 +411,43 @@ fn a_new_timeline_leaves_later_batches_behind_and_uses_no_lsn_twice() {
         let (report, batches) = read(&storage, 0, Mode::Recover).expect("recovers");
         assert_eq!((report.timeline, report.last), (3, Lsn(31)));
         assert_eq!(batches, bodies(1..=branch / 2));
+    }
+}
+
+#[test]
+fn a_crash_before_the_old_timeline_is_moved_aside_changes_nothing() {
+    let storage = TestStorage::new();
+    write(&mut open(&storage, 300), 20, &[20]);
+    let before = storage.files();
+    let (report, _) = read(&storage, 0, Mode::Recover).expect("recovers");
+    start_timeline(&place(&storage), &report, Lsn(4), 2, 5).expect("starts");
+    let mut files = before.clone();
+    files.extend(storage.files().into_iter().filter(|(name, _)| name.contains("/wal/")));
+    assert_eq!(files.len(), before.len() + 1);
+    let crashed = TestStorage::with_files(files);
+    write(&mut open(&crashed, 300), 25, &[25]);
+    let (report, batches) = read(&crashed, 0, Mode::Recover).expect("recovers");
+    assert_eq!((report.timeline, batches), (2, [bodies(1..=4), bodies(22..=25)].concat()));
+    let mut log = open(&crashed, 300);
+    log.archive_through(Lsn(21)).expect("archives what was left behind, too");
+    assert_eq!(read(&crashed, 21, Mode::Recover).expect("recovers").1, bodies(22..=25));
+}
+
+/// Or the batches that were left behind would come back.
+#[test]
+fn damage_to_a_timeline_record_is_corruption() {
+    let storage = TestStorage::new();
+    write(&mut open(&storage, 300), 20, &[20]);
+    let (report, _) = read(&storage, 0, Mode::Recover).expect("recovers");
+    start_timeline(&place(&storage), &report, Lsn(4), 2, 5).expect("starts");
+    let files = storage.files();
+    let (name, bytes) = files.iter().find(|(name, _)| first_of(name) == 21).expect("written");
+    for at in 0..bytes.len() {
+        let mut damaged = files.clone();
+        damaged.insert(name.clone(), flipped(bytes, at));
+        let damaged = TestStorage::with_files(damaged);
+        let error = read(&damaged, 0, Mode::Recover).expect_err("damaged");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
     }
 }
 

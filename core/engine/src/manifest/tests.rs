@@ -37,10 +37,13 @@ fn manifest(seed: u64) -> Manifest {
     let mut rng = Rng::new(seed);
     let mut manifest = Manifest::first(rng.file_id(), schema(), 1, rng.next_u64());
     manifest.cut = Lsn(100);
-    manifest.next_assigned_id =
-        if seed % 3 == 0 { NextId::EXHAUSTED } else { NextId::starting_at(rng.next_u64()) };
+    manifest.next_assigned_id = if seed.is_multiple_of(3) {
+        NextId::EXHAUSTED
+    } else {
+        NextId::starting_at(rng.next_u64())
+    };
     manifest.segments = (0..rng.below(5)).map(|_| segment(&mut rng, 90)).collect();
-    manifest.note = (seed % 2 == 0).then(|| "näher \"dran\"\n".to_owned());
+    manifest.note = seed.is_multiple_of(2).then(|| "näher \"dran\"\n".to_owned());
     manifest
 }
 
