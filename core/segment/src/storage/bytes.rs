@@ -1,5 +1,6 @@
 //! Shared read-only bytes: a cheap clone of a piece of a map or of an aligned buffer.
 
+use std::io::{self, Write};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -31,6 +32,21 @@ impl AlignedBuffer {
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// Appends; grows like a `Vec`, so that a blob can be built in place without a second copy.
+impl Write for AlignedBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let start = self.len;
+        self.len += bytes.len();
+        self.lines.resize(self.len.div_ceil(64), Line([0; 64]));
+        self.as_mut_slice()[start..].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -98,5 +114,35 @@ impl Deref for Bytes {
             #[cfg(feature = "fs")]
             Owner::Map(map) => &map[self.range.clone()],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn a_buffer_written_in_pieces_holds_what_a_vec_holds() {
+        for seed in 0..50 {
+            let mut rng = Rng::new(seed);
+            let mut buffer = AlignedBuffer::zeroed(rng.below(100) as usize);
+            let mut expected = vec![0; buffer.len()];
+            for _ in 0..20 {
+                let piece = vec![rng.below(256) as u8; rng.below(200) as usize];
+                buffer.write_all(&piece).unwrap();
+                expected.extend_from_slice(&piece);
+            }
+            assert_eq!(buffer[..], expected, "seed {seed}");
+            assert_eq!(buffer.as_ptr().addr() % 64, 0, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_slice_of_a_slice_keeps_the_owner_alive() {
+        let bytes = Bytes::from(AlignedBuffer::copy_of(b"0123456789"));
+        let inner = bytes.slice(2..9).slice(1..4);
+        drop(bytes);
+        assert_eq!(inner[..], *b"345");
     }
 }

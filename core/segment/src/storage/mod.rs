@@ -3,20 +3,51 @@
 //! Names are relative paths with `/` (`segments/0a1b….seg`); directories come into being with their
 //! first file. A blob is written once, whole, and never edited.
 //!
+//! Parts of names are made of `A-Z a-z 0-9 . _ -`; every other name is `InvalidInput(Parameter)` everywhere.
+//!
 //! *After `Ok`* a write is durable: it survives a power cut. *After `Err` or a crash* a `put` is all or
 //! nothing, and which of the two is unknown: read before deciding. Bytes of a blob stay readable through
 //! an open handle after the name is removed.
+//!
+//! *After a killed process* names may be visible that a power cut would still undo. Whoever takes over as
+//! writer calls [`Storage::settle`] before it trusts what it reads.
+//!
+//! Files of a store are mapped: do not truncate or edit them by hand (see [`open_directory`]'s module).
 
+mod blob;
 mod bytes;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod directory;
+mod disk;
+#[cfg(feature = "fs")]
+mod fs;
+mod locks;
+mod memory;
+#[cfg(feature = "fs")]
+mod mounts;
+mod name;
+mod resident;
+#[cfg(any(test, feature = "testing"))]
+mod sim;
 
+pub use blob::BytesBlob;
 pub use bytes::{AlignedBuffer, Bytes};
+pub use directory::Directory;
+pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
+#[cfg(feature = "fs")]
+pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
+pub use memory::MemoryStorage;
+pub use resident::resident_copy;
+#[cfg(any(test, feature = "testing"))]
+pub use sim::{Failure, SimDisk, SimFile, SyncKind};
 
 use std::fmt::Debug;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Writes the content of a blob, front to back.
 pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
@@ -32,7 +63,9 @@ pub trait Storage: Send + Sync + Debug {
     /// Writes a whole blob, replacing one of the same name. All or nothing, durable on return.
     ///
     /// # Errors
-    /// `StorageFull`, `Io`, or what `fill` returned; the old blob (or none) is then still there.
+    /// What `fill` returned, or `StorageFull` or `Io` while writing: the old blob (or none) is still there.
+    /// `Io` from the last step, making the new name durable: either is there, and a power cut decides.
+    /// An error that `fill` met in writing and did not return fails the `put` all the same.
     fn put(&self, name: &str, fill: Fill<'_>) -> Result<()>;
 
     /// Like [`put`](Storage::put), but never replaces: of two callers one gets `Conflict`.
@@ -47,11 +80,13 @@ pub trait Storage: Send + Sync + Debug {
     /// `Conflict` if the name exists.
     fn append_new(&self, name: &str) -> Result<Box<dyn Appender>>;
 
-    /// Names (without the directory) of the files directly in `dir`, sorted. A missing directory is empty.
-    /// Temporary files of unfinished `put`s are not listed.
+    /// Names (without the directory) of the files directly in `dir` (`""` is the root), sorted by bytes. A
+    /// missing directory is empty. Directories, temporary files of unfinished `put`s and foreign files with
+    /// names that no storage would accept are not listed.
     fn list(&self, dir: &str) -> Result<Vec<String>>;
 
-    /// Moves a file; durable on return. Used to archive and to quarantine.
+    /// Moves a file; durable on return. Used to archive and to quarantine. A crash leaves it under the old
+    /// name, the new one, or both; never under neither.
     ///
     /// # Errors
     /// `NotFound` without `from`, `Conflict` if `to` exists.
@@ -64,7 +99,7 @@ pub trait Storage: Send + Sync + Debug {
     /// `NotFound` without `from`, `Conflict` if `to` exists.
     fn link(&self, from: &str, to: &str) -> Result<()>;
 
-    /// Removes a name; a missing one is no error. Removal may be undone by a power cut.
+    /// Removes the name of a file; a missing one is no error. Removal may be undone by a power cut.
     fn remove(&self, name: &str) -> Result<()>;
 
     /// Bytes that can still be written, where the medium can tell.
@@ -75,8 +110,39 @@ pub trait Storage: Send + Sync + Debug {
     /// the lock also ends with its process.
     ///
     /// # Errors
-    /// `Locked`, with the holder's line in the message (and `pid` where it names one).
+    /// `Locked`, with the holder's line in the message (and the detail `pid` where the line has the word
+    /// `pid` and a number).
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>>;
+
+    /// Takes over what an earlier writer left in `dir` (`""`: everywhere) and below: removes unfinished
+    /// writes, and makes durable every name that is visible, which a killed process may not have got to.
+    /// Called once by recovery, under the writer's lock and before anything is read. Returns how many
+    /// leftovers were removed. One sync per directory.
+    ///
+    /// # Errors
+    /// `Io`; what is visible must not be relied on then.
+    fn settle(&self, dir: &str) -> Result<usize> {
+        let _nothing_is_pending_on_this_medium = dir;
+        Ok(0)
+    }
+}
+
+/// The error for a lock that `holder` has.
+fn refused(name: &str, holder: &str) -> Error {
+    let by = if holder.is_empty() { "another process" } else { holder };
+    let error =
+        Error::new(ErrorKind::Locked, format!("{name} is locked by {by}")).with("file", name);
+    match pid_in(holder) {
+        Some(pid) => error.with("pid", pid),
+        None => error,
+    }
+}
+
+/// The number after the word `pid`: `pid 12`, `pid=12`, `pid: 12`.
+fn pid_in(line: &str) -> Option<u64> {
+    let rest = line.split_once("pid")?.1.trim_start_matches([' ', '=', ':']);
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
 }
 
 /// Whether others may hold the same lock.
@@ -114,13 +180,13 @@ pub trait Appender: Send + Debug {
     /// Appends bytes; readers may see them, a power cut may lose or tear them.
     ///
     /// # Errors
-    /// After any error the file's end is unknown: stop writing to it.
+    /// After any error the file's end is unknown, and every later call fails.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
     /// Makes everything written so far durable.
     ///
     /// # Errors
-    /// After an error it is unknown what is durable, and a second call must not be trusted: the system
-    /// may have marked lost pages clean.
+    /// After an error it is unknown what is durable, and every later call fails: the system may have
+    /// marked lost pages clean, so that a second sync would lie.
     fn sync(&mut self) -> Result<()>;
 }

@@ -1,0 +1,396 @@
+//! The operating system's file system (feature `fs`): files, maps, locks.
+//!
+//! Files of 64 KiB and more are mapped, shorter ones copied. *Do not edit or truncate files of a store
+//! by hand*: touching a mapped page beyond a file's new end kills the process (SIGBUS). Nearfield itself
+//! never does: blobs are immutable, append-only files grow only and are mapped up to the length they had
+//! when opened, and one exclusive lock keeps a second writer out. For the same reason, and because their
+//! locks and syncs promise too little, network file systems are refused.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
+use super::locks::{SHARED_HOLDERS, owner_line};
+use super::mounts::network_type;
+use super::{AlignedBuffer, Bytes, Directory, Lock, LockMode};
+use crate::error::{Error, Fault, Result};
+
+/// Shorter files are read whole: a map costs a system call, a page fault and a table entry.
+const MAPPED_BYTES_MIN: usize = 64 << 10;
+/// An owner's line longer than this is cut in messages.
+const OWNER_BYTES_MAX: u64 = 256;
+
+/// Opens the directory at `path` as storage, creating it (durably, with its parents) if missing.
+///
+/// # Errors
+/// `InvalidInput(Parameter)` on a network file system; `Io` if it cannot be created or is a file.
+pub fn open_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
+    let path = path.as_ref();
+    create_durably(path)?;
+    open_existing_directory(path)
+}
+
+/// Opens the directory at `path` as storage; for readers, who must not leave traces.
+///
+/// # Errors
+/// `NotFound` if there is none, else as [`open_directory`].
+pub fn open_existing_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
+    let name = path.as_ref().display().to_string();
+    let root = fs::canonicalize(&path).map_err(|e| Error::io("open directory", &name, e))?;
+    if !root.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(Error::io("open directory", &name, error));
+    }
+    refuse_network(&root)?;
+    Ok(Directory::new(OsDisk { root }))
+}
+
+/// Creates missing directories from the top down, each durable before the next.
+fn create_durably(path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let durable = if path.is_dir() {
+        // A killed process may have made it without getting to the sync. Where the parent is not ours
+        // to open, neither was this directory ours to make.
+        sync_directory(parent).or_else(forgive_foreign)
+    } else {
+        create_durably(parent)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => sync_directory(parent),
+        }
+    };
+    durable.map_err(|error| Error::io("create directory", &path.display().to_string(), error))
+}
+
+fn forgive_foreign(error: io::Error) -> io::Result<()> {
+    let foreign = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::ReadOnlyFilesystem,
+        io::ErrorKind::Unsupported,
+    ];
+    if foreign.contains(&error.kind()) { Ok(()) } else { Err(error) }
+}
+
+fn refuse_network(root: &Path) -> Result<()> {
+    // Systems without this file are not checked.
+    let Ok(mountinfo) = fs::read("/proc/self/mountinfo") else { return Ok(()) };
+    match network_type(&String::from_utf8_lossy(&mountinfo), &root.to_string_lossy()) {
+        None => Ok(()),
+        Some(kind) => Err(Error::invalid(
+            Fault::Parameter,
+            format!(
+                "{} is on a network file system ({kind}), whose locks and syncs cannot be relied on; \
+                 use a local disk",
+                root.display()
+            ),
+        )
+        .with("expected", "a local file system")
+        .with("got", kind)),
+    }
+}
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+}
+
+impl OsDisk {
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+impl Disk for OsDisk {
+    type File = OsFile;
+
+    fn create(&self, path: &str) -> io::Result<OsFile> {
+        let file = OpenOptions::new().write(true).create_new(true).open(self.path(path))?;
+        Ok(OsFile { file, synced: false })
+    }
+
+    fn read(&self, path: &str) -> io::Result<Bytes> {
+        let path = self.path(path);
+        // Asked before opening, because opening a pipe waits for its other end.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
+        }
+        let mut file = File::open(&path)?;
+        let len = usize::try_from(file.metadata()?.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "larger than memory"))?;
+        if len >= MAPPED_BYTES_MIN {
+            return map(&file, len);
+        }
+        let mut buffer = AlignedBuffer::zeroed(len);
+        file.read_exact(buffer.as_mut_slice())?;
+        Ok(Bytes::from(buffer))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<DirectoryEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.path(dir))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if let Ok(name) = entry.file_name().into_string()
+                && (kind.is_file() || kind.is_dir())
+            {
+                entries.push(DirectoryEntry { name, is_dir: kind.is_dir() });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        rename_new(&self.path(from), &self.path(to))
+    }
+
+    fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::hard_link(self.path(from), self.path(to))
+    }
+
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path))
+    }
+
+    fn make_dir(&self, path: &str) -> io::Result<()> {
+        fs::create_dir(self.path(path))
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        sync_directory(&self.path(path))
+    }
+
+    #[cfg(unix)]
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    #[cfg(not(unix))]
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn lock(&self, path: &str, mode: LockMode, owner: &str) -> io::Result<LockAttempt> {
+        let file = open_lock(&self.path(path), mode)?;
+        let taken = match mode {
+            LockMode::Exclusive => file.try_lock(),
+            LockMode::Shared => file.try_lock_shared(),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Ok(LockAttempt::Refused { holder: holder(&file, mode) });
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let mut lock = OsLock { file, mode };
+        if mode == LockMode::Exclusive {
+            lock.file.set_len(0)?;
+            writeln!(lock.file, "{}", owner_line(owner))?;
+        }
+        Ok(LockAttempt::Held(Box::new(lock)))
+    }
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub struct OsFile {
+    file: File,
+    synced: bool,
+}
+
+impl Write for OsFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl DiskFile for OsFile {
+    /// The first sync carries the new inode whole, later ones only data and length.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.synced {
+            return self.file.sync_data();
+        }
+        self.file.sync_all()?;
+        self.synced = true;
+        Ok(())
+    }
+}
+
+/// Maps the first `len` bytes, which the file has.
+fn map(file: &File, len: usize) -> io::Result<Bytes> {
+    // SAFETY: the map is sound as long as nobody changes or truncates these bytes. Blobs are written
+    // under another name and never edited after their rename; append-only files are only extended, and
+    // `len` is their length now; the store's exclusive lock keeps other writers of ours out. Somebody
+    // else's truncation is excluded by the documentation of this module and of the data directory.
+    let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+    Ok(Bytes::from_map(Arc::new(map), 0..len))
+}
+
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Other systems cannot open a directory as a file; their renames are journalled.
+#[cfg(not(unix))]
+fn sync_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => look_then_rename(from, to),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    look_then_rename(from, to)
+}
+
+/// Not atomic; enough under the store's exclusive lock, whose holder never uses a name twice at once.
+fn look_then_rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens or makes the file of a lock. Sharing needs no write access to one that is there.
+fn open_lock(path: &Path, mode: LockMode) -> io::Result<File> {
+    let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    match (made, mode) {
+        (Err(_), LockMode::Shared) => File::open(path),
+        (made, _) => made,
+    }
+}
+
+/// The line of whoever refused `mode`.
+fn holder(file: &File, mode: LockMode) -> String {
+    // If sharing is possible the holders are shared, and the line in the file is an earlier one's.
+    if mode == LockMode::Exclusive && file.try_lock_shared().is_ok() {
+        return SHARED_HOLDERS.to_owned();
+    }
+    let mut line = Vec::new();
+    // The line only serves a message; where a system forbids reading a locked file it stays empty.
+    let _unread = file.take(OWNER_BYTES_MAX).read_to_end(&mut line);
+    owner_line(&String::from_utf8_lossy(&line)).to_owned()
+}
+
+/// A held lock; closing the file releases it.
+#[derive(Debug)]
+struct OsLock {
+    file: File,
+    mode: LockMode,
+}
+
+impl Lock for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        if self.mode == LockMode::Exclusive {
+            // A line that stays behind is harmless: it is shown only while somebody holds the lock.
+            let _stays = self.file.set_len(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::storage::Storage;
+
+    #[test]
+    fn missing_parents_are_created_for_writers_only() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b/c");
+        let error = open_existing_directory(&path).expect_err("nothing is there");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        open_directory(&path).unwrap().put_new("x", b"1").unwrap();
+        assert_eq!(open_existing_directory(&path).unwrap().list("").unwrap(), ["x"]);
+        let error = open_directory(path.join("x")).expect_err("x is a file");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    }
+
+    #[test]
+    fn a_mapped_log_shows_the_length_it_had_when_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = open_directory(root.path()).unwrap();
+        let mut log = storage.append_new("log").unwrap();
+        log.write(&vec![1; MAPPED_BYTES_MIN + 5]).unwrap();
+        let before = storage.open("log").unwrap();
+        log.write(&vec![2; 10 * MAPPED_BYTES_MIN]).unwrap();
+        let bytes = before.read(0..before.len()).unwrap();
+        assert_eq!(bytes.len(), MAPPED_BYTES_MIN + 5);
+        assert!(bytes.iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn foreign_entries_are_not_listed_and_do_not_hang_a_reader() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = open_directory(root.path()).unwrap();
+        storage.put_new("blob", b"1").unwrap();
+        std::fs::write(root.path().join("odd name"), b"").unwrap();
+        std::fs::write(root.path().join(".tmp-99"), b"").unwrap();
+        std::fs::create_dir(root.path().join("sub")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/dev/zero", root.path().join("zero")).unwrap();
+        assert_eq!(storage.list("").unwrap(), ["blob"]);
+        let error = storage.open("zero").expect_err("a device is no blob");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_look_before_the_rename_refuses_a_taken_name() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("from"), root.path().join("to"));
+        std::fs::write(&from, b"1").unwrap();
+        std::fs::write(&to, b"2").unwrap();
+        let error = look_then_rename(&from, &to).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(&to).unwrap();
+        look_then_rename(&from, &to).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"1");
+    }
+
+    #[test]
+    fn readers_in_the_way_of_a_writer_are_named_as_such() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = open_directory(root.path()).unwrap();
+        drop(storage.lock("lock", LockMode::Exclusive, "an earlier writer").unwrap());
+        let _reader = storage.lock("lock", LockMode::Shared, "").unwrap();
+        let error = storage.lock("lock", LockMode::Exclusive, "me").expect_err("shared");
+        assert!(error.message().contains(SHARED_HOLDERS), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn free_space_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let free = open_directory(root.path()).unwrap().free_bytes().unwrap();
+        assert!(free.is_some_and(|bytes| bytes > 0), "{free:?}");
+    }
+}

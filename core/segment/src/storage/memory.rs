@@ -1,0 +1,176 @@
+//! Storage in memory: indexes of the browser and of `mode="memory"`, and tests.
+//!
+//! Lives as long as the last clone. Locks hold among the users of one instance. Durable means here:
+//! visible to every other user.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::blob::BytesBlob;
+use super::disk::LockAttempt;
+use super::locks::LockTable;
+use super::{AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, name, refused};
+use crate::error::{Error, Result};
+
+/// [`Storage`] in memory. Clones are the same storage.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStorage {
+    files: Arc<Mutex<BTreeMap<String, File>>>,
+    locks: LockTable,
+}
+
+#[derive(Debug, Clone)]
+enum File {
+    Blob(Bytes),
+    Log(Arc<Mutex<Vec<u8>>>),
+}
+
+impl MemoryStorage {
+    /// An empty one.
+    pub fn new() -> Self {
+        MemoryStorage::default()
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, File>> {
+        self.files.lock().expect("nothing panics while the names are held")
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn open(&self, name: &str) -> Result<Arc<dyn Blob>> {
+        name::check(name)?;
+        let file = self.files().get(name).cloned();
+        let bytes = match file {
+            Some(File::Blob(bytes)) => bytes,
+            Some(File::Log(log)) => Bytes::from(AlignedBuffer::copy_of(&content(&log))),
+            None => return Err(failure("open", name, io::ErrorKind::NotFound)),
+        };
+        Ok(Arc::new(BytesBlob::new(name, bytes)))
+    }
+
+    fn put(&self, name: &str, fill: Fill<'_>) -> Result<()> {
+        name::check(name)?;
+        let mut content = AlignedBuffer::default();
+        fill(&mut content)?;
+        let bytes = Bytes::from(content);
+        let mut files = self.files();
+        check_place(&files, name)?;
+        files.insert(name.to_owned(), File::Blob(bytes));
+        Ok(())
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        name::check(name)?;
+        let bytes = Bytes::from(AlignedBuffer::copy_of(bytes));
+        insert_new(&mut self.files(), name, File::Blob(bytes))
+    }
+
+    fn append_new(&self, name: &str) -> Result<Box<dyn Appender>> {
+        name::check(name)?;
+        let log = Arc::default();
+        insert_new(&mut self.files(), name, File::Log(Arc::clone(&log)))?;
+        Ok(Box::new(MemoryAppender { log }))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        name::check_directory(dir)?;
+        let prefix = name::join(dir, "");
+        let files = self.files();
+        let below = files.keys().filter_map(|name| name.strip_prefix(&prefix));
+        Ok(below.filter(|rest| !rest.contains('/')).map(str::to_owned).collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut files = self.files();
+        add_name(&mut files, from, to)?;
+        files.remove(from);
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<()> {
+        add_name(&mut self.files(), from, to)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        name::check(name)?;
+        self.files().remove(name);
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
+        name::check(name)?;
+        let mut files = self.files();
+        if !files.contains_key(name) {
+            insert_new(&mut files, name, File::Log(Arc::default()))?;
+        }
+        match self.locks.attempt(name, mode, owner) {
+            LockAttempt::Held(lock) => Ok(lock),
+            LockAttempt::Refused { holder } => Err(refused(name, &holder)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryAppender {
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Appender for MemoryAppender {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        content(&self.log).extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn content(log: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    log.lock().expect("nothing panics while a log is held")
+}
+
+fn add_name(files: &mut BTreeMap<String, File>, from: &str, to: &str) -> Result<()> {
+    name::check(from)?;
+    name::check(to)?;
+    let Some(file) = files.get(from).cloned() else {
+        return Err(failure("open", from, io::ErrorKind::NotFound));
+    };
+    insert_new(files, to, file)
+}
+
+fn insert_new(files: &mut BTreeMap<String, File>, name: &str, file: File) -> Result<()> {
+    if files.contains_key(name) {
+        return Err(failure("create", name, io::ErrorKind::AlreadyExists));
+    }
+    check_place(files, name)?;
+    files.insert(name.to_owned(), file);
+    Ok(())
+}
+
+/// A name cannot be a file and a directory at once, as on every disk.
+fn check_place(files: &BTreeMap<String, File>, name: &str) -> Result<()> {
+    let mut above = name::parent(name);
+    while !above.is_empty() {
+        if files.contains_key(above) {
+            return Err(failure("create", name, io::ErrorKind::NotADirectory));
+        }
+        above = name::parent(above);
+    }
+    let prefix = name::join(name, "");
+    match files.range(prefix.clone()..).next() {
+        Some((below, _)) if below.starts_with(&prefix) => {
+            Err(failure("create", name, io::ErrorKind::IsADirectory))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn failure(action: &str, name: &str, kind: io::ErrorKind) -> Error {
+    Error::io(action, name, io::Error::from(kind))
+}
