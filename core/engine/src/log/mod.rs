@@ -68,6 +68,8 @@ pub trait Log: Send + Debug {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 pub(crate) mod test_storage;
 #[cfg(test)]
 mod tests;
