@@ -70,6 +70,6 @@ pub trait Log: Send + Debug {
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-pub(crate) mod test_storage;
+mod test_storage;
 #[cfg(test)]
 mod tests;

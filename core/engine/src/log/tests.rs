@@ -368,6 +368,38 @@ fn a_file_whose_creation_was_cut_short_is_removed() {
 }
 
 #[test]
+fn the_name_of_a_next_file_shows_that_everything_before_it_was_durable() {
+    let storage = TestStorage::new();
+    write(&mut open(&storage, 1 << 20), 3, &[]);
+    let (name, bytes) = sole_file(&storage);
+    let next = (format!("c/x/wal/{:020}.log", 4), Vec::new());
+    let torn = (name, bytes[..bytes.len() - 8].to_vec());
+    let alone = TestStorage::with_files(BTreeMap::from([torn.clone()]));
+    assert_eq!(read(&alone, 0, Mode::Recover).expect("torn").0.last, Lsn(2));
+    let followed = TestStorage::with_files(BTreeMap::from([torn, next]));
+    let error = read(&followed, 0, Mode::Recover).expect_err("LSN 3 was durable");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+/// Both logs have the same file header, lengths and LSNs; only the link tells their frames apart.
+#[test]
+fn a_frame_of_another_history_does_not_fit_in() {
+    let logs = [b"history A", b"history B"].map(|first| {
+        let storage = TestStorage::new();
+        let mut log = open(&storage, 1 << 20);
+        log.append(first).expect("appends");
+        log.append(b"second").expect("appends");
+        sole_file(&storage)
+    });
+    let second_frame = 64 + 40 + 16;
+    let mut spliced = logs[0].1.clone();
+    spliced[second_frame..].copy_from_slice(&logs[1].1[second_frame..]);
+    let spliced = with_file(&logs[0].0, spliced);
+    let error = read(&spliced, 0, Mode::Recover).expect_err("not what was written");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[test]
 fn readers_see_what_was_synced_and_nothing_else() {
     let storage = TestStorage::new();
     let mut log = open(&storage, 400);

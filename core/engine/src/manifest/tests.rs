@@ -1,10 +1,9 @@
 //! Manifests, database documents and delete lists: round trips, damage, hostile content.
 
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{MemoryStorage, Storage};
 use nearfield_segment::{Encoding, ErrorKind, Fault, Metric, Rng, RowId};
 
 use super::*;
-use crate::log::test_storage::TestStorage;
 
 fn schema() -> Schema {
     Schema::dense(8, Metric::Dot, Encoding::F32).expect("valid")
@@ -49,7 +48,7 @@ fn manifest(seed: u64) -> Manifest {
 
 #[test]
 fn the_newest_manifest_comes_back_with_its_chain_of_parents() {
-    let storage = TestStorage::new();
+    let storage = MemoryStorage::new();
     assert_eq!(load_newest::<Manifest>(&storage, "c/x").expect("empty"), None);
     let mut stored = commit(&storage, "c/x", manifest(1)).expect("commits");
     for number in 2..=12 {
@@ -67,7 +66,7 @@ fn the_newest_manifest_comes_back_with_its_chain_of_parents() {
 
 #[test]
 fn of_two_commits_of_one_number_the_second_is_a_conflict() {
-    let storage = TestStorage::new();
+    let storage = MemoryStorage::new();
     commit(&storage, "", manifest(1)).expect("first");
     let error = commit(&storage, "", manifest(2)).expect_err("second");
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -76,7 +75,7 @@ fn of_two_commits_of_one_number_the_second_is_a_conflict() {
 
 #[test]
 fn a_damaged_newest_manifest_is_an_error_and_no_step_back() {
-    let storage = TestStorage::new();
+    let storage = MemoryStorage::new();
     let stored = commit(&storage, "", manifest(1)).expect("commits");
     let name = document_name::<Manifest>("", 2);
     let mut next = stored.successor();
@@ -86,7 +85,8 @@ fn a_damaged_newest_manifest_is_an_error_and_no_step_back() {
         for bit in [0, 3, 7] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
-            let storage = TestStorage::with_files(storage.files());
+            let storage = MemoryStorage::new();
+            commit(&storage, "", manifest(1)).expect("commits");
             storage.put_new(&name, &damaged).expect("writes");
             let error = load_newest::<Manifest>(&storage, "").expect_err("damaged");
             assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
