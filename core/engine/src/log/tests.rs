@@ -329,6 +329,24 @@ fn archived_files_move_and_the_newest_stays() {
 }
 
 #[test]
+fn a_file_left_in_both_places_by_a_power_cut_is_archived_once() {
+    let storage = TestStorage::new();
+    write(&mut open(&storage, 250), 20, &[20]);
+    let files = storage.files();
+    let oldest = files.keys().next().expect("there are files");
+    for (same, moved) in [(true, Ok(())), (false, Err(ErrorKind::Conflict))] {
+        let mut both = files.clone();
+        let copy = if same { files[oldest].clone() } else { vec![1; files[oldest].len()] };
+        both.insert(oldest.replace("/wal/", "/archive/"), copy);
+        let both = TestStorage::with_files(both);
+        let result = open(&both, 250).archive_through(Lsn(20));
+        assert_eq!(result.map(drop).map_err(|error| error.kind()), moved);
+        assert_eq!(both.files().contains_key(oldest), !same);
+        assert_eq!(read(&both, 0, Mode::Recover).expect("whole").1, bodies(1..=20));
+    }
+}
+
+#[test]
 fn a_missing_file_is_corruption_unless_it_lies_below_the_cut() {
     let storage = TestStorage::new();
     write(&mut open(&storage, 250), 20, &[20]);
