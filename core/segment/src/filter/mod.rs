@@ -23,7 +23,7 @@
 //!   are both numbers and compare exactly.
 //! * Strings compare by their bytes; those of `tags`, on both sides, trimmed and in lower case.
 //!
-//! Not here: whether a field is known (the engine asks [`Filter::fields`] and [`near_names`]), which segments
+//! A field no row has is no error here: the caller decides ([`Filter::check_fields`]). Not here: which segments
 //! can be skipped (`stats`).
 
 mod ast;

@@ -209,6 +209,74 @@ fn sections_of_other_rows_or_cut_short_are_refused() {
     }
 }
 
+/// Where a part of the only path of a columns section is.
+fn part_of(columns: &[u8], part: Part, kind: u8) -> std::ops::Range<usize> {
+    let header: layout::Header = bytemuck::pod_read_unaligned(&columns[..32]);
+    let blocks =
+        &columns[32 + 16 * header.path_count as usize..][..32 * header.block_count as usize];
+    let mut records = blocks.chunks(32).map(bytemuck::pod_read_unaligned::<layout::BlockRecord>);
+    let found = records.find(|record| record.part == part as u8 && record.kind == kind);
+    let record = found.expect("the section has such a block");
+    record.offset as usize..(record.offset + record.len_bytes) as usize
+}
+
+#[test]
+fn each_rule_of_the_bytes_of_a_column_is_checked() {
+    let (int, uint) = (ColumnKind::Int as u8, ColumnKind::Uint as u8);
+    let (float, bool, keyword) =
+        (ColumnKind::Float as u8, ColumnKind::Bool as u8, ColumnKind::Keyword as u8);
+    let huge = format!("[{},{}]", i64::MAX - 1, i64::MAX);
+    let huge_uint = format!("[{},{}]", u64::MAX - 1, u64::MAX);
+    for (value, part, kind, at, byte, found) in [
+        ("[1,2]", Part::Rows, int, 0, 9, "rows out of order"),
+        ("[1,2]", Part::Rows, int, 4, 9, "beyond 2 rows"),
+        (huge.as_str(), Part::Values, int, 1, 2, "above i64::MAX"),
+        (huge_uint.as_str(), Part::Values, uint, 1, 2, "above u64::MAX"),
+        ("0.5", Part::Values, float, 7, 0x7F, ""),
+        ("true", Part::Values, bool, 0, 2, "neither true nor false"),
+        (r#"["a","b"]"#, Part::Values, keyword, 1, 2, "code 2 of 2 strings"),
+        (r#"["a","b"]"#, Part::DictionaryOffsets, keyword, 4, 3, "offsets out of order"),
+        (r#"["a","b"]"#, Part::DictionaryOffsets, keyword, 8, 1, "beyond its bytes"),
+        (r#"["a","b"]"#, Part::DictionaryBytes, keyword, 0, b'b', "not in order"),
+        (r#"["a","b"]"#, Part::DictionaryBytes, keyword, 1, 0xFF, "not UTF-8"),
+    ] {
+        let row = format!("{{\"x\":{value}}}");
+        let mut bytes = built(&[Some(&row), Some(&row)]);
+        let block = part_of(&bytes.columns, part, kind);
+        bytes.columns[block][at] = byte;
+        if kind == float {
+            // Both bytes of the exponent: infinity.
+            let block = part_of(&bytes.columns, part, kind);
+            bytes.columns[block][6] = 0xF0;
+        }
+        let error = opened(&bytes, 2).and_then(|payload| read_all(&payload)).expect_err(found);
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(found), "{error} (expected: {found})");
+    }
+}
+
+#[test]
+fn tags_are_reported_trimmed_lower_case_sorted_and_once() {
+    #[derive(Default)]
+    struct Record(Vec<String>);
+    impl Sink for Record {
+        fn child(&mut self, _: u32, key: &str) -> Option<u32> {
+            (key == "tags").then_some(1)
+        }
+        fn exists(&mut self, _: u32) {}
+        fn null(&mut self, _: u32) {}
+        fn empty(&mut self, _: u32) {}
+        fn value(&mut self, _: u32, value: Scalar<'_>) {
+            if let Scalar::Text(text) = value {
+                self.0.push(text.to_owned());
+            }
+        }
+    }
+    let mut record = Record::default();
+    walk(r#"{"tags":["b "," A","B","","a"],"other":"z"}"#, 0, &mut record).expect("legal");
+    assert_eq!(record.0, ["a", "b"]);
+}
+
 /// Changed bytes may give other answers (checksums lie below this), but never a panic.
 #[test]
 fn changed_bytes_never_panic() {
