@@ -256,6 +256,21 @@ fn each_rule_of_the_bytes_of_a_column_is_checked() {
 }
 
 #[test]
+fn each_rule_of_the_bytes_of_a_set_of_rows_is_checked() {
+    let of = |members: std::ops::Range<usize>| -> Vec<Option<&str>> {
+        (0..100).map(|row| members.contains(&row).then_some("{\"x\":1}")).collect()
+    };
+    // Few rows are listed, many are bits.
+    for (members, at, byte) in [(4..6, 0, 200), (4..6, 0, 5), (4..60, 15, 0x80)] {
+        let mut bytes = built(&of(members.clone()));
+        let block = part_of(&bytes.columns, Part::Exists, 0);
+        bytes.columns[block][at] = byte;
+        let error = opened(&bytes, 100).and_then(|payload| read_all(&payload)).expect_err("hurt");
+        assert!(error.message().contains("presence of x"), "{members:?}: {error}");
+    }
+}
+
+#[test]
 fn tags_are_reported_trimmed_lower_case_sorted_and_once() {
     #[derive(Default)]
     struct Record(Vec<String>);
@@ -304,6 +319,11 @@ fn changed_bytes_never_panic() {
     assert!(refused > 1000, "only {refused} of 4000 were noticed");
 }
 
+/// Around the widths of stored values.
+const SPREADS: [u64; 9] = [0, 1, 255, 256, 65_535, 65_536, u32::MAX as u64, 1 << 32, u64::MAX];
+const COMPARISONS: [Comparison; 5] =
+    [Comparison::Eq, Comparison::Lt, Comparison::Lte, Comparison::Gt, Comparison::Gte];
+
 proptest! {
     #[test]
     fn no_text_makes_the_walk_panic(text in r#"\{?[\[\]{}":,a-e0-9.\\n]{0,40}\}?"#) {
@@ -311,7 +331,9 @@ proptest! {
     }
 
     #[test]
-    fn validation_and_building_accept_the_same_texts(text in r#"\{"(tags|entity_id|a)":[\[\]{}":,a1-]{1,9}\}"#) {
+    fn validation_and_building_accept_the_same_texts(
+        text in r#"\{"(tags|entity_id|a)":[\[\]{}":,a1-]{1,9}\}"#,
+    ) {
         let built = PayloadBuilder::new().push(Some(&text));
         prop_assert_eq!(validate(&text, 0).is_ok(), built.is_ok());
     }
@@ -319,10 +341,10 @@ proptest! {
     #[test]
     fn every_width_of_integers_is_searched_right(
         base in prop::sample::select(vec![i64::MIN, -70_000, -1, 0, 5, i64::MAX - 3]),
-        spread in prop::sample::select(vec![0u64, 1, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX]),
+        spread in prop::sample::select(SPREADS.to_vec()),
         picks in prop::collection::vec(any::<(u8, u64)>(), 1..200),
         operand in any::<i64>(),
-        comparison in prop::sample::select(vec![Comparison::Eq, Comparison::Lt, Comparison::Lte, Comparison::Gt, Comparison::Gte]),
+        comparison in prop::sample::select(COMPARISONS.to_vec()),
     ) {
         let spread = u128::from(spread).min((i128::from(i64::MAX) - i128::from(base)) as u128);
         let value = |pick: u64| (i128::from(base) + (u128::from(pick) % (spread + 1)) as i128) as i64;
