@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::ast::Filter;
 use crate::error::{Error, Fault, Result};
-use crate::payload::Payload;
+use crate::payload::{FieldPath, Payload};
 
 /// Fields that are known before any row has them.
 const ALWAYS_KNOWN: [&str; 3] = ["tags", "entity_id", "sequence_ts"];
@@ -16,22 +16,23 @@ impl Filter {
     ///
     /// # Errors
     /// `InvalidInput(Filter)` with `got` (the field) and `near`.
-    pub fn check_fields<'a>(&self, segments: impl IntoIterator<Item = &'a Payload>) -> Result<()> {
-        let mut known = BTreeSet::new();
-        for payload in segments {
-            if !payload.is_complete() {
-                return Ok(());
-            }
-            known.extend(payload.paths().map(|(path, _)| path.as_str()));
-        }
+    pub fn check_fields<'a>(
+        &self,
+        segments: impl Iterator<Item = &'a Payload> + Clone,
+    ) -> Result<()> {
+        let is_known = |path: &FieldPath| {
+            ALWAYS_KNOWN.contains(&path.as_str())
+                || segments.clone().any(|payload| payload.may_have(path))
+        };
+        let Some(field) = self.fields().into_iter().find(|path| !is_known(path)) else {
+            return Ok(());
+        };
+        let paths = segments.flat_map(|payload| payload.paths());
+        let mut known: BTreeSet<&str> = paths.map(|(path, _)| path.as_str()).collect();
         if known.is_empty() {
             return Ok(());
         }
         known.extend(ALWAYS_KNOWN);
-        let Some(field) = self.fields().into_iter().find(|path| !known.contains(path.as_str()))
-        else {
-            return Ok(());
-        };
         let near = near_names(field.as_str(), known);
         let hint = match near.first() {
             Some(near) => format!("; did you mean {near:?}?"),

@@ -309,7 +309,7 @@ fn a_field_no_row_has_is_refused_with_near_names() {
     let segments: Vec<Payload> =
         rows.iter().map(|row| payload(&[Some((*row).to_owned())])).collect();
     let check = |filter: Value, segments: &[Payload]| {
-        Filter::from_json(&filter).expect("legal").check_fields(segments)
+        Filter::from_json(&filter).expect("legal").check_fields(segments.iter())
     };
     for filter in [
         json!({"price": 1, "colour": "x", "a.b": 1, "a": null}),

@@ -1,6 +1,7 @@
 //! Graphs over awkward rows, against the exact scan; bytes for any threads and instructions; damage.
 
 use super::*;
+use crate::allowed::Allowed;
 use crate::codec::{EncodedRows, RowEncoder, VectorRows};
 use crate::error::ErrorKind;
 use crate::index::{Candidate, SearchStats, flat};
@@ -50,7 +51,7 @@ impl Fixture {
     }
 
     /// Share of the exact `k` nearest (counted by distance, so that ties are no misses).
-    fn recall(&self, graph: &Graph, queries: &[Vec<f32>], allowed: Option<&RowSet>) -> f64 {
+    fn recall(&self, graph: &Graph, queries: &[Vec<f32>], allowed: Allowed<'_>) -> f64 {
         let (k, ef, rows) = (10, 100, self.rows());
         let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
         let (mut found, mut expected) = (0, 0);
@@ -67,10 +68,10 @@ impl Fixture {
     }
 }
 
-fn check_results(results: &[Candidate], allowed: Option<&RowSet>, ef: usize) {
+fn check_results(results: &[Candidate], allowed: Allowed<'_>, ef: usize) {
     assert!(results.len() <= ef);
     assert!(results.is_sorted_by(|a, b| a < b), "in key order, each row once");
-    assert!(results.iter().all(|c| allowed.is_none_or(|set| set.contains(c.row()))));
+    assert!(results.iter().all(|c| allowed.contains(c.row())));
 }
 
 /// Points around some centres, `spread` wide; centres are far apart.
@@ -111,7 +112,7 @@ fn the_true_neighbours_are_found_for_every_metric_and_encoding() {
             let fixture = Fixture::new(metric, store, &rows);
             let graph = fixture.graph();
             assert_eq!(reachable(&graph), 3000, "{metric:?} {store:?}");
-            let recall = fixture.recall(&graph, &queries, None);
+            let recall = fixture.recall(&graph, &queries, Allowed::All);
             assert!(recall >= 0.97, "{metric:?} {store:?}: recall {recall}");
         }
     }
@@ -125,18 +126,20 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
     let mut rng = Rng::new(5);
     for percent in [60, 20, 5] {
         let mut allowed = RowSet::empty(3000);
-        (0..3000).filter(|_| rng.below(100) < percent).for_each(|row| allowed.insert(RowId(row)));
-        let recall = fixture.recall(&graph, &queries, Some(&allowed));
+        for row in (0..3000).filter(|_| rng.below(100) < percent) {
+            allowed.insert(RowId(row));
+        }
+        let recall = fixture.recall(&graph, &queries, Allowed::Only(&allowed));
         assert!(recall >= 0.97, "{percent} %: recall {recall}");
     }
     let rows = fixture.rows();
     let scorer = rows.scorer(Kernel::detect(), &queries[0]);
     let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
     let none = RowSet::empty(3000);
-    assert!(graph.search(&scorer, Some(&none), 10, &mut scratch, &mut stats).is_empty());
+    assert!(graph.search(&scorer, Allowed::Only(&none), 10, &mut scratch, &mut stats).is_empty());
     let mut one = RowSet::empty(3000);
     one.insert(RowId(2999));
-    let found = graph.search(&scorer, Some(&one), 10, &mut scratch, &mut stats);
+    let found = graph.search(&scorer, Allowed::Only(&one), 10, &mut scratch, &mut stats);
     assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
 }
 
@@ -164,7 +167,7 @@ fn every_row_is_reachable_whatever_the_rows() {
             let graph = fixture.graph();
             assert_eq!(reachable(&graph), rows.len(), "{name} {metric:?}");
             let queries: Vec<_> = rows.iter().step_by(rows.len() / 20).cloned().collect();
-            let recall = fixture.recall(&graph, &queries, None);
+            let recall = fixture.recall(&graph, &queries, Allowed::All);
             assert!(recall >= 0.95, "{name} {metric:?}: recall {recall}");
         }
     }
@@ -181,7 +184,7 @@ fn few_rows_are_all_found() {
             let scorer = view.scorer(Kernel::detect(), &vec![1.0; view.dim()]);
             let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
             for ef in [count, usize::MAX] {
-                let found = graph.search(&scorer, None, ef, &mut scratch, &mut stats);
+                let found = graph.search(&scorer, Allowed::All, ef, &mut scratch, &mut stats);
                 assert_eq!(found.len(), count, "{metric:?} ef {ef}");
             }
         }
@@ -215,9 +218,9 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
         let rows = fixture.rows();
         let scorer = rows.scorer(Kernel::detect(), &query);
         let mut stats = [SearchStats::default(); 2];
-        let reused = graph.search(&scorer, None, 50, &mut scratch, &mut stats[0]);
+        let reused = graph.search(&scorer, Allowed::All, 50, &mut scratch, &mut stats[0]);
         let mut fresh = Scratch::default();
-        assert_eq!(reused, graph.search(&scorer, None, 50, &mut fresh, &mut stats[1]));
+        assert_eq!(reused, graph.search(&scorer, Allowed::All, 50, &mut fresh, &mut stats[1]));
         assert_eq!(stats[0], stats[1]);
         assert!(stats[0].hops >= 50 && stats[0].scored >= 50);
     }
@@ -263,7 +266,7 @@ fn damaged_sections_are_refused() {
         let position = rng.below(bytes.len() as u64) as usize;
         bytes[position] ^= 1 << rng.below(8);
         if let Ok(graph) = Graph::open(AlignedBuffer::copy_of(&bytes).into(), 50) {
-            fixture.recall(&graph, &clustered(16, 1, 6, 3, 9.0), None);
+            fixture.recall(&graph, &clustered(16, 1, 6, 3, 9.0), Allowed::All);
         }
     }
 }
