@@ -23,10 +23,7 @@ use crate::manifest::{
 use crate::options::Options;
 use crate::state::{Held, State};
 use crate::view::View;
-use crate::writer::{Reader, Site, Writer};
-
-/// Locked (shared) by whoever opens the files of a manifest, so that nothing is removed meanwhile.
-pub(crate) const PIN: &str = "pin";
+use crate::writer::{PIN, Reader, Site, Writer};
 
 /// How often a read-only opener starts again because files moved on while it was opening them.
 const OPEN_ATTEMPTS_MAX: usize = 16;

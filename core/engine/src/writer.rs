@@ -28,6 +28,9 @@ use crate::view::View;
 /// Delete-list files of a segment from which they are folded into one.
 const DELETE_LISTS_MAX: usize = 4;
 
+/// Locked (shared) by whoever opens the files of a manifest, so that nothing is removed meanwhile.
+pub(crate) const PIN: &str = "pin";
+
 /// Where a collection lives.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -359,7 +362,7 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         let busy = self.state.segments.iter().any(|held| held.busy);
         let storage = &self.site.storage;
-        let pin = self.site.path(crate::recovery::PIN);
+        let pin = self.site.path(PIN);
         let alone = storage.lock(&pin, LockMode::Exclusive, "vacuum");
         if busy || alone.is_err() {
             return Ok(0);
