@@ -43,7 +43,7 @@ pub(super) const CRATES: [CrateFloors; 3] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["clock", "options"]),
+            ("F6", &["clock", "options", "pin"]),
             ("F6", &["log", "manifest"]),
             ("F7", &["batch", "view"]),
             ("F7", &["state"]),
