@@ -222,7 +222,9 @@ impl Hits {
         let found = self.all().count();
         match self.single {
             true => format!("<Hits: {found} points, scores are {kind}>"),
-            false => format!("<Hits: {} queries, {found} points, scores are {kind}>", self.answers.len()),
+            false => {
+                format!("<Hits: {} queries, {found} points, scores are {kind}>", self.answers.len())
+            }
         }
     }
 

@@ -89,8 +89,12 @@ pub(crate) fn check_distinct(ids: &[PointId]) -> Result<()> {
         return Ok(());
     }
     let mut seen = HashSet::with_capacity(ids.len());
-    let twice: Vec<String> =
-        ids.iter().filter(|id| !seen.insert(*id)).take(NAMED_MAX).map(ToString::to_string).collect();
+    let twice: Vec<String> = ids
+        .iter()
+        .filter(|id| !seen.insert(*id))
+        .take(NAMED_MAX)
+        .map(ToString::to_string)
+        .collect();
     if twice.is_empty() {
         return Ok(());
     }

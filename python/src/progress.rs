@@ -15,11 +15,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `False`: silent; `True`: a line on stderr; else called with `(done, total)`.
-    pub(crate) fn new(value: &Bound<'_, PyAny>, what: &str) -> Result<Progress> {
+    /// `False` or nothing: silent; `True`: a line on stderr; else called with `(done, total)`.
+    pub(crate) fn new(value: Option<&Bound<'_, PyAny>>, what: &str) -> Result<Progress> {
+        let Some(value) = value else { return Ok(Progress { callback: None, failed: None }) };
         let callback = match value.cast::<PyBool>() {
             Ok(flag) if !flag.is_true() => None,
-            Ok(_) => Some(value.py().import("nearfield._progress")?.getattr("Bar")?.call1((what,))?),
+            Ok(_) => {
+                Some(value.py().import("nearfield._progress")?.getattr("Bar")?.call1((what,))?)
+            }
             Err(_) if value.is_callable() => Some(value.clone()),
             Err(_) => {
                 let expected = "True, False or a callable of (done, total)";

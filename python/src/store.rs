@@ -4,12 +4,11 @@
 //! Every change holds the gate shared, closing takes it alone: the directory's lock is given up only when
 //! no change is under way. Searching needs no gate; a view stays readable whatever happens.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use nearfield_engine::{Collection, Database, Error, ErrorKind};
+use nearfield_engine::Database;
 use nearfield_segment::storage::Storage;
 
 use crate::background::Background;
@@ -21,15 +20,6 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 /// Called in a child just after a fork.
 pub(crate) fn note_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// What an open database reads and writes through.
-#[derive(Debug)]
-pub(crate) enum Backing {
-    /// A directory or memory.
-    Engine(Box<Database>),
-    /// The collections of a `.near` file.
-    Export(BTreeMap<String, Arc<Collection>>),
 }
 
 /// Files of the database, where it has any.
@@ -47,17 +37,17 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) place: Place,
-    gate: RwLock<Option<Backing>>,
+    gate: RwLock<Option<Box<Database>>>,
     background: Background,
     closed: AtomicBool,
     forks: u32,
 }
 
 impl Store {
-    pub(crate) fn new(place: Place, backing: Backing) -> Arc<Store> {
+    pub(crate) fn new(place: Place, database: Database) -> Arc<Store> {
         Arc::new(Store {
             place,
-            gate: RwLock::new(Some(backing)),
+            gate: RwLock::new(Some(Box::new(database))),
             background: Background::default(),
             closed: AtomicBool::new(false),
             forks: FORKS.load(Ordering::Relaxed),
@@ -97,27 +87,16 @@ impl Store {
     }
 
     /// Calls `work` with the open database; closing waits until it returns. Call detached.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&Backing) -> Result<R>) -> Result<R> {
-        self.check()?;
-        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        match &*gate {
-            Some(backing) => work(backing),
-            None => Err(Failure::Closed(format!("{} was closed", self.name()))),
-        }
-    }
-
-    /// [`Store::with`] for what a `.near` file does not have.
-    pub(crate) fn with_engine<R>(
+    pub(crate) fn with<R>(
         &self,
         work: impl FnOnce(&Database) -> nearfield_engine::Result<R>,
     ) -> Result<R> {
-        self.with(|backing| match backing {
-            Backing::Engine(database) => Ok(work(database)?),
-            Backing::Export(_) => {
-                let message = format!("{} is an export, which never changes", self.name());
-                Err(Error::new(ErrorKind::ReadOnly, message).into())
-            }
-        })
+        self.check()?;
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        match &*gate {
+            Some(database) => Ok(work(database)?),
+            None => Err(Failure::Closed(format!("{} was closed", self.name()))),
+        }
     }
 
     /// The thread for upkeep.
@@ -131,8 +110,7 @@ impl Store {
             return Ok(());
         }
         self.background.stop();
-        let backing = self.gate.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(backing);
+        drop(self.gate.write().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 }

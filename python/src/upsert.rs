@@ -167,9 +167,8 @@ pub(crate) fn delete_ids(
     }
     let schema = collection.engine.view().schema.clone();
     let draft = Draft { deletes, time_ms: SystemClock.now_ms(), ..Draft::default() };
-    let applied = collection.change(py, |engine| {
-        engine.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, pool)
-    })?;
+    let applied = collection
+        .change(py, |engine| engine.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, pool))?;
     Ok(applied.deleted)
 }
 
