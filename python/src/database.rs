@@ -48,7 +48,7 @@ impl Database {
     /// quantization: "auto" and "none" are what there is; both compare vectors as stored.
     /// exist_ok: return the collection if it is there with the same dim, metric and store.
     #[pyo3(signature = (
-        name, dim, metric="cosine", store="f32", quantization="auto", exist_ok=false
+        name, dim, *, metric="cosine", store="f32", quantization="auto", exist_ok=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "the arguments of the Python method")]
     fn create(

@@ -173,6 +173,12 @@ impl Hits {
         Ok(self.metadata.get_or_try_init(py, || self.make_metadata(py))?.bind(py).clone())
     }
 
+    /// True for the hits of one query.
+    #[getter]
+    fn single(&self) -> bool {
+        self.single
+    }
+
     /// What the search cost, summed over queries.
     #[getter]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
