@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
-use nearfield_segment::storage::{Lock, LockMode, MemoryStorage, Storage};
+use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
 use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
 
 use crate::clock::Clock;
 use crate::collection::{Collection, seed_for};
+use crate::export::{ExportReport, open_export, write_export};
 use crate::manifest::{DatabaseManifest, Stored, commit, load_newest};
 use crate::options::Options;
 use crate::recovery::{self, Follower};
@@ -89,6 +90,47 @@ impl Database {
     pub fn in_memory(options: Options, clock: Arc<dyn Clock>, seed: u64) -> Result<Database> {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         Database::open(storage, Mode::Memory, options, clock, seed, "this process")
+    }
+
+    /// The collections of an export called `name` in errors, for reading.
+    ///
+    /// # Errors
+    /// As [`open_export`].
+    pub fn from_export(
+        name: &str,
+        blob: &Arc<dyn Blob>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Database> {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let mut manifest = DatabaseManifest::first();
+        let (mut open, mut rng) = (BTreeMap::new(), Rng::new(0));
+        for (collection, view) in open_export(name, blob, Residence::Copied)? {
+            let id = rng.file_id();
+            manifest.create(&collection, id).map_err(|error| error.context(name))?;
+            let kernel = options.segment.kernel;
+            open.insert(id, Arc::new(Collection::exported(&collection, view, kernel)));
+        }
+        let inner = Mutex::new(Inner { manifest: Stored { document: manifest, crc: 0 }, open });
+        let (rng, mode) = (Mutex::new(rng), Mode::Read);
+        Ok(Database { storage, mode, options, clock, rng, inner, _lock: None })
+    }
+
+    /// Writes collections (all, if none are named) to one file called `name` in `target`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown name, else as [`write_export`].
+    pub fn export(
+        &self,
+        target: &dyn Storage,
+        name: &str,
+        collections: &[String],
+    ) -> Result<ExportReport> {
+        let all = self.names();
+        let names = if collections.is_empty() { &all } else { collections };
+        let view = |name: &String| Ok((name.clone(), self.collection(name)?.view()));
+        let views: Vec<_> = names.iter().map(view).collect::<Result<_>>()?;
+        write_export(target, name, &views)
     }
 
     /// What it was opened for.

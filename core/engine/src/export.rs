@@ -92,8 +92,8 @@ pub fn write_export(
     collections: &[(String, Arc<View>)],
 ) -> Result<ExportReport> {
     let mut pieces = gather(collections)?;
-    let mut directory = directory_of(collections, &pieces);
-    let front_len = front_len(&mut directory);
+    let directory = directory_of(collections, &pieces);
+    let front_len = front_len(&directory);
     let mut end = front_len;
     for piece in &mut pieces {
         piece.entry.offset = align64(end);
@@ -188,7 +188,7 @@ fn directory_json(directory: &Directory) -> Vec<u8> {
     serde_json::to_vec(directory).expect("a directory is plain data")
 }
 
-fn front_len(directory: &mut Directory) -> u64 {
+fn front_len(directory: &Directory) -> u64 {
     let json = directory_json(directory).len() as u64;
     let segments = directory.collections.iter().flat_map(|collection| &collection.segments);
     let tables: u64 = segments.map(|segment| segment.table_len).sum();

@@ -51,7 +51,7 @@ impl Database {
     }
 }
 
-fn link_collection(writer: &mut Writer, dir: &str) -> Result<u64> {
+fn link_collection(writer: &Writer, dir: &str) -> Result<u64> {
     let (site, manifest) = (&writer.site, writer.manifest());
     let storage = &*site.storage;
     let target = format!("{dir}/{}", site.dir);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::filter::{Filter, eval, near_names};
+use nearfield_segment::filter::{Filter, eval_within};
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
@@ -106,11 +106,8 @@ impl View {
     /// As [`View::count`].
     pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
         self.check_fields(filter)?;
-        let rows_of = |live: &LiveSegment| {
-            let mut rows = eval(filter, live.segment.payload())?;
-            live.dead.apply_to(&mut rows);
-            Ok(rows)
-        };
+        let rows_of =
+            |live: &LiveSegment| eval_within(filter, live.segment.payload(), &live.dead.live());
         self.segments.iter().map(rows_of).collect()
     }
 
@@ -159,7 +156,7 @@ impl View {
     ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
         let spec = &self.schema.vectors[field];
         let dim = spec.dim as usize;
-        if vectors.len() % dim != 0 {
+        if !vectors.len().is_multiple_of(dim) {
             let message =
                 format!("expected rows of {dim} elements, got {} elements", vectors.len());
             return Err(Error::invalid(Fault::Dimension, message));
@@ -178,34 +175,7 @@ impl View {
         Ok(answers)
     }
 
-    /// Refuses a filter on a field that no point of the collection has, naming the near ones: a
-    /// misspelt field would otherwise look like "no match".
     fn check_fields(&self, filter: &Filter) -> Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        for field in filter.fields() {
-            let known = |live: &LiveSegment| live.segment.payload().may_have(field);
-            if self.segments.iter().any(known) {
-                continue;
-            }
-            let paths = self.segments.iter().flat_map(|live| live.segment.payload().paths());
-            let mut names: Vec<&str> = paths.map(|(path, _)| path.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            let field = field.as_str();
-            let near = near_names(field, names.iter().copied());
-            let hint = if near.is_empty() {
-                String::new()
-            } else {
-                format!("; near: {}", near.join(", "))
-            };
-            let message = format!("filter: no point has a field {field:?}{hint}");
-            return Err(Error::invalid(Fault::Filter, message)
-                .with("got", field)
-                .with("expected", names.iter().take(32).copied().collect::<Vec<_>>())
-                .with("near", near));
-        }
-        Ok(())
+        filter.check_fields(self.segments.iter().map(|live| live.segment.payload()))
     }
 }

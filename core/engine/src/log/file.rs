@@ -229,9 +229,7 @@ impl Log for FileLog {
         let newest_stays = usize::from(self.active.is_none());
         let mut moved = 0;
         while self.sealed.len() > newest_stays && self.sealed[0].last <= lsn {
-            let first = self.sealed[0].first;
-            let (from, to) = (self.place.live_name(first), self.place.archive_name(first));
-            self.place.storage().rename(&from, &to)?;
+            self.place.archive(self.sealed[0].first)?;
             self.sealed.remove(0);
             moved += 1;
         }

@@ -6,9 +6,12 @@
 use std::sync::Arc;
 
 use nearfield_segment::storage::{Blob, Bytes, Storage};
-use nearfield_segment::{Error, FileId, Lsn, Result};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
 
 use super::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, padded};
+
+/// Bytes compared at a time.
+const COMPARED_BYTES: u64 = 1 << 20;
 
 /// Where the log of one collection lives.
 #[derive(Debug, Clone)]
@@ -64,6 +67,26 @@ impl LogDirectory {
         files.sort_by_key(|file| (file.first, !file.live));
         files.dedup_by_key(|file| file.first);
         Ok(files)
+    }
+
+    /// Moves a live file to the archive. A power cut during an earlier attempt may have left both names;
+    /// the live one is then removed, if the two are the same bytes.
+    ///
+    /// # Errors
+    /// `Conflict` if another file is in the way, else those of the storage.
+    pub(crate) fn archive(&self, first: Lsn) -> Result<()> {
+        let (from, to) = (self.live_name(first), self.archive_name(first));
+        match self.storage.rename(&from, &to) {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let (live, archived) = (self.storage.open(&from)?, self.storage.open(&to)?);
+                if same_bytes(&*live, &*archived)? {
+                    self.storage.remove(&from)
+                } else {
+                    Err(error)
+                }
+            }
+            result => result,
+        }
     }
 
     /// Opens a file and reads its header.
@@ -142,6 +165,18 @@ impl OpenFile {
     pub(crate) fn corrupt(&self, offset: u64, found: impl std::fmt::Display) -> Error {
         Error::corrupt(&self.path, format_args!("offset {offset}"), found).with("offset", offset)
     }
+}
+
+fn same_bytes(a: &dyn Blob, b: &dyn Blob) -> Result<bool> {
+    let mut offset = 0;
+    while a.len() == b.len() && offset < a.len() {
+        let end = a.len().min(offset + COMPARED_BYTES);
+        if a.read(offset..end)?[..] != b.read(offset..end)?[..] {
+            return Ok(false);
+        }
+        offset = end;
+    }
+    Ok(a.len() == b.len())
 }
 
 fn parse(name: &str) -> Option<Lsn> {

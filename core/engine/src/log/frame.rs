@@ -50,6 +50,8 @@ const FILE_MAGIC: [u8; 8] = *b"NEARLOG\n";
 pub(crate) const FRAME_MAGIC: [u8; 4] = *b"NFRM";
 /// LSNs stay below this, so that the next one always exists.
 const LSN_END: u64 = 1 << 62;
+/// Timelines stay below this, for the same reason.
+const TIMELINE_END: u32 = 1 << 31;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,11 @@ pub(crate) struct FileHeader {
 }
 
 impl FileHeader {
+    /// Whether LSNs are left out in front of this file: it begins a new timeline.
+    pub(crate) fn leaves_gap(&self) -> bool {
+        self.continues.next() < self.first
+    }
+
     /// The bytes, and their CRC: the start of the chain of links in this file.
     pub(crate) fn encode(&self) -> ([u8; FILE_HEADER_BYTES], u32) {
         let mut bytes = [0; FILE_HEADER_BYTES];
@@ -159,6 +166,9 @@ impl FileHeader {
                 "first LSN {} after LSN {}",
                 header.first, header.continues
             )));
+        }
+        if header.timeline == 0 || header.timeline >= TIMELINE_END {
+            return Err(corrupt(format!("timeline {}", header.timeline)));
         }
         Ok((header, crc))
     }

@@ -4,9 +4,10 @@
 //! own. After any failed append or sync the log is poisoned: what reached the disk is unknown, a second
 //! fsync could lie, and only reopening (which reads back what is there) can tell.
 //!
-//! * `frame`: the bytes · `files`: the files of one collection · `scan`: what of them is valid, and
-//!   whether damage is a torn tail or corruption · `replay`: recovery and readers · `file`, `memory`:
-//!   the two logs · `timeline`: going on after a replay to an earlier LSN.
+//! * `frame`: the bytes · `files`: the files of one collection
+//! * `walk`, `scan`: what of them is valid, and whether damage is a torn tail or corruption
+//! * `replay`: recovery and readers · `timeline`: going on after a replay to an earlier LSN
+//! * `file`, `memory`: the two logs
 //!
 //! The log knows nothing of what a batch means: a body is bytes.
 
@@ -17,6 +18,7 @@ mod memory;
 mod replay;
 mod scan;
 mod timeline;
+mod walk;
 
 pub use file::{FileLog, FileLogOptions};
 pub use files::{LogDirectory, SealedFile};
@@ -67,6 +69,8 @@ pub trait Log: Send + Debug {
     fn archive_through(&mut self, lsn: Lsn) -> Result<usize>;
 }
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod test_storage;
 #[cfg(test)]

@@ -11,7 +11,8 @@ use nearfield_segment::{Error, Lsn, Result};
 
 use super::files::{LogDirectory, SealedFile};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
-use super::scan::{Part, Scan};
+use super::scan::Scan;
+use super::walk::Part;
 
 /// Bytes copied at a time while the tail is rewritten.
 const COPY_BYTES: u64 = 1 << 20;

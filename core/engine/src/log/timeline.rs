@@ -5,7 +5,6 @@
 //! between the two no longer count (see `scan`); moving their files aside is tidiness, and a crash before
 //! it changes nothing.
 
-use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, Fault, Lsn, Result};
 
 use super::files::LogDirectory;
@@ -45,14 +44,12 @@ pub fn start_timeline(
         epoch,
     };
     let body = TimelineBody { timeline, branch, time_ms }.encode();
-    let (mut bytes, crc) = {
-        let (bytes, crc) = header.encode();
-        (bytes.to_vec(), crc)
-    };
+    let (header_bytes, crc) = header.encode();
+    let mut bytes = header_bytes.to_vec();
     let frame = FrameHeader::around(&body, FrameKind::Timeline, first, branch, crc);
     bytes.extend_from_slice(&frame.encode(crc).0);
     bytes.extend_from_slice(&body);
-    bytes.resize(bytes.len().next_multiple_of(padded(1)), 0);
+    bytes.resize(bytes.len() + padded(body.len()) - body.len(), 0);
     place.storage().put_new(&place.live_name(first), &bytes)?;
     move_aside(place, branch, first)?;
     Ok(first)
@@ -62,8 +59,7 @@ pub fn start_timeline(
 fn move_aside(place: &LogDirectory, branch: Lsn, until: Lsn) -> Result<()> {
     for file in place.list()? {
         if file.live && file.first > branch && file.first < until {
-            let (from, to) = (place.live_name(file.first), place.archive_name(file.first));
-            Storage::rename(place.storage(), &from, &to)?;
+            place.archive(file.first)?;
         }
     }
     Ok(())

@@ -48,9 +48,8 @@ impl NextId {
             return Err(Error::invalid(
                 Fault::Id,
                 format!(
-                    "cannot assign {count} ids: {left} numbers are left below 2^64, because an id of \
-                     {} was used; give the ids explicitly",
-                    first.wrapping_sub(1)
+                    "cannot assign {count} ids: only {left} numbers above the highest id are left \
+                     below 2^64; give the ids explicitly"
                 ),
             )
             .with("expected", "explicit ids")

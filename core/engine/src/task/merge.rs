@@ -135,7 +135,7 @@ impl Task {
         Ok(Step::More(Progress { done: 0, total: rows as u64 }))
     }
 
-    fn write(&mut self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
+    fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
         let file = format!("segments/{}.seg", self.id);
         let path = format!("{}/{file}", self.dir);
         self.storage.put(&path, &mut |out| {

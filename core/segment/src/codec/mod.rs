@@ -16,7 +16,6 @@ pub use encode::{EncodedRows, RowEncoder};
 pub use scorer::{RowScorer, Scorer};
 
 pub(crate) use encode::norm;
-pub(crate) use scorer::measure_of;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RowId;
@@ -151,6 +150,9 @@ fn expect_len(section: &str, bytes: &[u8], rows: usize, row_len: usize) -> Resul
 }
 
 fn cast<'a, E: Element>(section: &str, bytes: &'a [u8]) -> Result<&'a [E]> {
+    if bytes.is_empty() {
+        return Ok(&[]);
+    }
     bytemuck::try_cast_slice(bytes).map_err(|cause| {
         Error::new(ErrorKind::Corrupt, format!("{section}: expected aligned elements: {cause}"))
     })

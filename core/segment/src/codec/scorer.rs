@@ -87,7 +87,7 @@ impl VectorRows<'_> {
 }
 
 /// What is summed for a metric, before norms and sign.
-pub(crate) fn measure_of(metric: Metric) -> Measure {
+fn measure_of(metric: Metric) -> Measure {
     match metric {
         Metric::Cosine | Metric::Dot => Measure::Product,
         Metric::L2 => Measure::SquaredDifference,

@@ -1,7 +1,7 @@
 //! Filters: which rows of a segment a search may return, by their metadata.
 //!
-//! One tree ([`Filter`]), read from the native JSON by [`Filter::from_json`] and evaluated over the columns of
-//! a segment by [`eval`]. Every answer is exact: it is what reading each row's JSON would give.
+//! One tree ([`Filter`]), read from the native JSON by [`Filter::from_json`] and evaluated over the columns
+//! of a segment by [`eval`]. Every answer is exact: it is what reading each row's JSON would give.
 //!
 //! | native JSON | keeps rows with |
 //! |---|---|
@@ -16,15 +16,15 @@
 //! | `{"tags_any":[…]}` `{"tags_all":[…]}` | at least one, every one of the tags |
 //! | several fields or operators | each of them (`and`) |
 //!
-//! * A path is `a.b` (see [`FieldPath`](crate::payload::FieldPath)), or its keys: `{"field":["a","b"],"lt":1}`. The latter is how
-//!   a field is named that is called `and`, `or`, `not`, `field`, `tags_any` or `tags_all`.
+//! * A path is `a.b` (see [`FieldPath`](crate::payload::FieldPath)), or its keys: `{"field":["a","b"],"lt":1}`.
+//!   The latter is how a field is named that is called `and`, `or`, `not`, `field`, `tags_any` or `tags_all`.
 //! * Of several values at a path *any* may match, each operator by itself: `{"gte":2,"lt":3}` keeps `[1, 9]`.
 //! * Types never mix: a string equals no number, and `lt` of a number keeps no string. Integers and floats
 //!   are both numbers and compare exactly.
 //! * Strings compare by their bytes; those of `tags`, on both sides, trimmed and in lower case.
 //!
-//! Not here: whether a field is known (the engine asks [`Filter::fields`] and [`near_names`]), which segments
-//! can be skipped (`stats`).
+//! A field no row has is no error here: the caller decides ([`Filter::check_fields`]). Not here: which
+//! segments can be skipped (`stats`).
 
 mod ast;
 mod eval;

@@ -1,4 +1,50 @@
-//! Names that were probably meant.
+//! Names that were probably meant, and the refusal of fields nobody has.
+
+use std::collections::BTreeSet;
+
+use super::ast::Filter;
+use crate::error::{Error, Fault, Result};
+use crate::payload::{FieldPath, Payload};
+
+/// Fields that are known before any row has them.
+const ALWAYS_KNOWN: [&str; 3] = ["tags", "entity_id", "sequence_ts"];
+
+impl Filter {
+    /// Refuses a filter that asks for the values of a field no row of `segments` has: most likely a slip,
+    /// and it would silently keep no row (or with `ne` every row). Where no row has any metadata, or some
+    /// field has no column, nothing is known and every name passes.
+    ///
+    /// # Errors
+    /// `InvalidInput(Filter)` with `got` (the field) and `near`.
+    pub fn check_fields<'a>(
+        &self,
+        segments: impl Iterator<Item = &'a Payload> + Clone,
+    ) -> Result<()> {
+        let is_known = |path: &FieldPath| {
+            ALWAYS_KNOWN.contains(&path.as_str())
+                || segments.clone().any(|payload| payload.may_have(path))
+        };
+        let Some(field) = self.fields().into_iter().find(|path| !is_known(path)) else {
+            return Ok(());
+        };
+        let paths = segments.flat_map(|payload| payload.paths());
+        let mut known: BTreeSet<&str> = paths.map(|(path, _)| path.as_str()).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        known.extend(ALWAYS_KNOWN);
+        let near = near_names(field.as_str(), known);
+        let hint = match near.first() {
+            Some(near) => format!("; did you mean {near:?}?"),
+            None => String::new(),
+        };
+        let message = format!("filter: no row has a field {:?}{hint}", field.as_str());
+        Err(Error::invalid(Fault::Filter, message)
+            .with("expected", "a field that some row has")
+            .with("got", field.as_str())
+            .with("near", near))
+    }
+}
 
 /// Up to three of `known` that are near `name`, best first: equal but for case, its start or
 /// its continuation, or few edits away (a third of the name's length, at least one, at most three).

@@ -302,3 +302,26 @@ fn fields_are_those_whose_values_are_asked_for() {
     let filter = Filter::from_json(&filter).expect("legal");
     assert_eq!(filter.fields().iter().map(|path| path.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
+
+#[test]
+fn a_field_no_row_has_is_refused_with_near_names() {
+    let rows = [r#"{"price":1,"a":{"b":2}}"#, r#"{"colour":"red"}"#];
+    let segments: Vec<Payload> =
+        rows.iter().map(|row| payload(&[Some((*row).to_owned())])).collect();
+    let check = |filter: Value, segments: &[Payload]| {
+        Filter::from_json(&filter).expect("legal").check_fields(segments.iter())
+    };
+    for filter in [
+        json!({"price": 1, "colour": "x", "a.b": 1, "a": null}),
+        json!({"pirce": {"exists": true}}),
+        json!({"tags_any": ["x"], "entity_id": 3}),
+        json!({}),
+    ] {
+        check(filter, &segments).expect("known fields only");
+    }
+    let error = check(json!({"or": [{"price": 1}, {"pirce": {"ne": 1}}]}), &segments)
+        .expect_err("must be refused");
+    assert_eq!(error.detail("got"), Some(&"pirce".into()));
+    assert_eq!(error.detail("near"), Some(&json!(["price"])));
+    check(json!({"pirce": 1}), &[]).expect("nothing is known");
+}

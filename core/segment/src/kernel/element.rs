@@ -41,7 +41,7 @@ pub(crate) fn half_to_f32(half: u16) -> f32 {
 pub(crate) fn half_from_f32(value: f32) -> Option<u16> {
     let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
     let magnitude = value.abs();
-    if !(magnitude < 65_520.0) {
+    if magnitude.is_nan() || magnitude >= 65_520.0 {
         return None;
     }
     // Below 2⁻¹⁴ halves are evenly spaced by 2⁻²⁴: adding 0.5 makes the f32 unit in the last place

@@ -8,7 +8,6 @@ use super::columns::{Block, ColumnEntry, cast, read_set};
 use super::layout::ColumnKind;
 use super::scalar::{Comparison, Number};
 use super::select;
-use crate::ids::RowId;
 use crate::rowset::RowSet;
 
 type Found<T> = std::result::Result<T, String>;
@@ -260,17 +259,6 @@ impl Values<'_> {
             Values::Four(values) => values.iter().copied().max().map_or(0, u64::from),
             Values::Eight(values) => values.iter().copied().max().unwrap_or(0),
             Values::Floats(_) => 0,
-        }
-    }
-}
-
-impl Owners<'_> {
-    /// Adds the owners of the values at which `matches` is true.
-    pub(super) fn add_listed(rows: &[u32], matches: impl Fn(usize) -> bool, out: &mut RowSet) {
-        for (index, row) in rows.iter().enumerate() {
-            if matches(index) {
-                out.insert(RowId(*row));
-            }
         }
     }
 }

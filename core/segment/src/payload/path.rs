@@ -24,7 +24,7 @@ impl FieldPath {
             if character == '\\' && !matches!(characters.next(), Some('.' | '\\')) {
                 return Err(Error::invalid(
                     Fault::Filter,
-                    format!("field {text:?}: after a backslash expected `.` or `\\`; write `\\\\` for a backslash"),
+                    format!("field {text:?}: after a backslash expected `.` or another backslash"),
                 )
                 .with("expected", "`\\.` or `\\\\`")
                 .with("got", text));

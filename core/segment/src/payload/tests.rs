@@ -209,6 +209,89 @@ fn sections_of_other_rows_or_cut_short_are_refused() {
     }
 }
 
+/// Where a part of the only path of a columns section is.
+fn part_of(columns: &[u8], part: Part, kind: u8) -> std::ops::Range<usize> {
+    let header: layout::Header = bytemuck::pod_read_unaligned(&columns[..32]);
+    let blocks =
+        &columns[32 + 16 * header.path_count as usize..][..32 * header.block_count as usize];
+    let mut records = blocks.chunks(32).map(bytemuck::pod_read_unaligned::<layout::BlockRecord>);
+    let found = records.find(|record| record.part == part as u8 && record.kind == kind);
+    let record = found.expect("the section has such a block");
+    record.offset as usize..(record.offset + record.len_bytes) as usize
+}
+
+#[test]
+fn each_rule_of_the_bytes_of_a_column_is_checked() {
+    let (int, uint) = (ColumnKind::Int as u8, ColumnKind::Uint as u8);
+    let (float, bool, keyword) =
+        (ColumnKind::Float as u8, ColumnKind::Bool as u8, ColumnKind::Keyword as u8);
+    let huge = format!("[{},{}]", i64::MAX - 1, i64::MAX);
+    let huge_uint = format!("[{},{}]", u64::MAX - 1, u64::MAX);
+    for (value, part, kind, at, byte, found) in [
+        ("[1,2]", Part::Rows, int, 0, 9, "rows out of order"),
+        ("[1,2]", Part::Rows, int, 4, 9, "beyond 2 rows"),
+        (huge.as_str(), Part::Values, int, 1, 2, "above i64::MAX"),
+        (huge_uint.as_str(), Part::Values, uint, 1, 2, "above u64::MAX"),
+        ("0.5", Part::Values, float, 7, 0x7F, ""),
+        ("true", Part::Values, bool, 0, 2, "neither true nor false"),
+        (r#"["a","b"]"#, Part::Values, keyword, 1, 2, "code 2 of 2 strings"),
+        (r#"["a","b"]"#, Part::DictionaryOffsets, keyword, 4, 3, "offsets out of order"),
+        (r#"["a","b"]"#, Part::DictionaryOffsets, keyword, 8, 1, "beyond its bytes"),
+        (r#"["a","b"]"#, Part::DictionaryBytes, keyword, 0, b'b', "not in order"),
+        (r#"["a","b"]"#, Part::DictionaryBytes, keyword, 1, 0xFF, "not UTF-8"),
+    ] {
+        let row = format!("{{\"x\":{value}}}");
+        let mut bytes = built(&[Some(&row), Some(&row)]);
+        let block = part_of(&bytes.columns, part, kind);
+        bytes.columns[block][at] = byte;
+        if kind == float {
+            // Both bytes of the exponent: infinity.
+            let block = part_of(&bytes.columns, part, kind);
+            bytes.columns[block][6] = 0xF0;
+        }
+        let error = opened(&bytes, 2).and_then(|payload| read_all(&payload)).expect_err(found);
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(found), "{error} (expected: {found})");
+    }
+}
+
+#[test]
+fn each_rule_of_the_bytes_of_a_set_of_rows_is_checked() {
+    let of = |members: std::ops::Range<usize>| -> Vec<Option<&str>> {
+        (0..100).map(|row| members.contains(&row).then_some("{\"x\":1}")).collect()
+    };
+    // Few rows are listed, many are bits.
+    for (members, at, byte) in [(4..6, 0, 200), (4..6, 0, 5), (4..60, 15, 0x80)] {
+        let mut bytes = built(&of(members.clone()));
+        let block = part_of(&bytes.columns, Part::Exists, 0);
+        bytes.columns[block][at] = byte;
+        let error = opened(&bytes, 100).and_then(|payload| read_all(&payload)).expect_err("hurt");
+        assert!(error.message().contains("presence of x"), "{members:?}: {error}");
+    }
+}
+
+#[test]
+fn tags_are_reported_trimmed_lower_case_sorted_and_once() {
+    #[derive(Default)]
+    struct Record(Vec<String>);
+    impl Sink for Record {
+        fn child(&mut self, _: u32, key: &str) -> Option<u32> {
+            (key == "tags").then_some(1)
+        }
+        fn exists(&mut self, _: u32) {}
+        fn null(&mut self, _: u32) {}
+        fn empty(&mut self, _: u32) {}
+        fn value(&mut self, _: u32, value: Scalar<'_>) {
+            if let Scalar::Text(text) = value {
+                self.0.push(text.to_owned());
+            }
+        }
+    }
+    let mut record = Record::default();
+    walk(r#"{"tags":["b "," A","B","","a"],"other":"z"}"#, 0, &mut record).expect("legal");
+    assert_eq!(record.0, ["a", "b"]);
+}
+
 /// Changed bytes may give other answers (checksums lie below this), but never a panic.
 #[test]
 fn changed_bytes_never_panic() {
@@ -236,6 +319,11 @@ fn changed_bytes_never_panic() {
     assert!(refused > 1000, "only {refused} of 4000 were noticed");
 }
 
+/// Around the widths of stored values.
+const SPREADS: [u64; 9] = [0, 1, 255, 256, 65_535, 65_536, u32::MAX as u64, 1 << 32, u64::MAX];
+const COMPARISONS: [Comparison; 5] =
+    [Comparison::Eq, Comparison::Lt, Comparison::Lte, Comparison::Gt, Comparison::Gte];
+
 proptest! {
     #[test]
     fn no_text_makes_the_walk_panic(text in r#"\{?[\[\]{}":,a-e0-9.\\n]{0,40}\}?"#) {
@@ -243,7 +331,9 @@ proptest! {
     }
 
     #[test]
-    fn validation_and_building_accept_the_same_texts(text in r#"\{"(tags|entity_id|a)":[\[\]{}":,a1-]{1,9}\}"#) {
+    fn validation_and_building_accept_the_same_texts(
+        text in r#"\{"(tags|entity_id|a)":[\[\]{}":,a1-]{1,9}\}"#,
+    ) {
         let built = PayloadBuilder::new().push(Some(&text));
         prop_assert_eq!(validate(&text, 0).is_ok(), built.is_ok());
     }
@@ -251,10 +341,10 @@ proptest! {
     #[test]
     fn every_width_of_integers_is_searched_right(
         base in prop::sample::select(vec![i64::MIN, -70_000, -1, 0, 5, i64::MAX - 3]),
-        spread in prop::sample::select(vec![0u64, 1, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX]),
+        spread in prop::sample::select(SPREADS.to_vec()),
         picks in prop::collection::vec(any::<(u8, u64)>(), 1..200),
         operand in any::<i64>(),
-        comparison in prop::sample::select(vec![Comparison::Eq, Comparison::Lt, Comparison::Lte, Comparison::Gt, Comparison::Gte]),
+        comparison in prop::sample::select(COMPARISONS.to_vec()),
     ) {
         let spread = u128::from(spread).min((i128::from(i64::MAX) - i128::from(base)) as u128);
         let value = |pick: u64| (i128::from(base) + (u128::from(pick) % (spread + 1)) as i128) as i64;

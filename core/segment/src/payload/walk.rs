@@ -12,7 +12,8 @@
 //! | `entity_id`, `sequence_ts` at the top | null or an integer of 0 to 2^64 − 1 |
 //!
 //! Tags are filtered by their trimmed, lower-case forms; blank ones count as not given, so that a list of
-//! nothing else is an empty list. Integers outside 64 bits are read as the nearest float, as most JSON readers do.
+//! nothing else is an empty list. Integers outside 64 bits are read as the nearest float, as most JSON
+//! readers do.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -11,7 +11,7 @@ pub use plan::{EF_DEFAULT, Rung, Situation, plan};
 use crate::allowed::Allowed;
 use crate::codec::RowScorer;
 use crate::error::{Error, Fault, Result};
-use crate::filter::{Filter, eval};
+use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
 use crate::index::graph::Scratch;
 use crate::index::{self, Candidate, flat};
@@ -139,9 +139,11 @@ fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<Pre
     let mut allowed = segment.rows() - source.dead.count();
     if let Some(filter) = question.filter {
         pruned = segment.stats().is_some_and(|stats| !stats.may_match(filter));
-        let mut rows =
-            if pruned { RowSet::empty(segment.rows()) } else { eval(filter, segment.payload())? };
-        source.dead.apply_to(&mut rows);
+        let rows = if pruned {
+            RowSet::empty(segment.rows())
+        } else {
+            eval_within(filter, segment.payload(), &source.dead.live())?
+        };
         allowed = rows.count();
         passing = Some(rows);
     }

@@ -70,7 +70,21 @@ fn what_lies_outside_is_skipped() {
     ] {
         assert!(!may_match(&stats, skipped.clone()), "{skipped}");
     }
-    for kept in [json!({"n": {"ne": 3}}), json!({"w": "w10"}), json!({"unknown": {"ne": 1}})] {
+    for kept in [
+        json!({"n": {"ne": 3}}),
+        json!({"n": {"lte": 0}}),
+        json!({"n": {"lt": 0.5}}),
+        json!({"n": {"gte": 49}}),
+        json!({"n": {"gt": 48.5}}),
+        json!({"n": 0}),
+        json!({"n": 49}),
+        json!({"f": {"lte": 0}}),
+        json!({"w": "w10"}),
+        json!({"w": {"lte": "w00"}}),
+        json!({"w": {"gte": "w49"}}),
+        json!({"b": true}),
+        json!({"unknown": {"ne": 1}}),
+    ] {
         assert!(may_match(&stats, kept.clone()), "{kept}");
     }
 }

@@ -60,6 +60,8 @@ impl Deref for Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::rng::Rng;
 

@@ -11,7 +11,7 @@ use crate::index::graph::connect::Connector;
 use crate::index::graph::prune::prune;
 use crate::index::graph::search::{Scratch, walk_expanded};
 use crate::index::graph::space::{Lift, Space};
-use crate::index::graph::{Adjacency, DEGREE_MAX, NO_ROW, ROWS_MAX, write};
+use crate::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::rng::Rng;
@@ -20,7 +20,7 @@ use crate::storage::AlignedBuffer;
 /// Shape of a graph and effort of its construction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GraphParams {
-    /// Most neighbours of a row; a multiple of 16, at most [`DEGREE_MAX`].
+    /// Most neighbours of a row; a multiple of 16, at most [`DEGREE_MAX`](super::DEGREE_MAX).
     pub degree: u32,
     /// Rows kept by the search for a new row's neighbours.
     pub build_ef: usize,
@@ -82,7 +82,7 @@ impl GraphBuilder {
         pool: &Pool,
     ) -> Self {
         let degree = params.degree as usize;
-        assert!(degree > 0 && degree % 16 == 0 && params.degree <= DEGREE_MAX, "degree {degree}");
+        assert!(is_degree(params.degree), "degree {degree}");
         assert!(params.build_ef > 0 && params.alpha >= 1.0, "{params:?}");
         assert!(rows.len() <= ROWS_MAX, "{} rows", rows.len());
         let lift = Lift::new(rows, pool);
@@ -176,8 +176,8 @@ impl GraphBuilder {
     /// Adds links to many rows; a row with too many is pruned.
     fn add_links(&mut self, mut links: Vec<(RowId, Candidate)>, space: &Space<'_>, pool: &Pool) {
         links.sort_unstable();
-        let mut updates: Vec<(&[(RowId, Candidate)], Vec<Candidate>)> =
-            links.chunk_by(|a, b| a.0 == b.0).map(|group| (group, Vec::new())).collect();
+        let groups = links.chunk_by(|a, b| a.0 == b.0);
+        let mut updates: Vec<_> = groups.map(|group| (group, Vec::new())).collect();
         let degree = self.params.degree as usize;
         pool.for_each_chunk(&mut updates, 16, Vec::new, |all, _, chunk| {
             for (group, list) in chunk {

@@ -74,7 +74,7 @@ impl Graph {
         if rows_found != rows || rows > ROWS_MAX {
             return Err(corrupt(format!("expected {rows} rows, found {rows_found}")));
         }
-        if degree == 0 || degree % 16 != 0 || degree > DEGREE_MAX {
+        if !is_degree(degree) {
             return Err(corrupt(format!(
                 "expected a degree of 16 to {DEGREE_MAX}, found {degree}"
             )));
@@ -120,6 +120,11 @@ impl Graph {
         let places = bytemuck::cast_slice(&self.bytes[self.neighbours.clone()]);
         Adjacency { places, stride: self.degree }
     }
+}
+
+/// Lists of neighbours fill whole cache lines.
+fn is_degree(degree: u32) -> bool {
+    (16..=DEGREE_MAX).contains(&degree) && degree.is_multiple_of(16)
 }
 
 fn corrupt(message: String) -> Error {

@@ -2,24 +2,20 @@
 //! by triangles makes sense for every metric.
 //!
 //! L2 as it is; cosine as half the squared distance of the normalised rows, 1 − cos; dot in the space
-//! with one more coordinate √(M² − ‖x‖²), M the largest norm, where nearest means largest product
-//! (Bachrach et al., 2014): half the squared distance is M² − ⟨x, y⟩ − x′y′.
+//! with one more coordinate x′ = √(M² − ‖x‖²), M the largest norm, where nearest to a query means
+//! largest product (Bachrach et al., 2014).
 
 use std::borrow::Cow;
 
-use crate::codec::{Matrix, Scorer, VectorRows, measure_of, norm};
+use crate::codec::{Matrix, Scorer, VectorRows, norm};
 use crate::ids::RowId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Measure};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 
 /// The extra coordinate of each row; empty unless the metric is dot.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lift {
-    /// M²
-    squared_norm_max: f32,
-    coordinates: Vec<f32>,
-}
+pub(super) struct Lift(Vec<f32>);
 
 impl Lift {
     pub(super) fn new(rows: &VectorRows<'_>, pool: &Pool) -> Self {
@@ -36,10 +32,7 @@ impl Lift {
         });
         let norm_max = norms.iter().copied().fold(0.0, f64::max);
         let lift = |norm: &f64| ((norm_max - norm) * (norm_max + norm)).sqrt() as f32;
-        Lift {
-            squared_norm_max: (norm_max * norm_max) as f32,
-            coordinates: norms.iter().map(lift).collect(),
-        }
+        Lift(norms.iter().map(lift).collect())
     }
 }
 
@@ -52,7 +45,7 @@ pub(super) struct Space<'a> {
 }
 
 impl<'a> Space<'a> {
-    /// Squared distances (for cosine and dot: half of them) from one row to others.
+    /// Squared distances (for cosine: half of them) from one row to others.
     pub(super) fn scorer(&self, row: RowId) -> FromRow<'a> {
         let (stride, start) = (self.rows.stride(), row.index() * self.rows.stride());
         let query = match self.rows.matrix() {
@@ -97,7 +90,7 @@ impl<'a> Space<'a> {
     fn per_row(&self) -> &'a [f32] {
         match self.rows.metric() {
             Metric::Cosine => self.rows.inv_norms(),
-            Metric::Dot => &self.lift.coordinates,
+            Metric::Dot => &self.lift.0,
             Metric::L2 => &[],
         }
     }
@@ -114,21 +107,25 @@ pub(super) struct FromRow<'a> {
 
 impl Scorer for FromRow<'_> {
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        let Space { rows: vectors, kernel, lift } = self.space;
-        vectors.compare(kernel, measure_of(vectors.metric()), &self.query, rows, out);
+        let Space { rows: vectors, kernel, .. } = self.space;
+        let measure = match vectors.metric() {
+            Metric::Cosine => Measure::Product,
+            Metric::Dot | Metric::L2 => Measure::SquaredDifference,
+        };
+        vectors.compare(kernel, measure, &self.query, rows, out);
         let per_row = self.space.per_row();
-        // Rounding may leave a difference of equals below zero.
         match vectors.metric() {
             Metric::L2 => {}
             Metric::Cosine => {
                 for (distance, row) in out.iter_mut().zip(rows) {
+                    // Rounding may leave a difference of equals below zero.
                     *distance = (1.0 - *distance * self.own * per_row[row.index()]).max(0.0);
                 }
             }
             Metric::Dot => {
                 for (distance, row) in out.iter_mut().zip(rows) {
-                    let lifted = self.own * per_row[row.index()];
-                    *distance = (lift.squared_norm_max - *distance - lifted).max(0.0);
+                    let difference = self.own - per_row[row.index()];
+                    *distance += difference * difference;
                 }
             }
         }

@@ -1,1 +1,272 @@
+//! Graphs over awkward rows, against the exact scan; bytes for any threads and instructions; damage.
 
+use super::*;
+use crate::allowed::Allowed;
+use crate::codec::{EncodedRows, RowEncoder, VectorRows};
+use crate::error::ErrorKind;
+use crate::index::{Candidate, SearchStats, flat};
+use crate::kernel::{InstructionSet, Kernel};
+use crate::metric::Metric;
+use crate::parallel::Pool;
+use crate::rng::Rng;
+use crate::rowset::RowSet;
+use crate::schema::{Encoding, VectorSpec};
+
+/// Rows with their sections, and a graph over them.
+struct Fixture {
+    spec: VectorSpec,
+    count: u32,
+    encoded: EncodedRows,
+}
+
+impl Fixture {
+    fn new(metric: Metric, store: Encoding, rows: &[Vec<f32>]) -> Self {
+        let dim = rows.first().map_or(4, Vec::len) as u32;
+        let spec = VectorSpec { dim, metric, store };
+        let count = rows.len() as u32;
+        let encoded = RowEncoder::all(&spec, count, rows.iter().map(Vec::as_slice)).expect("small");
+        Fixture { spec, count, encoded }
+    }
+
+    fn rows(&self) -> VectorRows<'_> {
+        let EncodedRows { vectors, inv_norms } = &self.encoded;
+        VectorRows::new(&self.spec, self.count, vectors, inv_norms).expect("own sections")
+    }
+
+    fn build(&self, kernel: Kernel, pool: &Pool, seed: u64) -> AlignedBuffer {
+        let rows = self.rows();
+        let mut builder = GraphBuilder::new(&rows, kernel, GraphParams::default(), seed, pool);
+        let mut before = builder.progress();
+        while before.done < before.total {
+            let now = builder.step(&rows, pool);
+            assert!(now.total == before.total && now.done >= before.done, "{now:?}");
+            before = now;
+        }
+        builder.finish()
+    }
+
+    fn graph(&self) -> Graph {
+        let bytes = self.build(Kernel::detect(), &Pool::new(2), 1);
+        Graph::open(bytes.into(), self.count).expect("own bytes")
+    }
+
+    /// Share of the exact `k` nearest (counted by distance, so that ties are no misses).
+    fn recall(&self, graph: &Graph, queries: &[Vec<f32>], allowed: Allowed<'_>) -> f64 {
+        let (k, ef, rows) = (10, 100, self.rows());
+        let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
+        let (mut found, mut expected) = (0, 0);
+        for query in queries {
+            let scorer = rows.scorer(Kernel::detect(), query);
+            let exact = flat::search(&scorer, self.count, allowed, k, |a, b| a.cmp(&b), &mut stats);
+            let close = graph.search(&scorer, allowed, ef, &mut scratch, &mut stats);
+            check_results(close, allowed, ef);
+            let limit = exact.last().map_or(0, |candidate| candidate.distance_bits());
+            found += close.iter().take(k).filter(|c| c.distance_bits() <= limit).count();
+            expected += exact.len();
+        }
+        found as f64 / expected as f64
+    }
+}
+
+fn check_results(results: &[Candidate], allowed: Allowed<'_>, ef: usize) {
+    assert!(results.len() <= ef);
+    assert!(results.is_sorted_by(|a, b| a < b), "in key order, each row once");
+    assert!(results.iter().all(|c| allowed.contains(c.row())));
+}
+
+/// Points around some centres, `spread` wide; centres are far apart.
+fn clustered(seed: u64, count: usize, dim: usize, centres: u64, spread: f32) -> Vec<Vec<f32>> {
+    let mut rng = Rng::new(seed);
+    let centre = |centre: u64| -> Vec<f32> {
+        let mut rng = Rng::new(1000 + centre);
+        (0..dim).map(|_| rng.unit_f32() * 100.0).collect()
+    };
+    let centres: Vec<Vec<f32>> = (0..centres).map(centre).collect();
+    (0..count)
+        .map(|_| {
+            let centre = &centres[rng.below(centres.len() as u64) as usize];
+            centre.iter().map(|x| x + (rng.unit_f32() - 0.5) * spread).collect()
+        })
+        .collect()
+}
+
+/// Rows that a walk over all links meets.
+fn reachable(graph: &Graph) -> usize {
+    let adjacency = graph.adjacency();
+    let mut seen = vec![false; adjacency.rows()];
+    let mut stack: Vec<RowId> = graph.entries().iter().map(|&row| RowId(row)).collect();
+    while let Some(row) = stack.pop() {
+        if !std::mem::replace(&mut seen[row.index()], true) {
+            stack.extend(adjacency.neighbours(row));
+        }
+    }
+    seen.iter().filter(|&&seen| seen).count()
+}
+
+#[test]
+fn the_true_neighbours_are_found_for_every_metric_and_encoding() {
+    let rows = clustered(1, 3000, 24, 40, 60.0);
+    let queries = clustered(2, 60, 24, 40, 60.0);
+    for metric in Metric::ALL {
+        for store in [Encoding::F32, Encoding::F16] {
+            let fixture = Fixture::new(metric, store, &rows);
+            let graph = fixture.graph();
+            assert_eq!(reachable(&graph), 3000, "{metric:?} {store:?}");
+            let recall = fixture.recall(&graph, &queries, Allowed::All);
+            assert!(recall >= 0.97, "{metric:?} {store:?}: recall {recall}");
+        }
+    }
+}
+
+#[test]
+fn filtered_searches_find_the_true_allowed_neighbours() {
+    let fixture = Fixture::new(Metric::L2, Encoding::F32, &clustered(3, 3000, 16, 20, 50.0));
+    let queries = clustered(4, 40, 16, 20, 50.0);
+    let graph = fixture.graph();
+    let mut rng = Rng::new(5);
+    for percent in [60, 20, 5] {
+        let mut allowed = RowSet::empty(3000);
+        for row in (0..3000).filter(|_| rng.below(100) < percent) {
+            allowed.insert(RowId(row));
+        }
+        let recall = fixture.recall(&graph, &queries, Allowed::Only(&allowed));
+        assert!(recall >= 0.97, "{percent} %: recall {recall}");
+    }
+    let rows = fixture.rows();
+    let scorer = rows.scorer(Kernel::detect(), &queries[0]);
+    let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
+    let none = RowSet::empty(3000);
+    assert!(graph.search(&scorer, Allowed::Only(&none), 10, &mut scratch, &mut stats).is_empty());
+    let mut one = RowSet::empty(3000);
+    one.insert(RowId(2999));
+    let found = graph.search(&scorer, Allowed::Only(&one), 10, &mut scratch, &mut stats);
+    assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
+}
+
+#[test]
+fn every_row_is_reachable_whatever_the_rows() {
+    let mut rng = Rng::new(6);
+    let mut integers = |count: usize, dim: usize, bound: u64| -> Vec<Vec<f32>> {
+        (0..count).map(|_| (0..dim).map(|_| rng.below(bound) as f32).collect()).collect()
+    };
+    let mut heavy = integers(600, 3, 2);
+    heavy.extend(clustered(7, 600, 3, 3, 0.1));
+    let cases = [
+        ("equal", vec![vec![1.0, 2.0, 3.0]; 5000]),
+        ("zero", vec![vec![0.0; 8]; 700]),
+        ("few values", integers(2000, 2, 3)),
+        ("one dimension", integers(1500, 1, 1_000_000)),
+        ("many ties", integers(2000, 8, 4)),
+        ("far clusters", clustered(8, 2000, 8, 30, 1e-3)),
+        ("two copies", [clustered(9, 500, 8, 500, 1.0), clustered(9, 500, 8, 500, 1.0)].concat()),
+        ("heavy and light", heavy),
+    ];
+    for (name, rows) in &cases {
+        for metric in Metric::ALL {
+            let fixture = Fixture::new(metric, Encoding::F32, rows);
+            let graph = fixture.graph();
+            assert_eq!(reachable(&graph), rows.len(), "{name} {metric:?}");
+            let queries: Vec<_> = rows.iter().step_by(rows.len() / 20).cloned().collect();
+            let recall = fixture.recall(&graph, &queries, Allowed::All);
+            assert!(recall >= 0.95, "{name} {metric:?}: recall {recall}");
+        }
+    }
+}
+
+#[test]
+fn few_rows_are_all_found() {
+    for count in 0..40usize {
+        for metric in Metric::ALL {
+            let rows: Vec<Vec<f32>> = (0..count).map(|i| vec![i as f32, 1.0]).collect();
+            let fixture = Fixture::new(metric, Encoding::F32, &rows);
+            let graph = fixture.graph();
+            let view = fixture.rows();
+            let scorer = view.scorer(Kernel::detect(), &vec![1.0; view.dim()]);
+            let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
+            for ef in [count, usize::MAX] {
+                let found = graph.search(&scorer, Allowed::All, ef, &mut scratch, &mut stats);
+                assert_eq!(found.len(), count, "{metric:?} ef {ef}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_and_answers_depend_on_neither_threads_nor_instructions_but_on_the_seed() {
+    for metric in Metric::ALL {
+        let fixture = Fixture::new(metric, Encoding::F32, &clustered(10, 1200, 33, 9, 80.0));
+        let expected = fixture.build(Kernel::detect(), &Pool::SERIAL, 7);
+        for kernel in InstructionSet::ALL.into_iter().filter_map(Kernel::forced) {
+            for threads in [1, 2, 3] {
+                let found = fixture.build(kernel, &Pool::new(threads), 7);
+                assert!(found[..] == expected[..], "{:?}, {threads} threads", kernel.set());
+            }
+        }
+        assert!(fixture.build(Kernel::detect(), &Pool::SERIAL, 8)[..] != expected[..]);
+    }
+}
+
+#[test]
+fn scratch_is_reused_across_graphs_of_different_sizes() {
+    let small = Fixture::new(Metric::L2, Encoding::F32, &clustered(11, 100, 6, 3, 9.0));
+    let large = Fixture::new(Metric::L2, Encoding::F32, &clustered(12, 2000, 6, 3, 9.0));
+    let (small_graph, large_graph) = (small.graph(), large.graph());
+    let query = clustered(13, 1, 6, 3, 9.0).remove(0);
+    let mut scratch = Scratch::default();
+    for (fixture, graph) in [(&large, &large_graph), (&small, &small_graph), (&large, &large_graph)]
+    {
+        let rows = fixture.rows();
+        let scorer = rows.scorer(Kernel::detect(), &query);
+        let mut stats = [SearchStats::default(); 2];
+        let reused = graph.search(&scorer, Allowed::All, 50, &mut scratch, &mut stats[0]);
+        let mut fresh = Scratch::default();
+        assert_eq!(reused, graph.search(&scorer, Allowed::All, 50, &mut fresh, &mut stats[1]));
+        assert_eq!(stats[0], stats[1]);
+        assert!(stats[0].hops >= 50 && stats[0].scored >= 50);
+    }
+}
+
+#[test]
+fn damaged_sections_are_refused() {
+    let fixture = Fixture::new(Metric::L2, Encoding::F32, &clustered(14, 50, 6, 3, 9.0));
+    let good = fixture.build(Kernel::detect(), &Pool::SERIAL, 1);
+    let kind_of = |bytes: &[u8], rows: u32| {
+        let opened = Graph::open(AlignedBuffer::copy_of(bytes).into(), rows);
+        opened.map(|_| ()).expect_err("damaged").kind()
+    };
+    assert!(Graph::open(AlignedBuffer::copy_of(&good).into(), 50).is_ok());
+    for len in [0, 1, 63, 64, 127, 128, good.len() - 1] {
+        assert_eq!(kind_of(&good[..len], 50), ErrorKind::Corrupt, "cut at {len}");
+    }
+    assert_eq!(kind_of(&[&good[..], &[0]].concat(), 50), ErrorKind::Corrupt, "too long");
+    assert_eq!(kind_of(&good, 49), ErrorKind::Corrupt, "other rows");
+    assert_eq!(kind_of(&good, u32::MAX), ErrorKind::Corrupt, "too many rows");
+    let places = good.len() - 50 * 32 * 4;
+    let damage = [
+        (0, 2u32, ErrorKind::Version),
+        (4, 49, ErrorKind::Corrupt),
+        (8, 0, ErrorKind::Corrupt),
+        (8, 31, ErrorKind::Corrupt),
+        (8, u32::MAX, ErrorKind::Corrupt),
+        (12, 0, ErrorKind::Corrupt),
+        (12, u32::MAX, ErrorKind::Corrupt),
+        (64, 50, ErrorKind::Corrupt),
+        (places, 50, ErrorKind::Corrupt),
+        (places, u32::MAX, ErrorKind::Corrupt),
+        (places + 50 * 32 * 4 - 4, 50, ErrorKind::Corrupt),
+    ];
+    for (offset, value, kind) in damage {
+        let mut bytes = good.to_vec();
+        bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        assert_eq!(kind_of(&bytes, 50), kind, "{value} at {offset}");
+    }
+    let mut rng = Rng::new(15);
+    for _ in 0..2000 {
+        let mut bytes = good.to_vec();
+        let position = rng.below(bytes.len() as u64) as usize;
+        bytes[position] ^= 1 << rng.below(8);
+        if let Ok(graph) = Graph::open(AlignedBuffer::copy_of(&bytes).into(), 50) {
+            fixture.recall(&graph, &clustered(16, 1, 6, 3, 9.0), Allowed::All);
+        }
+    }
+}
