@@ -85,7 +85,7 @@ impl Import {
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
         let (clock, pool) = (Stopwatch::start(), host::pool(self.threads));
         let mut source = rows::open(&self.file)?;
-        let mut ids = self.ids.as_deref().map(read_ids).transpose()?;
+        let mut ids = self.given_ids(&*source)?;
         let database = store::open_for_writing(&self.dir, "import", true)?;
         let collection = self.collection(&database, source.dim())?;
         store::warn_of_recovery(&collection);
@@ -104,7 +104,7 @@ impl Import {
     /// The collection named, made if it is missing, refused if it is of another kind than asked for.
     fn collection(&self, database: &Database, dim: usize) -> Result<Arc<Collection>> {
         let file = self.file.display();
-        if !database.names().iter().any(|name| *name == self.name) {
+        if !database.names().contains(&self.name) {
             let metric = self.metric.unwrap_or(Metric::Cosine);
             let schema = Schema::dense(dim, metric, self.store.unwrap_or_default())?;
             return Ok(database.create(&self.name, &schema)?);
@@ -149,7 +149,7 @@ impl Import {
                 break;
             }
             if let Some(ids) = ids {
-                rows.ids = self.take_ids(ids, &rows, &tally)?;
+                rows.ids = ids.drain(..rows.count).collect();
             }
             let applied = apply(collection, rows, pool).map_err(|error| {
                 error.context(format!("{}: rows from {}", self.file.display(), tally.rows))
@@ -160,25 +160,23 @@ impl Import {
             let (done, total) = source.progress();
             line.show(done, total);
         }
-        match ids.as_ref().map_or(0, Vec::len) {
-            0 => Ok(tally),
-            left => Err(self.ids_disagree(&format!("{left} more than rows")).into()),
-        }
+        Ok(tally)
     }
 
-    fn take_ids(&self, ids: &mut Vec<PointId>, rows: &Rows, tally: &Tally) -> Result<Vec<PointId>> {
-        if !rows.ids.is_empty() {
-            return Err(self.ids_disagree("the file has ids of its own").into());
+    /// The ids of `--ids`, one for each row of the file.
+    fn given_ids(&self, source: &dyn RowFile) -> nearfield_engine::Result<Option<Vec<PointId>>> {
+        let Some(path) = &self.ids else { return Ok(None) };
+        let refused = |found: String| {
+            Error::invalid(Fault::Parameter, format!("--ids: expected one id a row, {found}"))
+        };
+        let Some(rows) = source.rows() else {
+            return Err(refused("a .jsonl file has them in its lines".into()));
+        };
+        let ids = read_ids(path)?;
+        if ids.len() as u64 != rows {
+            return Err(refused(format!("found {} ids for {rows} rows", ids.len())));
         }
-        if ids.len() < rows.count {
-            let there = tally.rows + ids.len() as u64;
-            return Err(self.ids_disagree(&format!("only {there}, there are more rows")).into());
-        }
-        Ok(ids.drain(..rows.count).collect())
-    }
-
-    fn ids_disagree(&self, found: &str) -> Error {
-        Error::invalid(Fault::Parameter, format!("--ids: expected one per row, found {found}"))
+        Ok(Some(ids))
     }
 
     fn report(

@@ -89,13 +89,14 @@ fn describe(name: &str, view: &Arc<View>, log_bytes: Option<u64>) -> Value {
             "level": live.file.as_ref().map(|entry| entry.level),
             "rows": live.segment.rows(),
             "live": live.live_rows(),
-            "bytes": live.segment.front().file_len,
+            "bytes": live.segment.sections().iter().map(|section| section.entry().len).sum::<u64>(),
             "graph": live.segment.fields().iter().any(|field| field.graph().is_some()),
             "degraded": live.segment.degraded().iter().map(|kind| format!("{kind:?}"))
                 .collect::<Vec<_>>(),
         })
     });
-    let in_files = view.segments.iter().filter_map(|live| live.file.as_ref());
+    let in_files = view.segments.iter().filter(|live| log_bytes.is_none() || live.file.is_some());
+    let section_bytes = in_files.flat_map(|live| live.segment.sections());
     json!({
         "name": name,
         "rows": view.len(),
@@ -103,7 +104,7 @@ fn describe(name: &str, view: &Arc<View>, log_bytes: Option<u64>) -> Value {
         "manifest": view.manifest,
         "vectors": fields.collect::<Vec<_>>(),
         "segments": segments.collect::<Vec<_>>(),
-        "segment_bytes": in_files.map(|entry| entry.len).sum::<u64>(),
+        "segment_bytes": section_bytes.map(|section| section.entry().len).sum::<u64>(),
         "log_bytes": log_bytes,
     })
 }
@@ -141,7 +142,8 @@ fn print_collection(out: &mut dyn Write, collection: &Value) -> std::io::Result<
     }
     for segment in collection["segments"].as_array().into_iter().flatten() {
         let level = segment["level"].as_u64();
-        let place = level.map_or("in log".to_owned(), |level| format!("level {level}"));
+        let unlevelled = if collection["log_bytes"].is_null() { "exported" } else { "in the log" };
+        let place = level.map_or(unlevelled.to_owned(), |level| format!("level {level}"));
         let graph = if segment["graph"] == true { ", graph" } else { "" };
         let (live, rows, bytes) = (&segment["live"], &segment["rows"], &segment["bytes"]);
         writeln!(out, "  segment   {place}: {live} of {rows} rows live, {bytes} bytes{graph}")?;

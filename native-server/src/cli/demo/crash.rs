@@ -142,7 +142,7 @@ fn count_and_kill(child: &mut Child) -> Result<u64> {
 /// of batches: the last may have become durable without its acknowledgement.
 fn check(view: &View, acknowledged: u64) -> Result<u64> {
     let batches = view.len() / BATCH_ROWS;
-    if view.len() % BATCH_ROWS != 0 || batches < acknowledged {
+    if !view.len().is_multiple_of(BATCH_ROWS) || batches < acknowledged {
         let found = view.len();
         return Err(broken(format!("{acknowledged} batches acknowledged, {found} points found")));
     }

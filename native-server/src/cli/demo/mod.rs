@@ -74,7 +74,10 @@ fn what_next(out: &mut dyn Write, place: &Place) -> Result {
     }
     writeln!(out, "  {run} info {dir}")?;
     let shown = digits::SHOWN;
-    writeln!(out, "  {run} search {dir} digits --id {shown} --where '{{\"label\": {{\"ne\": 3}}}}'")?;
+    writeln!(
+        out,
+        "  {run} search {dir} digits --id {shown} --where '{{\"label\": {{\"ne\": 3}}}}'"
+    )?;
     writeln!(out, "  {run} verify {dir}")?;
     writeln!(out, "  {run} export {dir} digits.near --collection digits")?;
     writeln!(out, "  {run} import my-data points my-vectors.npy --metric cosine")?;

@@ -49,6 +49,10 @@ impl RowFile for Fvecs {
         self.dim
     }
 
+    fn rows(&self) -> Option<u64> {
+        Some(self.rows)
+    }
+
     fn progress(&self) -> (u64, u64) {
         (self.row, self.rows)
     }

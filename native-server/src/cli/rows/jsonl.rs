@@ -157,6 +157,10 @@ impl<R: BufRead> RowFile for JsonLines<R> {
         self.dim
     }
 
+    fn rows(&self) -> Option<u64> {
+        None
+    }
+
     fn progress(&self) -> (u64, u64) {
         (self.offset, self.len)
     }

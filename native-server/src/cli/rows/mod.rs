@@ -35,6 +35,9 @@ pub(super) trait RowFile {
     /// Elements of a row.
     fn dim(&self) -> usize;
 
+    /// Number of rows, where the file says it.
+    fn rows(&self) -> Option<u64>;
+
     /// How much of the file has been read, as (done, total) in a unit of its own.
     fn progress(&self) -> (u64, u64);
 

@@ -79,6 +79,10 @@ impl<R: Read> RowFile for Npy<R> {
         self.dim
     }
 
+    fn rows(&self) -> Option<u64> {
+        Some(self.rows)
+    }
+
     fn progress(&self) -> (u64, u64) {
         (self.row, self.rows)
     }
