@@ -2,6 +2,8 @@
 //!
 //! Each test runs the built program in a directory of its own.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -77,13 +79,13 @@ impl Place {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// The one file below `dir` whose name contains `part`.
-    fn find(&self, dir: &str, part: &str) -> PathBuf {
+    /// Files below `dir` whose paths contain `part`, sorted; at least one.
+    fn find_all(&self, dir: &str, part: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&self.path(dir), part, &mut found);
         found.sort();
         assert!(!found.is_empty(), "no {part} below {dir}");
-        found.swap_remove(0)
+        found
     }
 
     fn flip(&self, file: &Path, at: usize) {
@@ -205,7 +207,7 @@ fn bad_files_are_refused_by_name_and_place_and_leave_nothing() {
     let mut broken = npy(3);
     broken.truncate(100);
     place.write("short.npy", broken);
-    place.write("none.npy", "hello");
+    place.write("none.npy", "hello, no array");
     place.write("text.csv", "1,2\n");
     place.write("bad.jsonl", "{\"vector\":[1,2]}\n{\"vector\":[1,null]}\n");
     place.write("nan.npy", {
@@ -297,7 +299,7 @@ fn an_export_answers_like_its_database_and_its_damage_is_found() {
 #[test]
 fn a_damaged_segment_is_named_with_its_offset() {
     let place = filled();
-    let file = place.find("db", "segments/");
+    let file = place.find_all("db", "segments/").swap_remove(0);
     let bytes = std::fs::read(&file).unwrap();
     let row = row(50).map(f32::to_le_bytes).concat();
     let at = bytes.windows(row.len()).position(|window| window == row).expect("f32 rows");
@@ -320,33 +322,18 @@ fn a_damaged_log_and_damaged_manifests_are_named() {
     for _ in 0..3 {
         place.run("import db points v.npy --no-compact").expect(0);
     }
-    let log = place.find("db", "/wal/");
+    // The first log file holds what is in the segment; damage there would cost nothing.
+    let log = place.find_all("db", "/wal/").swap_remove(1);
     let count = std::fs::read(&log).unwrap().len();
-    for (file, at) in [
-        (log, count / 2),
-        (place.find("db", "/manifest-"), 90),
-        (place.find("db", "db/database-"), 90),
-    ] {
-        let newest = newest_like(&file);
+    let newest = |part| place.find_all("db", part).pop().expect("at least one");
+    for (file, at) in [(log, count / 2), (newest("/manifest-"), 90), (newest("/database-"), 90)] {
         place.run("verify db").expect(0);
-        place.flip(&newest, at);
-        let name = newest.file_name().unwrap().to_string_lossy().into_owned();
+        place.flip(&file, at);
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
         place.run("verify db").expect(5).says(&["DAMAGED", &name]);
         place.run("search db points --id 1").expect(5).says(&[&name]);
-        place.flip(&newest, at);
+        place.flip(&file, at);
     }
-}
-
-/// The newest of the numbered documents beside `file`; a log file is taken as it is.
-fn newest_like(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap().to_string_lossy().into_owned();
-    let Some((kind, _)) = name.split_once('-').filter(|(kind, _)| *kind != "log") else {
-        return file.to_owned();
-    };
-    let entries = std::fs::read_dir(file.parent().unwrap()).unwrap();
-    let alike = entries.map(|entry| entry.unwrap().path());
-    let alike = alike.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind));
-    alike.max().unwrap()
 }
 
 #[test]

@@ -97,7 +97,10 @@ fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
         } else {
             "restore from a snapshot"
         };
-        writeln!(out, "DAMAGED {}\n  {}\n  {remedy}", finding.file, finding.message)?;
+        // Most messages begin with a file: that of the finding, or one inside the directory it names.
+        let within = finding.message.starts_with(finding.file.as_str());
+        let file = if within { String::new() } else { format!("{}: ", finding.file) };
+        writeln!(out, "DAMAGED {file}{} ({remedy})", finding.message)?;
     }
     let verdict = match findings.len() {
         0 => "everything is as it was written".to_owned(),

@@ -89,7 +89,7 @@ fn check_dim(name: &str, place: &str, dim: u64) -> Result<usize> {
 /// A read that must succeed because the length was checked: the file shrank, or the medium failed.
 fn read_error(name: &str, offset: u64, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        return Error::corrupt(name, format!("offset {offset}"), "the file ends within a row");
+        return Error::corrupt(name, format!("offset {offset}"), "the file ends early");
     }
     Error::io("read", name, error)
 }
