@@ -1,10 +1,10 @@
 //! One file with whole collections, to be opened anywhere: `.near`.
 //!
 //! The same segments as in the store, so the same answers, bit for bit; the sections of all segments are
-//! ordered so that what every search reads comes first and documents last (`docs/format.md`):
+//! ordered so that what every search reads comes first and metadata texts last (`docs/format.md`):
 //!
 //! ```text
-//! | header 64 | directory (JSON) | section tables | hot sections … | documents … |
+//! | header 64 | directory (JSON) | section tables | hot sections … | metadata texts … |
 //! ```
 //!
 //! An export never changes. It is read through any [`Blob`]: a map, memory, ranges.
@@ -26,7 +26,7 @@ use crate::view::{LiveSegment, View};
 /// Version written.
 pub const EXPORT_VERSION: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"NFEXPORT";
+const MAGIC: &[u8; 8] = b"NEAREXP\n";
 const HEADER_BYTES: usize = 64;
 const CRC_OFFSET: usize = 12;
 
@@ -41,7 +41,7 @@ const ORDER: [SectionKind; 10] = [
     SectionKind::IdBloom,
     SectionKind::Columns,
     SectionKind::Vectors,
-    SectionKind::Documents,
+    SectionKind::Metadata,
 ];
 
 #[derive(Debug, Serialize, Deserialize)]

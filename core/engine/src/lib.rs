@@ -6,7 +6,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` |
 //! | F7 | `batch` (one atomic change) · `view` (an instant) · `state` (the memtable and all segments) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
@@ -20,6 +20,7 @@ mod export;
 pub mod log;
 pub mod manifest;
 mod options;
+mod pin;
 pub mod recall;
 mod recovery;
 mod snapshot;

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use nearfield_segment::segment::Segment;
-use nearfield_segment::storage::{Lock, LockMode};
 use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
 
 use crate::batch;
@@ -21,12 +20,10 @@ use crate::manifest::{
     DeleteList, Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest,
 };
 use crate::options::Options;
+use crate::pin;
 use crate::state::{Held, State};
 use crate::view::View;
 use crate::writer::{Reader, Site, Writer};
-
-/// Locked (shared) by whoever opens the files of a manifest, so that nothing is removed meanwhile.
-pub(crate) const PIN: &str = "pin";
 
 /// How often a read-only opener starts again because files moved on while it was opening them.
 const OPEN_ATTEMPTS_MAX: usize = 16;
@@ -270,7 +267,7 @@ fn follow(
 ) -> Result<(u64, LogDirectory, State)> {
     let mut last = None;
     for _ in 0..OPEN_ATTEMPTS_MAX {
-        let _pin = pin(site)?;
+        let _pin = pin::shared(&*site.storage, &site.dir)?;
         let manifest = newest_manifest(site)?.document;
         let place = log_of(site, &manifest);
         let opened =
@@ -284,17 +281,4 @@ fn follow(
         }
     }
     Err(last.expect("the loop ran").context("files kept moving while opening"))
-}
-
-/// A shared lock on the pin file; on a medium that cannot be written there is nothing to pin against.
-fn pin(site: &Site) -> Result<Option<Box<dyn Lock>>> {
-    match site.storage.lock(&site.path(PIN), LockMode::Shared, "") {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error)
-            if matches!(error.kind(), ErrorKind::Locked | ErrorKind::Io | ErrorKind::ReadOnly) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }

@@ -95,7 +95,7 @@ impl State {
     /// Applies a logged batch: deletions first, then upserts.
     ///
     /// # Errors
-    /// Only for a batch whose documents break the payload's limits, which the edge checked before logging.
+    /// Only for a batch whose metadata breaks the payload's limits, which the edge checked before logging.
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let mut applied = Applied { lsn, ..Applied::default() };
@@ -131,12 +131,12 @@ impl State {
 
     fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
         let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.rows());
-        for (row, (id, document)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
+        for (row, (id, metadata)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
             let vectors = self.schema.vectors.iter().map(|(field, spec)| {
                 let elements = batch.vectors(field).expect("a batch has every field");
                 &elements[row * spec.dim as usize..][..spec.dim as usize]
             });
-            builder.push(id.clone(), vectors, document.as_deref())?;
+            builder.push(id.clone(), vectors, metadata.as_deref())?;
         }
         self.in_memory(builder)
     }
@@ -197,8 +197,8 @@ pub(crate) fn append_live(
             field.rows().decode(row, vector);
         }
         map[row.index()] = builder.rows() as u32;
-        let document = segment.payload().json(row)?;
-        builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), document)?;
+        let metadata = segment.payload().json(row)?;
+        builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), metadata)?;
     }
     Ok(map)
 }

@@ -13,6 +13,7 @@ use nearfield_segment::storage::Storage;
 use crate::batch;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{DatabaseManifest, DeleteList, Manifest, SegmentEntry, load_newest};
+use crate::pin;
 
 /// One piece of damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,10 @@ pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
 }
 
 fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
+    let _pin = match pin::shared(&**storage, dir) {
+        Ok(pin) => pin,
+        Err(error) => return report.note(dir, Err(error)),
+    };
     let manifest = match load_newest::<Manifest>(&**storage, dir) {
         Ok(Some(stored)) => stored.document,
         Ok(None) => {

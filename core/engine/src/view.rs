@@ -61,11 +61,11 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// The document as given, if the point has one.
+    /// The metadata as given, if the point has any.
     ///
     /// # Errors
     /// `Corrupt` if its bytes are damaged.
-    pub fn document(&self) -> Result<Option<&str>> {
+    pub fn metadata(&self) -> Result<Option<&str>> {
         self.segment.payload().json(self.row)
     }
 

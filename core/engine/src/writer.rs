@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::storage::{LockMode, Storage};
+use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, Schema};
 
 use crate::batch::{Batch, Draft};
@@ -21,6 +21,7 @@ use crate::manifest::{
     list_numbers,
 };
 use crate::options::Options;
+use crate::pin;
 use crate::state::{Applied, Held, State};
 use crate::task::{MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan};
 use crate::view::View;
@@ -359,9 +360,8 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         let busy = self.state.segments.iter().any(|held| held.busy);
         let storage = &self.site.storage;
-        let pin = self.site.path(crate::recovery::PIN);
-        let alone = storage.lock(&pin, LockMode::Exclusive, "vacuum");
-        if busy || alone.is_err() {
+        let alone = pin::exclusive(&**storage, &self.site.dir);
+        if busy || alone.is_none() {
             return Ok(0);
         }
         let mut removed = 0;

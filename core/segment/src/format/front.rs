@@ -4,7 +4,7 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 8 | magic `NFSEGMNT` |
+//! | 0 | 8 | magic `NEARSEG\n` |
 //! | 8 | 4 | format version |
 //! | 12 | 4 | CRC32C of the front with this field zero |
 //! | 16 | 8 | front length in bytes (a multiple of 64) |
@@ -33,7 +33,7 @@ pub const BLOCK_BYTES: u64 = 64 * 1024;
 /// Bytes from which [`Front::len_from_prefix`] reads the length of the whole front.
 pub const FRONT_PREFIX_BYTES: u64 = 64;
 
-const MAGIC: &[u8; 8] = b"NFSEGMNT";
+const MAGIC: &[u8; 8] = b"NEARSEG\n";
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 64;
 const CRC_OFFSET: usize = 12;
@@ -55,10 +55,10 @@ pub enum SectionKind {
     InverseNorms = 4,
     /// Neighbour lists of the graph over one vector field. Derived.
     Graph = 5,
-    /// Typed metadata columns. Derived from the documents.
+    /// Typed metadata columns. Derived from the metadata.
     Columns = 6,
-    /// Metadata documents as given.
-    Documents = 7,
+    /// Metadata as given, one JSON text per row.
+    Metadata = 7,
     /// Ranges and bloom filters of the columns. Derived.
     Stats = 8,
     /// `(row, LSN)` pairs of deleted rows; in exports only (a store keeps them in files of their own).
@@ -76,7 +76,7 @@ impl SectionKind {
         SectionKind::InverseNorms,
         SectionKind::Graph,
         SectionKind::Columns,
-        SectionKind::Documents,
+        SectionKind::Metadata,
         SectionKind::Stats,
         SectionKind::Deletes,
         SectionKind::IdBloom,
@@ -97,7 +97,7 @@ impl SectionKind {
             | SectionKind::Ids
             | SectionKind::Vectors
             | SectionKind::InverseNorms
-            | SectionKind::Documents
+            | SectionKind::Metadata
             | SectionKind::Deletes => false,
         }
     }

@@ -53,7 +53,7 @@ impl SegmentBuilder {
         SegmentBuilder { id, schema, capacity: rows, ids, fields, payload }
     }
 
-    /// Adds a row. `vectors` holds one vector per field of the schema, in name order; `document` is a
+    /// Adds a row. `vectors` holds one vector per field of the schema, in name order; `metadata` is a
     /// JSON object. Both were validated at the edge.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl SegmentBuilder {
         &mut self,
         id: PointId,
         vectors: impl IntoIterator<Item = &'a [f32]>,
-        document: Option<&str>,
+        metadata: Option<&str>,
     ) -> Result<()> {
         assert!(self.ids.len() < self.capacity, "the caller counted the rows");
         let mut vectors = vectors.into_iter();
@@ -77,7 +77,7 @@ impl SegmentBuilder {
             let place = row_range(norm_bytes(spec), self.ids.len());
             field.inv_norms.as_mut_slice()[place.clone()].copy_from_slice(&inv_norm[..place.len()]);
         }
-        self.payload.push(document)?;
+        self.payload.push(metadata)?;
         self.ids.push(id);
         Ok(())
     }
@@ -148,7 +148,7 @@ impl SegmentIndexing {
     /// Does what work is left and returns the bytes of the file.
     ///
     /// # Errors
-    /// What the payload says of documents that exceed its limits.
+    /// What the payload says of metadata that exceed its limits.
     pub fn finish(mut self, pool: &Pool) -> Result<Bytes> {
         while self.step(pool) {}
         let SegmentIndexing { segment, graphs, .. } = self;
@@ -174,7 +174,7 @@ impl SegmentIndexing {
             sections.push((SectionKind::Vectors, ordinal, &field.vectors));
             sections.push((SectionKind::InverseNorms, ordinal, &field.inv_norms));
         }
-        sections.push((SectionKind::Documents, 0, &payload.raw));
+        sections.push((SectionKind::Metadata, 0, &payload.raw));
         Ok(assemble(segment.id, rows, &sections).into())
     }
 }

@@ -41,7 +41,7 @@ pub struct Segment {
 
 impl Segment {
     /// Opens a segment file called `name` in errors. Hot sections (ids, vectors, graph, columns) are
-    /// read and verified now, documents lazily. O(bytes of hot sections).
+    /// read and verified now, texts lazily. O(bytes of hot sections).
     ///
     /// # Errors
     /// `Corrupt` or `Version`, naming section and offset.
@@ -139,7 +139,7 @@ impl Segment {
         &self.fields
     }
 
-    /// Metadata columns and documents.
+    /// Metadata: columns and texts.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
@@ -194,13 +194,12 @@ impl Parts<'_> {
     }
 
     fn payload(&self, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
-        let documents = self.required(SectionKind::Documents, 0)?;
+        let texts = self.required(SectionKind::Metadata, 0)?;
         let columns = self.required(SectionKind::Columns, 0);
-        let opened =
-            columns.and_then(|columns| Payload::open(columns, documents.clone(), self.rows));
+        let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), self.rows));
         let payload = opened.or_else(|_| {
             degraded.push(SectionKind::Columns);
-            Payload::rebuild(documents, self.rows)
+            Payload::rebuild(texts, self.rows)
         });
         payload.map_err(|error| error.context(self.name))
     }
