@@ -5,10 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use nearfield_engine::{Database, Mode, Options, SystemClock};
+use nearfield_segment::format::Front;
 use nearfield_segment::storage::open_existing_directory;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -314,6 +315,69 @@ fn a_damaged_segment_is_named_with_its_offset() {
     place.run("info db").expect(5).says(&["cannot be opened", &name]);
     place.flip(&file, at + 2);
     place.run("verify db").expect(0);
+}
+
+/// Flips a byte of each section that can be rebuilt, one at a time.
+#[test]
+fn damage_that_can_be_rebuilt_is_reported_survived_and_repaired() {
+    let place = Place::new();
+    place.write("v.jsonl", jsonl(50));
+    place.run("import db c v.jsonl --metric l2").expect(0);
+    let search = ["search", "db", "c", "--id", "p7", "-k", "2", "--json", "--where"];
+    let search = [&search[..], &["{\"n\": {\"gt\": 20}}"]].concat();
+    let expected = place.run_list(&search).expect(0).json();
+    let derived = |file: &Path| {
+        let bytes = std::fs::read(file).unwrap();
+        let len = Front::len_from_prefix("f", &bytes, bytes.len() as u64).unwrap();
+        let front = Front::decode("f", &bytes[..len as usize], bytes.len() as u64).unwrap();
+        let sections = front.sections.into_iter();
+        sections.filter(|section| section.kind.is_derived() && section.len > 0).collect::<Vec<_>>()
+    };
+    let file = place.find_all("db", "segments/").swap_remove(0);
+    for section in derived(&file) {
+        let file = place.find_all("db", "segments/").swap_remove(0);
+        let now = derived(&file).into_iter().find(|now| now.kind == section.kind).unwrap();
+        place.flip(&file, now.offset as usize + now.len as usize / 2);
+        let kind = format!("{:?}", section.kind);
+        place.run("verify db").expect(1).says(&[&kind, "can be rebuilt"]);
+        let ended = place.run_list(&search).expect(0).says(&["WARN", &kind]);
+        assert_eq!(ended.json(), expected, "{kind}");
+        place.run("compact db c").expect(0);
+        place.run("verify db").expect(0);
+    }
+}
+
+#[test]
+fn what_recovery_did_is_said_on_standard_error() {
+    let place = Place::new();
+    place.write("v.npy", npy(10));
+    place.run("import db c v.npy --no-compact").expect(0);
+    let log = place.find_all("db", "/wal/").pop().unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes.extend([7; 100]);
+    std::fs::write(&log, bytes).unwrap();
+    let collection = log.parent().unwrap().parent().unwrap().to_owned();
+    std::fs::create_dir_all(collection.join("segments")).unwrap();
+    std::fs::write(collection.join("segments/left-over.seg"), "unfinished").unwrap();
+    place.run("verify db").expect(0);
+    let ended = place.run("compact db c").expect(0);
+    for part in ["WARN", "end of the log was cut off", "left-over.seg", "quarantine"] {
+        assert!(ended.err.contains(part), "no {part:?} in {}", ended.err);
+    }
+    assert!(ended.out.starts_with("10 rows"), "{}", ended.out);
+    assert_eq!(place.run("compact db c").expect(0).err, "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = filled();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearfield"));
+    command.args(["search", "db", "points", "--id", "1", "-k", "99"]);
+    command.current_dir(place.0.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()));
 }
 
 #[test]

@@ -17,7 +17,6 @@ use serde_json::json;
 use super::{broken, open, upsert};
 use crate::cli::exit::Result;
 use crate::cli::host;
-use crate::cli::store;
 use crate::sample::Clusters;
 
 const NAME: &str = "crash";
@@ -76,7 +75,6 @@ pub(super) fn show(out: &mut dyn Write, dir: &Path) -> Result {
     let clock = host::Stopwatch::start();
     let database = open(dir, u32::MAX, MEMTABLE_BYTES_MAX)?;
     let collection = database.collection(NAME)?;
-    store::warn_of_recovery(&collection);
     let milliseconds = clock.seconds() * 1000.0;
     let recovery = collection.recovery();
     let torn = recovery
