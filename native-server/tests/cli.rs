@@ -210,6 +210,10 @@ fn bad_files_are_refused_by_name_and_place_and_leave_nothing() {
     place.write("short.npy", broken);
     place.write("none.npy", "hello, no array");
     place.write("text.csv", "1,2\n");
+    let row = |dim: u32, len: usize| [&dim.to_le_bytes()[..], &vec![0; 4 * len]].concat();
+    place.write("part.fvecs", &row(2, 2)[..11]);
+    place.write("mixed.fvecs", [row(2, 2), row(3, 2)].concat());
+    place.write("huge.fvecs", row(u32::MAX, 2));
     place.write("bad.jsonl", "{\"vector\":[1,2]}\n{\"vector\":[1,null]}\n");
     place.write("nan.npy", {
         let mut bytes = npy(3);
@@ -219,12 +223,17 @@ fn bad_files_are_refused_by_name_and_place_and_leave_nothing() {
     });
     place.run("import db c short.npy").expect(5).says(&["short.npy", "offset"]);
     place.run("import db c none.npy").expect(5).says(&["none.npy", "wrong magic"]);
+    place.run("import db c part.fvecs").expect(5).says(&["part.fvecs", "11 bytes"]);
+    place.run("import db c huge.fvecs").expect(2).says(&["huge.fvecs", "4294967295"]);
     place.run("import db c text.csv").expect(2).says(&[".npy, .fvecs or .jsonl"]);
     place.run("import db c gone.npy").expect(3).says(&["gone.npy"]);
     assert!(!place.path("db").exists(), "nothing is made before the file can be read");
+    place.run("import db e mixed.fvecs").expect(5).says(&["mixed.fvecs", "offset 12"]);
     place.run("import db c bad.jsonl").expect(2).says(&["bad.jsonl: line 2"]);
     place.run("import db d nan.npy").expect(2).says(&["row 2, column 3", "finite"]);
-    assert_eq!(place.run("info db --json").expect(0).json()["collections"][0]["rows"], 0);
+    let info = place.run("info db --json").expect(0).json();
+    let rows = info["collections"].as_array().unwrap().iter().map(|c| c["rows"].clone());
+    assert!(rows.clone().all(|rows| rows == 0) && rows.count() == 3, "{info}");
 }
 
 #[test]

@@ -88,9 +88,13 @@ pub(super) fn show(out: &mut dyn Write, dir: &Path) -> Result {
          off: {torn}, unfinished files set aside: {orphans}."
     )?;
     let found = check(&collection.view(), acknowledged)?;
+    let unsaid = match found - acknowledged {
+        0 => "",
+        _ => " (the last one durable just before it could be acknowledged)",
+    };
     Ok(writeln!(
         out,
-        "Acknowledged {acknowledged}, found {found} whole batches, every vector bit for bit; lost: 0."
+        "Acknowledged {acknowledged}, found {found} whole batches{unsaid}, every vector bit for bit; lost: 0."
     )?)
 }
 
@@ -156,4 +160,43 @@ fn check(view: &View, acknowledged: u64) -> Result<u64> {
         }
     }
     Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nearfield_engine::{Database, ManualClock, Options};
+
+    use super::*;
+
+    /// A collection in memory with the first `batches` batches.
+    fn written(batches: u64) -> Arc<Collection> {
+        let clock = Arc::new(ManualClock::new(1));
+        let database = Database::in_memory(Options::default(), clock, 1).unwrap();
+        let schema = Schema::dense(DIM, Metric::L2, Encoding::F32).unwrap();
+        let collection = database.create(NAME, &schema).unwrap();
+        (0..batches).for_each(|batch| write_batch(&collection, batch).unwrap());
+        collection
+    }
+
+    #[test]
+    fn whole_batches_pass_even_if_the_last_was_not_acknowledged() {
+        let collection = written(3);
+        assert_eq!(check(&collection.view(), 3).unwrap(), 3);
+        assert_eq!(check(&collection.view(), 2).unwrap(), 3);
+    }
+
+    #[test]
+    fn lost_torn_and_changed_batches_are_noticed() {
+        let collection = written(3);
+        assert!(check(&collection.view(), 4).is_err(), "a batch is missing");
+        let strange = &vectors_of(7)[..DIM];
+        let document = || vec!["{}".to_owned()];
+        upsert(&collection, 3 * BATCH_ROWS, strange, document()).unwrap();
+        assert!(check(&collection.view(), 3).is_err(), "a batch is there in part");
+        let collection = written(3);
+        upsert(&collection, BATCH_ROWS + 1, strange, document()).unwrap();
+        assert!(check(&collection.view(), 3).is_err(), "a vector is another");
+    }
 }

@@ -17,8 +17,8 @@ use crate::sample::Clusters;
 const NAME: &str = "clusters";
 const DIM: usize = 128;
 const CENTRES: usize = 200;
-/// Wide enough for clusters to overlap.
-const SPREAD: f32 = 0.5;
+/// Wide enough for the clusters to be one cloud, which is hard to search.
+const SPREAD: f32 = 1.0;
 const BATCH_ROWS: usize = 8_192;
 const QUERIES: usize = 1_000;
 /// Exact answers cost a scan each.
