@@ -78,6 +78,8 @@ pub struct Applied {
     pub replaced: u64,
     /// Points that were removed.
     pub deleted: u64,
+    /// The id given to the first point, if the batch came without; those of the others count up from it.
+    pub first_assigned: Option<u64>,
 }
 
 /// All segments of a collection with their deletions, at one LSN.
@@ -98,7 +100,11 @@ impl State {
     /// Only for a batch whose metadata breaks the payload's limits, which the edge checked before logging.
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
-        let mut applied = Applied { lsn, ..Applied::default() };
+        let first_assigned = match batch.ids().first() {
+            Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
+            Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
+        };
+        let mut applied = Applied { lsn, first_assigned, ..Applied::default() };
         let segment = if batch.rows() == 0 { None } else { Some(self.build(batch)?) };
         for id in batch.deletes() {
             applied.deleted += u64::from(self.kill(id, lsn));
