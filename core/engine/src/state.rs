@@ -4,8 +4,10 @@
 //! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
-//! like any other. Two neighbours of about the same size are merged (as in a binary counter), so `n` rows
-//! are at most about `log2 n` segments and each row is copied `log2 n` times. Dead rows are dropped on the
+//! like any other. The newest is merged with the one before it unless it is smaller (as in a binary counter)
+//! or both together exceed `MERGED_ROWS_MAX` rows. So equal batches are few segments: one for each binary digit of the
+//! rows up to that limit, and one for each time it is filled. Batches that keep shrinking stay apart: `n` rows
+//! of them are at most `√(2n)` segments, until a larger batch or a checkpoint comes. Dead rows are dropped on the
 //! way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
 
 use std::sync::Arc;
