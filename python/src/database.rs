@@ -277,7 +277,8 @@ fn engine(place: Place, mode: Mode, kernel: Kernel, owner: &str) -> Result<Datab
     let mut options = Options::default();
     options.segment.kernel = kernel;
     let (storage, clock) = (Arc::clone(&place.storage), Arc::new(SystemClock));
-    let database = EngineDatabase::open(storage, mode, options, clock, seed(), owner)?;
+    let database = EngineDatabase::open(storage, mode, options, clock, seed(), owner)
+        .map_err(|error| place.path.iter().fold(error, |e, path| e.context(path.display())))?;
     Ok(Database { store: Store::new(place, database) })
 }
 
