@@ -22,8 +22,8 @@ def clustered(rows: int, dim: int, seed: int = 0) -> Any:
 
 def test_other_threads_run_during_long_calls(memory: nearfield.Database) -> None:
     """A Python thread counts while the main thread is inside one call; a held interpreter would stop it."""
-    data = clustered(12_000, 64)
-    collection = memory.create("c", 64)
+    data = clustered(8_000, 32)
+    collection = memory.create("c", 32)
     count, stop = 0, threading.Event()
 
     def tick() -> None:
@@ -36,7 +36,7 @@ def test_other_threads_run_during_long_calls(memory: nearfield.Database) -> None
     during: dict[str, int] = {}
     calls: dict[str, Any] = {
         "compact": lambda: collection.compact(threads=1),
-        "search": lambda: collection.search(data[:3_000], k=10, exact=True, threads=1),
+        "search": lambda: collection.search(data[:1_500], k=10, exact=True, threads=1),
         "recall": lambda: collection.recall(data[:500]),
     }
     collection.upsert(data)
@@ -143,7 +143,8 @@ def test_ctrl_c_leaves_a_consistent_store(path: Path, call: str) -> None:
 def test_upkeep_runs_by_itself_and_reports_no_error(path: Path) -> None:
     """More than one memtable's worth: the thread checkpoints it, without being asked."""
     with nearfield.open(path) as database:
-        collection = database.create("c", 256)
+        # Long vectors: many bytes, and too few rows for a graph, which would take its time.
+        collection = database.create("c", 16_384)
         done = threading.Event()
 
         def written() -> bool:
@@ -151,16 +152,15 @@ def test_upkeep_runs_by_itself_and_reports_no_error(path: Path) -> None:
             assert stats["background_error"] is None
             return any(segment["level"] is not None for segment in stats["segments"])
 
-        for batch in range(12):
-            data = clustered(4_096, 256, seed=batch)
-            collection.upsert(data, ids=range(batch * 4_096, (batch + 1) * 4_096))
+        for batch in range(8):
+            collection.upsert(clustered(100, 16_384, seed=batch), ids=range(batch * 100, batch * 100 + 100))
         deadline = 600
         while not written() and deadline:
             done.wait(0.1)
             deadline -= 1
-        assert written() and len(collection) == 12 * 4_096
+        assert written() and len(collection) == 800
     with nearfield.open(path) as database:
-        assert len(database["c"]) == 12 * 4_096 and database.verify().ok
+        assert len(database["c"]) == 800 and database.verify().ok
 
 
 def test_closing_waits_for_changes_in_other_threads(path: Path) -> None:
