@@ -192,8 +192,8 @@ impl Database {
 
     /// Stop upkeep, wait for changes under way in other threads, and give the directory up. Everything
     /// acknowledged is durable already. Closing twice is fine.
-    fn close(&self, py: Python<'_>) -> Result<()> {
-        py.detach(|| self.store.close())
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.store.close());
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -201,8 +201,8 @@ impl Database {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> Result<()> {
-        self.close(py)
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
