@@ -60,7 +60,7 @@ impl Info {
         Ok(exit)
     }
 
-    /// Bytes of a collection's log that no segment holds yet; none in an export.
+    /// Bytes of the log files of a collection that are not archived; `None` for an export.
     fn log_bytes(&self, source: &Readable, name: &str) -> nearfield_engine::Result<Option<u64>> {
         if let Readable::Export(_) = source {
             return Ok(None);
