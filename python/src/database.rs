@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{
     Collection as EngineCollection, Database as EngineDatabase, ErrorKind, Finding, Mode, Options,
-    SystemClock, VerifyReport, verify,
+    SystemClock, verify, verify_export,
 };
 use nearfield_segment::storage::{MemoryStorage, Storage, open_directory, open_existing_directory};
 use nearfield_segment::{Kernel, Metric, Schema};
@@ -158,12 +158,16 @@ impl Database {
     /// Read every file and check every checksum. Damage is reported, not raised.
     fn verify<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
         let report = py.detach(|| {
-            self.store.with(|database| match self.store.place.mode {
-                "near" => Ok(verify_export(database)),
-                _ => verify(&self.store.place.storage),
+            self.store.with(|_| {
+                let Place { storage, path, mode } = &self.store.place;
+                let file = path.as_ref().and_then(|path| path.file_name()?.to_str());
+                match (*mode, file) {
+                    ("near", Some(file)) => verify_export(file, &storage.open(file)?),
+                    _ => verify(storage),
+                }
             })
         })?;
-        let finding = |found: &Finding| json!({ "file": found.file, "message": found.message, "derived": found.derived });
+        let finding = |found: &Finding| json!(found);
         let findings: Result<Vec<_>> =
             report.findings.iter().map(|found| record(py, "Finding", &finding(found))).collect();
         let class = py.import("nearfield._results")?.getattr("VerifyReport")?;
@@ -291,27 +295,6 @@ fn export(path: &Path, kernel: Kernel) -> Result<Database> {
     let database = EngineDatabase::from_export(&file, &blob, options, Arc::new(SystemClock))?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(Database { store: Store::new(Place { storage, path: Some(path), mode: "near" }, database) })
-}
-
-/// Reads every section of an export that is open, and so has a sound front.
-fn verify_export(database: &EngineDatabase) -> VerifyReport {
-    let mut report = VerifyReport::default();
-    for name in database.names() {
-        let Ok(collection) = database.collection(&name) else { continue };
-        report.collections += 1;
-        for live in &collection.view().segments {
-            for section in live.segment.sections() {
-                report.bytes += section.entry().len;
-                if let Err(error) = section.verify() {
-                    let (file, message) = (live.segment.name().to_owned(), error.to_string());
-                    let derived = section.entry().kind.is_derived();
-                    report.findings.push(Finding { file, message, derived });
-                }
-            }
-        }
-    }
-    report.files = 1;
-    report
 }
 
 /// Directory and name of a file.

@@ -5,10 +5,11 @@
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
 //! like any other. The newest is merged with the one before it unless it is smaller (as in a binary counter)
-//! or both together exceed `MERGED_ROWS_MAX` rows. So equal batches are few segments: one for each binary digit of the
-//! rows up to that limit, and one for each time it is filled. Batches that keep shrinking stay apart: `n` rows
-//! of them are at most `√(2n)` segments, until a larger batch or a checkpoint comes. Dead rows are dropped on the
-//! way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
+//! or both together exceed `MERGED_ROWS_MAX` rows. So equal batches are few segments: one for each binary
+//! digit of the rows up to that limit, and one for each time it is filled. Batches that keep shrinking stay
+//! apart: `n` rows of them are at most `√(2n)` segments, until a larger batch or a checkpoint comes. Dead
+//! rows are dropped on the way: rows and their deletion both lie behind the last cut, so no manifest ever
+//! needs them.
 
 use std::sync::Arc;
 

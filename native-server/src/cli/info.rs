@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::View;
+use nearfield_engine::{ErrorKind, View};
 use nearfield_segment::{InstructionSet, Kernel};
 use serde_json::{Value, json};
 
@@ -60,15 +60,18 @@ impl Info {
         Ok(exit)
     }
 
-    /// Bytes of a collection's log that no segment holds yet; none in an export.
+    /// Bytes of the log files of a collection that are not archived; `None` for an export.
     fn log_bytes(&self, source: &Readable, name: &str) -> nearfield_engine::Result<Option<u64>> {
         if let Readable::Export(_) = source {
             return Ok(None);
         }
         let (storage, manifest) = store::existing(&self.path)?;
         let dir = format!("c/{}/wal", manifest.resolve(name)?);
-        let len = |file: String| -> nearfield_engine::Result<u64> {
-            Ok(storage.open(&format!("{dir}/{file}"))?.len())
+        let len = |file: String| match storage.open(&format!("{dir}/{file}")) {
+            Ok(blob) => Ok(blob.len()),
+            // A writer beside us has archived it since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
         };
         storage.list(&dir)?.into_iter().map(len).sum::<nearfield_engine::Result<u64>>().map(Some)
     }

@@ -4,10 +4,11 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::{Finding, VerifyReport, open_export, verify};
-use nearfield_segment::format::Residence;
+use nearfield_engine::{VerifyReport, verify, verify_export};
+use nearfield_segment::storage::{Storage, open_existing_directory};
 use serde_json::json;
 
 use super::exit::{Exit, Result};
@@ -29,11 +30,7 @@ impl Verify {
     /// # Errors
     /// `NotFound`, or a failure to read that says nothing about the data.
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Exit> {
-        let report = if self.path.is_file() {
-            verify_export(&self.path)?
-        } else {
-            verify_database(&self.path)?
-        };
+        let report = check(&self.path)?;
         if self.json {
             print_json(out, &report)?
         } else {
@@ -47,46 +44,13 @@ impl Verify {
     }
 }
 
-fn verify_database(dir: &Path) -> nearfield_engine::Result<VerifyReport> {
-    match store::existing(dir) {
-        Ok((storage, _)) => verify(&storage),
-        Err(error) if Exit::of(error.kind()) == Exit::Damaged => {
-            let message = error.message().to_owned();
-            Ok(damaged(error.detail("file"), &message, dir))
-        }
-        Err(error) => Err(error),
+fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
+    if path.is_file() {
+        let (name, blob) = store::open_file(path)?;
+        return verify_export(&name, &blob);
     }
-}
-
-fn verify_export(path: &Path) -> nearfield_engine::Result<VerifyReport> {
-    let (name, blob) = store::open_file(path)?;
-    let mut report = VerifyReport { files: 1, bytes: blob.len(), ..VerifyReport::default() };
-    let collections = match open_export(&name, &blob, Residence::InPlace) {
-        Ok(collections) => collections,
-        Err(error) if Exit::of(error.kind()) == Exit::Damaged => {
-            return Ok(damaged(error.detail("file"), error.message(), path));
-        }
-        Err(error) => return Err(error),
-    };
-    report.collections = collections.len() as u64;
-    for live in collections.iter().flat_map(|(_, view)| &view.segments) {
-        for section in live.segment.sections() {
-            if let Err(error) = section.verify() {
-                let (file, message) = (name.clone(), error.message().to_owned());
-                let derived = section.entry().kind.is_derived();
-                report.findings.push(Finding { file, message, derived });
-            }
-        }
-    }
-    Ok(report)
-}
-
-/// A report of damage that hides everything behind it.
-fn damaged(file: Option<&serde_json::Value>, message: &str, path: &Path) -> VerifyReport {
-    let file = file.and_then(|file| file.as_str()).map(str::to_owned);
-    let file = file.unwrap_or_else(|| path.display().to_string());
-    let finding = Finding { file, message: message.to_owned(), derived: false };
-    VerifyReport { findings: vec![finding], ..VerifyReport::default() }
+    let storage: Arc<dyn Storage> = Arc::new(open_existing_directory(path)?);
+    verify(&storage).map_err(|error| error.context(path.display()))
 }
 
 fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
@@ -114,14 +78,7 @@ fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
 }
 
 fn print_json(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
-    let findings = report.findings.iter().map(|finding| {
-        let Finding { file, message, derived } = finding;
-        json!({ "file": file, "message": message, "derived": derived })
-    });
-    let document = json!({
-        "clean": report.is_clean(), "collections": report.collections, "files": report.files,
-        "bytes": report.bytes, "log_batches": report.log_batches,
-        "findings": findings.collect::<Vec<_>>(),
-    });
+    let mut document = json!(report);
+    document["clean"] = json!(report.is_clean());
     writeln!(out, "{document}")
 }
