@@ -6,9 +6,9 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `database` `collection` `hits` `rows` | the classes |
+//! | `database` `collection` `search` `hits` `rows` | the classes, and searching |
 //! | `upsert` `arrays` `ids` `metadata` `arguments` `json` | arguments in |
-//! | `store` `background` `progress` | one open database: its gate, its thread, its long calls |
+//! | `store` `handle` `background` `progress` | one open database: its gate, its thread, its long calls |
 //! | `error` | the table of exceptions |
 
 mod arguments;
@@ -17,12 +17,14 @@ mod background;
 mod collection;
 mod database;
 mod error;
+mod handle;
 mod hits;
 mod ids;
 mod json;
 mod metadata;
 mod progress;
 mod rows;
+mod search;
 mod store;
 mod upsert;
 
