@@ -214,6 +214,7 @@ impl Writer {
             level: held.live.file.as_ref().map_or(0, |entry| entry.level),
             rows: held.live.segment.rows(),
             live: held.live.live_rows(),
+            dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
             degraded: !held.live.segment.degraded().is_empty(),
         };
         let segments = self.state.segments.iter().map(facts).collect();
