@@ -2,13 +2,10 @@
 //!
 //! `NEARFIELD_SIM_SEEDS` says how many random workloads are tried (default 2000).
 
-use std::ops::ControlFlow;
-
 use nearfield_segment::Rng;
 use nearfield_segment::storage::{Failure, SimDisk};
 use nearfield_tests::sim::{
-    Outcome, Session, Step, World, check_store, describe, random_step, run, same_content, script,
-    storage,
+    Outcome, Session, World, check_store, describe, random_step, run, same_content, script, storage,
 };
 
 const DISK_SEED: u64 = 1;
@@ -48,11 +45,11 @@ fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
     for op in 0..ops {
         let (disk, outcome) = run_with_failure(op, Failure::Crash);
         for restart in 0..4 {
-            let after = if restart == 3 { disk.kill(op) } else { disk.restart(restart * 7919 + op) };
+            let after =
+                if restart == 3 { disk.kill(op) } else { disk.restart(restart * 7919 + op) };
             let seed = 1000 + op * 4 + restart;
-            let checked = check_store(&after, &outcome, seed).and_then(|(session, world)| {
-                go_on(&session, world, &mut Rng::new(seed), 3)
-            });
+            let checked = check_store(&after, &outcome, seed)
+                .and_then(|(session, world)| go_on(&session, world, &mut Rng::new(seed), 3));
             if let Err(wrong) = checked {
                 panic!(
                     "crash at operation {op}, restart {restart}: {wrong}\nerror: {:?}\n{}\nafter restart\n{}",

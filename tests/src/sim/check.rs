@@ -91,7 +91,8 @@ fn check_snapshot(
     if !required && !listed.iter().any(|name| name.starts_with("database-")) {
         return Ok(());
     }
-    let source: Arc<dyn Storage> = Arc::new(tree(disk, dir));
+    let source = tree(disk, dir).map_err(|error| format!("cannot be read: {error}"))?;
+    let source: Arc<dyn Storage> = Arc::new(source);
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
     restore(&source, &target).map_err(|error| format!("does not restore: {error}"))?;
     let restored = open(target, 0, 1).map_err(|error| format!("restored: {error}"))?;
@@ -119,30 +120,34 @@ fn check_export(
 
 /// A copy of everything below a directory.
 ///
-/// # Panics
-/// If the disk is down.
-pub fn tree(disk: &SimDisk, dir: &str) -> MemoryStorage {
+/// # Errors
+/// Those of the disk, `NotFound` if there is no such directory.
+pub fn tree(disk: &SimDisk, dir: &str) -> std::io::Result<MemoryStorage> {
     let copy = MemoryStorage::default();
     let mut waiting = vec![String::new()];
     while let Some(inner) = waiting.pop() {
-        let join = |a: &str, b: &str| if a.is_empty() { b.to_owned() } else { format!("{a}/{b}") };
-        for entry in disk.list(&join(dir, &inner)).expect("the directory is there") {
+        for entry in disk.list(&join(dir, &inner))? {
             let name = join(&inner, &entry.name);
             if entry.is_dir {
                 waiting.push(name);
             } else {
-                let bytes = disk.read(&join(dir, &name)).expect("the file is there");
+                let bytes = disk.read(&join(dir, &name))?;
                 copy.put_new(&name, &bytes).expect("names are legal and distinct");
             }
         }
     }
-    copy
+    Ok(copy)
+}
+
+fn join(dir: &str, name: &str) -> String {
+    let slash = if dir.is_empty() || name.is_empty() { "" } else { "/" };
+    format!("{dir}{slash}{name}")
 }
 
 /// The last operations of a disk, for messages.
 pub fn describe(disk: &SimDisk) -> String {
     let log = disk.op_log();
-    let start = log.len().saturating_sub(30);
+    let start = log.len().saturating_sub(14);
     let lines = (start..).zip(&log[start..]).map(|(number, op)| format!("  {number} {op}"));
     lines.collect::<Vec<_>>().join("\n")
 }
