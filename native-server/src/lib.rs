@@ -6,6 +6,8 @@
 //! | floor | modules |
 //! |---|---|
 //! | F10 | `sample` (data for demo, tests, benchmarks) |
+//! | F11 | `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
+pub mod cli;
 pub mod sample;

@@ -1,12 +1,44 @@
-//! The binary `nearfield`: reads the command line and calls one function. No logic lives here.
+//! The binary `nearfield`: reads the command line, calls one function, says how it ended.
+//!
+//! Data goes to standard output, everything else (progress, warnings, errors) to standard error.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
 
 use clap::Parser;
+use nearfield_server::cli::{self, Command};
+use tracing_subscriber::EnvFilter;
 
 /// A vector search engine: one index format for notebook, server and browser.
+///
+/// Exit codes: 0 ok, 1 findings or a failure of the system, 2 usage, 3 not found, 4 locked, 5 damaged.
+/// NEARFIELD_KERNEL=avx512|avx2|scalar chooses the instructions, RUST_LOG what is reported.
 #[derive(Debug, Parser)]
 #[command(name = "nearfield", version, arg_required_else_help = true)]
-struct Arguments {}
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
 
-fn main() {
-    let Arguments {} = Arguments::parse();
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let ended = cli::run(command, &mut out);
+    let flushed = out.flush().map_err(cli::Failure::from);
+    match ended.and_then(|exit| flushed.map(|()| exit)) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("error: {message}");
+            }
+            ExitCode::from(failure.exit().code())
+        }
+    }
 }

@@ -41,6 +41,6 @@ pub use options::Options;
 pub use recovery::{Follower, RecoveryReport};
 pub use snapshot::{SNAPSHOTS, Snapshot, restore};
 pub use state::Applied;
-pub use verify::{Finding, VerifyReport, verify};
+pub use verify::{Finding, VerifyReport, verify, verify_export};
 pub use view::{Found, LiveSegment, View};
 pub use writer::{Reader, Site, Writer};

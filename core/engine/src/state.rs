@@ -4,9 +4,12 @@
 //! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
-//! like any other. Two neighbours of about the same size are merged (as in a binary counter), so `n` rows
-//! are at most about `log2 n` segments and each row is copied `log2 n` times. Dead rows are dropped on the
-//! way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
+//! like any other. The newest is merged with the one before it unless it is smaller (as in a binary counter)
+//! or both together exceed `MERGED_ROWS_MAX` rows. So equal batches are few segments: one for each binary
+//! digit of the rows up to that limit, and one for each time it is filled. Batches that keep shrinking stay
+//! apart: `n` rows of them are at most `√(2n)` segments, until a larger batch or a checkpoint comes. Dead
+//! rows are dropped on the way: rows and their deletion both lie behind the last cut, so no manifest ever
+//! needs them.
 
 use std::sync::Arc;
 
@@ -78,6 +81,8 @@ pub struct Applied {
     pub replaced: u64,
     /// Points that were removed.
     pub deleted: u64,
+    /// The id given to the first point, if the batch came without; those of the others count up from it.
+    pub first_assigned: Option<u64>,
 }
 
 /// All segments of a collection with their deletions, at one LSN.
@@ -98,7 +103,11 @@ impl State {
     /// Only for a batch whose metadata breaks the payload's limits, which the edge checked before logging.
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
-        let mut applied = Applied { lsn, ..Applied::default() };
+        let first_assigned = match batch.ids().first() {
+            Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
+            Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
+        };
+        let mut applied = Applied { lsn, first_assigned, ..Applied::default() };
         let segment = if batch.rows() == 0 { None } else { Some(self.build(batch)?) };
         for id in batch.deletes() {
             applied.deleted += u64::from(self.kill(id, lsn));

@@ -5,29 +5,45 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::Result;
 use nearfield_segment::format::{FRONT_PREFIX_BYTES, Front, Residence, Section};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{Blob, Storage};
+use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::batch;
+use crate::export::open_export;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{DatabaseManifest, DeleteList, Manifest, SegmentEntry, load_newest};
 use crate::pin;
 
 /// One piece of damage.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// File, from the root of the store.
     pub file: String,
+    /// Where in the file, where that is known.
+    pub offset: Option<u64>,
     /// What is wrong, with section and offset where they are known.
     pub message: String,
     /// True if the damaged part is rebuilt from others by the next compaction.
     pub derived: bool,
 }
 
+impl Finding {
+    /// The file and offset the error names, else `file`.
+    fn of(file: &str, error: &Error, derived: bool) -> Finding {
+        let named = error.detail("file").and_then(|name| name.as_str());
+        Finding {
+            file: named.unwrap_or(file).to_owned(),
+            offset: error.detail("offset").and_then(|offset| offset.as_u64()),
+            message: error.message().to_owned(),
+            derived,
+        }
+    }
+}
+
 /// What a verification read and found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct VerifyReport {
     /// Collections looked at.
     pub collections: u64,
@@ -49,8 +65,15 @@ impl VerifyReport {
 
     fn note(&mut self, file: &str, result: Result<()>) {
         if let Err(error) = result {
-            let (file, message) = (file.to_owned(), error.message().to_owned());
-            self.findings.push(Finding { file, message, derived: false });
+            self.findings.push(Finding::of(file, &error, false));
+        }
+    }
+
+    /// Checks every block of a section.
+    fn check(&mut self, file: &str, section: &Section) {
+        if let Err(error) = section.verify() {
+            let derived = section.entry().kind.is_derived();
+            self.findings.push(Finding::of(file, &error, derived));
         }
     }
 
@@ -63,7 +86,7 @@ impl VerifyReport {
 /// Reads and checks every file of a store that its manifests name, and the log behind them. O(bytes).
 ///
 /// # Errors
-/// None for damage, which is reported; `Io` if reading itself fails in a way that says nothing of the data.
+/// `NotFound` without a database. None for damage, which is reported; `Io` if reading itself fails in a way that says nothing of the data.
 pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     match load_newest::<DatabaseManifest>(&**storage, "") {
@@ -73,8 +96,31 @@ pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
                 verify_collection(storage, &format!("c/{}", entry.id), &mut report);
             }
         }
-        Ok(None) => {}
+        Ok(None) => {
+            let message = "there is no database in this directory";
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
         Err(error) => report.note("database manifest", Err(error)),
+    }
+    Ok(report)
+}
+
+/// Reads and checks every section of an export called `name`. O(bytes).
+///
+/// # Errors
+/// `Io`; damage is reported.
+pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    report.read(blob.len());
+    match open_export(name, blob, Residence::InPlace) {
+        Ok(collections) => {
+            report.collections = collections.len() as u64;
+            for live in collections.iter().flat_map(|(_, view)| &view.segments) {
+                live.segment.sections().iter().for_each(|section| report.check(name, section));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+        Err(error) => report.note(name, Err(error)),
     }
     Ok(report)
 }
@@ -87,7 +133,7 @@ fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyR
     let manifest = match load_newest::<Manifest>(&**storage, dir) {
         Ok(Some(stored)) => stored.document,
         Ok(None) => {
-            let missing = nearfield_segment::Error::corrupt(dir, "manifest", "there is none");
+            let missing = Error::corrupt(dir, "manifest", "there is none");
             return report.note(dir, Err(missing));
         }
         Err(error) => return report.note(dir, Err(error)),
@@ -128,17 +174,13 @@ fn verify_segment(
     let front_len = Front::len_from_prefix(path, &prefix, blob.len())?;
     let front = Front::decode(path, &blob.read(0..front_len)?, blob.len())?;
     for section in &front.sections {
-        let checked = Section::new(path, Arc::clone(&blob), section.clone()).verify();
-        if let Err(error) = checked {
-            let (file, message) = (path.to_owned(), error.message().to_owned());
-            report.findings.push(Finding { file, message, derived: section.kind.is_derived() });
-        }
+        report.check(path, &Section::new(path, Arc::clone(&blob), section.clone()));
     }
     let found = front.crc;
     let hurt = report.findings.iter().any(|finding| finding.file == path);
     if found != entry.crc && !hurt {
         let found = format!("{found:08x}, the manifest says {:08x}", entry.crc);
-        return Err(nearfield_segment::Error::corrupt(path, "checksum of the front", found));
+        return Err(Error::corrupt(path, "checksum of the front", found));
     }
     if hurt { Ok(()) } else { Segment::open(path, blob, Residence::InPlace).map(drop) }
 }

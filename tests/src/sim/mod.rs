@@ -7,6 +7,7 @@
 
 mod check;
 mod script;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,6 +24,7 @@ use crate::oracle::{Change, Oracle};
 
 pub use check::{check_store, describe, same_content, tree};
 pub use script::{random_id, random_step, script};
+pub use watched::{Watched, Watcher};
 
 /// Dimension of every vector here.
 pub const DIM: usize = 4;

@@ -90,8 +90,8 @@ mod tests {
         }
     }
 
-    fn work(inputs: &[usize], level: u8) -> Option<Work> {
-        Some(Work { inputs: inputs.to_vec(), level })
+    fn work(inputs: &[usize], level: u8) -> Work {
+        Work { inputs: inputs.to_vec(), level }
     }
 
     #[test]
@@ -102,29 +102,29 @@ mod tests {
         let cases: Vec<(&str, Vec<SegmentFacts>, u64, Option<Work>)> = vec![
             ("nothing there", vec![], 0, None),
             ("memory below its limit", vec![fresh, memory], 99, None),
-            ("memory at its limit", vec![fresh, memory, memory], 100, work(&[1, 2], 0)),
+            ("memory at its limit", vec![fresh, memory, memory], 100, Some(work(&[1, 2], 0))),
             ("three fresh files", vec![fresh; 3], 0, None),
-            ("four fresh files", vec![fresh; 4], 0, work(&[0, 1, 2, 3], 1)),
+            ("four fresh files", vec![fresh; 4], 0, Some(work(&[0, 1, 2, 3], 1))),
             (
                 "a large old file stays, a small one goes in",
                 vec![file(1, 10_000, 10_000), file(1, 500, 500), fresh, fresh, fresh, fresh],
                 0,
-                work(&[1, 2, 3, 4, 5], 1),
+                Some(work(&[1, 2, 3, 4, 5], 1)),
             ),
-            ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], 0, work(&[1], 1)),
+            ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], 0, Some(work(&[1], 1))),
             (
                 "a fifth dead, but only after the cut: a checkpoint first",
                 vec![SegmentFacts { dead_at_cut: 19, ..file(1, 100, 80) }, memory],
                 0,
-                work(&[1], 0),
+                Some(work(&[1], 0)),
             ),
-            ("all dead", vec![file(1, 100, 0)], 0, work(&[0], 1)),
+            ("all dead", vec![file(1, 100, 0)], 0, Some(work(&[0], 1))),
             ("empty file", vec![file(1, 0, 0)], 0, None),
             (
                 "a damaged graph",
                 vec![SegmentFacts { degraded: true, ..file(1, 9, 9) }],
                 0,
-                work(&[0], 1),
+                Some(work(&[0], 1)),
             ),
         ];
         for (name, segments, memory_bytes, expected) in cases {

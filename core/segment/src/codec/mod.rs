@@ -2,7 +2,7 @@
 //!
 //! A field has two sections. *Vectors*: for each row `padded(dim)` elements (f32, or IEEE halves),
 //! zeros after the first `dim`. *Inverse norms*: for cosine one f32 a row, `1/‖x‖` or 0 for a vector
-//! of length zero; for other metrics nothing. Answers over halves equal those over the widened f32
+//! shorter than the smallest normal f32; for other metrics nothing. Answers over halves equal those over the widened f32
 //! rows, bit for bit.
 //!
 //! Lossy codecs (integer codes with a rerank) come in beside [`VectorRows`] as further [`Scorer`]s.

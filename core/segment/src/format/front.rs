@@ -200,7 +200,7 @@ impl Front {
         Ok(front_len)
     }
 
-    /// Parses a whole front and checks that its sections cover the file.
+    /// Parses a whole front and checks that its sections lie in order behind it and within the file.
     ///
     /// # Errors
     /// As [`Front::len_from_prefix`], and `Corrupt` for a wrong checksum, length or layout.

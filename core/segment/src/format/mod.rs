@@ -5,8 +5,9 @@
 //! | header     | entries …   | block checksums (u32 …)   | section | pad | section | pad …      |
 //! ```
 //!
-//! Sections start at multiples of 64 and cover the rest of the file exactly, pads are zero. Each 64 KiB
-//! block of a section has a CRC32C in the front; the front has its own. Little-endian throughout.
+//! Sections start at multiples of 64, in the order of their entries, without overlap; pads are written as
+//! zeros and never read. Each 64 KiB block of a section has a CRC32C in the front; the front has its own.
+//! Little-endian throughout.
 //! `docs/format.md` holds the tables. What a section means is the business of whoever reads it.
 
 mod front;

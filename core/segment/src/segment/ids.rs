@@ -4,7 +4,7 @@
 //!
 //! | size | field |
 //! |---|---|
-//! | 32 | rows u32, UUIDs u32, strings u32, zero u32, string bytes u64, slots u32, zero u32 |
+//! | 32 | rows u32, UUIDs u32, strings u32, zero u32, string bytes u64, slots u64 |
 //! | 8 × rows | value: the u64 itself, or the index of the UUID or string |
 //! | rows | kind: 0 u64, 1 UUID, 2 string; absent if there are neither UUIDs nor strings |
 //! | 16 × UUIDs | UUIDs |
@@ -12,7 +12,7 @@
 //! | string bytes | UTF-8 |
 //! | 4 × slots | open-addressing hash table of rows, `u32::MAX` = empty, linear probing |
 //!
-//! `slots` is a power of two, at least 1.5 × rows; a point's first slot is `hash64 & (slots − 1)`.
+//! `slots` is the least power of two above 1.5 × rows (rounded down); a point's first slot is `hash64 & (slots − 1)`.
 
 use crate::error::{Error, Result};
 use crate::format::Fields;

@@ -40,8 +40,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment file called `name` in errors. Hot sections (ids, vectors, graph, columns) are
-    /// read and verified now, texts lazily. O(bytes of hot sections).
+    /// Opens a segment file called `name` in errors. Every section is read and its checksums verified
+    /// now; what a block of columns or a text means is checked when it is used. O(bytes of the file).
     ///
     /// # Errors
     /// `Corrupt` or `Version`, naming section and offset.

@@ -30,7 +30,7 @@ pub struct GraphParams {
 
 impl Default for GraphParams {
     fn default() -> Self {
-        GraphParams { degree: 32, build_ef: 100, alpha: 1.1 }
+        GraphParams { degree: 32, build_ef: 100, alpha: 1.05 }
     }
 }
 

@@ -1,0 +1,127 @@
+//! First part: 1,797 images of digits, shown as text, so that one can see what "near" means.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use nearfield_engine::{View, recall};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
+use serde_json::json;
+
+use super::{broken, open, upsert};
+use crate::cli::exit::Result;
+use crate::cli::host;
+use crate::sample::{DIGIT_COUNT, DIGIT_DIM, Digits};
+
+/// The image that is searched for: a three.
+pub(super) const SHOWN: usize = 3;
+/// Sets smaller than this are scanned by default; here a graph is wanted for show.
+const GRAPH_ROWS_MIN: u32 = 512;
+/// A short candidate list, so that the graph is the cheaper way even for so few rows.
+const EF: usize = 32;
+
+pub(super) fn show(out: &mut dyn Write, dir: &Path) -> Result {
+    let digits = Digits::load();
+    let database = open(dir, GRAPH_ROWS_MIN, 32 << 20)?;
+    let schema = Schema::dense(DIGIT_DIM, Metric::Cosine, Encoding::F32)?;
+    let collection = database.create("digits", &schema)?;
+    let documents = digits.labels.iter().enumerate();
+    let documents = documents.map(|(index, label)| json!({"label": label, "index": index}));
+    let documents: Vec<String> = documents.map(|document| document.to_string()).collect();
+    upsert(&collection, 0, &digits.vectors, documents)?;
+    collection.compact(&host::pool(None), &mut |_| ControlFlow::Continue(()))?;
+    writeln!(
+        out,
+        "{DIGIT_COUNT} images of 8 × 8 pixels, with metadata such as {{\"label\": {}, \"index\": \
+         {SHOWN}}}.",
+        digits.labels[SHOWN]
+    )?;
+    let view = collection.view();
+    show_neighbours(out, &digits, &view)?;
+    show_filtered(out, &digits, &view)?;
+    show_recall(out, &view)
+}
+
+fn question(filter: Option<&Filter>) -> Question<'_> {
+    Question { field: DEFAULT_FIELD, k: 10, ef: Some(EF), exact: false, filter }
+}
+
+/// The nearest images to [`SHOWN`], itself left out.
+fn neighbours(digits: &Digits, view: &View, question: Question<'_>) -> Result<Vec<(usize, Hit)>> {
+    let prepared = view.prepare(question, host::kernel()?)?;
+    let image = digits.image(SHOWN);
+    let answers = view.search_many(&prepared, DEFAULT_FIELD, image, &Pool::SERIAL)?;
+    let hits = answers.into_iter().flat_map(|(hits, _)| hits);
+    let by_index = hits.filter_map(|hit| Some((hit.id.to_string().parse().ok()?, hit)));
+    Ok(by_index.filter(|(index, _)| *index != SHOWN).collect())
+}
+
+fn show_neighbours(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
+    let near = neighbours(digits, view, question(None))?;
+    writeln!(out, "\nImage {SHOWN}, and the four nearest to it (cosine similarity):\n")?;
+    let shown: Vec<(usize, f32)> = near
+        .iter()
+        .take(4)
+        .map(|(index, hit)| (*index, Metric::Cosine.score(hit.distance)))
+        .collect();
+    pictures(out, digits, &shown)?;
+    let exact = neighbours(digits, view, Question { exact: true, ..question(None) })?;
+    let ids = |hits: &[(usize, Hit)]| hits.iter().map(|(index, _)| *index).collect::<Vec<_>>();
+    writeln!(out, "\nthrough the graph   {:?}", ids(&near))?;
+    Ok(writeln!(out, "exact, all compared {:?}", ids(&exact))?)
+}
+
+fn show_filtered(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
+    let label = digits.labels[SHOWN];
+    let json = json!({"and": [{"label": {"ne": label}}, {"index": {"lt": 1500}}]});
+    let filter = Filter::from_json(&json)?;
+    let near = neighbours(digits, view, question(Some(&filter)))?;
+    let wrong = |index: usize| digits.labels[index] == label || index >= 1500;
+    if near.is_empty() || near.iter().any(|(index, _)| wrong(*index)) {
+        return Err(broken(format!("a filtered search gave {near:?}")));
+    }
+    let count = view.count(Some(&filter))?;
+    writeln!(out, "\nwhere {json} ({count} pass), the look-alikes:\n")?;
+    let shown: Vec<(usize, f32)> = near
+        .iter()
+        .take(4)
+        .map(|(index, hit)| (*index, Metric::Cosine.score(hit.distance)))
+        .collect();
+    pictures(out, digits, &shown)
+}
+
+/// The searched image and some others beside it.
+fn pictures(out: &mut dyn Write, digits: &Digits, others: &[(usize, f32)]) -> Result {
+    const WIDTH: usize = 13;
+    let mut columns = vec![format!("a {}", digits.labels[SHOWN])];
+    columns.extend(
+        others.iter().map(|(index, score)| format!("a {}, {score:.3}", digits.labels[*index])),
+    );
+    let images = [SHOWN].into_iter().chain(others.iter().map(|(index, _)| *index));
+    let images: Vec<String> = images.map(|index| digits.picture(index)).collect();
+    for line in 0..8 {
+        let parts = images.iter().map(|image| image.lines().nth(line).unwrap_or_default());
+        let text: String = parts.map(|part| format!("{part:WIDTH$}")).collect();
+        writeln!(out, "    {}", text.trim_end())?;
+    }
+    let captions: String = columns.iter().map(|caption| format!("{caption:WIDTH$}")).collect();
+    Ok(writeln!(out, "    {}", captions.trim_end())?)
+}
+
+fn show_recall(out: &mut dyn Write, view: &View) -> Result {
+    let (kernel, pool) = (host::kernel()?, host::pool(None));
+    let prepared = view.prepare(question(None), kernel)?;
+    for plan in prepared.plans() {
+        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.rung);
+        writeln!(out, "\nexplain: {allowed} of {rows} rows allowed, way chosen: {rung:?}")?;
+    }
+    let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;
+    let report = recall::measure(view, question(None), &probes, kernel, &pool)?;
+    let recall::RecallReport { recall, low, high, queries, k } = report;
+    Ok(writeln!(
+        out,
+        "recall@{k} of that way: {recall:.4} (95 % interval {low:.4} to {high:.4}, {queries} images)"
+    )?)
+}

@@ -1,0 +1,157 @@
+//! `nearfield demo`: shows on real and generated data what the README claims, and measures it.
+//!
+//! Each part opens the store anew, as another program would. Nothing printed is assumed: neighbours,
+//! recall, counts and times come from this run, and a promise that does not hold ends it with an error.
+//! A temporary directory is removed at the end, also after an error; one that was named stays.
+
+mod crash;
+mod digits;
+mod large;
+
+pub(super) use crash::DemoWriter;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Collection, Database, Error, ErrorKind, Mode};
+use nearfield_segment::storage::{Storage, open_directory};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, payload};
+
+use super::exit::Result;
+use super::host::{self, Stopwatch};
+use super::store;
+
+/// Show what it does: ingest, search, filter, be killed, reopen, measure
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// New or empty directory to leave the data in [default: a temporary one, removed at the end]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Rows of the generated set
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..=5_000_000))]
+    rows: u64,
+}
+
+impl Demo {
+    /// Runs all parts.
+    ///
+    /// # Errors
+    /// `Conflict` if the directory holds something; `Corrupt` if a promise does not hold; what the
+    /// engine returns.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let clock = Stopwatch::start();
+        let place = Place::new(self.dir)?;
+        let kept = if place.temporary { "removed at the end; --dir keeps it" } else { "kept" };
+        writeln!(out, "A database in {} ({kept}).", place.dir.display())?;
+        writeln!(out, "Instructions: {}.", host::kernel()?.set().name())?;
+        heading(out, "1. Handwritten digits: ingest, search, filter, explain")?;
+        digits::show(out, &place.dir)?;
+        heading(out, "2. Killed with -9 while writing, and opened again")?;
+        crash::show(out, &place.dir)?;
+        heading(out, "3. A larger set: load, build, measure")?;
+        large::show(out, &place.dir, self.rows as usize)?;
+        heading(out, "What to try next")?;
+        what_next(out, &place)?;
+        Ok(writeln!(out, "\nDone in {:.1} s.", clock.seconds())?)
+    }
+}
+
+fn heading(out: &mut dyn Write, text: &str) -> Result {
+    writeln!(out, "\n== {text} ==")?;
+    Ok(out.flush()?)
+}
+
+fn what_next(out: &mut dyn Write, place: &Place) -> Result {
+    let named = if place.temporary { Path::new("demo-data") } else { &place.dir };
+    let (run, dir) = ("cargo run --release --", named.display());
+    if place.temporary {
+        writeln!(out, "  {run} demo --dir {dir}")?;
+    }
+    writeln!(out, "  {run} info {dir}")?;
+    let shown = digits::SHOWN;
+    writeln!(
+        out,
+        "  {run} search {dir} digits --id {shown} --where '{{\"label\": {{\"ne\": 3}}}}'"
+    )?;
+    writeln!(out, "  {run} verify {dir}")?;
+    writeln!(out, "  {run} export {dir} digits.near --collection digits")?;
+    writeln!(out, "  {run} import my-data points my-vectors.npy --metric cosine")?;
+    let snippet = [
+        "From Python (pip install .):",
+        "  import nearfield",
+        &format!("  with nearfield.open({:?}) as db:", named.display().to_string()),
+        "      digits = db.collection(\"digits\")",
+        &format!("      image = digits.get([{shown}], vectors=True).vectors[0]"),
+        "      print(digits.search(image, k=5, where={\"label\": {\"ne\": 3}}).ids)",
+    ];
+    Ok(writeln!(out, "{}", snippet.join("\n"))?)
+}
+
+/// The demo's directory.
+struct Place {
+    dir: PathBuf,
+    temporary: bool,
+}
+
+impl Place {
+    fn new(named: Option<PathBuf>) -> Result<Place> {
+        let temporary = named.is_none();
+        let fresh = || std::env::temp_dir().join(format!("nearfield-demo-{:016x}", host::seed()));
+        let dir = named.unwrap_or_else(fresh);
+        if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            let message =
+                format!("--dir: expected a new or empty directory, {} is not", dir.display());
+            return Err(Error::new(ErrorKind::Conflict, message).into());
+        }
+        Ok(Place { dir, temporary })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.temporary && self.dir.exists() && std::fs::remove_dir_all(&self.dir).is_err() {
+            eprintln!("could not remove {}; please do", self.dir.display());
+        }
+    }
+}
+
+/// Opens the demo's database for writing. Graphs are built from `graph_rows_min` rows on.
+fn open(dir: &Path, graph_rows_min: u32, memtable_bytes_max: u64) -> Result<Database> {
+    let storage: Arc<dyn Storage> = Arc::new(open_directory(dir)?);
+    let mut options = store::options()?;
+    options.segment.graph_rows_min = graph_rows_min;
+    options.memtable_bytes_max = memtable_bytes_max;
+    Ok(store::open_with(storage, Mode::Write, options, "demo")?)
+}
+
+/// One atomic, durable batch of points with numbers as ids.
+fn upsert(
+    collection: &Collection,
+    first_id: u64,
+    vectors: &[f32],
+    metadata: Vec<String>,
+) -> Result {
+    let view = collection.view();
+    let dim = view.schema.default_field().map_or(1, |spec| spec.dim as usize);
+    let rows = vectors.len() / dim;
+    let draft = Draft {
+        ids: Some((first_id..).take(rows).map(PointId::U64).collect()),
+        rows,
+        vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(vectors))]),
+        metadata: metadata.into_iter().map(|text| Some(Cow::Owned(text))).collect(),
+        ..Draft::default()
+    };
+    let batch = Batch::new(draft, &view.schema, &payload::validate)?;
+    collection.apply(batch, &Pool::SERIAL)?;
+    Ok(())
+}
+
+/// A promise that did not hold in this run.
+fn broken(what: String) -> super::Failure {
+    Error::new(ErrorKind::Corrupt, what).into()
+}

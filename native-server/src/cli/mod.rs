@@ -1,0 +1,68 @@
+//! The commands: each checks its arguments, calls the engine, and prints what came back.
+//!
+//! Data is printed to the writer that is passed in, as text or (`--json`) as one JSON document; progress
+//! and warnings go to standard error. Commands that only read take no lock a writer would notice.
+//! No algorithm lives here, and nothing here is used by the library bindings.
+
+mod demo;
+mod exit;
+mod host;
+mod import;
+mod info;
+mod json;
+mod rows;
+mod search;
+mod store;
+mod upkeep;
+mod verify;
+
+pub use exit::{Exit, Failure, Result};
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what it does: ingest, search, filter, be killed, reopen, measure
+    Demo(demo::Demo),
+    /// The process that the demo kills
+    #[command(hide = true)]
+    DemoWriter(demo::DemoWriter),
+    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    Import(import::Import),
+    /// Find the points nearest to a vector or to another point
+    Search(search::Search),
+    /// Say what is in a database or an export
+    Info(info::Info),
+    /// Read every byte and check it
+    Verify(verify::Verify),
+    /// Write collections to one .near file that opens anywhere
+    Export(upkeep::Export),
+    /// Write a backup below the database's own directory
+    Snapshot(upkeep::Snapshot),
+    /// Copy a snapshot to an empty directory, after checking it
+    Restore(upkeep::Restore),
+    /// Merge a collection into one segment in its final form
+    Compact(upkeep::Compact),
+}
+
+/// Carries out a command; data goes to `out`.
+///
+/// # Errors
+/// What the core refused, or a failure to write to `out`.
+pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
+    match command {
+        Command::Demo(command) => command.run(out).map(|()| Exit::Ok),
+        Command::DemoWriter(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Import(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Search(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Info(command) => command.run(out),
+        Command::Verify(command) => command.run(out),
+        Command::Export(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+    }
+}

@@ -1,0 +1,191 @@
+//! Opening what a path names: a directory with a database, or one `.near` file.
+//!
+//! Readers open beside a writer and leave the directory as it is. Writers say in the lock who they are.
+//! What recovery did is reported as warnings; the command goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nearfield_engine::manifest::{DatabaseManifest, load_newest};
+use nearfield_engine::{
+    Collection, Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View,
+    open_export,
+};
+use nearfield_segment::filter::near_names;
+use nearfield_segment::format::Residence;
+use nearfield_segment::storage::{Blob, Storage, open_directory, open_existing_directory};
+use tracing::warn;
+
+use super::host;
+
+/// Opens the database in `dir` for writing; `create` makes directory and database where missing.
+///
+/// # Errors
+/// `Locked` naming the process that holds it; `NotFound` without `create` and a database.
+pub(super) fn open_for_writing(dir: &Path, command: &str, create: bool) -> Result<Database> {
+    let storage = if create { open_directory(dir)? } else { open_existing_directory(dir)? };
+    let storage: Arc<dyn Storage> = Arc::new(storage);
+    if !create {
+        require_database(&storage, dir)?;
+    }
+    open_with(storage, Mode::Write, options()?, command).map_err(|error| named(error, dir))
+}
+
+/// The usual options, with the instruction set of this call.
+///
+/// # Errors
+/// As [`host::kernel`].
+pub(super) fn options() -> Result<Options> {
+    let mut options = Options::default();
+    options.segment.kernel = host::kernel()?;
+    Ok(options)
+}
+
+/// Opens a database with options of the caller's.
+///
+/// # Errors
+/// As [`Database::open`].
+pub(super) fn open_with(
+    storage: Arc<dyn Storage>,
+    mode: Mode,
+    options: Options,
+    command: &str,
+) -> Result<Database> {
+    let (clock, owner) = (Arc::new(SystemClock), host::owner(command));
+    Database::open(storage, mode, options, clock, host::seed(), &owner)
+}
+
+/// The directory `dir` as storage, if it holds a database.
+///
+/// # Errors
+/// `NotFound`, `Corrupt`.
+pub(super) fn existing(dir: &Path) -> Result<(Arc<dyn Storage>, DatabaseManifest)> {
+    let storage: Arc<dyn Storage> = Arc::new(open_existing_directory(dir)?);
+    let manifest = require_database(&storage, dir)?;
+    Ok((storage, manifest))
+}
+
+fn require_database(storage: &Arc<dyn Storage>, dir: &Path) -> Result<DatabaseManifest> {
+    let manifest = load_newest(&**storage, "").map_err(|error| named(error, dir))?;
+    manifest.map(|stored| stored.document).ok_or_else(|| {
+        let message = format!("there is no database in {}", dir.display());
+        Error::new(ErrorKind::NotFound, message)
+    })
+}
+
+fn named(error: Error, path: &Path) -> Error {
+    error.context(path.display())
+}
+
+/// Something to search: a database opened for reading, or an export.
+#[derive(Debug)]
+pub(super) enum Readable {
+    /// A directory; follows a writer in another process.
+    Database(Box<Database>),
+    /// A `.near` file and its collections.
+    Export(Vec<(String, Arc<View>)>),
+}
+
+impl Readable {
+    /// Opens the directory or file at `path`.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Version`, `Io`.
+    pub(super) fn open(path: &Path) -> Result<Readable> {
+        if path.is_file() {
+            let (name, blob) = open_file(path)?;
+            let collections = open_export(&name, &blob, Residence::InPlace)?;
+            let shared = |(name, view)| (name, Arc::new(view));
+            return Ok(Readable::Export(collections.into_iter().map(shared).collect()));
+        }
+        let (storage, _) = existing(path)?;
+        let opened = open_with(storage, Mode::Read, options()?, "read");
+        opened.map(|database| Readable::Database(Box::new(database))).map_err(|e| named(e, path))
+    }
+
+    /// Names of the collections, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        match self {
+            Readable::Database(database) => database.names(),
+            Readable::Export(collections) => {
+                collections.iter().map(|(name, _)| name.clone()).collect()
+            }
+        }
+    }
+
+    /// The newest view of a collection.
+    ///
+    /// # Errors
+    /// `NotFound` listing near names; what opening the collection returns.
+    pub(super) fn view(&self, name: &str) -> Result<Arc<View>> {
+        let view = match self {
+            Readable::Database(database) => database.collection(name)?.view(),
+            Readable::Export(collections) => {
+                let named = collections.iter().find(|(there, _)| there == name);
+                Arc::clone(&named.ok_or_else(|| unknown(name, &self.names()))?.1)
+            }
+        };
+        warn_of_degraded(name, &view);
+        Ok(view)
+    }
+}
+
+fn unknown(name: &str, names: &[String]) -> Error {
+    let near = near_names(name, names.iter().map(String::as_str));
+    let message = format!("there is no collection {name:?}; there are: {}", names.join(", "));
+    Error::new(ErrorKind::NotFound, message).with("near", near)
+}
+
+/// A file outside any store as a blob, with its name for messages.
+///
+/// # Errors
+/// `NotFound`, `Io`; `InvalidInput` for a name no store would use.
+pub(super) fn open_file(path: &Path) -> Result<(String, Arc<dyn Blob>)> {
+    let (directory, name) = place(path)?;
+    let blob = open_existing_directory(&directory)?.open(&name)?;
+    Ok((path.display().to_string(), blob))
+}
+
+/// The directory of a file and its name there.
+///
+/// # Errors
+/// `InvalidInput(Parameter)` if the path does not end in a name.
+pub(super) fn place(path: &Path) -> Result<(std::path::PathBuf, String)> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Error::invalid(Fault::Parameter, format!("{} does not name a file", path.display()))
+    })?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok((directory.unwrap_or(Path::new(".")).to_owned(), name.to_owned()))
+}
+
+/// Reports what recovery of a collection found; everything acknowledged is there all the same.
+pub(super) fn warn_of_recovery(collection: &Collection) {
+    let (name, recovery) = (collection.name(), collection.recovery());
+    if let Some(torn) = &recovery.torn {
+        warn!(
+            collection = name,
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "an unfinished, never acknowledged end of the log was cut off"
+        );
+    }
+    if !recovery.orphans.is_empty() {
+        warn!(collection = name, files = ?recovery.orphans, "files of unfinished work were put into quarantine");
+    }
+    warn_of_degraded(name, &collection.view());
+}
+
+fn warn_of_degraded(name: &str, view: &View) {
+    for live in &view.segments {
+        let sections = live.segment.degraded();
+        if !sections.is_empty() {
+            warn!(
+                collection = name,
+                segment = live.segment.name(),
+                ?sections,
+                "damaged sections are done without; `nearfield compact` rebuilds them"
+            );
+        }
+    }
+}

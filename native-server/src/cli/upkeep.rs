@@ -1,0 +1,127 @@
+//! `export`, `snapshot`, `restore`, `compact`: one call of the engine each.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use nearfield_engine::{restore, write_export};
+use nearfield_segment::storage::{Storage, open_directory};
+
+use super::exit::Result;
+use super::host::{self, ProgressLine, Stopwatch};
+use super::store::{self, Readable};
+
+/// Write collections to one .near file that opens anywhere
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Directory of the database
+    dir: PathBuf,
+    /// File to write
+    file: PathBuf,
+    /// Collections [default: all]
+    #[arg(long = "collection", value_name = "NAME")]
+    collections: Vec<String>,
+}
+
+impl Export {
+    /// Writes the file whole or not at all.
+    ///
+    /// # Errors
+    /// `NotFound`, `StorageFull`, `Io`, `Corrupt` if what is to be copied is damaged.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let source = Readable::open(&self.dir)?;
+        let names = if self.collections.is_empty() { source.names() } else { self.collections };
+        let mut views = Vec::with_capacity(names.len());
+        for name in names {
+            let view = source.view(&name)?;
+            views.push((name, view));
+        }
+        let (directory, name) = store::place(&self.file)?;
+        let report = write_export(&open_directory(&directory)?, &name, &views)?;
+        let (points, bytes, file) = (report.points, report.bytes, self.file.display());
+        Ok(writeln!(out, "{points} points, {bytes} bytes in {file}")?)
+    }
+}
+
+/// Write a backup below the database's own directory
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Directory of the database
+    dir: PathBuf,
+}
+
+impl Snapshot {
+    /// Links or copies what is there now.
+    ///
+    /// # Errors
+    /// `NotFound`, `Locked`, `StorageFull`, `Io`.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let database = store::open_for_writing(&self.dir, "snapshot", false)?;
+        let snapshot = database.snapshot()?;
+        let (collections, files) = (snapshot.collections, snapshot.files);
+        let place = self.dir.join(&snapshot.dir);
+        Ok(writeln!(out, "{collections} collections, {files} files in {}", place.display())?)
+    }
+}
+
+/// Copy a snapshot to an empty directory, after checking it
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Directory of the snapshot
+    snapshot: PathBuf,
+    /// Where to; made if missing, must hold no database
+    dir: PathBuf,
+}
+
+impl Restore {
+    /// Verifies, then copies.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a database already, `Corrupt` naming the first damage, `NotFound`.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let (source, manifest) = store::existing(&self.snapshot)?;
+        let target: Arc<dyn Storage> = Arc::new(open_directory(&self.dir)?);
+        restore(&source, &target)?;
+        let count = manifest.collections.len();
+        Ok(writeln!(out, "{count} collections restored to {}", self.dir.display())?)
+    }
+}
+
+/// Merge a collection into one segment in its final form
+#[derive(Debug, Args)]
+pub struct Compact {
+    /// Directory of the database
+    dir: PathBuf,
+    /// Collection
+    name: String,
+    /// Threads to use [default: all processors]
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+}
+
+impl Compact {
+    /// Rebuilds all indexes and drops dead rows.
+    ///
+    /// # Errors
+    /// `NotFound`, `Locked`, `Corrupt`, `StorageFull`, `Io`.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let clock = Stopwatch::start();
+        let database = store::open_for_writing(&self.dir, "compact", false)?;
+        let collection = database.collection(&self.name)?;
+        store::warn_of_recovery(&collection);
+        let before = collection.view().segments.len();
+        {
+            let mut line = ProgressLine::new("indexing");
+            collection.compact(&host::pool(self.threads), &mut |progress| {
+                line.show(progress.done, progress.total);
+                ControlFlow::Continue(())
+            })?;
+        }
+        let (view, seconds) = (collection.view(), clock.seconds());
+        let (after, rows) = (view.segments.len(), view.len());
+        Ok(writeln!(out, "{rows} rows, {before} segments into {after}, {seconds:.2} s")?)
+    }
+}

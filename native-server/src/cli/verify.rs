@@ -1,0 +1,84 @@
+//! `nearfield verify`: every byte read, every checksum compared; says which file is hurt, and where.
+//!
+//! Changes nothing. Damage to a part that can be rebuilt from others ends with 1, any other with 5.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use nearfield_engine::{VerifyReport, verify, verify_export};
+use nearfield_segment::storage::{Storage, open_existing_directory};
+use serde_json::json;
+
+use super::exit::{Exit, Result};
+use super::store;
+
+/// Read every byte and check it
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Directory of a database, or a .near file
+    path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    /// Checks and prints one line per finding.
+    ///
+    /// # Errors
+    /// `NotFound`, or a failure to read that says nothing about the data.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<Exit> {
+        let report = check(&self.path)?;
+        if self.json {
+            print_json(out, &report)?
+        } else {
+            print(out, &report)?
+        }
+        Ok(match report.findings.iter().map(|finding| finding.derived).min() {
+            None => Exit::Ok,
+            Some(true) => Exit::Findings,
+            Some(false) => Exit::Damaged,
+        })
+    }
+}
+
+fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
+    if path.is_file() {
+        let (name, blob) = store::open_file(path)?;
+        return verify_export(&name, &blob);
+    }
+    let storage: Arc<dyn Storage> = Arc::new(open_existing_directory(path)?);
+    verify(&storage).map_err(|error| error.context(path.display()))
+}
+
+fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
+    let VerifyReport { collections, files, bytes, log_batches, findings } = report;
+    for finding in findings {
+        let remedy = if finding.derived {
+            "can be rebuilt: nearfield compact"
+        } else {
+            "restore from a snapshot"
+        };
+        // Most messages begin with a file: that of the finding, or one inside the directory it names.
+        let within = finding.message.starts_with(finding.file.as_str());
+        let file = if within { String::new() } else { format!("{}: ", finding.file) };
+        writeln!(out, "DAMAGED {file}{} ({remedy})", finding.message)?;
+    }
+    let verdict = match findings.len() {
+        0 => "everything is as it was written".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    writeln!(
+        out,
+        "{verdict}: {collections} collections, {files} files, {bytes} bytes, {log_batches} batches in the log"
+    )
+}
+
+fn print_json(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
+    let mut document = json!(report);
+    document["clean"] = json!(report.is_clean());
+    writeln!(out, "{document}")
+}

@@ -1,0 +1,75 @@
+//! Small arguments: counts, choices by name, filters. Each refusal says what would do.
+
+use nearfield_engine::Fault;
+use nearfield_segment::filter::Filter;
+use nearfield_segment::{InstructionSet, Kernel, Pool};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyString};
+
+use crate::error::{Failure, Result, expected_got};
+use crate::json;
+
+/// Most threads a call may ask for.
+const THREADS_MAX: usize = 1_024;
+
+/// Environment variable that forces the instructions to compute with.
+const KERNEL_VARIABLE: &str = "NEARFIELD_KERNEL";
+
+/// A whole number of at least `min`.
+pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>, min: usize) -> Result<usize> {
+    let number = if value.is_instance_of::<PyBool>() { None } else { value.extract::<i64>().ok() };
+    let count = number.and_then(|number| usize::try_from(number).ok());
+    count.filter(|&count| count >= min).ok_or_else(|| {
+        let expected = format!("a whole number of at least {min}");
+        Failure::parameter(name, &expected, &json::describe(value))
+    })
+}
+
+/// The number of threads asked for; without one, all cores.
+pub(crate) fn pool(threads: Option<&Bound<'_, PyAny>>) -> Result<Pool> {
+    let Some(threads) = threads else {
+        return Ok(Pool::new(std::thread::available_parallelism().map_or(1, usize::from)));
+    };
+    let asked = count("threads", threads, 1)?;
+    if asked > THREADS_MAX {
+        let expected = format!("1 to {THREADS_MAX}");
+        return Err(Failure::parameter("threads", &expected, &asked.to_string()));
+    }
+    Ok(Pool::new(asked))
+}
+
+/// One of `choices` by its name.
+pub(crate) fn choice<T: Copy>(name: &str, given: &str, choices: &[(&str, T)]) -> Result<T> {
+    let found = choices.iter().find(|(choice, _)| *choice == given);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<String> = choices.iter().map(|(choice, _)| format!("{choice:?}")).collect();
+        Failure::parameter(name, &names.join(" or "), &format!("{given:?}"))
+    })
+}
+
+/// A filter from a dict or from its JSON text.
+pub(crate) fn filter(value: Option<&Bound<'_, PyAny>>) -> Result<Option<Filter>> {
+    let Some(value) = value else { return Ok(None) };
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(Some(Filter::from_json_text(&text.to_string_lossy())?));
+    }
+    if !value.is_instance_of::<PyDict>() {
+        let expected = "a dict like {\"price\": {\"lt\": 10}} or its JSON text";
+        return Err(Failure::fault(Fault::Filter, "where", expected, &json::describe(value)));
+    }
+    let mut text = String::with_capacity(64);
+    json::write(value, &mut text)
+        .map_err(|error| expected_got(Fault::Filter, "where", error.expected, &error.got))?;
+    Ok(Some(Filter::from_json_text(&text)?))
+}
+
+/// The instructions to compute with: what the environment forces, else the fastest there are.
+pub(crate) fn kernel() -> Result<Kernel> {
+    let Some(forced) = std::env::var_os(KERNEL_VARIABLE) else { return Ok(Kernel::detect()) };
+    let forced = forced.to_string_lossy();
+    let sets = InstructionSet::ALL.map(|set| (set.name(), set));
+    let here: Vec<(&str, InstructionSet)> =
+        sets.into_iter().filter(|(_, set)| Kernel::forced(*set).is_some()).collect();
+    let set = choice(KERNEL_VARIABLE, &forced, &here)?;
+    Ok(Kernel::forced(set).expect("only sets that are here were offered"))
+}

@@ -1,0 +1,519 @@
+//! A collection as Python holds it: arguments in, one call of the engine without the interpreter, results
+//! out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nearfield_engine::{Collection as EngineCollection, View, recall};
+use nearfield_segment::index::graph::Scratch;
+use nearfield_segment::search::{Prepared, Question, SearchStats};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Pool, VectorSpec};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+
+use crate::arguments::{self, count, filter, pool};
+use crate::arrays::Vectors;
+use crate::error::{Failure, Result};
+use crate::hits::Hits;
+use crate::progress::Progress;
+use crate::rows::{self, Parts, Scan};
+use crate::store::Store;
+use crate::upsert::{self, Input};
+use crate::{ids, json};
+
+/// Queries answered between two looks at Ctrl-C.
+const QUERIES_PER_STEP: usize = 4_096;
+
+/// A collection of vectors with ids and metadata.
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Collection {
+    pub(crate) store: Arc<Store>,
+    pub(crate) engine: Arc<EngineCollection>,
+    closed: AtomicBool,
+    /// Working memory of searches, used again.
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+impl Collection {
+    pub(crate) fn new(store: Arc<Store>, engine: Arc<EngineCollection>) -> Collection {
+        let (closed, scratch) = (AtomicBool::new(false), Mutex::default());
+        Collection { store, engine, closed, scratch }
+    }
+
+    /// The newest view, of an open collection.
+    pub(crate) fn view(&self) -> Result<Arc<View>> {
+        self.check()?;
+        Ok(self.engine.view())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.store.check()?;
+        if self.closed.load(Ordering::Relaxed) {
+            let name = self.engine.name();
+            return Err(Failure::Closed(format!("this handle of collection {name:?} was closed")));
+        }
+        Ok(())
+    }
+
+    /// The default vector field.
+    pub(crate) fn spec(&self) -> VectorSpec {
+        let view = self.engine.view();
+        view.schema.default_field().expect("this package creates no other").clone()
+    }
+
+    /// Carries out a change without the interpreter; upkeep looks for work afterwards.
+    pub(crate) fn change<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&EngineCollection) -> nearfield_engine::Result<R> + Send,
+    ) -> Result<R> {
+        self.check()?;
+        py.detach(|| self.store.with(|_| work(&self.engine)))
+    }
+
+    fn take_scratch(&self) -> Scratch {
+        let mut spare = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().unwrap_or_default()
+    }
+
+    fn return_scratch(&self, scratch: Scratch) {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+
+    fn search_one(&self, view: &Arc<View>, question: Question<'_>, query: &[f32]) -> Result<Hits> {
+        self.spec_of(view).check(query, 0)?;
+        let prepared = view.prepare(question, self.engine.kernel())?;
+        let mut scratch = self.take_scratch();
+        let (hits, stats) = prepared.search(query, &mut scratch);
+        self.return_scratch(scratch);
+        let metric = self.spec_of(view).metric;
+        Ok(Hits::new(Arc::clone(view), metric, true, vec![hits], stats))
+    }
+
+    fn spec_of<'a>(&self, view: &'a View) -> &'a VectorSpec {
+        view.schema.default_field().expect("this package creates no other")
+    }
+
+    fn search_many(
+        &self,
+        py: Python<'_>,
+        view: &Arc<View>,
+        question: Question<'_>,
+        queries: &[f32],
+        pool: &Pool,
+    ) -> Result<Hits> {
+        let spec = self.spec_of(view);
+        let dim = spec.dim as usize;
+        let prepared = py.detach(|| {
+            let vectors = queries.chunks_exact(dim).enumerate();
+            vectors.into_iter().try_for_each(|(row, vector)| spec.check(vector, row))?;
+            view.prepare(question, self.engine.kernel())
+        })?;
+        let (mut answers, mut total) = (Vec::new(), SearchStats::default());
+        for step in queries.chunks(QUERIES_PER_STEP * dim) {
+            py.check_signals()?;
+            for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
+                answers.push(hits);
+                add(&mut total, stats);
+            }
+        }
+        Ok(Hits::new(Arc::clone(view), spec.metric, false, answers, total))
+    }
+
+    fn compact_watched(&self, py: Python<'_>, pool: &Pool, progress: Progress) -> Result<()> {
+        let mut progress = progress;
+        let compacted = self.change(py, |engine| {
+            let mut watch = |at: nearfield_engine::task::Progress| progress.step(at.done, at.total);
+            Ok(engine.compact(pool, &mut watch))
+        })?;
+        progress.or_failure(compacted)
+    }
+}
+
+fn ask(
+    view: &View,
+    prepared: &Prepared<'_>,
+    queries: &[f32],
+    pool: &Pool,
+) -> nearfield_engine::Result<Vec<(Vec<nearfield_segment::search::Hit>, SearchStats)>> {
+    view.search_many(prepared, DEFAULT_FIELD, queries, pool)
+}
+
+fn add(total: &mut SearchStats, one: SearchStats) {
+    total.segments_searched += one.segments_searched;
+    total.segments_pruned += one.segments_pruned;
+    total.vectors_scored += one.vectors_scored;
+    total.nodes_expanded += one.nodes_expanded;
+}
+
+fn store_name(store: Encoding) -> &'static str {
+    match store {
+        Encoding::F32 => "f32",
+        Encoding::F16 => "f16",
+    }
+}
+
+#[pymethods]
+impl Collection {
+    /// Name in its database.
+    #[getter]
+    fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    /// Elements of a vector.
+    #[getter]
+    fn dim(&self) -> u32 {
+        self.spec().dim
+    }
+
+    /// "cosine", "dot" or "l2".
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.spec().metric.name()
+    }
+
+    /// How elements are stored: "f32" or "f16".
+    #[getter]
+    fn store(&self) -> &'static str {
+        store_name(self.spec().store)
+    }
+
+    /// Number of points.
+    fn __len__(&self) -> Result<usize> {
+        Ok(usize::try_from(self.view()?.len()).unwrap_or(usize::MAX))
+    }
+
+    /// Always true: an empty collection is a collection.
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    /// Whether there is a point of this id.
+    fn __contains__(&self, id: &Bound<'_, PyAny>) -> Result<bool> {
+        Ok(self.view()?.find(&ids::read_one(id, 0)?).is_some())
+    }
+
+    /// Add vectors, or replace those whose ids are there already.
+    ///
+    /// All arguments are checked before anything is written. Rows are written in batches of 8,192 (fewer
+    /// if vectors are long), in order; each batch is atomic, and durable once it is written. Ctrl-C stops
+    /// between batches. Do not change the arrays from another thread meanwhile.
+    ///
+    /// vectors: (n, dim) array or list of any numeric type, or one vector. C-contiguous float32 is not
+    ///     copied before it is written.
+    /// ids: integers from 0 to 2**64-1, uuid.UUID or strings, mixed freely; assigned if left out.
+    /// metadata: a dict of columns, or a list with a dict or None for each row. None in a column is null.
+    /// threads: threads for upkeep done on the way; all cores by default.
+    /// progress: True for a line on stderr, or a callable of (done, total).
+    #[pyo3(
+        signature = (vectors, ids=None, metadata=None, threads=None, progress=None),
+        text_signature = "($self, vectors, ids=None, metadata=None, threads=None, progress=False)"
+    )]
+    fn upsert<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        metadata: Option<&Bound<'py, PyAny>>,
+        threads: Option<&Bound<'py, PyAny>>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> Result<Bound<'py, PyAny>> {
+        self.check()?;
+        let (pool, progress) = (pool(threads)?, Progress::new(progress, "upsert")?);
+        let input = Input::read(&self.spec(), vectors, ids, metadata)?;
+        let outcome = upsert::upsert(py, self, &input, &pool, &progress);
+        self.store.background().wake();
+        let assigned = input.ids.is_none();
+        outcome?.into_python(py, assigned)
+    }
+
+    /// Remove points by id, or all that pass a filter, as one atomic change. Returns how many were there.
+    #[pyo3(signature = (ids=None, *, r#where=None))]
+    fn delete(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        r#where: Option<&Bound<'_, PyAny>>,
+    ) -> Result<u64> {
+        upsert::one_of_ids_and_where(ids.is_some(), r#where.is_some())?;
+        let deleted = match (ids, filter(r#where)?) {
+            (Some(ids), _) => upsert::delete_ids(py, self, ids, &Pool::SERIAL)?,
+            (None, Some(filter)) => self.change(py, |engine| engine.delete_where(&filter))?.deleted,
+            (None, None) => 0,
+        };
+        self.store.background().wake();
+        Ok(deleted)
+    }
+
+    /// Points by id, as stored, in the order asked for; `missing` lists those that are not there.
+    #[pyo3(signature = (ids, *, vectors=false, metadata=true))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+        vectors: bool,
+        metadata: bool,
+    ) -> Result<Bound<'py, PyAny>> {
+        let view = self.view()?;
+        rows::get(py, &view, ids::read(ids)?, Parts { vectors, metadata })
+    }
+
+    /// The k nearest points to one vector (1-D) or to each of many (2-D), best first, ties by id.
+    ///
+    /// where: a filter, as a dict like {"price": {"lt": 10}} or its JSON text. Only points that pass are
+    ///     found, and as many of them as there are up to k.
+    /// ef: how many candidates a graph search keeps; more is slower and finds more. exact=True compares
+    ///     with every point instead.
+    /// threads: threads for many queries; all cores by default. One query runs on one.
+    #[pyo3(
+        signature = (queries, k=None, *, r#where=None, ef=None, exact=false, threads=None),
+        text_signature = "($self, queries, k=10, *, where=None, ef=None, exact=False, threads=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "the keyword arguments of the Python method")]
+    fn search(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        k: Option<&Bound<'_, PyAny>>,
+        r#where: Option<&Bound<'_, PyAny>>,
+        ef: Option<&Bound<'_, PyAny>>,
+        exact: bool,
+        threads: Option<&Bound<'_, PyAny>>,
+    ) -> Result<Hits> {
+        let view = self.view()?;
+        let filter = filter(r#where)?;
+        let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
+        let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
+        let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
+        let queries = Vectors::read(queries, self.spec_of(&view).dim as usize)?;
+        let elements = queries.elements();
+        if queries.single {
+            return py.detach(|| self.search_one(&view, question, elements));
+        }
+        self.search_many(py, &view, question, elements, &pool(threads)?)
+    }
+
+    /// How many points there are, or pass a filter. Exact.
+    #[pyo3(signature = (r#where=None))]
+    fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
+        let (view, filter) = (self.view()?, filter(r#where)?);
+        Ok(py.detach(|| view.count(filter.as_ref()))?)
+    }
+
+    /// All points of this moment, or those that pass a filter, in batches.
+    #[pyo3(
+        signature = (*, r#where=None, vectors=false, metadata=true, batch_size=None),
+        text_signature = "($self, *, where=None, vectors=False, metadata=True, batch_size=65536)"
+    )]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        r#where: Option<&Bound<'_, PyAny>>,
+        vectors: bool,
+        metadata: bool,
+        batch_size: Option<&Bound<'_, PyAny>>,
+    ) -> Result<Scan> {
+        let (view, filter) = (self.view()?, filter(r#where)?);
+        let batch_size = batch_size.map_or(Ok(65_536), |size| count("batch_size", size, 1))?;
+        let sets = py.detach(|| match &filter {
+            Some(filter) => view.matching(filter),
+            None => Ok(view.live_rows()),
+        })?;
+        Ok(Scan::new(view, sets, Parts { vectors, metadata }, batch_size))
+    }
+
+    /// Merge everything into one segment with a graph: the fastest form to search and to open.
+    #[pyo3(
+        signature = (*, threads=None, progress=None),
+        text_signature = "($self, *, threads=None, progress=False)"
+    )]
+    fn compact(
+        &self,
+        py: Python<'_>,
+        threads: Option<&Bound<'_, PyAny>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> Result<()> {
+        let (pool, progress) = (pool(threads)?, Progress::new(progress, "compact")?);
+        self.compact_watched(py, &pool, progress)
+    }
+
+    /// Write what is in memory and log to a segment file, so that opening does not replay it.
+    #[pyo3(signature = (*, threads=None))]
+    fn checkpoint(&self, py: Python<'_>, threads: Option<&Bound<'_, PyAny>>) -> Result<()> {
+        let pool = pool(threads)?;
+        self.change(py, |engine| engine.checkpoint(&pool))
+    }
+
+    /// Measure recall@k: the same queries as asked, and exactly. Without queries, vectors of `sample`
+    /// points drawn by `seed` are asked, which is easier than real queries.
+    #[pyo3(
+        signature = (queries=None, k=None, *, sample=None, r#where=None, ef=None, seed=0),
+        text_signature = "($self, queries=None, k=10, *, sample=200, where=None, ef=None, seed=0)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "the keyword arguments of the Python method")]
+    fn recall<'py>(
+        &self,
+        py: Python<'py>,
+        queries: Option<&Bound<'py, PyAny>>,
+        k: Option<&Bound<'py, PyAny>>,
+        sample: Option<&Bound<'py, PyAny>>,
+        r#where: Option<&Bound<'py, PyAny>>,
+        ef: Option<&Bound<'py, PyAny>>,
+        seed: u64,
+    ) -> Result<Bound<'py, PyAny>> {
+        let (view, filter, pool) = (self.view()?, filter(r#where)?, pool(None)?);
+        let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
+        let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
+        let sample = sample.map_or(Ok(200), |sample| count("sample", sample, 1))?;
+        let dim = self.spec_of(&view).dim as usize;
+        let queries = queries.map(|queries| Vectors::read(queries, dim)).transpose()?;
+        let given = queries.as_ref().map(Vectors::elements);
+        let filter = filter.as_ref();
+        let question = Question { field: DEFAULT_FIELD, k, ef, exact: false, filter };
+        let report = py.detach(|| {
+            let drawn = match given {
+                Some(_) => Vec::new(),
+                None => recall::sample(&view, DEFAULT_FIELD, filter, sample, seed)?,
+            };
+            recall::measure(&view, question, given.unwrap_or(&drawn), self.engine.kernel(), &pool)
+        })?;
+        let report = serde_json::to_value(report).expect("a report is plain data");
+        record(py, "RecallReport", &report)
+    }
+
+    /// Sizes and state, as a dict.
+    fn stats<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+        let view = self.view()?;
+        let stats = self.describe(&view);
+        Ok(json::load_value(py, &stats)?)
+    }
+
+    /// How a search would be carried out and what it cost, as a dict.
+    #[pyo3(
+        signature = (query, k=None, *, r#where=None, ef=None, exact=false),
+        text_signature = "($self, query, k=10, *, where=None, ef=None, exact=False)"
+    )]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        query: &Bound<'py, PyAny>,
+        k: Option<&Bound<'py, PyAny>>,
+        r#where: Option<&Bound<'py, PyAny>>,
+        ef: Option<&Bound<'py, PyAny>>,
+        exact: bool,
+    ) -> Result<Bound<'py, PyAny>> {
+        let (view, filter) = (self.view()?, filter(r#where)?);
+        let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
+        let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
+        let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
+        let spec = self.spec_of(&view);
+        let query = Vectors::read(query, spec.dim as usize)?;
+        let elements = query.elements();
+        let plan = py.detach(|| {
+            spec.check(elements, 0)?;
+            let prepared = view.prepare(question, self.engine.kernel())?;
+            let (hits, stats) = prepared.search(elements, &mut Scratch::default());
+            let plans: Vec<_> = prepared.plans().collect();
+            Result::Ok(
+                serde_json::json!({ "found": hits.len(), "segments": plans, "stats": stats }),
+            )
+        })?;
+        Ok(json::load_value(py, &plan)?)
+    }
+
+    /// With mode="r": show what the writer has made durable since. Returns the LSN now shown.
+    fn refresh(&self, py: Python<'_>) -> Result<u64> {
+        self.change(py, |engine| Ok(engine.refresh()?.lsn.0))
+    }
+
+    /// Give up this handle; the database stays open.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        let (spec, view) = (self.spec(), self.engine.view());
+        let (name, points) = (self.engine.name(), view.len());
+        let closed = if self.check().is_err() { ", closed" } else { "" };
+        let (dim, metric) = (spec.dim, spec.metric.name());
+        format!("<Collection {name:?}: {points} points, dim {dim}, {metric}{closed}>")
+    }
+
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("nearfield._html")?.getattr("collection")?.call1((slf,))
+    }
+}
+
+impl Collection {
+    fn describe(&self, view: &View) -> Value {
+        let spec = self.spec_of(view);
+        let segments: Vec<Value> = view
+            .segments
+            .iter()
+            .map(|live| {
+                serde_json::json!({
+                    "name": live.segment.name(),
+                    "rows": live.segment.rows(),
+                    "live": live.live_rows(),
+                    "bytes": live.segment.front().file_len,
+                    "level": live.file.as_ref().map(|file| file.level),
+                    "graph": live.segment.fields().iter().any(|field| field.graph().is_some()),
+                    "degraded": live.segment.degraded().len(),
+                })
+            })
+            .collect();
+        let in_memory = view.segments.iter().filter(|live| live.file.is_none());
+        serde_json::json!({
+            "name": self.engine.name(),
+            "points": view.len(),
+            "dim": spec.dim,
+            "metric": spec.metric.name(),
+            "store": store_name(spec.store),
+            "lsn": view.lsn.0,
+            "manifest": view.manifest,
+            "memory_bytes": in_memory.map(|live| live.segment.front().file_len).sum::<u64>(),
+            "instruction_set": self.engine.kernel().set().name(),
+            "replayed_batches": self.engine.recovery().replayed,
+            "background_error": self.store.background().error(),
+            "segments": segments,
+        })
+    }
+}
+
+/// A record of `nearfield._results` from its fields.
+pub(crate) fn record<'py>(
+    py: Python<'py>,
+    class: &str,
+    fields: &Value,
+) -> Result<Bound<'py, PyAny>> {
+    let fields = json::load_value(py, fields)?;
+    let class = py.import("nearfield._results")?.getattr(class)?;
+    Ok(class.call((), Some(fields.cast::<PyDict>().map_err(PyErr::from)?))?)
+}
+
+impl upsert::Outcome {
+    fn into_python(self, py: Python<'_>, assigned: bool) -> Result<Bound<'_, PyAny>> {
+        let ids = self.assigned.into_iter().flatten().map(nearfield_segment::PointId::U64);
+        let ids: Vec<_> = ids.collect();
+        let array = assigned.then(|| ids::to_array(py, &ids)).transpose()?;
+        let class = py.import("nearfield._results")?.getattr("UpsertReport")?;
+        Ok(class.call1((self.inserted, self.replaced, array))?)
+    }
+}
+
+/// Reads a store by its name.
+pub(crate) fn encoding(name: &str) -> Result<Encoding> {
+    let choices = [Encoding::F32, Encoding::F16].map(|store| (store_name(store), store));
+    arguments::choice("store", name, &choices)
+}

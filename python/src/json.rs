@@ -1,0 +1,174 @@
+//! Python values to JSON text and back: metadata, filters, reports.
+//!
+//! Writing is strict, because the text is kept for good: NaN, infinities, integers beyond 64 bits and
+//! objects without a JSON form are refused by name. Reading is Python's own `json`, once per list.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use serde_json::Value;
+
+/// Values may be nested this deep; the engine's own limits are lower.
+const DEPTH_MAX: usize = 200;
+
+/// What could not be written.
+#[derive(Debug)]
+pub(crate) struct Unwritable {
+    /// What would do.
+    pub(crate) expected: &'static str,
+    /// What was found.
+    pub(crate) got: String,
+}
+
+/// Appends `value` to `out` as JSON.
+pub(crate) fn write(value: &Bound<'_, PyAny>, out: &mut String) -> Result<(), Unwritable> {
+    write_at(value, out, 0)
+}
+
+fn write_at(value: &Bound<'_, PyAny>, out: &mut String, depth: usize) -> Result<(), Unwritable> {
+    if depth > DEPTH_MAX {
+        return Err(Unwritable { expected: "at most 200 levels", got: "more".to_owned() });
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        let text = text.to_str().map_err(|_| Unwritable {
+            expected: "Unicode text",
+            got: "a string with lone surrogates".to_owned(),
+        })?;
+        write_str(text, out);
+    } else if value.is_none() {
+        out.push_str("null");
+    } else if let Ok(flag) = value.cast::<PyBool>() {
+        out.push_str(if flag.is_true() { "true" } else { "false" });
+    } else if let Ok(number) = value.cast::<PyInt>() {
+        write_integer(number, out)?;
+    } else if let Ok(number) = value.cast::<PyFloat>() {
+        write_f64(number.value(), out)?;
+    } else if let Ok(object) = value.cast::<PyDict>() {
+        write_object(object, out, depth)?;
+    } else if let Ok(list) = value.cast::<PyList>() {
+        write_list(list.iter(), out, depth)?;
+    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+        write_list(tuple.iter(), out, depth)?;
+    } else {
+        let plain = plain(value)?;
+        write_at(&plain, out, depth + 1)?;
+    }
+    Ok(())
+}
+
+/// NumPy scalars and arrays, dates and UUIDs in terms of Python's own values.
+fn plain<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Unwritable> {
+    static PLAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let plain = PLAIN.import(value.py(), "nearfield._convert", "plain");
+    plain.and_then(|plain| plain.call1((value,))).map_err(|_| Unwritable {
+        expected: "a string, number, bool, None, list or dict",
+        got: describe(value),
+    })
+}
+
+fn write_object(
+    object: &Bound<'_, PyDict>,
+    out: &mut String,
+    depth: usize,
+) -> Result<(), Unwritable> {
+    out.push('{');
+    for (index, (key, value)) in object.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        let Ok(key) = key.cast::<PyString>() else {
+            return Err(Unwritable { expected: "keys that are strings", got: describe(&key) });
+        };
+        write_at(key, out, depth + 1)?;
+        out.push(':');
+        write_at(&value, out, depth + 1)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn write_list<'py>(
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+    out: &mut String,
+    depth: usize,
+) -> Result<(), Unwritable> {
+    out.push('[');
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_at(&item, out, depth + 1)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn write_integer(number: &Bound<'_, PyInt>, out: &mut String) -> Result<(), Unwritable> {
+    if let Ok(value) = number.extract::<i64>() {
+        write_number(value, out);
+    } else if let Ok(value) = number.extract::<u64>() {
+        write_number(value, out);
+    } else {
+        return Err(Unwritable { expected: "an integer within 64 bits", got: describe(number) });
+    }
+    Ok(())
+}
+
+/// A number other than NaN or an infinity, in its shortest form that reads back the same.
+pub(crate) fn write_f64(value: f64, out: &mut String) -> Result<(), Unwritable> {
+    if !value.is_finite() {
+        return Err(Unwritable {
+            expected: "a finite number (or None for no value)",
+            got: value.to_string(),
+        });
+    }
+    write_number(value, out);
+    Ok(())
+}
+
+/// An integer, a finite float or a bool.
+pub(crate) fn write_number(value: impl Into<Value>, out: &mut String) {
+    use std::fmt::Write;
+    write!(out, "{}", value.into()).expect("writing to a string cannot fail");
+}
+
+/// A string with its quotes.
+pub(crate) fn write_str(text: &str, out: &mut String) {
+    out.push_str(&serde_json::to_string(text).expect("a string has a JSON form"));
+}
+
+/// The value (shortened) and its type, for messages.
+pub(crate) fn describe(value: &Bound<'_, PyAny>) -> String {
+    let kind = value.get_type().name().map_or_else(|_| "object".to_owned(), |n| n.to_string());
+    let text = value.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string());
+    let short: String = text.chars().take(60).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("{short}{more} ({kind})")
+}
+
+/// Python's value of a JSON text.
+pub(crate) fn load<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    LOADS.import(py, "json", "loads")?.call1((text,))
+}
+
+/// Python's value of a JSON value.
+pub(crate) fn load_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    load(py, &value.to_string())
+}
+
+/// A list with the value of each text; `None` where there is none. One call of `json` for all.
+pub(crate) fn load_list<'py, 'a>(
+    py: Python<'py>,
+    texts: impl Iterator<Item = Option<&'a str>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut joined = String::from("[");
+    for (index, text) in texts.enumerate() {
+        if index > 0 {
+            joined.push(',');
+        }
+        joined.push_str(text.unwrap_or("null"));
+    }
+    joined.push(']');
+    load(py, &joined)
+}

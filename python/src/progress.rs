@@ -1,0 +1,62 @@
+//! What a long call does between its steps: show how far it is, and see whether Ctrl-C was pressed.
+
+use std::ops::ControlFlow;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBool;
+
+use crate::error::{Failure, Result};
+use crate::json::describe;
+
+/// How a caller wants to hear of progress.
+pub(crate) struct Progress {
+    callback: Option<Py<PyAny>>,
+    failed: Option<PyErr>,
+}
+
+impl Progress {
+    /// `False` or nothing: silent; `True`: a line on stderr; else called with `(done, total)`.
+    pub(crate) fn new(value: Option<&Bound<'_, PyAny>>, what: &str) -> Result<Progress> {
+        let Some(value) = value else { return Ok(Progress { callback: None, failed: None }) };
+        let callback = match value.cast::<PyBool>() {
+            Ok(flag) if !flag.is_true() => None,
+            Ok(_) => {
+                Some(value.py().import("nearfield._progress")?.getattr("Bar")?.call1((what,))?)
+            }
+            Err(_) if value.is_callable() => Some(value.clone()),
+            Err(_) => {
+                let expected = "True, False or a callable of (done, total)";
+                return Err(Failure::wrong_type("progress", expected, &describe(value)));
+            }
+        };
+        Ok(Progress { callback: callback.map(Bound::unbind), failed: None })
+    }
+
+    /// Between steps, attached: raises what Ctrl-C or the callback raises.
+    pub(crate) fn report(&self, py: Python<'_>, done: u64, total: u64) -> PyResult<()> {
+        py.check_signals()?;
+        match &self.callback {
+            Some(callback) => callback.call1(py, (done, total)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Between steps, detached: breaks instead of raising, and keeps the exception.
+    pub(crate) fn step(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        match Python::attach(|py| self.report(py, done, total)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The exception that broke, rather than the engine's account of being stopped.
+    pub(crate) fn or_failure<T>(self, result: nearfield_engine::Result<T>) -> Result<T> {
+        match self.failed {
+            Some(error) => Err(Failure::Python(error)),
+            None => result.map_err(Failure::Engine),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Adding vectors: one call, checked whole, written as batches that are each atomic and durable.
+//!
+//! Everything a caller can get wrong is checked before the first batch is written, so that an error
+//! changes nothing. Between batches Ctrl-C and progress have their turn.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Applied, Clock, Fault, SystemClock};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, VectorSpec, payload};
+use pyo3::prelude::*;
+
+use crate::arrays::Vectors;
+use crate::collection::Collection;
+use crate::error::{Failure, Result};
+use crate::ids;
+use crate::metadata::{Metadata, Texts};
+use crate::progress::Progress;
+
+/// Most rows of a batch.
+const BATCH_ROWS: usize = 8_192;
+/// Most bytes of vectors in a batch, if it has more than one row.
+const BATCH_BYTES: usize = 64 << 20;
+/// After how many batches of one call upkeep gets to work, while the call goes on.
+const BATCHES_BEFORE_UPKEEP: usize = 32;
+
+/// The arguments of `upsert`, read and counted.
+pub(crate) struct Input<'py> {
+    pub(crate) vectors: Vectors<'py>,
+    pub(crate) ids: Option<Vec<PointId>>,
+    pub(crate) metadata: Metadata<'py>,
+}
+
+/// What a call did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) inserted: u64,
+    pub(crate) replaced: u64,
+    /// First and last assigned id of each batch, joined where they touch.
+    pub(crate) assigned: Vec<Range<u64>>,
+}
+
+impl<'py> Input<'py> {
+    /// Reads the arguments and checks that they speak of the same number of rows.
+    pub(crate) fn read(
+        spec: &VectorSpec,
+        vectors: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        metadata: Option<&Bound<'py, PyAny>>,
+    ) -> Result<Input<'py>> {
+        let vectors = Vectors::read(vectors, spec.dim as usize)?;
+        let ids = ids.map(ids::read).transpose()?;
+        if let Some(ids) = &ids {
+            if ids.len() != vectors.rows {
+                let expected = format!("one for each of the {} vectors", vectors.rows);
+                return Err(Failure::parameter("ids", &expected, &ids.len().to_string()));
+            }
+            ids::check_distinct(ids)?;
+        }
+        let metadata = Metadata::read(metadata, vectors.rows)?;
+        Ok(Input { vectors, ids, metadata })
+    }
+
+    fn batches(&self, spec: &VectorSpec) -> Vec<Range<usize>> {
+        let rows = (BATCH_BYTES / (4 * spec.dim as usize)).clamp(1, BATCH_ROWS);
+        let starts = (0..self.vectors.rows).step_by(rows);
+        starts.map(|start| start..(start + rows).min(self.vectors.rows)).collect()
+    }
+
+    fn elements(&self, rows: &Range<usize>, spec: &VectorSpec) -> &[f32] {
+        let dim = spec.dim as usize;
+        &self.vectors.elements()[rows.start * dim..rows.end * dim]
+    }
+
+    /// Checks all rows, so that no batch is written if a later one would be refused.
+    fn check(&self, py: Python<'_>, spec: &VectorSpec, batches: &[Range<usize>]) -> Result<()> {
+        for rows in batches {
+            py.check_signals()?;
+            let elements = self.elements(rows, spec);
+            let texts = self.metadata.texts(rows.clone())?;
+            py.detach(|| check_rows(spec, rows, elements, &texts))?;
+        }
+        Ok(())
+    }
+
+    fn draft<'a>(&'a self, rows: &Range<usize>, elements: &'a [f32], texts: Texts) -> Draft<'a> {
+        Draft {
+            ids: self.ids.as_ref().map(|ids| ids[rows.clone()].to_vec()),
+            rows: rows.len(),
+            vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(elements))]),
+            metadata: texts,
+            time_ms: SystemClock.now_ms(),
+            ..Draft::default()
+        }
+    }
+}
+
+fn check_rows(
+    spec: &VectorSpec,
+    rows: &Range<usize>,
+    elements: &[f32],
+    texts: &Texts,
+) -> nearfield_engine::Result<()> {
+    let vectors = elements.chunks_exact(spec.dim as usize);
+    rows.clone().zip(vectors).try_for_each(|(row, vector)| spec.check(vector, row))?;
+    let texts = rows.clone().zip(texts).filter_map(|(row, text)| Some((row, text.as_deref()?)));
+    texts.into_iter().try_for_each(|(row, text)| payload::validate(text, row))
+}
+
+/// Writes all rows of `input`, batch after batch.
+pub(crate) fn upsert(
+    py: Python<'_>,
+    collection: &Collection,
+    input: &Input<'_>,
+    pool: &Pool,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let schema = collection.engine.view().schema.clone();
+    let spec = collection.spec();
+    let batches = input.batches(&spec);
+    if batches.len() > 1 {
+        input.check(py, &spec, &batches)?;
+    }
+    let mut outcome = Outcome::default();
+    for (index, rows) in batches.iter().enumerate() {
+        progress.report(py, rows.start as u64, input.vectors.rows as u64)?;
+        let texts = input.metadata.texts(rows.clone())?;
+        let draft = input.draft(rows, input.elements(rows, &spec), texts);
+        let applied = collection.change(py, |engine| {
+            let batch = Batch::new(draft, &schema, &payload::validate)?;
+            engine.apply(batch, pool)
+        })?;
+        outcome.add(&applied, rows.len() as u64);
+        if (index + 1) % BATCHES_BEFORE_UPKEEP == 0 {
+            collection.store.background().wake();
+        }
+    }
+    let rows = input.vectors.rows as u64;
+    progress.report(py, rows, rows)?;
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn add(&mut self, applied: &Applied, rows: u64) {
+        self.inserted += applied.inserted;
+        self.replaced += applied.replaced;
+        let Some(first) = applied.first_assigned else { return };
+        match self.assigned.last_mut() {
+            Some(range) if range.end == first => range.end = first + rows,
+            _ => self.assigned.push(first..first + rows),
+        }
+    }
+}
+
+/// The part of [`Input`] that names points to delete.
+pub(crate) fn delete_ids(
+    py: Python<'_>,
+    collection: &Collection,
+    ids: &Bound<'_, PyAny>,
+    pool: &Pool,
+) -> Result<u64> {
+    let deletes = ids::read(ids)?;
+    if deletes.is_empty() {
+        return Ok(0);
+    }
+    let schema = collection.engine.view().schema.clone();
+    let draft = Draft { deletes, time_ms: SystemClock.now_ms(), ..Draft::default() };
+    let applied = collection
+        .change(py, |engine| engine.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, pool))?;
+    Ok(applied.deleted)
+}
+
+/// Refuses anything but exactly one of `ids` and `where`.
+pub(crate) fn one_of_ids_and_where(ids: bool, filter: bool) -> Result<()> {
+    let got = match (ids, filter) {
+        (true, false) | (false, true) => return Ok(()),
+        (true, true) => "both",
+        (false, false) => "neither",
+    };
+    Err(Failure::fault(Fault::Parameter, "delete", "either ids or where", got))
+}
