@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nearfield_engine::{Database, ManualClock, restore, verify};
+use nearfield_engine::{Database, ErrorKind, ManualClock, restore, verify};
 use nearfield_segment::storage::{Disk, MemoryStorage, SimDisk, Storage};
 
 use super::{Content, Outcome, Session, World, open, small_options, storage};
@@ -22,9 +22,24 @@ pub fn check_store(
     seed: u64,
 ) -> std::result::Result<(Session, World), Wrong> {
     verified(&storage(disk)).map_err(|wrong| format!("before recovery: {wrong}"))?;
+    let (session, world) = open_and_compare(storage(disk), outcome, seed)?;
+    verified(&storage(disk)).map_err(|wrong| format!("after recovery: {wrong}"))?;
+    check_copies(disk, outcome)?;
+    Ok((session, world))
+}
+
+/// Opens the store and says which of the two worlds it is. Copies are not looked at.
+///
+/// # Errors
+/// What is wrong.
+pub fn open_and_compare(
+    storage: Arc<dyn Storage>,
+    outcome: &Outcome,
+    seed: u64,
+) -> std::result::Result<(Session, World), Wrong> {
     let steps = outcome.pending.as_ref().unwrap_or(&outcome.acknowledged).steps;
-    let session = open(storage(disk), steps, seed)
-        .map_err(|error| format!("the store does not open: {error}"))?;
+    let session =
+        open(storage, steps, seed).map_err(|error| format!("the store does not open: {error}"))?;
     let right = [Some(&outcome.acknowledged), outcome.pending.as_ref()];
     let mut reasons = Vec::new();
     let mut found = None;
@@ -35,8 +50,6 @@ pub fn check_store(
         }
     }
     let world = found.ok_or_else(|| reasons.join("; or else: "))?;
-    verified(&storage(disk)).map_err(|wrong| format!("after recovery: {wrong}"))?;
-    check_copies(disk, outcome)?;
     let mut world = World { steps, ..world.clone() };
     world.snapshots.clone_from(&outcome.acknowledged.snapshots);
     world.exports.clone_from(&outcome.acknowledged.exports);
@@ -63,7 +76,11 @@ pub fn same_content(db: &Database, content: &Content) -> std::result::Result<(),
 }
 
 fn verified(storage: &Arc<dyn Storage>) -> std::result::Result<(), Wrong> {
-    let report = verify(storage).map_err(|error| format!("verify: {error}"))?;
+    let report = match verify(storage) {
+        // Whether there should be one is seen when it is opened.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| format!("verify: {error}"))?,
+    };
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.findings)) }
 }
 

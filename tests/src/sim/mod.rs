@@ -22,7 +22,7 @@ use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Pool, Schema};
 
 use crate::oracle::{Change, Oracle};
 
-pub use check::{check_store, describe, same_content, tree};
+pub use check::{check_store, describe, open_and_compare, same_content, tree};
 pub use script::{random_id, random_step, script};
 pub use watched::{Watched, Watcher};
 
