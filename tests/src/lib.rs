@@ -3,4 +3,6 @@
 //! Nothing outside `tests/` imports this crate, and it is never published.
 
 pub mod data;
+pub mod oracle;
+pub mod sim;
 pub mod tidy;

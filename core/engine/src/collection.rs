@@ -177,8 +177,17 @@ impl Collection {
     /// # Errors
     /// As for opening.
     pub fn recover(&self) -> Result<()> {
-        let mut writer = self.writer()?;
-        recovery::reopen(&mut writer)
+        // No task may be writing: recovery would take its files for leftovers.
+        let _slot = self.take_slot();
+        recovery::reopen(&mut *self.writer()?)
+    }
+
+    /// The slot for a caller: background work makes way.
+    fn take_slot(&self) -> MutexGuard<'_, ()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let slot = self.slot.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        slot.unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn make_room(&self, pool: &Pool) -> Result<()> {
@@ -198,10 +207,7 @@ impl Collection {
         pool: &Pool,
         watch: Watch<'_>,
     ) -> Result<()> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let slot = self.slot.lock();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let _slot = slot.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _slot = self.take_slot();
         let Some(task) = plan(&mut *self.writer()?) else { return Ok(()) };
         self.carry_out(task, pool, watch)
     }

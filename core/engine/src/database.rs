@@ -46,6 +46,19 @@ pub struct Database {
 struct Inner {
     manifest: Stored<DatabaseManifest>,
     open: BTreeMap<FileId, Arc<Collection>>,
+    /// The last change failed: whether it happened is not known.
+    unsure: bool,
+    /// Dropped collections whose files are removed, so that the manifest may forget them.
+    removed: Vec<FileId>,
+}
+
+impl Inner {
+    fn new(
+        manifest: Stored<DatabaseManifest>,
+        open: BTreeMap<FileId, Arc<Collection>>,
+    ) -> Mutex<Inner> {
+        Mutex::new(Inner { manifest, open, unsure: false, removed: Vec::new() })
+    }
 }
 
 impl Database {
@@ -78,9 +91,14 @@ impl Database {
                 ));
             }
         };
-        let inner = Mutex::new(Inner { manifest, open: BTreeMap::new() });
+        let dropped = manifest.document.dropped.clone();
+        let inner = Inner::new(manifest, BTreeMap::new());
         let rng = Mutex::new(Rng::new(seed));
-        Ok(Database { storage, mode, options, clock, rng, inner, _lock: lock })
+        let database = Database { storage, mode, options, clock, rng, inner, _lock: lock };
+        if writes {
+            dropped.into_iter().for_each(|id| database.remove_files(&mut database.inner(), id));
+        }
+        Ok(database)
     }
 
     /// A database in memory.
@@ -111,7 +129,7 @@ impl Database {
             let kernel = options.segment.kernel;
             open.insert(id, Arc::new(Collection::exported(&collection, view, kernel)));
         }
-        let inner = Mutex::new(Inner { manifest: Stored { document: manifest, crc: 0 }, open });
+        let inner = Inner::new(Stored { document: manifest, crc: 0 }, open);
         let (rng, mode) = (Mutex::new(rng), Mode::Read);
         Ok(Database { storage, mode, options, clock, rng, inner, _lock: None })
     }
@@ -150,6 +168,7 @@ impl Database {
     pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Collection>> {
         self.check_writable()?;
         let mut inner = self.inner();
+        self.make_sure(&mut inner)?;
         let id = self.rng.lock().expect("a generator does not panic").file_id();
         let mut next = inner.manifest.successor();
         next.create(name, id)?;
@@ -157,7 +176,7 @@ impl Database {
         if self.mode == Mode::Write {
             recovery::create(&site, id, schema, self.clock.now_ms())?;
         }
-        inner.manifest = commit(&*self.storage, "", next)?;
+        self.change(&mut inner, next)?;
         let collection = Arc::new(match self.mode {
             Mode::Memory => self.create_in_memory(name, site, schema)?,
             Mode::Write | Mode::Read => self.open_collection(name, site)?,
@@ -175,6 +194,7 @@ impl Database {
         if self.mode == Mode::Read && inner.manifest.document.resolve(name).is_err() {
             self.reload(&mut inner)?;
         }
+        self.make_sure(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
         if let Some(collection) = inner.open.get(&id) {
             return Ok(Arc::clone(collection));
@@ -184,34 +204,74 @@ impl Database {
         Ok(collection)
     }
 
-    /// Removes a collection and its files. Handles that are still held keep reading what they have.
+    /// Removes a collection and its files. Handles that are still held keep reading what they have. Files
+    /// that cannot be removed now are removed when the database is opened again.
     ///
     /// # Errors
-    /// `NotFound`, `ReadOnly`, `Io`.
+    /// `NotFound`, `ReadOnly`; `StorageFull` or `Io` if it is unknown whether the name is gone: handles
+    /// to the collection then refuse changes, and asking for it again finds out.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         let mut inner = self.inner();
+        self.make_sure(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
         let mut next = inner.manifest.successor();
         next.drop_collection(name)?;
-        inner.manifest = commit(&*self.storage, "", next)?;
+        // First, so that nothing is acknowledged that the new manifest would take away.
         if let Some(open) = inner.open.remove(&id) {
             open.with_writer(|writer| {
-                writer.refuse("the collection was dropped");
+                writer.close("the collection was dropped, or should have been");
                 Ok(())
             })?;
         }
-        self.remove_files(&self.site(id))
+        self.change(&mut inner, next)?;
+        self.remove_files(&mut inner, id);
+        Ok(())
     }
 
-    fn remove_files(&self, site: &Site) -> Result<()> {
-        for dir in ["segments", "wal", "archive", "quarantine", ""] {
-            let dir = if dir.is_empty() { site.dir.clone() } else { site.path(dir) };
-            for name in self.storage.list(&dir)? {
-                self.storage.remove(&format!("{dir}/{name}"))?;
+    /// Commits a change of the names.
+    fn change(&self, inner: &mut Inner, mut next: DatabaseManifest) -> Result<()> {
+        next.dropped.retain(|id| !inner.removed.contains(id));
+        match commit(&*self.storage, "", next) {
+            Ok(manifest) => {
+                inner.manifest = manifest;
+                inner.removed.clear();
+                Ok(())
+            }
+            Err(error) => {
+                inner.unsure = true;
+                Err(error.context("the change may or may not have happened"))
             }
         }
+    }
+
+    /// After a failed change: takes what is visible now as what happened, and makes that durable.
+    fn make_sure(&self, inner: &mut Inner) -> Result<()> {
+        if !inner.unsure {
+            return Ok(());
+        }
+        self.reload(inner)?;
+        let same = inner.manifest.successor();
+        self.change(inner, same)?;
+        inner.unsure = false;
         Ok(())
+    }
+
+    /// Removes what is left of a dropped collection. What cannot be removed waits for the next opening.
+    fn remove_files(&self, inner: &mut Inner, id: FileId) {
+        let site = self.site(id);
+        let remove_all = || -> Result<()> {
+            for dir in ["segments", "wal", "archive", "quarantine", ""] {
+                let dir = if dir.is_empty() { site.dir.clone() } else { site.path(dir) };
+                for name in self.storage.list(&dir)? {
+                    self.storage.remove(&format!("{dir}/{name}"))?;
+                }
+            }
+            Ok(())
+        };
+        if remove_all().is_ok() {
+            inner.removed.push(id);
+        }
     }
 
     fn create_in_memory(&self, name: &str, site: Site, schema: &Schema) -> Result<Collection> {

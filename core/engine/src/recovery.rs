@@ -77,16 +77,35 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let poisoned = None;
-    Ok((Writer { site, options, clock, manifest, epoch, state, log, reader, poisoned }, report))
+    let writer = Writer {
+        site,
+        options,
+        clock,
+        manifest,
+        epoch,
+        state,
+        log,
+        reader,
+        poisoned: None,
+        closed: false,
+        incarnation: 0,
+    };
+    Ok((writer, report))
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door.
+///
+/// # Errors
+/// As [`open_writer`]; the writer then refuses changes as before. `NotFound` for a closed one.
 pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
+    if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
+        return Err(Error::new(*kind, cause.clone()));
+    }
     let (site, options) = (writer.site.clone(), writer.options.clone());
     let seed = writer.state.rng.next_u64();
     let (mut fresh, _) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
     fresh.reader = writer.reader();
+    fresh.incarnation = writer.incarnation + 1;
     fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
     *writer = fresh;
     Ok(())
@@ -113,8 +132,19 @@ pub(crate) fn create_in_memory(
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
     let log: Box<dyn Log> = Box::new(MemoryLog::default());
-    let (epoch, poisoned) = (1, None);
-    Ok(Writer { site, options, clock, manifest, epoch, state, log, reader, poisoned })
+    Ok(Writer {
+        site,
+        options,
+        clock,
+        manifest,
+        epoch: 1,
+        state,
+        log,
+        reader,
+        poisoned: None,
+        closed: false,
+        incarnation: 0,
+    })
 }
 
 fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {

@@ -81,6 +81,10 @@ pub struct Writer {
     pub(crate) log: Box<dyn Log>,
     pub(crate) reader: Reader,
     pub(crate) poisoned: Option<(ErrorKind, String)>,
+    /// Poisoned for good: recovery does not help.
+    pub(crate) closed: bool,
+    /// Number of this recovery within the process.
+    pub(crate) incarnation: u64,
 }
 
 impl Writer {
@@ -101,7 +105,7 @@ impl Writer {
 
     /// Why the writer refuses changes, if it does.
     pub fn poisoned(&self) -> Option<ErrorKind> {
-        self.poisoned.as_ref().map(|(kind, _)| *kind)
+        self.poisoned.as_ref().map(|(kind, _)| *kind).or_else(|| self.log.poisoned())
     }
 
     /// Bytes of rows that are in memory and log only.
@@ -214,6 +218,7 @@ impl Writer {
             level: held.live.file.as_ref().map_or(0, |entry| entry.level),
             rows: held.live.segment.rows(),
             live: held.live.live_rows(),
+            dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
             degraded: !held.live.segment.degraded().is_empty(),
         };
         let segments = self.state.segments.iter().map(facts).collect();
@@ -241,6 +246,7 @@ impl Writer {
             storage: Arc::clone(&self.site.storage),
             dir: self.site.dir.clone(),
             residence: self.site.residence,
+            incarnation: self.incarnation,
             phase: Phase::Gather,
         }
     }
@@ -249,11 +255,16 @@ impl Writer {
     /// log is archived up to the cut. Deletions that came after the task's cut are carried over.
     ///
     /// # Errors
-    /// `Conflict` if an input is gone; `StorageFull` or `Io`. A failure before the manifest changes
+    /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
     /// nothing; a failure of the manifest itself poisons the writer.
     pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
         self.abandon();
         self.check_writable()?;
+        if output.incarnation != self.incarnation {
+            // Recovery took its file for an orphan.
+            let message = "the task was planned before the writer was recovered";
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
         let mut segments = self.merged_segments(output)?;
@@ -275,7 +286,7 @@ impl Writer {
 
     /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
     fn merged_segments(&self, output: MergeOutput) -> Result<Vec<Held>> {
-        let MergeOutput { inputs, output, cut } = output;
+        let MergeOutput { inputs, output, cut, .. } = output;
         let mut merged = output.map(|(entry, segment)| Held::new(segment, Some(entry)));
         let mut later: Vec<(RowId, Lsn)> = Vec::new();
         for (id, map) in &inputs {
@@ -392,6 +403,12 @@ impl Writer {
     /// Refuses further changes because of `cause`.
     pub(crate) fn refuse(&mut self, cause: &str) {
         self.poisoned = Some((ErrorKind::Io, cause.to_owned()));
+    }
+
+    /// Refuses changes for ever: the files no longer belong to this writer.
+    pub(crate) fn close(&mut self, cause: &str) {
+        self.poisoned = Some((ErrorKind::NotFound, cause.to_owned()));
+        self.closed = true;
     }
 
     fn poison(&mut self, error: Error) -> Error {

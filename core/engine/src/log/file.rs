@@ -47,7 +47,7 @@ pub struct FileLog {
     link: u32,
     sealed: Vec<SealedFile>,
     active: Option<Active>,
-    poison: Option<String>,
+    poison: Option<(ErrorKind, String)>,
     scratch: Vec<u8>,
 }
 
@@ -88,8 +88,8 @@ impl FileLog {
     fn check_poison(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
-            Some(cause) => Err(Error::new(
-                ErrorKind::Io,
+            Some((kind, cause)) => Err(Error::new(
+                *kind,
                 format!("the log is poisoned by an earlier error ({cause}): reopen to recover"),
             )),
         }
@@ -98,7 +98,7 @@ impl FileLog {
     /// Remembers the first failure; from then on nothing is written.
     fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.poison = Some(error.message().to_owned());
+            self.poison = Some((error.kind(), error.message().to_owned()));
         }
         result
     }
@@ -198,7 +198,7 @@ impl Log for FileLog {
         // the next call, not by this one.
         let mark = self.write_frame(b"", FrameKind::DurableMark, self.last);
         if let Err(error) = mark {
-            self.poison = Some(error.message().to_owned());
+            self.poison = Some((error.kind(), error.message().to_owned()));
         }
         Ok(self.durable)
     }
@@ -209,6 +209,10 @@ impl Log for FileLog {
 
     fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    fn poisoned(&self) -> Option<ErrorKind> {
+        self.poison.as_ref().map(|(kind, _)| *kind)
     }
 
     fn size_bytes(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The log of `mode="memory"`: LSNs and nothing else. The process is the only thing that can be lost.
 
-use nearfield_segment::{Error, Fault, Lsn, Result};
+use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Result};
 
 use super::{BODY_BYTES_MAX, Log};
 
@@ -36,6 +36,10 @@ impl Log for MemoryLog {
 
     fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    fn poisoned(&self) -> Option<ErrorKind> {
+        None
     }
 
     fn size_bytes(&self) -> u64 {

@@ -29,7 +29,7 @@ pub use timeline::start_timeline;
 
 use std::fmt::Debug;
 
-use nearfield_segment::{Lsn, Result};
+use nearfield_segment::{ErrorKind, Lsn, Result};
 
 /// Where batches become durable, and get their LSNs.
 pub trait Log: Send + Debug {
@@ -51,6 +51,10 @@ pub trait Log: Send + Debug {
 
     /// Every LSN up to this one is durable.
     fn durable(&self) -> Lsn;
+
+    /// Kind of the error that poisoned the log, if one did. It may be known before any call fails: a
+    /// mark behind batches that are durable could not be written.
+    fn poisoned(&self) -> Option<ErrorKind>;
 
     /// Bytes held outside the archive.
     fn size_bytes(&self) -> u64;

@@ -26,6 +26,9 @@ pub struct DatabaseManifest {
     /// Second names: alias to name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliases: BTreeMap<String, String>,
+    /// Dropped collections whose files may still be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<FileId>,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -49,6 +52,7 @@ impl DatabaseManifest {
             parent: None,
             collections: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            dropped: Vec::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -72,13 +76,14 @@ impl DatabaseManifest {
         Ok(())
     }
 
-    /// Removes a collection and its aliases, and returns what it meant. Its files are not touched.
+    /// Removes a collection and its aliases, and returns what it meant. Its files are not touched but noted.
     ///
     /// # Errors
     /// `NotFound`.
     pub fn drop_collection(&mut self, name: &str) -> Result<FileId> {
         let entry = self.collections.remove(name).ok_or_else(|| not_found(name))?;
         self.aliases.retain(|_, target| target != name);
+        self.dropped.push(entry.id);
         Ok(entry.id)
     }
 
@@ -155,6 +160,9 @@ impl Document for DatabaseManifest {
             if !ids.insert(entry.id) {
                 return Err(format!("collection {} has two names", entry.id));
             }
+        }
+        if let Some(id) = self.dropped.iter().find(|id| ids.contains(id)) {
+            return Err(format!("collection {id} has a name and was dropped"));
         }
         for (alias, target) in &self.aliases {
             check_collection_name(alias).map_err(|error| error.message().to_owned())?;

@@ -50,6 +50,8 @@ pub struct MergeOutput {
     pub(crate) output: Option<(SegmentEntry, Segment)>,
     /// The merge contains exactly the effects of batches up to here.
     pub(crate) cut: Lsn,
+    /// Of the writer that planned it.
+    pub(crate) incarnation: u64,
 }
 
 /// A merge in progress.
@@ -64,6 +66,7 @@ pub struct Task {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) dir: String,
     pub(crate) residence: Residence,
+    pub(crate) incarnation: u64,
     pub(crate) phase: Phase,
 }
 
@@ -159,6 +162,7 @@ impl Task {
 
     fn output(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> MergeOutput {
         let ids = self.inputs.iter().map(|input| input.segment.id());
-        MergeOutput { inputs: ids.zip(maps).collect(), output, cut: self.cut }
+        let (cut, incarnation) = (self.cut, self.incarnation);
+        MergeOutput { inputs: ids.zip(maps).collect(), output, cut, incarnation }
     }
 }

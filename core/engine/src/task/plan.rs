@@ -13,6 +13,8 @@ pub struct SegmentFacts {
     pub rows: u32,
     /// Rows that count.
     pub live: u32,
+    /// Rows that were dead at the manifest's cut: those that rewriting the file alone would drop.
+    pub dead_at_cut: u32,
     /// A derived section of it is damaged.
     pub degraded: bool,
 }
@@ -36,6 +38,9 @@ pub struct Work {
 }
 
 /// The most urgent work, if any is due: a checkpoint before a compaction before a rewrite of one segment.
+///
+/// Each piece of work removes its own reason, so that work comes to an end: a file whose dead rows lie
+/// behind the cut would be as worn after a rewrite as before, so a checkpoint comes first.
 pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
     let facts = &situation.segments;
     let positions = |pick: &dyn Fn(&SegmentFacts) -> bool| -> Vec<usize> {
@@ -53,13 +58,21 @@ pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
         return Some(Work { inputs, level: 1 });
     }
     let worn = positions(&|s| !s.in_memory && is_worn(s, options));
-    worn.first().map(|&index| Work { inputs: vec![index], level: facts[index].level })
+    if let Some(&index) = worn.first() {
+        return Some(Work { inputs: vec![index], level: facts[index].level });
+    }
+    let soon_worn = |s: &SegmentFacts| !s.in_memory && too_dead(s.rows - s.live, s, options);
+    let due = facts.iter().any(soon_worn);
+    due.then(|| Work { inputs: positions(&|s| s.in_memory), level: 0 })
 }
 
 /// Worth rewriting alone: too many dead rows, or a damaged derived section.
 fn is_worn(facts: &SegmentFacts, options: &Options) -> bool {
-    let dead = facts.rows - facts.live;
-    facts.degraded || (dead > 0 && dead as f32 >= options.dead_share_max * facts.rows as f32)
+    facts.degraded || too_dead(facts.dead_at_cut, facts, options)
+}
+
+fn too_dead(dead: u32, facts: &SegmentFacts, options: &Options) -> bool {
+    dead > 0 && dead as f32 >= options.dead_share_max * facts.rows as f32
 }
 
 #[cfg(test)]
@@ -67,7 +80,14 @@ mod tests {
     use super::*;
 
     fn file(level: u8, rows: u32, live: u32) -> SegmentFacts {
-        SegmentFacts { in_memory: false, level, rows, live, degraded: false }
+        SegmentFacts {
+            in_memory: false,
+            level,
+            rows,
+            live,
+            dead_at_cut: rows - live,
+            degraded: false,
+        }
     }
 
     fn work(inputs: &[usize], level: u8) -> Work {
@@ -92,6 +112,12 @@ mod tests {
                 Some(work(&[1, 2, 3, 4, 5], 1)),
             ),
             ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], 0, Some(work(&[1], 1))),
+            (
+                "a fifth dead, but only after the cut: a checkpoint first",
+                vec![SegmentFacts { dead_at_cut: 19, ..file(1, 100, 80) }, memory],
+                0,
+                Some(work(&[1], 0)),
+            ),
             ("all dead", vec![file(1, 100, 0)], 0, Some(work(&[0], 1))),
             ("empty file", vec![file(1, 0, 0)], 0, None),
             (

@@ -25,7 +25,7 @@ mod space;
 mod tests;
 
 pub use build::{GraphBuilder, GraphParams, Progress};
-pub use search::Scratch;
+pub use search::{Effort, Scratch};
 
 use std::ops::Range;
 

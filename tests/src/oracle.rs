@@ -1,0 +1,145 @@
+//! What a collection should hold: a sorted map, and nothing clever.
+//!
+//! It knows nothing of files, segments or logs. [`Oracle::difference`] compares it with a view, bit for bit.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use nearfield_engine::View;
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_segment::{PointId, Result, Schema, payload};
+
+/// A point without its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Elements of the default field, as stored.
+    pub vector: Vec<f32>,
+    /// Field `n` of its document `{"n":…}`; `None` means that it has no document.
+    pub n: Option<u64>,
+}
+
+impl Point {
+    /// Its document as text.
+    pub fn document(&self) -> Option<String> {
+        self.n.map(|n| format!("{{\"n\":{n}}}"))
+    }
+}
+
+/// An atomic change: deletes first, then upserts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Change {
+    /// Ids to delete, known or not.
+    pub deletes: Vec<PointId>,
+    /// Ids of `points`, distinct; `None` has them assigned.
+    pub ids: Option<Vec<PointId>>,
+    /// Points to insert or replace.
+    pub points: Vec<Point>,
+}
+
+impl Change {
+    /// The batch that asks the engine for this change.
+    ///
+    /// # Errors
+    /// None for a change that is one.
+    pub fn batch(&self, schema: &Schema) -> Result<Batch<'static>> {
+        let rows = self.points.len();
+        let elements: Vec<f32> =
+            self.points.iter().flat_map(|point| point.vector.iter().copied()).collect();
+        let mut vectors = BTreeMap::new();
+        if rows > 0 {
+            vectors.insert(String::new(), Cow::Owned(elements));
+        }
+        let draft = Draft {
+            deletes: self.deletes.clone(),
+            ids: self.ids.clone(),
+            rows,
+            vectors,
+            metadata: self.points.iter().map(|point| point.document().map(Cow::Owned)).collect(),
+            ..Draft::default()
+        };
+        Batch::new(draft, schema, &payload::validate)
+    }
+}
+
+/// The content of a collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Oracle {
+    /// Live points.
+    pub points: BTreeMap<PointId, Point>,
+    /// The next id to assign; `None` once all are used.
+    pub next_id: Option<u64>,
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Oracle { points: BTreeMap::new(), next_id: Some(0) }
+    }
+}
+
+impl Oracle {
+    /// Applies a change and returns the ids of its points.
+    ///
+    /// # Panics
+    /// If ids are to be assigned and none are left.
+    pub fn apply(&mut self, change: &Change) -> Vec<PointId> {
+        for id in &change.deletes {
+            self.points.remove(id);
+        }
+        let assigned = || {
+            let first = self.next_id.expect("the test leaves ids to assign");
+            (first..).take(change.points.len()).map(PointId::U64).collect()
+        };
+        let ids = change.ids.clone().unwrap_or_else(assigned);
+        for (id, point) in ids.iter().zip(&change.points) {
+            if let (PointId::U64(used), Some(next)) = (id, self.next_id) {
+                self.next_id = if *used >= next { used.checked_add(1) } else { Some(next) };
+            }
+            self.points.insert(id.clone(), point.clone());
+        }
+        ids
+    }
+
+    /// Removes the points with a field `n` below `bound`.
+    pub fn delete_below(&mut self, bound: u64) {
+        self.points.retain(|_, point| point.n.is_none_or(|n| n >= bound));
+    }
+
+    /// The first difference between this and what a view holds, if there is one. O(points × segments).
+    pub fn difference(&self, view: &View) -> Option<String> {
+        self.compare(view).err()
+    }
+
+    fn compare(&self, view: &View) -> std::result::Result<(), String> {
+        if view.len() != self.points.len() as u64 {
+            return Err(format!("{} points, expected {}", view.len(), self.points.len()));
+        }
+        let mut seen = BTreeMap::new();
+        for (live, rows) in view.segments.iter().zip(view.live_rows()) {
+            for row in rows.iter() {
+                let id = live.segment.id_of(row);
+                if !self.points.contains_key(&id) {
+                    return Err(format!("{id} should not be there"));
+                }
+                if seen.insert(id.clone(), ()).is_some() {
+                    return Err(format!("{id} is there twice"));
+                }
+            }
+        }
+        self.points.iter().try_for_each(|(id, point)| compare_point(view, id, point))
+    }
+}
+
+fn compare_point(view: &View, id: &PointId, point: &Point) -> std::result::Result<(), String> {
+    let found = view.find(id).ok_or_else(|| format!("{id} is missing"))?;
+    let document = found.metadata().map_err(|error| format!("{id}: {error}"))?;
+    if document.map(str::to_owned) != point.document() {
+        return Err(format!("{id}: document {document:?}, expected {:?}", point.document()));
+    }
+    let mut vector = vec![0.0; point.vector.len()];
+    found.vector("", &mut vector).map_err(|error| format!("{id}: {error}"))?;
+    let bits = |elements: &[f32]| elements.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    if bits(&vector) != bits(&point.vector) {
+        return Err(format!("{id}: vector {vector:?}, expected {:?}", point.vector));
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Workloads on a simulated disk, and what must be there afterwards.
+//!
+//! A [`World`] is the content that was acknowledged; a step that fails leaves two worlds that are both
+//! right: the one before it and the one after it ([`Outcome`]). Everything is a function of seeds.
+//!
+//! * `script`: steps, written out or drawn at random · `check`: comparing a disk with what is right.
+
+mod check;
+mod script;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Options, Result, SNAPSHOTS};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::index::graph::GraphParams;
+use nearfield_segment::segment::SegmentOptions;
+use nearfield_segment::storage::{Directory, SimDisk, Storage};
+use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Pool, Schema};
+
+use crate::oracle::{Change, Oracle};
+
+pub use check::{check_store, describe, open_and_compare, same_content, tree};
+pub use script::{random_id, random_step, script};
+pub use watched::{Watched, Watcher};
+
+/// Dimension of every vector here.
+pub const DIM: usize = 4;
+
+/// Pieces of background work that must suffice for the little that is ever due here.
+const MAINTENANCE_MAX: usize = 10;
+
+/// Something a user does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Creates a collection.
+    Create(&'static str),
+    /// Drops one.
+    Drop(&'static str),
+    /// Applies a batch.
+    Write(&'static str, Change),
+    /// Deletes the points whose `n` is below.
+    DeleteBelow(&'static str, u64),
+    /// Writes memory to a file.
+    Checkpoint(&'static str),
+    /// Merges everything into one segment.
+    Compact(&'static str),
+    /// Does background work until none is due.
+    Maintain(&'static str),
+    /// Removes files nobody needs.
+    Vacuum(&'static str),
+    /// Takes a snapshot.
+    Snapshot,
+    /// Writes every collection to one file.
+    Export,
+}
+
+/// Collections by name.
+pub type Content = BTreeMap<String, Oracle>;
+
+/// What a store should hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct World {
+    /// The collections.
+    pub collections: Content,
+    /// Content of each snapshot, by its directory.
+    pub snapshots: BTreeMap<String, Content>,
+    /// Content of each export, by its file.
+    pub exports: BTreeMap<String, Content>,
+    /// Steps tried so far; also the time, so that names of snapshots can be foretold.
+    pub steps: u64,
+}
+
+impl World {
+    /// The world once `step` is done.
+    #[must_use]
+    pub fn after(&self, step: &Step) -> World {
+        let mut world = World { steps: self.steps + 1, ..self.clone() };
+        match step {
+            Step::Create(name) => {
+                world.collections.insert((*name).to_owned(), Oracle::default());
+            }
+            Step::Drop(name) => {
+                world.collections.remove(*name);
+            }
+            Step::Write(name, change) => {
+                world.oracle(name).apply(change);
+            }
+            Step::DeleteBelow(name, bound) => world.oracle(name).delete_below(*bound),
+            Step::Checkpoint(_) | Step::Compact(_) | Step::Maintain(_) | Step::Vacuum(_) => {}
+            Step::Snapshot => {
+                world.snapshots.insert(self.snapshot_dir(), self.collections.clone());
+            }
+            Step::Export => {
+                world.exports.insert(self.export_name(), self.collections.clone());
+            }
+        }
+        world
+    }
+
+    fn oracle(&mut self, name: &str) -> &mut Oracle {
+        self.collections.get_mut(name).expect("the step names a collection that is there")
+    }
+
+    fn snapshot_dir(&self) -> String {
+        format!("{SNAPSHOTS}/snap-{:014}", self.steps)
+    }
+
+    fn export_name(&self) -> String {
+        format!("exports/{}.near", self.steps)
+    }
+}
+
+/// What came of some steps.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was acknowledged.
+    pub acknowledged: World,
+    /// What would be, had the failed step been done; `None` if none failed.
+    pub pending: Option<World>,
+    /// Error of the step that failed.
+    pub error: Option<String>,
+}
+
+/// Settings under which a few points are many: small files, early checkpoints and graphs.
+pub fn small_options() -> Options {
+    let kernel = Kernel::forced(InstructionSet::Scalar).expect("there is always scalar");
+    let graph = GraphParams::default();
+    Options {
+        memtable_bytes_max: 6 << 10,
+        memtable_bytes_hard: 64 << 10,
+        level0_segments_max: 2,
+        dead_share_max: 0.3,
+        log_file_bytes_max: 1 << 10,
+        segment: SegmentOptions { kernel, graph_rows_min: 12, graph },
+    }
+}
+
+/// Vectors of every collection here.
+pub fn schema() -> Schema {
+    Schema::dense(DIM, Metric::L2, Encoding::F32).expect("a legal dimension")
+}
+
+/// Storage over a simulated disk, as a process of its own would have it.
+pub fn storage(disk: &SimDisk) -> Arc<dyn Storage> {
+    Arc::new(Directory::new(disk.clone()))
+}
+
+/// Opens the store as its writer.
+///
+/// # Errors
+/// Those of the engine.
+pub fn open(storage: Arc<dyn Storage>, now: u64, seed: u64) -> Result<Session> {
+    let clock = Arc::new(ManualClock::new(now));
+    let (files, time) = (Arc::clone(&storage), Arc::clone(&clock));
+    let db = Database::open(files, Mode::Write, small_options(), time, seed, "pid 1 test")?;
+    Ok(Session { db, storage, clock })
+}
+
+/// Opens the store and does `steps` until one fails. A store that cannot be opened is a failed step that
+/// changes nothing.
+pub fn run(storage: Arc<dyn Storage>, mut world: World, steps: &[Step], seed: u64) -> Outcome {
+    let failed = |pending, error: Error| (Some(pending), Some(error.to_string()));
+    let (mut pending, mut error) = (None, None);
+    match open(storage, world.steps, seed) {
+        Err(found) => (pending, error) = failed(world.clone(), found),
+        Ok(session) => {
+            for step in steps {
+                let after = world.after(step);
+                if let Err(found) = session.perform(step, world.steps) {
+                    (pending, error) = failed(after, found);
+                    break;
+                }
+                world = after;
+            }
+        }
+    }
+    Outcome { acknowledged: world, pending, error }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Session {
+    /// The store.
+    pub db: Database,
+    storage: Arc<dyn Storage>,
+    clock: Arc<ManualClock>,
+}
+
+impl Session {
+    /// Does one step, which is the `now`-th.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn perform(&self, step: &Step, now: u64) -> Result<()> {
+        self.clock.set(now);
+        let (db, pool) = (&self.db, Pool::SERIAL);
+        match step {
+            Step::Create(name) => db.create(name, &schema()).map(drop),
+            Step::Drop(name) => db.drop_collection(name),
+            Step::Write(name, change) => {
+                let collection = db.collection(name)?;
+                let batch = change.batch(&collection.view().schema)?;
+                collection.apply(batch, &pool).map(drop)
+            }
+            Step::DeleteBelow(name, bound) => {
+                let filter = Filter::from_json(&serde_json::json!({"n": {"lt": bound}}))?;
+                match db.collection(name)?.delete_where(&filter) {
+                    // No point has the field: nothing to delete, which the oracle sees too.
+                    Err(error) if matches!(error.kind(), ErrorKind::InvalidInput(_)) => Ok(()),
+                    other => other.map(drop),
+                }
+            }
+            Step::Checkpoint(name) => db.collection(name)?.checkpoint(&pool),
+            Step::Compact(name) => {
+                db.collection(name)?.compact(&pool, &mut |_| ControlFlow::Continue(()))
+            }
+            Step::Maintain(name) => {
+                let collection = db.collection(name)?;
+                for _ in 0..MAINTENANCE_MAX {
+                    if !collection.maintain(&pool, &mut |_| ControlFlow::Continue(()))? {
+                        return Ok(());
+                    }
+                }
+                Err(Error::new(ErrorKind::Conflict, "background work does not come to an end"))
+            }
+            Step::Vacuum(name) => db.collection(name)?.with_writer(|w| w.vacuum()).map(drop),
+            Step::Snapshot => db.snapshot().map(drop),
+            Step::Export => {
+                let name = format!("exports/{now}.near");
+                db.export(&*self.storage, &name, &[]).map(drop)
+            }
+        }
+    }
+}

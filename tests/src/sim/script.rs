@@ -1,0 +1,87 @@
+//! Steps: a script that does everything once, and steps drawn at random.
+
+use nearfield_segment::{PointId, Rng};
+
+use super::{DIM, Step, World};
+use crate::oracle::{Change, Point};
+
+/// Distinct ids of each kind that random batches draw from: few, so that points are replaced often.
+const IDS: u64 = 24;
+
+const A: &str = "a";
+const B: &str = "b";
+
+/// Everything a user does, in an order that meets every kind of file: log files that end, checkpoints
+/// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, a
+/// collection dropped and one created in its place.
+pub fn script() -> Vec<Step> {
+    let mut rng = Rng::new(42);
+    let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
+    let mut steps = vec![Step::Create(A), write(14, 0), write(3, 2), Step::Checkpoint(A)];
+    steps.extend([write(0, 5), write(2, 1), Step::DeleteBelow(A, 150), Step::Checkpoint(A)]);
+    steps.extend([write(20, 0), Step::Snapshot, write(4, 4), Step::Compact(A), Step::Export]);
+    for _ in 0..6 {
+        steps.extend([write(0, 4), write(1, 0), Step::Checkpoint(A)]);
+    }
+    steps.extend([write(16, 3), Step::Maintain(A), Step::Create(B)]);
+    let mut other = Rng::new(7);
+    steps.push(Step::Write(B, random_change(&mut other, 9, 0)));
+    steps.extend([Step::Checkpoint(B), Step::Snapshot, Step::Drop(A), Step::Create(A)]);
+    steps.push(Step::Write(A, random_change(&mut other, 5, 0)));
+    steps.extend([Step::Checkpoint(A), Step::Vacuum(B), Step::Compact(B)]);
+    steps.push(Step::Write(B, random_change(&mut other, 2, 2)));
+    steps
+}
+
+/// A step that fits `world`.
+pub fn random_step(rng: &mut Rng, world: &World) -> Step {
+    let name = if rng.below(4) == 0 { B } else { A };
+    if !world.collections.contains_key(name) {
+        return Step::Create(name);
+    }
+    match rng.below(40) {
+        0 => Step::Drop(name),
+        1 => Step::Snapshot,
+        2 => Step::Export,
+        3 => Step::Vacuum(name),
+        4 | 5 => Step::Compact(name),
+        6..10 => Step::Checkpoint(name),
+        10..18 => Step::Maintain(name),
+        18..20 => Step::DeleteBelow(name, rng.below(300)),
+        _ => {
+            let (rows, deletes) = (rng.below(12) as usize, rng.below(4) as usize);
+            Step::Write(name, random_change(rng, rows, deletes))
+        }
+    }
+}
+
+fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
+    let deletes = (0..deletes).map(|_| random_id(rng)).collect();
+    let points = (0..rows).map(|_| random_point(rng)).collect();
+    let ids = (rng.below(4) > 0).then(|| {
+        let mut ids = Vec::with_capacity(rows);
+        while ids.len() < rows {
+            let id = random_id(rng);
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    });
+    Change { deletes, ids, points }
+}
+
+/// An id of any of the three kinds.
+pub fn random_id(rng: &mut Rng) -> PointId {
+    let number = rng.below(IDS);
+    match rng.below(3) {
+        0 => PointId::U64(number),
+        1 => PointId::Uuid(u128::from(number) << 64 | 0x8000_0000_0000_0001),
+        _ => PointId::Str(format!("point {number}").into()),
+    }
+}
+
+fn random_point(rng: &mut Rng) -> Point {
+    let vector = (0..DIM).map(|_| rng.unit_f32() * 2.0 - 1.0).collect();
+    Point { vector, n: (rng.below(8) > 0).then(|| rng.below(1000)) }
+}

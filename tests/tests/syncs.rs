@@ -1,0 +1,164 @@
+//! Every sync is needed: a disk that leaves out one class of syncs must be caught by the crash sweep.
+//!
+//! Each mutation is a line of the table in `docs/durability.md`.
+
+use std::sync::{Arc, Mutex};
+
+use nearfield_segment::storage::{Failure, SimDisk, Storage, SyncKind};
+use nearfield_tests::sim::{
+    Outcome, Watched, World, check_store, open_and_compare, run, script, storage,
+};
+
+/// A sync about to happen.
+struct Sync<'a> {
+    kind: SyncKind,
+    /// What is synced, for a file perhaps its temporary name.
+    path: &'a str,
+    /// The operation of the storage it is part of.
+    op: &'static str,
+    /// What that is about.
+    name: &'a str,
+}
+
+impl Sync<'_> {
+    fn file(&self) -> bool {
+        self.kind == SyncKind::File
+    }
+
+    /// Of a directory whose path ends so; `-` stands for that of a collection.
+    fn dir(&self, end: &str) -> bool {
+        let fits = if end == "-" { self.path.len() > 36 } else { self.path.ends_with(end) };
+        self.kind == SyncKind::Dir && fits
+    }
+
+    fn root(&self) -> bool {
+        self.kind == SyncKind::Dir && self.path.is_empty()
+    }
+
+    /// Not about a snapshot.
+    fn live(&self) -> bool {
+        !self.name.starts_with("snapshots/")
+    }
+
+    fn is(&self, op: &str, part: &str) -> bool {
+        self.op == op && self.name.contains(part)
+    }
+}
+
+/// Says yes to a sync that is to be left out.
+type Lie = fn(&Sync<'_>) -> bool;
+
+const SEED: u64 = 1;
+const RESTARTS: u64 = 3;
+
+/// Storage over a disk that leaves out the syncs `lie` says yes to, told what is being done.
+fn lying(disk: &SimDisk, lie: Lie) -> Arc<dyn Storage> {
+    let current = Arc::new(Mutex::new(("", String::new())));
+    let seen = Arc::clone(&current);
+    disk.ignore_sync(move |kind, path| {
+        let (op, name) = &*seen.lock().unwrap();
+        lie(&Sync { kind, path, op, name })
+    });
+    let watcher = Arc::new(move |operation, name: &str| {
+        *current.lock().unwrap() = (operation, name.to_owned());
+    });
+    Arc::new(Watched::new(storage(disk), watcher))
+}
+
+/// The first loss that leaving out these syncs leads to, if any does.
+fn first_loss(lie: Lie) -> Option<String> {
+    let disk = SimDisk::new(SEED);
+    let outcome = run(lying(&disk, lie), World::default(), &script(), SEED);
+    assert_eq!(outcome.error, None);
+    for op in 0..disk.op_count() {
+        let disk = SimDisk::new(SEED ^ op);
+        disk.fail_at(op, Failure::Crash);
+        let outcome = run(lying(&disk, lie), World::default(), &script(), SEED);
+        let found = loss_in_power_cut(&disk, &outcome, op)
+            .and_then(|()| loss_after_kill(&disk, lie, &outcome, op));
+        if let Err(wrong) = found {
+            return Some(format!("crash at operation {op}: {wrong}"));
+        }
+    }
+    None
+}
+
+fn loss_in_power_cut(disk: &SimDisk, outcome: &Outcome, op: u64) -> Result<(), String> {
+    (0..RESTARTS).try_for_each(|restart| {
+        let after = disk.restart(restart * 7919 + op);
+        check_store(&after, outcome, 1000 + restart).map(drop)
+    })
+}
+
+/// The process is killed, the next one recovers on the same lying disk and serves what it finds; that
+/// must survive a power cut.
+fn loss_after_kill(disk: &SimDisk, lie: Lie, outcome: &Outcome, op: u64) -> Result<(), String> {
+    let killed = disk.kill(op);
+    let files = lying(&killed, lie);
+    let (session, world) = open_and_compare(Arc::clone(&files), outcome, 2000)?;
+    let served = Outcome { acknowledged: world, pending: None, error: None };
+    drop(session);
+    loss_in_power_cut(&killed, &served, op)
+}
+
+#[test]
+fn an_honest_disk_loses_nothing() {
+    assert_eq!(first_loss(|_| false), None);
+}
+
+macro_rules! losses {
+    ($($name:ident: $lie:expr,)*) => { $(
+        #[test]
+        fn $name() {
+            let wrong = first_loss($lie);
+            println!("{wrong:?}");
+            assert!(wrong.is_some(), "no loss was found: this sync is not needed, or not tested");
+        }
+    )* };
+}
+
+losses! {
+    without_syncing_log_files: |s| s.file() && s.live() && s.path.ends_with(".log"),
+    without_syncing_names_of_log_files: |s| s.dir("/wal") && s.is("append_new", "/wal/"),
+    without_syncing_the_name_of_wal: |s| !s.file() && !s.dir("/wal") && s.is("append_new", "/wal/"),
+    without_syncing_segment_files: |s| s.file() && s.live() && s.is("put", ".seg"),
+    without_syncing_names_of_segment_files: |s| s.dir("/segments") && s.live() && s.is("put", ".seg"),
+    without_syncing_delete_lists: |s| s.file() && s.live() && s.is("put", ".del"),
+    without_syncing_names_of_delete_lists: |s| !s.file() && s.live() && s.is("put", ".del"),
+    without_syncing_manifests: |s| s.file() && s.live() && s.is("put_new", "/manifest-"),
+    without_syncing_names_of_manifests: |s| s.dir("-") && s.live() && s.is("put_new", "/manifest-"),
+    without_syncing_the_name_of_a_collection: |s| !s.file() && s.path == "c",
+    without_syncing_database_manifests: |s| s.file() && s.live() && s.is("put_new", "database-"),
+    without_syncing_names_of_database_manifests: |s| s.dir("") && s.live() && s.is("put_new", "database-"),
+    without_syncing_names_of_links_in_snapshots: |s| s.dir("/segments") && s.is("link", "snapshots/"),
+    without_syncing_logs_in_snapshots: |s| s.file() && !s.live() && s.is("put", ".log"),
+    without_syncing_names_of_logs_in_snapshots: |s| s.dir("/wal") && !s.live() && s.is("put", ".log"),
+    without_syncing_manifests_in_snapshots: |s| s.file() && !s.live() && s.is("put_new", "/manifest-"),
+    without_syncing_names_of_manifests_in_snapshots: |s| s.dir("") && !s.live() && s.is("put_new", "/manifest-"),
+    without_syncing_database_manifests_in_snapshots: |s| s.file() && !s.live() && s.is("put_new", "/database-"),
+    without_syncing_names_of_database_manifests_in_snapshots: |s| s.dir("") && !s.live() && s.is("put_new", "/database-"),
+    without_syncing_names_of_directories_in_snapshots: |s| s.dir("") && !s.dir("/segments") && s.path.contains("snapshots") && s.is("link", ""),
+    without_syncing_the_name_of_snapshots: |s| s.root() && !s.live(),
+    without_syncing_exports: |s| s.file() && s.is("put", ".near"),
+    without_syncing_names_of_exports: |s| s.dir("exports") && s.is("put", ".near"),
+    without_syncing_the_name_of_exports: |s| s.root() && s.is("put", ".near"),
+    without_settling_what_a_killed_process_left: |s| s.op == "settle",
+}
+
+macro_rules! covered {
+    ($($name:ident: $lie:expr,)*) => { $(
+        #[test]
+        fn $name() {
+            assert_eq!(first_loss($lie), None);
+        }
+    )* };
+}
+
+// Syncs on which nothing acknowledged rests: the same directory is synced again before anything does, or
+// the file is one that recovery does not need.
+covered! {
+    the_name_of_segments_is_covered_by_the_manifest: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put", ".seg"),
+    the_name_of_c_is_covered_by_the_database_manifest: |s| s.root() && s.live() && s.is("put_new", "/manifest-"),
+    archived_log_files_are_behind_the_cut: |s| s.is("rename", "/archive/"),
+    quarantined_files_are_not_needed: |s| s.is("rename", "/quarantine/"),
+}
