@@ -66,7 +66,7 @@ def id_list(ids: Any) -> list[Any]:
     if hasattr(ids, "__array__"):
         array = np.asarray(ids)
         if array.ndim == 1:
-            return array.tolist()
+            return list(array.tolist())
         if array.ndim == 0 and array.dtype.kind in "iuU":
             return [array.item()]
         got = f"an array of shape {array.shape}"

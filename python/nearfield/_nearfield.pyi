@@ -18,6 +18,18 @@ from ._results import (
     VerifyReport,
 )
 
+__all__ = [
+    "Collection",
+    "Database",
+    "Hits",
+    "Scan",
+    "__version__",
+    "_forked",
+    "info",
+    "open",
+    "restore",
+]
+
 __version__: str
 
 _Metric = Literal["cosine", "dot", "l2"]

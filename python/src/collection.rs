@@ -22,8 +22,8 @@ use crate::store::Store;
 use crate::upsert::{self, Input};
 use crate::{ids, json};
 
-/// Queries answered between two looks at Ctrl-C.
-const QUERIES_PER_STEP: usize = 4_096;
+/// Queries each thread answers between two looks at Ctrl-C.
+const QUERIES_PER_STEP: usize = 128;
 
 /// A collection of vectors with ids and metadata.
 #[pyclass(frozen, module = "nearfield")]
@@ -111,7 +111,7 @@ impl Collection {
             view.prepare(question, self.engine.kernel())
         })?;
         let (mut answers, mut total) = (Vec::new(), SearchStats::default());
-        for step in queries.chunks(QUERIES_PER_STEP * dim) {
+        for step in queries.chunks(QUERIES_PER_STEP * pool.threads() * dim) {
             py.check_signals()?;
             for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
                 answers.push(hits);

@@ -196,8 +196,8 @@ impl Database {
 
     /// Stop upkeep, wait for changes under way in other threads, and give the directory up. Everything
     /// acknowledged is durable already. Closing twice is fine.
-    fn close(&self, py: Python<'_>) -> Result<()> {
-        py.detach(|| self.store.close())
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.store.close());
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -205,8 +205,8 @@ impl Database {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> Result<()> {
-        self.close(py)
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -281,7 +281,8 @@ fn engine(place: Place, mode: Mode, kernel: Kernel, owner: &str) -> Result<Datab
     let mut options = Options::default();
     options.segment.kernel = kernel;
     let (storage, clock) = (Arc::clone(&place.storage), Arc::new(SystemClock));
-    let database = EngineDatabase::open(storage, mode, options, clock, seed(), owner)?;
+    let database = EngineDatabase::open(storage, mode, options, clock, seed(), owner)
+        .map_err(|error| place.path.iter().fold(error, |e, path| e.context(path.display())))?;
     Ok(Database { store: Store::new(place, database) })
 }
 

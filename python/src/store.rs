@@ -105,13 +105,12 @@ impl Store {
     }
 
     /// Stops upkeep, waits for changes under way, and gives the directory up. Call detached.
-    pub(crate) fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self) {
         if self.forked() || self.closed.swap(true, Ordering::Relaxed) {
-            return Ok(());
+            return;
         }
         self.background.stop();
         drop(self.gate.write().unwrap_or_else(PoisonError::into_inner).take());
-        Ok(())
     }
 }
 

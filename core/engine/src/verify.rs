@@ -13,8 +13,13 @@ use nearfield_segment::{Error, ErrorKind, Result};
 use crate::batch;
 use crate::export::open_export;
 use crate::log::{LogDirectory, Mode, replay};
-use crate::manifest::{DatabaseManifest, DeleteList, Manifest, SegmentEntry, load_newest};
+use crate::manifest::{
+    DatabaseManifest, DeleteList, Manifest, SegmentEntry, list_numbers, load_newest,
+};
 use crate::pin;
+
+/// How often a collection is read again because its files moved on meanwhile.
+const ATTEMPTS_MAX: usize = 16;
 
 /// One piece of damage.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +82,15 @@ impl VerifyReport {
         }
     }
 
+    fn absorb(&mut self, other: VerifyReport) {
+        let VerifyReport { collections, files, bytes, log_batches, findings } = other;
+        self.collections += collections;
+        self.files += files;
+        self.bytes += bytes;
+        self.log_batches += log_batches;
+        self.findings.extend(findings);
+    }
+
     fn read(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
@@ -125,7 +139,19 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
     Ok(report)
 }
 
+/// Beside a writer files may be merged away while they are read: then the collection is read again.
 fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
+    let newest = || list_numbers::<Manifest>(&**storage, dir).ok()?.pop();
+    for attempt in 1..=ATTEMPTS_MAX {
+        let (before, mut own) = (newest(), VerifyReport::default());
+        verify_files(storage, dir, &mut own);
+        if own.is_clean() || before == newest() || attempt == ATTEMPTS_MAX {
+            return report.absorb(own);
+        }
+    }
+}
+
+fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
     let _pin = match pin::shared(&**storage, dir) {
         Ok(pin) => pin,
         Err(error) => return report.note(dir, Err(error)),

@@ -292,7 +292,9 @@ fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionE
     let len = fields.u64()?;
     let first_crc = fields.u32()? as usize;
     let blocks = fields.u32()? as usize;
-    let crc_bytes = crcs.get(first_crc.saturating_mul(4)..).and_then(|rest| rest.get(..blocks * 4));
+    let crc_bytes = crcs
+        .get(first_crc.saturating_mul(4)..)
+        .and_then(|rest| rest.get(..blocks.saturating_mul(4)));
     let Some(crc_bytes) = crc_bytes else {
         return Err(fields.corrupt(format!("block checksums {first_crc} + {blocks} out of range")));
     };

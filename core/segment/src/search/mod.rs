@@ -6,14 +6,16 @@
 
 mod plan;
 
-pub use plan::{EF_DEFAULT, Rung, Situation, plan};
+pub use plan::{Rung, Situation, plan};
+
+pub use crate::index::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
 use crate::codec::RowScorer;
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
-use crate::index::graph::Scratch;
+use crate::index::graph::{Effort, Scratch};
 use crate::index::{self, Candidate, flat};
 use crate::kernel::Kernel;
 use crate::metric::Metric;
@@ -207,19 +209,24 @@ impl Prepared<'_> {
             None if prepared.source.dead.count() == 0 => Allowed::All,
             None => Allowed::Except(prepared.source.dead),
         };
-        let id_of = |row| segment.id_of(row);
         let k = self.question.k.min(prepared.plan.allowed as usize);
         let mut stats = index::SearchStats::default();
-        let scanned;
-        let candidates = match (prepared.plan.rung, field.graph()) {
+        let through_graph = match (prepared.plan.rung, field.graph()) {
             (Rung::Graph { ef }, Some(graph)) => {
-                graph.search(&scorer, allowed, ef as usize, scratch, &mut stats)
+                // Beyond this a scan of the allowed rows would have been cheaper, and it is exact.
+                let scored_max = u64::from(prepared.plan.allowed);
+                let effort = Effort { ef: ef as usize, scored_max };
+                graph.search(&scorer, allowed, effort, scratch, &mut stats)
             }
-            _ => {
-                let tie = |a, b| id_of(a).cmp(&id_of(b));
-                scanned = flat::search(&scorer, segment.rows(), allowed, k, tie, &mut stats);
-                &scanned
-            }
+            (Rung::Graph { .. } | Rung::Exact | Rung::Nothing, _) => None,
+        };
+        let scanned;
+        let candidates = if let Some(candidates) = through_graph {
+            candidates
+        } else {
+            let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
+            scanned = flat::search(&scorer, segment.rows(), allowed, k, tie, &mut stats);
+            &scanned
         };
         let nearest = with_ties(candidates, k);
         hits.extend(nearest.iter().map(|candidate| Hit {

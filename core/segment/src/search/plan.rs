@@ -1,8 +1,7 @@
 //! How one source is searched, decided from numbers alone: a pure function of the snapshot's statistics
 //! and the query, never of time, load or threads, so that the same question always takes the same way.
 
-/// Candidate list of a graph search that names none. Recall@10 with it is in docs/benchmarks.md.
-pub const EF_DEFAULT: usize = 128;
+use crate::index::graph::EF_DEFAULT;
 
 /// The way a source is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -126,6 +126,10 @@ impl IdTable {
         fields.u32()?;
         let (text_len, slots) = (fields.u64()?, fields.u64()?);
         let len = bytes.len() as u64;
+        let arrays = 8 * u64::from(rows) + 16 * uuids as u64 + 8 * strings as u64;
+        if arrays > len {
+            return Err(fields.corrupt(format!("{len} bytes for arrays of {arrays} bytes")));
+        }
         if found_rows != rows || slots != slots_for(rows as usize) as u64 || text_len > len {
             let found = format!("{found_rows} rows, {slots} slots, {text_len} bytes of text");
             return Err(fields.corrupt(format!("{found} for {rows} rows")));

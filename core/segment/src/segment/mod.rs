@@ -172,11 +172,16 @@ impl Parts<'_> {
     fn find(&self, kind: SectionKind, field: u16) -> Option<&Section> {
         self.sections.iter().find(|section| {
             let entry = section.entry();
-            entry.kind == kind && entry.field == field && entry.ordinal == 0
+            let place = (entry.kind, entry.field, entry.encoding, entry.ordinal);
+            place == (kind, field, 0, 0)
         })
     }
 
     fn required(&self, kind: SectionKind, field: u16) -> Result<Bytes> {
+        self.read(kind, field, self.residence)
+    }
+
+    fn read(&self, kind: SectionKind, field: u16, residence: Residence) -> Result<Bytes> {
         let section = self.find(kind, field).ok_or_else(|| {
             Error::corrupt(
                 self.name,
@@ -184,7 +189,7 @@ impl Parts<'_> {
                 format!("no section {kind:?} of field {field}"),
             )
         })?;
-        section.read_all(self.residence)
+        section.read_all(residence)
     }
 
     fn schema(&self) -> Result<Schema> {
@@ -194,7 +199,7 @@ impl Parts<'_> {
     }
 
     fn payload(&self, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
-        let texts = self.required(SectionKind::Metadata, 0)?;
+        let texts = self.read(SectionKind::Metadata, 0, Residence::InPlace)?;
         let columns = self.required(SectionKind::Columns, 0);
         let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), self.rows));
         let payload = opened.or_else(|_| {

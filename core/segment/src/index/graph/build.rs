@@ -50,7 +50,7 @@ pub struct GraphBuilder {
     kernel: Kernel,
     lift: Lift,
     entries: Vec<u32>,
-    /// Rows in the order of insertion; the first is the entry.
+    /// Rows in the order of insertion: the entries, then the others.
     order: Vec<RowId>,
     inserted: usize,
     lists: Lists,
@@ -63,8 +63,11 @@ const BATCH_MAX: usize = 1024;
 /// Places beyond the degree, so that a row is pruned once for many back links.
 const SLACK: usize = 16;
 
-/// Rows sampled for the middle of all, where the entry is.
+/// Rows the entries are chosen from.
 const SAMPLE_MAX: usize = 4096;
+
+/// Rows every search starts from: each costs one distance a search.
+const ENTRIES_MAX: usize = 16;
 
 /// Rows linked by one step when mending connectivity.
 const CONNECT_ROWS: u64 = 1024;
@@ -89,11 +92,11 @@ impl GraphBuilder {
         let mut order: Vec<RowId> = (0..rows.len()).map(RowId).collect();
         shuffle(&mut order, seed);
         let space = Space { rows: *rows, kernel, lift: &lift };
-        move_middle_to_front(&space, &mut order);
+        let entry_count = move_entries_to_front(&space, &mut order);
         GraphBuilder {
             params,
             kernel,
-            entries: order.first().map(|row| row.0).into_iter().collect(),
+            entries: order[..entry_count].iter().map(|row| row.0).collect(),
             inserted: order.len().min(1),
             lists: Lists::new(order.len(), degree + SLACK),
             lift,
@@ -136,7 +139,9 @@ impl GraphBuilder {
         assert_eq!(done, total, "steps go on until done equals total");
         let degree = self.params.degree as usize;
         let places = self.connector.map_or(Vec::new(), Connector::into_places);
-        write(&self.entries, Adjacency { places: &places, stride: degree }, degree)
+        let mut entries = self.entries;
+        entries.sort_unstable();
+        write(&entries, Adjacency { places: &places, stride: degree }, degree)
     }
 
     fn insert_batch(&mut self, space: &Space<'_>, pool: &Pool) {
@@ -161,12 +166,13 @@ impl GraphBuilder {
         pool: &Pool,
     ) -> Vec<(RowId, Vec<Candidate>)> {
         let GraphParams { degree, build_ef, .. } = self.params;
+        let entries = &self.entries[..self.entries.len().min(self.inserted)];
         let mut chosen: Vec<_> = batch.iter().map(|&row| (row, Vec::new())).collect();
         pool.for_each_chunk(&mut chosen, 8, Scratch::default, |scratch, _, chunk| {
             for (row, list) in chunk {
                 let scorer = space.scorer(*row);
                 let adjacency = self.lists.adjacency();
-                let found = walk_expanded(adjacency, &self.entries, &scorer, build_ef, scratch);
+                let found = walk_expanded(adjacency, entries, &scorer, build_ef, scratch);
                 prune(space, *row, found, degree as usize, self.alpha_squared(), list);
             }
         });
@@ -235,16 +241,32 @@ fn shuffle(rows: &mut [RowId], seed: u64) {
     }
 }
 
-/// Makes the row closest to the mean (of a sample, both) the first: the entry of all searches.
-fn move_middle_to_front(space: &Space<'_>, order: &mut [RowId]) {
-    let sample = &order[..order.len().min(SAMPLE_MAX)];
-    let mut distances = vec![0.0; sample.len()];
+/// Moves the entries of all searches to the front and counts them: the row closest to the mean, then
+/// always the row farthest from the entries so far (Gonzalez, 1985), so that no far cluster is
+/// without one. All are from a sample, the first rows of `order`, and differ from each other.
+fn move_entries_to_front(space: &Space<'_>, order: &mut [RowId]) -> usize {
+    let len = order.len().min(SAMPLE_MAX);
+    let sample = &mut order[..len];
+    let mut distances = vec![0.0; len];
     space.mean_scorer(sample).score_many(sample, &mut distances);
-    let candidates = sample.iter().zip(distances).enumerate();
-    let closest = candidates.min_by_key(|(_, (row, distance))| Candidate::new(*distance, **row));
-    if let Some((position, _)) = closest {
-        order.swap(0, position);
+    let middle = (0..len).min_by_key(|&at| Candidate::new(distances[at], sample[at]));
+    let Some(middle) = middle else { return 0 };
+    sample.swap(0, middle);
+    let mut nearest = vec![f32::INFINITY; len];
+    for count in 1..ENTRIES_MAX.min(len) {
+        space.scorer(sample[count - 1]).score_many(sample, &mut distances);
+        for (nearest, &distance) in nearest.iter_mut().zip(&distances) {
+            *nearest = nearest.min(distance);
+        }
+        let farthest = (count..len).max_by_key(|&at| Candidate::new(nearest[at], sample[at]));
+        let farthest = farthest.expect("the sample is longer");
+        if nearest[farthest] <= 0.0 {
+            return count;
+        }
+        sample.swap(count, farthest);
+        nearest.swap(count, farthest);
     }
+    ENTRIES_MAX.min(len)
 }
 
 /// Neighbours with their distances while building.

@@ -28,22 +28,23 @@ pub struct Scratch {
 }
 
 impl Graph {
-    /// Up to `ef` allowed rows close to the scorer's query, in key order. A larger
-    /// `ef` finds more of the true neighbours and takes longer; it is cut to the number of rows.
+    /// Up to `effort.ef` allowed rows close to the scorer's query, in key order; `None` if a filtered walk
+    /// reached `effort.scored_max`, which happens where the allowed rows are far from the query.
     pub fn search<'s>(
         &self,
         scorer: &impl Scorer,
         allowed: Allowed<'_>,
-        ef: usize,
+        effort: Effort,
         scratch: &'s mut Scratch,
         stats: &mut SearchStats,
-    ) -> &'s [Candidate] {
+    ) -> Option<&'s [Candidate]> {
         let adjacency = self.adjacency();
-        let ef = ef.min(adjacency.rows());
+        let ef = effort.ef.min(adjacency.rows());
         scratch.results.clear();
         if ef == 0 {
-            return &scratch.results;
+            return Some(&scratch.results);
         }
+        let mut gave_up = false;
         let mut nearest = std::mem::take(&mut scratch.nearest);
         nearest.reset(ef);
         match allowed {
@@ -53,14 +54,32 @@ impl Graph {
             Allowed::Except(_) | Allowed::Only(_) => {
                 let mut frontier = std::mem::take(&mut scratch.frontier);
                 frontier.clear();
-                let mut beam = Filtered { allowed, frontier, nearest };
+                let left = effort.scored_max;
+                let mut beam = Filtered { allowed, left, frontier, nearest };
                 *stats += walk(adjacency, self.entries(), scorer, &mut beam, scratch);
+                gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
             }
         }
         scratch.results.extend(nearest.candidates());
         scratch.nearest = nearest;
-        &scratch.results
+        if gave_up { None } else { Some(&scratch.results) }
+    }
+}
+
+/// How hard a search tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Allowed candidates kept: more find more of the true neighbours and take longer. Cut to the rows.
+    pub ef: usize,
+    /// Rows scored at which a filtered walk gives up.
+    pub scored_max: u64,
+}
+
+impl Effort {
+    /// Never gives up.
+    pub fn unbounded(ef: usize) -> Self {
+        Effort { ef, scored_max: u64::MAX }
     }
 }
 
@@ -259,6 +278,8 @@ impl Beam for Nearest {
 /// A walk over all rows for the closest allowed ones.
 struct Filtered<'a> {
     allowed: Allowed<'a>,
+    /// Rows it may still be offered; at 0 it has given up.
+    left: u64,
     frontier: BinaryHeap<Reverse<u64>>,
     nearest: Nearest,
 }
@@ -267,6 +288,7 @@ impl Beam for Filtered<'_> {
     #[inline]
     fn offer(&mut self, candidate: Candidate) {
         let entry = Nearest::entry(candidate);
+        self.left = self.left.saturating_sub(1);
         if entry < self.nearest.limit() {
             self.frontier.push(Reverse(entry));
             if self.allowed.contains(candidate.row()) {
@@ -276,7 +298,7 @@ impl Beam for Filtered<'_> {
     }
 
     fn next(&mut self) -> Option<Candidate> {
-        let Reverse(entry) = self.frontier.pop()?;
+        let Reverse(entry) = if self.left == 0 { None } else { self.frontier.pop() }?;
         (entry <= self.nearest.limit()).then(|| Nearest::candidate(entry))
     }
 

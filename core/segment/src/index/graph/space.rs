@@ -118,8 +118,11 @@ impl Scorer for FromRow<'_> {
             Metric::L2 => {}
             Metric::Cosine => {
                 for (distance, row) in out.iter_mut().zip(rows) {
-                    // Rounding may leave a difference of equals below zero.
-                    *distance = (1.0 - *distance * self.own * per_row[row.index()]).max(0.0);
+                    let inv_norms = self.own + per_row[row.index()];
+                    // Rounding may leave a difference of equals below zero, and two vectors of
+                    // length zero are equals: both have inverse norm 0.
+                    let product = *distance * self.own * per_row[row.index()];
+                    *distance = if inv_norms == 0.0 { 0.0 } else { (1.0 - product).max(0.0) };
                 }
             }
             Metric::Dot => {

@@ -58,7 +58,9 @@ impl Fixture {
         for query in queries {
             let scorer = rows.scorer(Kernel::detect(), query);
             let exact = flat::search(&scorer, self.count, allowed, k, |a, b| a.cmp(&b), &mut stats);
-            let close = graph.search(&scorer, allowed, ef, &mut scratch, &mut stats);
+            let close = graph
+                .search(&scorer, allowed, Effort::unbounded(ef), &mut scratch, &mut stats)
+                .expect("no bound");
             check_results(close, allowed, ef);
             let limit = exact.last().map_or(0, |candidate| candidate.distance_bits());
             found += close.iter().take(k).filter(|c| c.distance_bits() <= limit).count();
@@ -136,10 +138,21 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
     let scorer = rows.scorer(Kernel::detect(), &queries[0]);
     let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
     let none = RowSet::empty(3000);
-    assert!(graph.search(&scorer, Allowed::Only(&none), 10, &mut scratch, &mut stats).is_empty());
+    assert!(
+        graph
+            .search(&scorer, Allowed::Only(&none), Effort::unbounded(10), &mut scratch, &mut stats)
+            .expect("no bound")
+            .is_empty()
+    );
+    let bounded = Effort { ef: 10, scored_max: 50 };
+    assert!(
+        graph.search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats).is_none()
+    );
     let mut one = RowSet::empty(3000);
     one.insert(RowId(2999));
-    let found = graph.search(&scorer, Allowed::Only(&one), 10, &mut scratch, &mut stats);
+    let found = graph
+        .search(&scorer, Allowed::Only(&one), Effort::unbounded(10), &mut scratch, &mut stats)
+        .expect("no bound");
     assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
 }
 
@@ -184,7 +197,9 @@ fn few_rows_are_all_found() {
             let scorer = view.scorer(Kernel::detect(), &vec![1.0; view.dim()]);
             let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
             for ef in [count, usize::MAX] {
-                let found = graph.search(&scorer, Allowed::All, ef, &mut scratch, &mut stats);
+                let found = graph
+                    .search(&scorer, Allowed::All, Effort::unbounded(ef), &mut scratch, &mut stats)
+                    .expect("no bound");
                 assert_eq!(found.len(), count, "{metric:?} ef {ef}");
             }
         }
@@ -218,9 +233,16 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
         let rows = fixture.rows();
         let scorer = rows.scorer(Kernel::detect(), &query);
         let mut stats = [SearchStats::default(); 2];
-        let reused = graph.search(&scorer, Allowed::All, 50, &mut scratch, &mut stats[0]);
+        let reused = graph
+            .search(&scorer, Allowed::All, Effort::unbounded(50), &mut scratch, &mut stats[0])
+            .expect("no bound");
         let mut fresh = Scratch::default();
-        assert_eq!(reused, graph.search(&scorer, Allowed::All, 50, &mut fresh, &mut stats[1]));
+        assert_eq!(
+            reused,
+            graph
+                .search(&scorer, Allowed::All, Effort::unbounded(50), &mut fresh, &mut stats[1])
+                .expect("no bound")
+        );
         assert_eq!(stats[0], stats[1]);
         assert!(stats[0].hops >= 50 && stats[0].scored >= 50);
     }
