@@ -4,5 +4,6 @@
 
 pub mod data;
 pub mod oracle;
+pub mod rule;
 pub mod sim;
 pub mod tidy;

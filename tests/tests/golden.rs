@@ -1,0 +1,240 @@
+//! The same answers everywhere, bits of distances included.
+//!
+//! Every instruction set of this processor, every number of threads and the committed golden file agree.
+//! The file is made by `NEARFIELD_GOLDEN=write cargo test -p nearfield-tests --test golden`, and only when a
+//! change of answers is wanted.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Collection, Database, ManualClock, Mode, View};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::storage::{Disk, SimDisk};
+use nearfield_segment::{
+    Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema, payload,
+};
+use nearfield_tests::rule::distance;
+use nearfield_tests::sim::{small_options, storage};
+use serde_json::{Value, json};
+
+const DIM: usize = 43;
+const QUERIES: usize = 4;
+const K: usize = 7;
+
+fn kernels() -> Vec<Kernel> {
+    InstructionSet::ALL.into_iter().filter_map(Kernel::forced).collect()
+}
+
+fn id(number: u64) -> PointId {
+    match number % 3 {
+        0 => PointId::U64(number),
+        1 => PointId::Uuid(u128::from(number) << 70 | 5),
+        _ => PointId::Str(format!("näme {number}").into()),
+    }
+}
+
+/// Rows around twelve centres, by additions and multiplications alone; every fifth row is a copy of an
+/// earlier one, so that there are ties, and a few are zero.
+fn rows(rng: &mut Rng, count: usize) -> Vec<f32> {
+    let centres: Vec<f32> = (0..12 * DIM).map(|_| rng.unit_f32() * 4.0 - 2.0).collect();
+    let mut rows: Vec<f32> = Vec::with_capacity(count * DIM);
+    for row in 0..count {
+        if row % 5 == 4 {
+            let copied = rng.below(row as u64) as usize * DIM;
+            rows.extend_from_within(copied..copied + DIM);
+        } else if row % 97 == 50 {
+            rows.resize(rows.len() + DIM, 0.0);
+        } else {
+            let centre = rng.below(12) as usize * DIM;
+            rows.extend((0..DIM).map(|i| centres[centre + i] + rng.unit_f32() * 0.7 - 0.35));
+        }
+    }
+    rows
+}
+
+fn upsert(collection: &Collection, first: u64, rows: &[f32], pool: &Pool) {
+    let count = rows.len() / DIM;
+    let metadata =
+        (0..count as u64).map(|row| Some(format!("{{\"n\":{}}}", (first + row) * 37 % 100).into()));
+    let draft = Draft {
+        ids: Some((first..first + count as u64).map(id).collect()),
+        rows: count,
+        vectors: BTreeMap::from([(String::new(), Cow::Borrowed(rows))]),
+        metadata: metadata.collect(),
+        ..Draft::default()
+    };
+    let batch = Batch::new(draft, &collection.view().schema, &payload::validate).unwrap();
+    collection.apply(batch, pool).unwrap();
+}
+
+/// Two files with graphs, rows in memory, deleted and replaced rows, ties.
+fn collection(
+    kernel: Kernel,
+    threads: usize,
+    metric: Metric,
+    store: Encoding,
+) -> (SimDisk, Arc<Collection>) {
+    let disk = SimDisk::new(3);
+    let mut options = small_options();
+    options.memtable_bytes_hard = u64::MAX;
+    options.segment.kernel = kernel;
+    options.segment.graph_rows_min = 64;
+    let clock = Arc::new(ManualClock::new(1));
+    let db = Database::open(storage(&disk), Mode::Write, options, clock, 5, "golden").unwrap();
+    let collection = db.create("c", &Schema::dense(DIM, metric, store).unwrap()).unwrap();
+    let pool = Pool::new(threads);
+    let rows = rows(&mut Rng::new(11), 1000);
+    upsert(&collection, 0, &rows[..500 * DIM], &pool);
+    collection.checkpoint(&pool).unwrap();
+    upsert(&collection, 400, &rows[500 * DIM..850 * DIM], &pool);
+    collection.checkpoint(&pool).unwrap();
+    upsert(&collection, 700, &rows[850 * DIM..], &pool);
+    let filter = Filter::from_json(&json!({"n": {"in": [3, 14, 15, 92, 65]}})).unwrap();
+    assert!(collection.delete_where(&filter).unwrap().deleted > 20);
+    assert_eq!(collection.view().segments.len(), 3);
+    (disk, collection)
+}
+
+fn questions(filter: &Filter) -> [(&'static str, Question<'_>); 4] {
+    let graph = Question { field: "", k: K, ef: Some(12), exact: false, filter: None };
+    let exact = Question { exact: true, ..graph };
+    [
+        ("graph", graph),
+        ("filtered graph", Question { filter: Some(filter), ..graph }),
+        ("exact", exact),
+        ("filtered exact", Question { filter: Some(filter), ..exact }),
+    ]
+}
+
+fn half() -> Filter {
+    Filter::from_json(&json!({"n": {"lt": 90}})).unwrap()
+}
+
+fn queries() -> Vec<f32> {
+    rows(&mut Rng::new(12), QUERIES)
+}
+
+type Answers = BTreeMap<String, Value>;
+
+/// All answers over one collection, as the golden file has them.
+fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
+    let filter = half();
+    let mut answers = Answers::new();
+    for (kind, question) in questions(&filter) {
+        let prepared = view.prepare(question, kernel).unwrap();
+        if !question.exact {
+            let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
+            assert!(plans.contains("graph"), "no graph is searched: {plans}");
+        }
+        let found = view.search_many(&prepared, "", &queries(), pool).unwrap();
+        for (query, (hits, _)) in found.iter().enumerate() {
+            check_against_the_rule(view, question, query, hits);
+            let hits = hits.iter().map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits()));
+            answers.insert(format!("{name}, {kind}, query {query}"), hits.collect());
+        }
+    }
+    answers
+}
+
+/// Distances are those of the rule; exact answers are those of a full scan by it.
+fn check_against_the_rule(view: &View, question: Question<'_>, query: usize, hits: &[Hit]) {
+    let queries = queries();
+    let query = &queries[query * DIM..][..DIM];
+    let metric = view.schema.default_field().unwrap().metric;
+    let allowed = question.filter.map_or(view.live_rows(), |f| view.matching(f).unwrap());
+    let mut all = Vec::new();
+    for (live, rows) in view.segments.iter().zip(allowed) {
+        for row in rows.iter() {
+            let mut stored = vec![0.0; DIM];
+            live.segment.field("").unwrap().rows().decode(row, &mut stored);
+            all.push((distance(metric, query, &stored), live.segment.id_of(row)));
+        }
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    let found = hits.iter().map(|hit| (hit.distance.to_bits(), &hit.id));
+    let expected = all.iter().map(|(distance, id)| (distance.to_bits(), id));
+    if question.exact {
+        assert!(found.eq(expected.take(K)), "{hits:?}");
+    } else {
+        // A graph may miss rows, but never bend an order or a distance.
+        let mut expected = expected;
+        assert_eq!(hits.len(), K);
+        found.for_each(|hit| assert!(expected.any(|other| other == hit), "{hit:?}"));
+    }
+}
+
+/// Checksum of every segment file.
+fn file_checksums(disk: &SimDisk) -> Vec<String> {
+    let dirs = disk.list("c").unwrap();
+    let dir = format!("c/{}/segments", dirs[0].name);
+    let mut names: Vec<String> =
+        disk.list(&dir).unwrap().into_iter().map(|entry| entry.name).collect();
+    names.sort();
+    let line = |name: &String| {
+        let bytes = disk.read(&format!("{dir}/{name}")).unwrap();
+        format!("{name} {} bytes, hash {:016x}", bytes.len(), nearfield_segment::hash_bytes(&bytes))
+    };
+    names.iter().map(line).collect()
+}
+
+fn golden_file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/answers.json")
+}
+
+fn cases() -> impl Iterator<Item = (Metric, Encoding, String)> {
+    let encodings = [(Encoding::F32, "f32"), (Encoding::F16, "f16")];
+    Metric::ALL.into_iter().flat_map(move |metric| {
+        encodings.map(|(store, name)| (metric, store, format!("{} {name}", metric.name())))
+    })
+}
+
+#[test]
+fn every_instruction_set_gives_the_golden_answers() {
+    let mut all: Vec<Answers> = Vec::new();
+    for kernel in kernels() {
+        let mut answers_of_set = Answers::new();
+        for (metric, store, name) in cases() {
+            let (disk, collection) = collection(kernel, 1, metric, store);
+            let view = collection.view();
+            answers_of_set.extend(answers(&view, kernel, &Pool::SERIAL, &name));
+            answers_of_set.insert(format!("{name}, files"), file_checksums(&disk).into());
+        }
+        println!("{}: {} answers", kernel.set().name(), answers_of_set.len());
+        all.push(answers_of_set);
+    }
+    let first = &all[0];
+    all.iter().for_each(|other| assert_eq!(first, other));
+    if std::env::var("NEARFIELD_GOLDEN").is_ok_and(|value| value == "write") {
+        let text = serde_json::to_string_pretty(first).unwrap() + "\n";
+        std::fs::create_dir_all(golden_file().parent().unwrap()).unwrap();
+        std::fs::write(golden_file(), text).unwrap();
+    }
+    let golden = std::fs::read_to_string(golden_file()).unwrap();
+    let golden: Answers = serde_json::from_str(&golden).unwrap();
+    for (name, expected) in &golden {
+        assert_eq!(first.get(name), Some(expected), "{name}");
+    }
+    assert_eq!(golden.len(), first.len());
+}
+
+#[test]
+fn threads_and_instruction_sets_change_no_byte_of_a_file() {
+    for (metric, store, name) in cases() {
+        let mut files = Vec::new();
+        for (kernel, threads) in kernels().into_iter().flat_map(|k| [1, 2, 5].map(|t| (k, t))) {
+            let (disk, collection) = collection(kernel, threads, metric, store);
+            let pool = Pool::new(threads);
+            collection.compact(&pool, &mut |_| ControlFlow::Continue(())).unwrap();
+            let view = collection.view();
+            let answers = answers(&view, kernel, &pool, &name);
+            files.push((file_checksums(&disk), answers));
+        }
+        assert_eq!(files[0].0.len(), 1, "one file after compaction");
+        files.iter().for_each(|other| assert_eq!(files[0], *other, "{name}"));
+    }
+}
