@@ -195,7 +195,8 @@ impl Database {
     }
 
     /// Stop upkeep, wait for changes under way in other threads, and give the directory up. Everything
-    /// acknowledged is durable already. Closing twice is fine.
+    /// acknowledged is durable already; what is only in the log is written to a file if it is much, so that
+    /// the next opening is fast. Closing twice is fine.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.store.close());
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nearfield_engine::Database;
+use nearfield_segment::Pool;
 use nearfield_segment::storage::Storage;
 
 use crate::background::Background;
@@ -16,6 +17,10 @@ use crate::error::{Failure, Result};
 
 /// How often this process image was forked into being; counted by the hook that `lib.rs` registers.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Bytes in memory from which closing writes them to a file: reading them from the log would be felt at the
+/// next opening.
+const CLOSE_CHECKPOINT_BYTES_MIN: u64 = 8 << 20;
 
 /// Called in a child just after a fork.
 pub(crate) fn note_fork() {
@@ -110,7 +115,12 @@ impl Store {
             return;
         }
         self.background.stop();
-        drop(self.gate.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(database), "rw") = (gate.as_deref(), self.place.mode) {
+            // A failure loses nothing: the log has every batch, and opening replays it.
+            let _replayed_instead = database.checkpoint(&Pool::SERIAL, CLOSE_CHECKPOINT_BYTES_MIN);
+        }
+        drop(gate.take());
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
-use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
+use nearfield_segment::{Error, ErrorKind, FileId, Pool, Result, Rng, Schema};
 
 use crate::clock::Clock;
 use crate::collection::{Collection, seed_for};
@@ -149,6 +149,24 @@ impl Database {
         let view = |name: &String| Ok((name.clone(), self.collection(name)?.view()));
         let views: Vec<_> = names.iter().map(view).collect::<Result<_>>()?;
         write_export(target, name, &views)
+    }
+
+    /// Checkpoints every open collection with at least `bytes_min` bytes in memory, so that the next
+    /// opening has less to replay. For closing; durability does not need it.
+    ///
+    /// # Errors
+    /// As [`Collection::checkpoint`]; collections before the failing one are checkpointed.
+    pub fn checkpoint(&self, pool: &Pool, bytes_min: u64) -> Result<()> {
+        if self.mode == Mode::Read {
+            return Ok(());
+        }
+        let open: Vec<Arc<Collection>> = self.inner().open.values().cloned().collect();
+        for collection in open {
+            if collection.with_writer(|writer| Ok(writer.memory_bytes()))? >= bytes_min {
+                collection.checkpoint(pool)?;
+            }
+        }
+        Ok(())
     }
 
     /// What it was opened for.

@@ -13,6 +13,8 @@ pub struct Options {
     pub memtable_bytes_hard: u64,
     /// Number of level-0 segments from which a compaction is due.
     pub level0_segments_max: usize,
+    /// Rows in level-0 segments from which a compaction is due: they are scanned, not linked.
+    pub level0_rows_max: u64,
     /// Share of dead rows from which a segment is rewritten.
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
@@ -28,6 +30,7 @@ impl Default for Options {
             memtable_bytes_max: 32 << 20,
             memtable_bytes_hard: 1 << 30,
             level0_segments_max: 4,
+            level0_rows_max: 16_384,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
             segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::BytesBlob;
-use nearfield_segment::{DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema};
+use nearfield_segment::{
+    DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema, VectorSpec,
+};
 
 use crate::batch::Batch;
 use crate::manifest::{NextId, SegmentEntry};
@@ -140,11 +142,12 @@ impl State {
 
     fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
         let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.rows());
+        let field = |(name, spec): (&String, &VectorSpec)| {
+            (batch.vectors(name).expect("a batch has every field"), spec.dim as usize)
+        };
+        let fields: Vec<(&[f32], usize)> = self.schema.vectors.iter().map(field).collect();
         for (row, (id, metadata)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
-            let vectors = self.schema.vectors.iter().map(|(field, spec)| {
-                let elements = batch.vectors(field).expect("a batch has every field");
-                &elements[row * spec.dim as usize..][..spec.dim as usize]
-            });
+            let vectors = fields.iter().map(|(elements, dim)| &elements[row * dim..][..*dim]);
             builder.push(id.clone(), vectors, metadata.as_deref())?;
         }
         self.in_memory(builder)

@@ -236,13 +236,17 @@ impl Writer {
             let segment = Arc::clone(&held.live.segment);
             inputs.push(MergeInput { segment, dead: held.dead_at(cut) });
         }
+        let mut options = self.options.segment.clone();
+        if work.level == 0 {
+            options.graph_rows_min = u32::MAX;
+        }
         Task {
             id: self.state.rng.file_id(),
             inputs,
             cut,
             level: work.level,
             schema: Arc::clone(&self.state.schema),
-            options: self.options.segment.clone(),
+            options,
             storage: Arc::clone(&self.site.storage),
             dir: self.site.dir.clone(),
             residence: self.site.residence,

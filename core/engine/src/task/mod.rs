@@ -2,6 +2,8 @@
 //!
 //! All work is one kind of task: merge some segments into one. A checkpoint merges what is in memory into
 //! a level-0 file, a compaction merges files into a level-1 file, a full compaction does both at once.
+//! Level 0 is written fast and scanned; graphs are built from level 1 on, so that the log behind a
+//! checkpoint is soon free and no row is linked twice in its first minutes.
 
 mod merge;
 mod plan;

@@ -50,8 +50,8 @@ pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
         return Some(Work { inputs: positions(&|s| s.in_memory), level: 0 });
     }
     let level0 = positions(&|s| !s.in_memory && s.level == 0);
-    if level0.len() >= options.level0_segments_max {
-        let fresh: u64 = level0.iter().map(|&index| u64::from(facts[index].live)).sum();
+    let fresh: u64 = level0.iter().map(|&index| u64::from(facts[index].live)).sum();
+    if level0.len() >= options.level0_segments_max || fresh >= options.level0_rows_max {
         let inputs = positions(&|s| {
             !s.in_memory && (s.level == 0 || u64::from(s.live) <= 2 * fresh || is_worn(s, options))
         });
@@ -97,13 +97,15 @@ mod tests {
     #[test]
     fn the_table_of_decisions() {
         let memory = SegmentFacts { in_memory: true, ..file(0, 10, 10) };
-        let options = Options { memtable_bytes_max: 100, ..Options::default() };
+        let options =
+            Options { memtable_bytes_max: 100, level0_rows_max: 5_000, ..Options::default() };
         let fresh = file(0, 100, 100);
         let cases: Vec<(&str, Vec<SegmentFacts>, u64, Option<Work>)> = vec![
             ("nothing there", vec![], 0, None),
             ("memory below its limit", vec![fresh, memory], 99, None),
             ("memory at its limit", vec![fresh, memory, memory], 100, Some(work(&[1, 2], 0))),
             ("three fresh files", vec![fresh; 3], 0, None),
+            ("one large fresh file", vec![file(0, 5_000, 5_000)], 0, Some(work(&[0], 1))),
             ("four fresh files", vec![fresh; 4], 0, Some(work(&[0, 1, 2, 3], 1))),
             (
                 "a large old file stays, a small one goes in",
