@@ -51,6 +51,8 @@ class Finding:
     file: str
     #: What is wrong and where.
     message: str
+    #: Where in the file, if that is known.
+    offset: int | None
     #: True if the damaged part is rebuilt by the next compaction.
     derived: bool
 

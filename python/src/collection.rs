@@ -1,150 +1,48 @@
 //! A collection as Python holds it: arguments in, one call of the engine without the interpreter, results
 //! out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use nearfield_engine::{Collection as EngineCollection, View, recall};
 use nearfield_segment::index::graph::Scratch;
-use nearfield_segment::search::{Prepared, Question, SearchStats};
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Pool, VectorSpec};
+use nearfield_segment::search::Question;
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Pool};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 
 use crate::arguments::{self, count, filter, pool};
 use crate::arrays::Vectors;
-use crate::error::{Failure, Result};
+use crate::error::Result;
+use crate::handle::{Handle, spec_of};
 use crate::hits::Hits;
 use crate::progress::Progress;
 use crate::rows::{self, Parts, Scan};
+use crate::search::{self, Searcher};
 use crate::store::Store;
 use crate::upsert::{self, Input};
 use crate::{ids, json};
 
-/// Queries each thread answers between two looks at Ctrl-C.
-const QUERIES_PER_STEP: usize = 128;
-
 /// A collection of vectors with ids and metadata.
 #[pyclass(frozen, module = "nearfield")]
 pub(crate) struct Collection {
-    pub(crate) store: Arc<Store>,
-    pub(crate) engine: Arc<EngineCollection>,
-    closed: AtomicBool,
-    /// Working memory of searches, used again.
-    scratch: Mutex<Vec<Scratch>>,
+    handle: Handle,
+    searcher: Searcher,
 }
 
 impl Collection {
     pub(crate) fn new(store: Arc<Store>, engine: Arc<EngineCollection>) -> Collection {
-        let (closed, scratch) = (AtomicBool::new(false), Mutex::default());
-        Collection { store, engine, closed, scratch }
-    }
-
-    /// The newest view, of an open collection.
-    pub(crate) fn view(&self) -> Result<Arc<View>> {
-        self.check()?;
-        Ok(self.engine.view())
-    }
-
-    fn check(&self) -> Result<()> {
-        self.store.check()?;
-        if self.closed.load(Ordering::Relaxed) {
-            let name = self.engine.name();
-            return Err(Failure::Closed(format!("this handle of collection {name:?} was closed")));
-        }
-        Ok(())
-    }
-
-    /// The default vector field.
-    pub(crate) fn spec(&self) -> VectorSpec {
-        let view = self.engine.view();
-        view.schema.default_field().expect("this package creates no other").clone()
-    }
-
-    /// Carries out a change without the interpreter; upkeep looks for work afterwards.
-    pub(crate) fn change<R: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&EngineCollection) -> nearfield_engine::Result<R> + Send,
-    ) -> Result<R> {
-        self.check()?;
-        py.detach(|| self.store.with(|_| work(&self.engine)))
-    }
-
-    fn take_scratch(&self) -> Scratch {
-        let mut spare = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.pop().unwrap_or_default()
-    }
-
-    fn return_scratch(&self, scratch: Scratch) {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-    }
-
-    fn search_one(&self, view: &Arc<View>, question: Question<'_>, query: &[f32]) -> Result<Hits> {
-        self.spec_of(view).check(query, 0)?;
-        let prepared = view.prepare(question, self.engine.kernel())?;
-        let mut scratch = self.take_scratch();
-        let (hits, stats) = prepared.search(query, &mut scratch);
-        self.return_scratch(scratch);
-        let metric = self.spec_of(view).metric;
-        Ok(Hits::new(Arc::clone(view), metric, true, vec![hits], stats))
-    }
-
-    fn spec_of<'a>(&self, view: &'a View) -> &'a VectorSpec {
-        view.schema.default_field().expect("this package creates no other")
-    }
-
-    fn search_many(
-        &self,
-        py: Python<'_>,
-        view: &Arc<View>,
-        question: Question<'_>,
-        queries: &[f32],
-        pool: &Pool,
-    ) -> Result<Hits> {
-        let spec = self.spec_of(view);
-        let dim = spec.dim as usize;
-        let prepared = py.detach(|| {
-            let vectors = queries.chunks_exact(dim).enumerate();
-            vectors.into_iter().try_for_each(|(row, vector)| spec.check(vector, row))?;
-            view.prepare(question, self.engine.kernel())
-        })?;
-        let (mut answers, mut total) = (Vec::new(), SearchStats::default());
-        for step in queries.chunks(QUERIES_PER_STEP * pool.threads() * dim) {
-            py.check_signals()?;
-            for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
-                answers.push(hits);
-                add(&mut total, stats);
-            }
-        }
-        Ok(Hits::new(Arc::clone(view), spec.metric, false, answers, total))
+        Collection { handle: Handle::new(store, engine), searcher: Searcher::default() }
     }
 
     fn compact_watched(&self, py: Python<'_>, pool: &Pool, progress: Progress) -> Result<()> {
         let mut progress = progress;
-        let compacted = self.change(py, |engine| {
+        let compacted = self.handle.change(py, |engine| {
             let mut watch = |at: nearfield_engine::task::Progress| progress.step(at.done, at.total);
             Ok(engine.compact(pool, &mut watch))
         })?;
         progress.or_failure(compacted)
     }
-}
-
-fn ask(
-    view: &View,
-    prepared: &Prepared<'_>,
-    queries: &[f32],
-    pool: &Pool,
-) -> nearfield_engine::Result<Vec<(Vec<nearfield_segment::search::Hit>, SearchStats)>> {
-    view.search_many(prepared, DEFAULT_FIELD, queries, pool)
-}
-
-fn add(total: &mut SearchStats, one: SearchStats) {
-    total.segments_searched += one.segments_searched;
-    total.segments_pruned += one.segments_pruned;
-    total.vectors_scored += one.vectors_scored;
-    total.nodes_expanded += one.nodes_expanded;
 }
 
 fn store_name(store: Encoding) -> &'static str {
@@ -159,30 +57,30 @@ impl Collection {
     /// Name in its database.
     #[getter]
     fn name(&self) -> &str {
-        self.engine.name()
+        self.handle.engine.name()
     }
 
     /// Elements of a vector.
     #[getter]
     fn dim(&self) -> u32 {
-        self.spec().dim
+        self.handle.spec().dim
     }
 
     /// "cosine", "dot" or "l2".
     #[getter]
     fn metric(&self) -> &'static str {
-        self.spec().metric.name()
+        self.handle.spec().metric.name()
     }
 
     /// How elements are stored: "f32" or "f16".
     #[getter]
     fn store(&self) -> &'static str {
-        store_name(self.spec().store)
+        store_name(self.handle.spec().store)
     }
 
     /// Number of points.
     fn __len__(&self) -> Result<usize> {
-        Ok(usize::try_from(self.view()?.len()).unwrap_or(usize::MAX))
+        Ok(usize::try_from(self.handle.view()?.len()).unwrap_or(usize::MAX))
     }
 
     /// Always true: an empty collection is a collection.
@@ -192,7 +90,7 @@ impl Collection {
 
     /// Whether there is a point of this id.
     fn __contains__(&self, id: &Bound<'_, PyAny>) -> Result<bool> {
-        Ok(self.view()?.find(&ids::read_one(id, 0)?).is_some())
+        Ok(self.handle.view()?.find(&ids::read_one(id, 0)?).is_some())
     }
 
     /// Add vectors, or replace those whose ids are there already.
@@ -220,11 +118,11 @@ impl Collection {
         threads: Option<&Bound<'py, PyAny>>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyAny>> {
-        self.check()?;
+        self.handle.check()?;
         let (pool, progress) = (pool(threads)?, Progress::new(progress, "upsert")?);
-        let input = Input::read(&self.spec(), vectors, ids, metadata)?;
-        let outcome = upsert::upsert(py, self, &input, &pool, &progress);
-        self.store.background().wake();
+        let input = Input::read(&self.handle.spec(), vectors, ids, metadata)?;
+        let outcome = upsert::upsert(py, &self.handle, &input, &pool, &progress);
+        self.handle.store.background().wake();
         let assigned = input.ids.is_none();
         outcome?.into_python(py, assigned)
     }
@@ -239,11 +137,13 @@ impl Collection {
     ) -> Result<u64> {
         upsert::one_of_ids_and_where(ids.is_some(), r#where.is_some())?;
         let deleted = match (ids, filter(r#where)?) {
-            (Some(ids), _) => upsert::delete_ids(py, self, ids, &Pool::SERIAL)?,
-            (None, Some(filter)) => self.change(py, |engine| engine.delete_where(&filter))?.deleted,
+            (Some(ids), _) => upsert::delete_ids(py, &self.handle, ids, &Pool::SERIAL)?,
+            (None, Some(filter)) => {
+                self.handle.change(py, |engine| engine.delete_where(&filter))?.deleted
+            }
             (None, None) => 0,
         };
-        self.store.background().wake();
+        self.handle.store.background().wake();
         Ok(deleted)
     }
 
@@ -256,7 +156,7 @@ impl Collection {
         vectors: bool,
         metadata: bool,
     ) -> Result<Bound<'py, PyAny>> {
-        let view = self.view()?;
+        let view = self.handle.view()?;
         rows::get(py, &view, ids::read(ids)?, Parts { vectors, metadata })
     }
 
@@ -282,23 +182,23 @@ impl Collection {
         exact: bool,
         threads: Option<&Bound<'_, PyAny>>,
     ) -> Result<Hits> {
-        let view = self.view()?;
+        let view = self.handle.view()?;
         let filter = filter(r#where)?;
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
-        let queries = Vectors::read(queries, self.spec_of(&view).dim as usize)?;
-        let elements = queries.elements();
+        let queries = Vectors::read(queries, spec_of(&view).dim as usize)?;
+        let (elements, kernel) = (queries.elements(), self.handle.engine.kernel());
         if queries.single {
-            return py.detach(|| self.search_one(&view, question, elements));
+            return py.detach(|| self.searcher.one(&view, question, elements, kernel));
         }
-        self.search_many(py, &view, question, elements, &pool(threads)?)
+        search::many(py, &view, question, elements, kernel, &pool(threads)?)
     }
 
     /// How many points there are, or pass a filter. Exact.
     #[pyo3(signature = (r#where=None))]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
-        let (view, filter) = (self.view()?, filter(r#where)?);
+        let (view, filter) = (self.handle.view()?, filter(r#where)?);
         Ok(py.detach(|| view.count(filter.as_ref()))?)
     }
 
@@ -315,7 +215,7 @@ impl Collection {
         metadata: bool,
         batch_size: Option<&Bound<'_, PyAny>>,
     ) -> Result<Scan> {
-        let (view, filter) = (self.view()?, filter(r#where)?);
+        let (view, filter) = (self.handle.view()?, filter(r#where)?);
         let batch_size = batch_size.map_or(Ok(65_536), |size| count("batch_size", size, 1))?;
         let sets = py.detach(|| match &filter {
             Some(filter) => view.matching(filter),
@@ -343,7 +243,7 @@ impl Collection {
     #[pyo3(signature = (*, threads=None))]
     fn checkpoint(&self, py: Python<'_>, threads: Option<&Bound<'_, PyAny>>) -> Result<()> {
         let pool = pool(threads)?;
-        self.change(py, |engine| engine.checkpoint(&pool))
+        self.handle.change(py, |engine| engine.checkpoint(&pool))
     }
 
     /// Measure recall@k: the same queries as asked, and exactly. Without queries, vectors of `sample`
@@ -363,11 +263,11 @@ impl Collection {
         ef: Option<&Bound<'py, PyAny>>,
         seed: u64,
     ) -> Result<Bound<'py, PyAny>> {
-        let (view, filter, pool) = (self.view()?, filter(r#where)?, pool(None)?);
+        let (view, filter, pool) = (self.handle.view()?, filter(r#where)?, pool(None)?);
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let sample = sample.map_or(Ok(200), |sample| count("sample", sample, 1))?;
-        let dim = self.spec_of(&view).dim as usize;
+        let dim = spec_of(&view).dim as usize;
         let queries = queries.map(|queries| Vectors::read(queries, dim)).transpose()?;
         let given = queries.as_ref().map(Vectors::elements);
         let filter = filter.as_ref();
@@ -377,7 +277,13 @@ impl Collection {
                 Some(_) => Vec::new(),
                 None => recall::sample(&view, DEFAULT_FIELD, filter, sample, seed)?,
             };
-            recall::measure(&view, question, given.unwrap_or(&drawn), self.engine.kernel(), &pool)
+            recall::measure(
+                &view,
+                question,
+                given.unwrap_or(&drawn),
+                self.handle.engine.kernel(),
+                &pool,
+            )
         })?;
         let report = serde_json::to_value(report).expect("a report is plain data");
         record(py, "RecallReport", &report)
@@ -385,7 +291,7 @@ impl Collection {
 
     /// Sizes and state, as a dict.
     fn stats<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let view = self.view()?;
+        let view = self.handle.view()?;
         let stats = self.describe(&view);
         Ok(json::load_value(py, &stats)?)
     }
@@ -404,16 +310,16 @@ impl Collection {
         ef: Option<&Bound<'py, PyAny>>,
         exact: bool,
     ) -> Result<Bound<'py, PyAny>> {
-        let (view, filter) = (self.view()?, filter(r#where)?);
+        let (view, filter) = (self.handle.view()?, filter(r#where)?);
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
-        let spec = self.spec_of(&view);
+        let spec = spec_of(&view);
         let query = Vectors::read(query, spec.dim as usize)?;
         let elements = query.elements();
         let plan = py.detach(|| {
             spec.check(elements, 0)?;
-            let prepared = view.prepare(question, self.engine.kernel())?;
+            let prepared = view.prepare(question, self.handle.engine.kernel())?;
             let (hits, stats) = prepared.search(elements, &mut Scratch::default());
             let plans: Vec<_> = prepared.plans().collect();
             Result::Ok(
@@ -425,12 +331,12 @@ impl Collection {
 
     /// With mode="r": show what the writer has made durable since. Returns the LSN now shown.
     fn refresh(&self, py: Python<'_>) -> Result<u64> {
-        self.change(py, |engine| Ok(engine.refresh()?.lsn.0))
+        self.handle.change(py, |engine| Ok(engine.refresh()?.lsn.0))
     }
 
     /// Give up this handle; the database stays open.
     fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.handle.close();
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -443,9 +349,9 @@ impl Collection {
     }
 
     fn __repr__(&self) -> String {
-        let (spec, view) = (self.spec(), self.engine.view());
-        let (name, points) = (self.engine.name(), view.len());
-        let closed = if self.check().is_err() { ", closed" } else { "" };
+        let (spec, view) = (self.handle.spec(), self.handle.engine.view());
+        let (name, points) = (self.handle.engine.name(), view.len());
+        let closed = if self.handle.check().is_err() { ", closed" } else { "" };
         let (dim, metric) = (spec.dim, spec.metric.name());
         format!("<Collection {name:?}: {points} points, dim {dim}, {metric}{closed}>")
     }
@@ -457,7 +363,7 @@ impl Collection {
 
 impl Collection {
     fn describe(&self, view: &View) -> Value {
-        let spec = self.spec_of(view);
+        let spec = spec_of(view);
         let segments: Vec<Value> = view
             .segments
             .iter()
@@ -475,7 +381,7 @@ impl Collection {
             .collect();
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
         serde_json::json!({
-            "name": self.engine.name(),
+            "name": self.handle.engine.name(),
             "points": view.len(),
             "dim": spec.dim,
             "metric": spec.metric.name(),
@@ -483,9 +389,9 @@ impl Collection {
             "lsn": view.lsn.0,
             "manifest": view.manifest,
             "memory_bytes": in_memory.map(|live| live.segment.front().file_len).sum::<u64>(),
-            "instruction_set": self.engine.kernel().set().name(),
-            "replayed_batches": self.engine.recovery().replayed,
-            "background_error": self.store.background().error(),
+            "instruction_set": self.handle.engine.kernel().set().name(),
+            "replayed_batches": self.handle.engine.recovery().replayed,
+            "background_error": self.handle.store.background().error(),
             "segments": segments,
         })
     }

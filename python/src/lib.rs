@@ -6,9 +6,9 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `database` `collection` `hits` `rows` | the classes |
+//! | `database` `collection` `search` `hits` `rows` | the classes, and searching |
 //! | `upsert` `arrays` `ids` `metadata` `arguments` `json` | arguments in |
-//! | `store` `background` `progress` | one open database: its gate, its thread, its long calls |
+//! | `store` `handle` `background` `progress` | one open database: its gate, its thread, its long calls |
 //! | `error` | the table of exceptions |
 
 mod arguments;
@@ -17,16 +17,19 @@ mod background;
 mod collection;
 mod database;
 mod error;
+mod handle;
 mod hits;
 mod ids;
 mod json;
 mod metadata;
 mod progress;
 mod rows;
+mod search;
 mod store;
 mod upsert;
 
 use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use serde_json::json;
 
@@ -50,8 +53,16 @@ fn _forked() {
     store::note_fork();
 }
 
+/// Finds NumPy's tables now: the numpy crate would with its first use, and panics if Ctrl-C comes then.
+fn load_numpy(py: Python<'_>) -> PyResult<()> {
+    py.import("numpy")?;
+    PyArray1::<f32>::zeros(py, 0, false).try_readonly()?;
+    Ok(())
+}
+
 #[pymodule]
 fn _nearfield(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    load_numpy(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<database::Database>()?;
     module.add_class::<collection::Collection>()?;

@@ -13,8 +13,8 @@ use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, VectorSpec, payload};
 use pyo3::prelude::*;
 
 use crate::arrays::Vectors;
-use crate::collection::Collection;
 use crate::error::{Failure, Result};
+use crate::handle::Handle;
 use crate::ids;
 use crate::metadata::{Metadata, Texts};
 use crate::progress::Progress;
@@ -112,13 +112,13 @@ fn check_rows(
 /// Writes all rows of `input`, batch after batch.
 pub(crate) fn upsert(
     py: Python<'_>,
-    collection: &Collection,
+    handle: &Handle,
     input: &Input<'_>,
     pool: &Pool,
     progress: &Progress,
 ) -> Result<Outcome> {
-    let schema = collection.engine.view().schema.clone();
-    let spec = collection.spec();
+    let schema = handle.engine.view().schema.clone();
+    let spec = handle.spec();
     let batches = input.batches(&spec);
     if batches.len() > 1 {
         input.check(py, &spec, &batches)?;
@@ -128,13 +128,13 @@ pub(crate) fn upsert(
         progress.report(py, rows.start as u64, input.vectors.rows as u64)?;
         let texts = input.metadata.texts(rows.clone())?;
         let draft = input.draft(rows, input.elements(rows, &spec), texts);
-        let applied = collection.change(py, |engine| {
+        let applied = handle.change(py, |engine| {
             let batch = Batch::new(draft, &schema, &payload::validate)?;
             engine.apply(batch, pool)
         })?;
         outcome.add(&applied, rows.len() as u64);
         if (index + 1) % BATCHES_BEFORE_UPKEEP == 0 {
-            collection.store.background().wake();
+            handle.store.background().wake();
         }
     }
     let rows = input.vectors.rows as u64;
@@ -157,7 +157,7 @@ impl Outcome {
 /// The part of [`Input`] that names points to delete.
 pub(crate) fn delete_ids(
     py: Python<'_>,
-    collection: &Collection,
+    handle: &Handle,
     ids: &Bound<'_, PyAny>,
     pool: &Pool,
 ) -> Result<u64> {
@@ -165,9 +165,9 @@ pub(crate) fn delete_ids(
     if deletes.is_empty() {
         return Ok(0);
     }
-    let schema = collection.engine.view().schema.clone();
+    let schema = handle.engine.view().schema.clone();
     let draft = Draft { deletes, time_ms: SystemClock.now_ms(), ..Draft::default() };
-    let applied = collection
+    let applied = handle
         .change(py, |engine| engine.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, pool))?;
     Ok(applied.deleted)
 }

@@ -133,7 +133,8 @@ impl View {
         if let Some(filter) = question.filter {
             self.check_fields(filter)?;
         }
-        if !self.schema.vectors.contains_key(question.field) {
+        let default = question.field.is_empty() && self.schema.default_field().is_some();
+        if !default && !self.schema.vectors.contains_key(question.field) {
             let names: Vec<&String> = self.schema.vectors.keys().collect();
             return Err(Error::new(
                 ErrorKind::NotFound,

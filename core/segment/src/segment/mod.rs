@@ -125,7 +125,11 @@ impl Segment {
     /// # Errors
     /// `NotFound`, listing the names there are.
     pub fn field(&self, name: &str) -> Result<&VectorField> {
-        self.fields.iter().find(|field| field.name() == name).ok_or_else(|| {
+        // Fields are in name order, and the empty name is asked for several times a search.
+        let default =
+            self.fields.first().filter(|field| name.is_empty() && field.name().is_empty());
+        let found = default.or_else(|| self.fields.iter().find(|field| field.name() == name));
+        found.ok_or_else(|| {
             let names: Vec<&str> = self.fields.iter().map(VectorField::name).collect();
             Error::new(
                 ErrorKind::NotFound,

@@ -1,0 +1,93 @@
+//! Searching: one query on the caller's thread with memory used again, many in steps on a pool.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nearfield_engine::View;
+use nearfield_segment::index::graph::Scratch;
+use nearfield_segment::search::{Hit, Prepared, Question, SearchStats};
+use nearfield_segment::{DEFAULT_FIELD, Kernel, Pool};
+use pyo3::prelude::*;
+
+use crate::error::Result;
+use crate::handle::spec_of;
+use crate::hits::Hits;
+
+/// Queries each thread answers between two looks at Ctrl-C.
+const QUERIES_PER_STEP: usize = 128;
+
+/// Working memory of single queries, one for each that ran at the same time.
+#[derive(Debug, Default)]
+pub(crate) struct Searcher {
+    spare: Mutex<Vec<Scratch>>,
+}
+
+impl Searcher {
+    fn take_scratch(&self) -> Scratch {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().unwrap_or_default()
+    }
+
+    fn return_scratch(&self, scratch: Scratch) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+
+    /// The answer for one vector, on this thread. Call detached.
+    pub(crate) fn one(
+        &self,
+        view: &Arc<View>,
+        question: Question<'_>,
+        query: &[f32],
+        kernel: Kernel,
+    ) -> Result<Hits> {
+        spec_of(view).check(query, 0)?;
+        let prepared = view.prepare(question, kernel)?;
+        let mut scratch = self.take_scratch();
+        let (hits, stats) = prepared.search(query, &mut scratch);
+        self.return_scratch(scratch);
+        let metric = spec_of(view).metric;
+        Ok(Hits::new(Arc::clone(view), metric, true, vec![hits], stats))
+    }
+}
+
+/// The answers for many vectors, with looks at Ctrl-C.
+pub(crate) fn many(
+    py: Python<'_>,
+    view: &Arc<View>,
+    question: Question<'_>,
+    queries: &[f32],
+    kernel: Kernel,
+    pool: &Pool,
+) -> Result<Hits> {
+    let spec = spec_of(view);
+    let dim = spec.dim as usize;
+    let prepared = py.detach(|| {
+        let vectors = queries.chunks_exact(dim).enumerate();
+        vectors.into_iter().try_for_each(|(row, vector)| spec.check(vector, row))?;
+        view.prepare(question, kernel)
+    })?;
+    let (mut answers, mut total) = (Vec::new(), SearchStats::default());
+    for step in queries.chunks(QUERIES_PER_STEP * pool.threads() * dim) {
+        py.check_signals()?;
+        for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
+            answers.push(hits);
+            add(&mut total, stats);
+        }
+    }
+    Ok(Hits::new(Arc::clone(view), spec.metric, false, answers, total))
+}
+
+fn ask(
+    view: &View,
+    prepared: &Prepared<'_>,
+    queries: &[f32],
+    pool: &Pool,
+) -> nearfield_engine::Result<Vec<(Vec<Hit>, SearchStats)>> {
+    view.search_many(prepared, DEFAULT_FIELD, queries, pool)
+}
+
+fn add(total: &mut SearchStats, one: SearchStats) {
+    total.segments_searched += one.segments_searched;
+    total.segments_pruned += one.segments_pruned;
+    total.vectors_scored += one.vectors_scored;
+    total.nodes_expanded += one.nodes_expanded;
+}
