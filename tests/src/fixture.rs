@@ -40,7 +40,7 @@ impl Fixture {
         let mut steps = vec![Step::Create(NAME), write(30, 0), Step::Checkpoint(NAME)];
         steps.extend([write(14, 4), Step::Checkpoint(NAME), Step::Snapshot]);
         let (mut world, mut history) = (World::default(), Vec::new());
-        let mut perform = |step: &Step, world: &mut World| -> Result<()> {
+        let perform = |step: &Step, world: &mut World| -> Result<()> {
             session.perform(step, world.steps)?;
             *world = world.after(step);
             Ok(())

@@ -4,6 +4,8 @@
 //! `NEARFIELD_FIXTURE=write cargo test -p nearfield-tests --test compat` and is never made again: a new
 //! version of the format gets a directory of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

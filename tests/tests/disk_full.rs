@@ -2,6 +2,8 @@
 //!
 //! The same on a simulated disk, always, is in `durability.rs`.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

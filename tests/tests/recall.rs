@@ -1,5 +1,7 @@
 //! Recall on generated clusters: a floor for every metric and encoding, at the default effort.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

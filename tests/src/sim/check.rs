@@ -12,7 +12,7 @@ use super::{Content, Outcome, Session, World, open, small_options, storage};
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What is wrong, in a sentence.
-pub type Wrong = String;
+type Wrong = String;
 
 /// Opens the store on a restarted disk and checks that it holds what was acknowledged, or that and the
 /// whole of the step that was under way; that nothing is damaged; and that snapshots and exports are what
