@@ -154,7 +154,7 @@ impl State {
     fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
         let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
         let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
-        Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::InPlace)
+        Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::Built)
     }
 
     fn merge_tail(&mut self) -> Result<()> {

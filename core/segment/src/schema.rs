@@ -76,6 +76,22 @@ impl Schema {
     }
 }
 
+/// Sum of squares in f64, in eight lanes and one order: the same bits on every machine.
+pub(crate) fn squared_norm(values: &[f32]) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let (blocks, rest) = values.as_chunks::<8>();
+    for block in blocks {
+        for (lane, &value) in lanes.iter_mut().zip(block) {
+            *lane += f64::from(value) * f64::from(value);
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(value) * f64::from(value);
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
 impl VectorSpec {
     /// Checks one vector: length, finiteness, and that no distance to it can overflow.
     ///
@@ -92,7 +108,7 @@ impl VectorSpec {
             .with("got", vector.len())
             .with("row", row));
         }
-        let squared_norm: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let squared_norm = squared_norm(vector);
         let fits = |x: &f32| self.store == Encoding::F32 || x.abs() < HALF_LIMIT;
         if squared_norm <= SQUARED_NORM_MAX && vector.iter().all(fits) {
             return Ok(());

@@ -2,10 +2,13 @@
 //!
 //! Norms are taken of the *stored* values (after rounding to halves), in f64, in a fixed order.
 
+use std::borrow::Cow;
+
 use crate::codec::{norm_bytes, row_bytes};
 use crate::error::{Error, Fault, Result};
 use crate::kernel::{half_from_f32, half_to_f32};
-use crate::schema::{Encoding, VectorSpec};
+use crate::metric::Metric;
+use crate::schema::{Encoding, VectorSpec, squared_norm};
 use crate::storage::AlignedBuffer;
 
 /// The two sections of a vector field, ready to be written or viewed.
@@ -57,7 +60,8 @@ impl RowEncoder {
         Ok(EncodedRows { vectors, inv_norms })
     }
 
-    /// Encodes one row into its `row_bytes` bytes and returns its inverse norm (0 for length zero).
+    /// Encodes one row into its `row_bytes` bytes and returns its inverse norm (0 for length zero, and for
+    /// metrics that need none).
     ///
     /// # Errors
     /// `InvalidInput(NonFinite)` if an element does not fit a half; `out` is then unspecified.
@@ -74,7 +78,7 @@ impl RowEncoder {
                     *place = value.to_le_bytes();
                 }
                 padding.fill(0);
-                Ok(inverse_norm(row.iter().copied()))
+                Ok(self.inverse_norm(|| Cow::Borrowed(row)))
             }
             Encoding::F16 => {
                 let (elements, padding) = out.split_at_mut(row.len() * size_of::<u16>());
@@ -85,26 +89,29 @@ impl RowEncoder {
                 }
                 padding.fill(0);
                 let stored = places.iter().map(|&bytes| half_to_f32(u16::from_le_bytes(bytes)));
-                Ok(inverse_norm(stored))
+                Ok(self.inverse_norm(|| stored.collect()))
             }
+        }
+    }
+
+    /// Of stored values, where the metric needs it; else 0.
+    fn inverse_norm<'r>(&self, stored: impl FnOnce() -> Cow<'r, [f32]>) -> f32 {
+        match self.spec.metric {
+            Metric::Cosine => inverse_norm(&stored()),
+            Metric::Dot | Metric::L2 => 0.0,
         }
     }
 }
 
 /// `1/‖x‖`; 0 if the norm is below the smallest normal f32, whose inverse would overflow.
-fn inverse_norm(values: impl Iterator<Item = f32>) -> f32 {
+fn inverse_norm(values: &[f32]) -> f32 {
     let norm = norm(values);
     if norm < f64::from(f32::MIN_POSITIVE) { 0.0 } else { (1.0 / norm) as f32 }
 }
 
-/// Euclidean norm, summed in f64 in eight lanes: the same bits on every machine.
-pub(crate) fn norm(values: impl Iterator<Item = f32>) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    for (index, value) in values.enumerate() {
-        lanes[index % 8] += f64::from(value) * f64::from(value);
-    }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    (((a + e) + (c + g)) + ((b + f) + (d + h))).sqrt()
+/// Euclidean norm in f64.
+pub(crate) fn norm(values: &[f32]) -> f64 {
+    squared_norm(values).sqrt()
 }
 
 fn beyond_half(value: f32, column: usize) -> Error {

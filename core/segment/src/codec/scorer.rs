@@ -96,7 +96,7 @@ fn measure_of(metric: Metric) -> Measure {
 
 /// The query divided by its norm, in f64; a query of length zero stays zero.
 fn normalise(query: &[f32], out: &mut [f32]) {
-    let norm = norm(query.iter().copied());
+    let norm = norm(query);
     if norm > 0.0 {
         for (place, &value) in out.iter_mut().zip(query) {
             *place = (f64::from(value) / norm) as f32;

@@ -16,6 +16,8 @@ pub enum Residence {
     InPlace,
     /// Copied once into aligned memory of our own (huge pages where the system gives them).
     Copied,
+    /// In place, and built by this process a moment ago: checksums need no test.
+    Built,
 }
 
 /// A section of an open blob. Each block's checksum is verified on first touch.
@@ -40,16 +42,17 @@ impl Section {
         &self.entry
     }
 
-    /// All bytes, verified.
+    /// All bytes, verified unless they were just built.
     ///
     /// # Errors
     /// `Corrupt` naming the block, or what the blob returns.
     pub fn read_all(&self, residence: Residence) -> Result<Bytes> {
-        let bytes = self.read(0..self.entry.len)?;
-        Ok(match residence {
-            Residence::InPlace => bytes,
-            Residence::Copied => AlignedBuffer::copy_of(&bytes).into(),
-        })
+        let (start, len) = (self.entry.offset, self.entry.len);
+        match residence {
+            Residence::InPlace => self.read(0..len),
+            Residence::Copied => Ok(AlignedBuffer::copy_of(&self.read(0..len)?).into()),
+            Residence::Built => self.blob.read(start..start + len),
+        }
     }
 
     /// Some bytes, after verifying every block they touch.

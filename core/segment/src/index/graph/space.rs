@@ -27,7 +27,7 @@ impl Lift {
         pool.for_each_chunk(&mut norms, 1024, scratch, |values, offset, chunk| {
             for (index, place) in chunk.iter_mut().enumerate() {
                 rows.widen(RowId((offset + index) as u32), values);
-                *place = norm(values.iter().copied());
+                *place = norm(values);
             }
         });
         let norm_max = norms.iter().copied().fold(0.0, f64::max);
