@@ -3,6 +3,7 @@
 //! Nothing outside `tests/` imports this crate, and it is never published.
 
 pub mod data;
+pub mod fixture;
 pub mod oracle;
 pub mod rule;
 pub mod sim;

@@ -77,7 +77,7 @@ fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
     let disk = SimDisk::new(DISK_SEED ^ op);
     disk.fail_at(op, failure);
     let mut world = World::default();
-    let mut session = match open(storage(&disk), 0, DISK_SEED) {
+    let session = match open(storage(&disk), 0, DISK_SEED) {
         Ok(session) => session,
         Err(_) => open(storage(&disk), 0, DISK_SEED + 1).map_err(|e| format!("reopening: {e}"))?,
     };

@@ -4,6 +4,8 @@
 //! The file is made by `NEARFIELD_GOLDEN=write cargo test -p nearfield-tests --test golden`, and only when a
 //! change of answers is wanted.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

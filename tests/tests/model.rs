@@ -2,6 +2,8 @@
 //!
 //! Every failure is shrunk to few operations by leaving some out, and printed with its seed.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

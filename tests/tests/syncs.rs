@@ -2,6 +2,8 @@
 //!
 //! Each mutation is a line of the table in `docs/durability.md`.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 use std::sync::{Arc, Mutex};
 
 use nearfield_segment::storage::{Failure, SimDisk, Storage, SyncKind};

@@ -52,6 +52,9 @@ pub(crate) fn create(site: &Site, id: FileId, schema: &Schema, created_ms: u64) 
 
 /// Opens a collection for writing. The caller holds the store's lock.
 ///
+/// If the disk is too full to repair the end of the log, the collection opens all the same: it shows what
+/// is known to be durable, and its writer is poisoned until [`reopen`] finds space.
+///
 /// # Errors
 /// `NotFound` without a manifest; `Corrupt` or `Version` naming file and offset; `Io`.
 pub(crate) fn open_writer(
@@ -63,20 +66,30 @@ pub(crate) fn open_writer(
     site.storage.settle(&site.dir)?;
     let manifest = newest_manifest(&site)?;
     let orphans = quarantine_orphans(&site, &manifest.document)?;
-    let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
-    let degraded = degraded(&state);
     let place = log_of(&site, &manifest.document);
-    let replayed = replay_into(&mut state, &place, Mode::Recover)?;
+    let replay_in = |mode| -> Result<(State, ReplayReport)> {
+        let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
+        let replayed = replay_into(&mut state, &place, mode)?;
+        Ok((state, replayed))
+    };
+    let (poisoned, (state, replayed)) = match replay_in(Mode::Recover) {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            let cause = (error.kind(), error.message().to_owned());
+            (Some(cause), replay_in(Mode::ReadOnly)?)
+        }
+        other => (None, other?),
+    };
     let report = RecoveryReport {
         replayed: replayed.batches,
         torn: replayed.torn.clone(),
         orphans,
-        degraded,
+        degraded: degraded(&state),
     };
     let epoch = manifest.document.epoch + 1;
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
+    let (closed, incarnation) = (false, 0);
     let writer = Writer {
         site,
         options,
@@ -86,24 +99,32 @@ pub(crate) fn open_writer(
         state,
         log,
         reader,
-        poisoned: None,
-        closed: false,
-        incarnation: 0,
+        poisoned,
+        closed,
+        incarnation,
     };
     Ok((writer, report))
 }
 
-/// Runs recovery again in place of a poisoned writer; readers keep their door.
+/// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
+/// poisoned stays as it is.
 ///
 /// # Errors
-/// As [`open_writer`]; the writer then refuses changes as before. `NotFound` for a closed one.
+/// As [`open_writer`], and `StorageFull`; the writer then refuses changes as before. `NotFound` for a
+/// closed one.
 pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
+    if writer.poisoned().is_none() {
+        return Ok(());
+    }
     if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
         return Err(Error::new(*kind, cause.clone()));
     }
     let (site, options) = (writer.site.clone(), writer.options.clone());
     let seed = writer.state.rng.next_u64();
     let (mut fresh, _) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
+    if let Some((kind, cause)) = fresh.poisoned {
+        return Err(Error::new(kind, cause));
+    }
     fresh.reader = writer.reader();
     fresh.incarnation = writer.incarnation + 1;
     fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
@@ -142,7 +163,8 @@ pub(crate) fn create_in_memory(
         log,
         reader,
         poisoned: None,
-        closed: false,
+        // There are no files to recover from.
+        closed: true,
         incarnation: 0,
     })
 }

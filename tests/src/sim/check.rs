@@ -1,5 +1,6 @@
 //! Comparing a store after a crash with the worlds that are right.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield_engine::{Database, ErrorKind, ManualClock, restore, verify};
@@ -7,8 +8,11 @@ use nearfield_segment::storage::{Disk, MemoryStorage, SimDisk, Storage};
 
 use super::{Content, Outcome, Session, World, open, small_options, storage};
 
+/// Files by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
 /// What is wrong, in a sentence.
-pub type Wrong = String;
+type Wrong = String;
 
 /// Opens the store on a restarted disk and checks that it holds what was acknowledged, or that and the
 /// whole of the step that was under way; that nothing is damaged; and that snapshots and exports are what
@@ -109,7 +113,7 @@ fn check_snapshot(
         return Ok(());
     }
     let source = tree(disk, dir).map_err(|error| format!("cannot be read: {error}"))?;
-    let source: Arc<dyn Storage> = Arc::new(source);
+    let source = memory(&source);
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
     restore(&source, &target).map_err(|error| format!("does not restore: {error}"))?;
     let restored = open(target, 0, 1).map_err(|error| format!("restored: {error}"))?;
@@ -135,12 +139,12 @@ fn check_export(
     same_content(&db, content)
 }
 
-/// A copy of everything below a directory.
+/// Every file below a directory, by name.
 ///
 /// # Errors
 /// Those of the disk, `NotFound` if there is no such directory.
-pub fn tree(disk: &SimDisk, dir: &str) -> std::io::Result<MemoryStorage> {
-    let copy = MemoryStorage::default();
+pub fn tree(disk: &SimDisk, dir: &str) -> std::io::Result<Files> {
+    let mut files = Files::new();
     let mut waiting = vec![String::new()];
     while let Some(inner) = waiting.pop() {
         for entry in disk.list(&join(dir, &inner))? {
@@ -148,12 +152,23 @@ pub fn tree(disk: &SimDisk, dir: &str) -> std::io::Result<MemoryStorage> {
             if entry.is_dir {
                 waiting.push(name);
             } else {
-                let bytes = disk.read(&join(dir, &name))?;
-                copy.put_new(&name, &bytes).expect("names are legal and distinct");
+                files.insert(name.clone(), disk.read(&join(dir, &name))?.to_vec());
             }
         }
     }
-    Ok(copy)
+    Ok(files)
+}
+
+/// A storage with these files.
+///
+/// # Panics
+/// If a name is no name.
+pub fn memory(files: &Files) -> Arc<dyn Storage> {
+    let storage = MemoryStorage::default();
+    for (name, bytes) in files {
+        storage.put_new(name, bytes).expect("names are legal and distinct");
+    }
+    Arc::new(storage)
 }
 
 fn join(dir: &str, name: &str) -> String {

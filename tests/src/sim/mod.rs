@@ -22,8 +22,8 @@ use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Pool, Schema};
 
 use crate::oracle::{Change, Oracle};
 
-pub use check::{check_store, describe, open_and_compare, same_content, tree};
-pub use script::{random_id, random_step, script};
+pub use check::{Files, check_store, describe, memory, open_and_compare, same_content, tree};
+pub use script::{random_change, random_id, random_step, script};
 pub use watched::{Watched, Watcher};
 
 /// Dimension of every vector here.

@@ -55,7 +55,8 @@ pub fn random_step(rng: &mut Rng, world: &World) -> Step {
     }
 }
 
-fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
+/// A batch of `rows` upserts, with ids given or assigned, and `deletes` deletes.
+pub fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
     let deletes = (0..deletes).map(|_| random_id(rng)).collect();
     let points = (0..rows).map(|_| random_point(rng)).collect();
     let ids = (rng.below(4) > 0).then(|| {

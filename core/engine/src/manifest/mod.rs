@@ -27,6 +27,8 @@ use serde_json::Value;
 
 /// Longest name of a vector field, in bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 255;
+/// Epochs and LSNs stay below this, so that there is always a next one.
+const COUNTER_END: u64 = 1 << 62;
 /// Longest name of a file, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
@@ -171,6 +173,11 @@ impl Document for Manifest {
         check_schema(&self.schema)?;
         if self.timeline == 0 {
             return Err("timelines count from 1".to_owned());
+        }
+        let counters = [self.epoch, self.cut.0, u64::from(self.timeline) << 31];
+        if counters.into_iter().any(|counter| counter >= COUNTER_END) {
+            let (epoch, cut, timeline) = (self.epoch, self.cut, self.timeline);
+            return Err(format!("used up: epoch {epoch}, cut {cut} or timeline {timeline}"));
         }
         let mut files = HashSet::new();
         let mut ids = HashSet::new();

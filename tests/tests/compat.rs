@@ -1,0 +1,98 @@
+//! Files of earlier versions open with the right answers, for ever.
+//!
+//! `tests/fixtures/v1/` holds a store and an export of format version 1 and what is in them. It was made by
+//! `NEARFIELD_FIXTURE=write cargo test -p nearfield-tests --test compat` and is never made again: a new
+//! version of the format gets a directory of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nearfield_engine::{Database, ManualClock, Mode, View, verify};
+use nearfield_segment::Kernel;
+use nearfield_segment::Pool;
+use nearfield_segment::search::Question;
+use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
+use nearfield_tests::fixture::{Fixture, NAME, open_database, read_directory};
+use nearfield_tests::sim::{DIM, memory, small_options};
+use serde_json::{Value, json};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1")
+}
+
+/// Every point with the bits of its vector, and an exact answer with the bits of its distances.
+fn content(view: &View) -> Value {
+    let mut points = BTreeMap::new();
+    for (live, rows) in view.segments.iter().zip(view.live_rows()) {
+        for row in rows.iter() {
+            let mut vector = [0.0; DIM];
+            live.segment.field("").unwrap().rows().decode(row, &mut vector);
+            let bits = vector.map(|element| format!("{:08x}", element.to_bits()));
+            let metadata = live.segment.payload().json(row).unwrap();
+            let id = live.segment.id_of(row);
+            points.insert(format!("{id:?}"), json!({"vector": bits, "metadata": metadata}));
+        }
+    }
+    let question = Question { field: "", k: 10, ef: None, exact: true, filter: None };
+    let prepared = view.prepare(question, Kernel::detect()).unwrap();
+    let found = view.search_many(&prepared, "", &[0.25; DIM], &Pool::SERIAL).unwrap();
+    let hit = |hit: &nearfield_segment::search::Hit| {
+        format!("{:?} {:08x}", hit.id, hit.distance.to_bits())
+    };
+    json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
+}
+
+fn write_fixture() {
+    let fixture = Fixture::build().unwrap();
+    let db = open_database(&fixture.files, Mode::Read).unwrap();
+    let expected = content(&db.collection(NAME).unwrap().view());
+    for (name, bytes) in &fixture.files {
+        let name = match name.strip_prefix("exports/") {
+            Some(_) => "export.near".to_owned(),
+            None if name.starts_with("snapshots/") => continue,
+            None if bytes.is_empty() => continue,
+            None => format!("store/{name}"),
+        };
+        let path = root().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let text = serde_json::to_string_pretty(&expected).unwrap() + "\n";
+    std::fs::write(root().join("expected.json"), text).unwrap();
+}
+
+fn expected() -> Value {
+    if std::env::var("NEARFIELD_FIXTURE").is_ok_and(|value| value == "write") {
+        write_fixture();
+    }
+    serde_json::from_str(&std::fs::read_to_string(root().join("expected.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_store_of_version_1_opens_with_the_right_answers() {
+    let expected = expected();
+    let files = read_directory(&root().join("store")).unwrap();
+    let report = verify(&memory(&files)).unwrap();
+    assert!(report.is_clean() && report.log_batches > 0, "{report:?}");
+    for mode in [Mode::Read, Mode::Write] {
+        let db = open_database(&files, mode).unwrap();
+        let view = db.collection(NAME).unwrap().view();
+        let dead: u32 = view.segments.iter().map(|live| live.dead.count()).sum();
+        assert!(view.segments.len() > 2 && dead > 0, "files, memory and deleted rows");
+        assert_eq!(content(&view), expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn an_export_of_version_1_opens_with_the_right_answers() {
+    let expected = expected();
+    let bytes = std::fs::read(root().join("export.near")).unwrap();
+    let bytes = AlignedBuffer::copy_of(&bytes).into();
+    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
+    let clock = Arc::new(ManualClock::default());
+    let db = Database::from_export("export.near", &blob, small_options(), clock).unwrap();
+    assert_eq!(content(&db.collection(NAME).unwrap().view()), expected);
+}

@@ -1,0 +1,84 @@
+//! What happens to files when work is cut short: tasks beside a recovery, drops that do not finish.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::ops::ControlFlow;
+
+use nearfield_engine::ErrorKind;
+use nearfield_segment::storage::{Disk, Failure, SimDisk};
+use nearfield_segment::{Pool, Rng};
+use nearfield_tests::oracle::Oracle;
+use nearfield_tests::sim::{Session, Step, open, random_change, storage};
+
+const NAME: &str = "a";
+
+fn filled(disk: &SimDisk) -> (Session, Oracle) {
+    let session = open(storage(disk), 0, 1).unwrap();
+    session.perform(&Step::Create(NAME), 1).unwrap();
+    let (mut oracle, mut rng) = (Oracle::default(), Rng::new(3));
+    for now in 2..6 {
+        let change = random_change(&mut rng, 10, 1);
+        oracle.apply(&change);
+        session.perform(&Step::Write(NAME, change), now).unwrap();
+        session.perform(&Step::Checkpoint(NAME), now).unwrap();
+    }
+    (session, oracle)
+}
+
+/// Recovery takes the file of a task that no manifest names for an orphan and moves it away.
+#[test]
+fn the_output_of_a_task_planned_before_a_recovery_is_refused() {
+    let disk = SimDisk::new(1);
+    let (session, oracle) = filled(&disk);
+    let collection = session.db.collection(NAME).unwrap();
+    let task = collection.with_writer(|writer| Ok(writer.plan_compaction())).unwrap().unwrap();
+    let output = task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
+    disk.fail_at(disk.op_count(), Failure::Io);
+    let failed = session.perform(&Step::Write(NAME, random_change(&mut Rng::new(4), 3, 0)), 9);
+    assert_eq!(failed.expect_err("the medium failed").kind(), ErrorKind::Io);
+    collection.recover().unwrap();
+    let refused = collection.with_writer(|writer| writer.finish(output));
+    assert_eq!(refused.expect_err("its file is gone").kind(), ErrorKind::Conflict);
+    drop((collection, session));
+    let session = open(storage(&disk.restart(5)), 10, 2).unwrap();
+    assert_eq!(oracle.difference(&session.db.collection(NAME).unwrap().view()), None);
+}
+
+#[test]
+fn a_drop_cut_short_leaves_no_files_once_the_store_is_opened_again() {
+    let disk = SimDisk::new(1);
+    let (session, _) = filled(&disk);
+    let start = disk.op_count();
+    session.perform(&Step::Drop(NAME), 7).unwrap();
+    let ops = disk.op_count() - start;
+    assert!(ops > 10);
+    for op in 0..ops {
+        let disk = SimDisk::new(op);
+        let (session, _) = filled(&disk);
+        disk.fail_at(disk.op_count() + op, Failure::Crash);
+        // Once the name is gone the drop has happened, whatever becomes of the files.
+        let _either = session.perform(&Step::Drop(NAME), 7);
+        drop(session);
+        let disk = disk.restart(op);
+        let session = open(storage(&disk), 8, 2).unwrap();
+        if session.db.names().is_empty() {
+            let id = &disk.list("c").unwrap()[0].name;
+            for dir in ["", "/segments", "/wal", "/archive"] {
+                let entries = disk.list(&format!("c/{id}{dir}")).unwrap_or_default();
+                assert!(entries.iter().all(|entry| entry.is_dir), "crash at {op}: {entries:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dropped_collection_cannot_be_recovered_to_life() {
+    let disk = SimDisk::new(1);
+    let (session, _) = filled(&disk);
+    let collection = session.db.collection(NAME).unwrap();
+    session.perform(&Step::Drop(NAME), 7).unwrap();
+    assert_eq!(collection.recover().expect_err("dropped").kind(), ErrorKind::NotFound);
+    let batch = random_change(&mut Rng::new(4), 3, 0).batch(&collection.view().schema).unwrap();
+    let refused = collection.apply(batch, &Pool::SERIAL).expect_err("dropped");
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+}
