@@ -132,6 +132,7 @@ pub fn small_options() -> Options {
         memtable_bytes_max: 6 << 10,
         memtable_bytes_hard: 64 << 10,
         level0_segments_max: 2,
+        level0_rows_max: 40,
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
         segment: SegmentOptions { kernel, graph_rows_min: 12, graph },
