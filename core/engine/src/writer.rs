@@ -226,9 +226,10 @@ impl Writer {
     }
 
     fn start(&mut self, work: Work) -> Task {
-        let with_memory = work.inputs.iter().any(|&index| self.state.segments[index].in_memory());
-        let only_files = !work.inputs.is_empty() && !with_memory;
-        let cut = if only_files { self.cut() } else { self.state.lsn };
+        // With nothing left in memory the output and the files say everything up to now.
+        let left_out = |index: &usize| !work.inputs.contains(index);
+        let leaves_memory = self.positions(Held::in_memory).iter().any(left_out);
+        let cut = if leaves_memory { self.cut() } else { self.state.lsn };
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
