@@ -368,8 +368,10 @@ impl Writer {
     /// Returns the number of files removed.
     ///
     /// # Errors
-    /// `Io`; what was removed stays removed.
+    /// `Io`; what was removed stays removed. A poisoned writer refuses.
     pub fn vacuum(&mut self) -> Result<u64> {
+        // After a failed commit the newest manifest on disk may be one this writer does not know.
+        self.check_writable()?;
         let busy = self.state.segments.iter().any(|held| held.busy);
         let storage = &self.site.storage;
         let alone = pin::exclusive(&**storage, &self.site.dir);
