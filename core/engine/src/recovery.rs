@@ -96,8 +96,11 @@ pub(crate) fn open_writer(
 /// Runs recovery again in place of a poisoned writer; readers keep their door.
 ///
 /// # Errors
-/// As [`open_writer`]; the writer then refuses changes as before. `NotFound` for a closed one.
+/// As [`open_writer`]; the writer then refuses changes as before. What refused a closed one.
 pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
+    if writer.poisoned().is_none() {
+        return Ok(());
+    }
     if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
         return Err(Error::new(*kind, cause.clone()));
     }
@@ -142,7 +145,7 @@ pub(crate) fn create_in_memory(
         log,
         reader,
         poisoned: None,
-        closed: false,
+        closed: true,
         incarnation: 0,
     })
 }

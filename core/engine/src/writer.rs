@@ -81,7 +81,7 @@ pub struct Writer {
     pub(crate) log: Box<dyn Log>,
     pub(crate) reader: Reader,
     pub(crate) poisoned: Option<(ErrorKind, String)>,
-    /// Poisoned for good: recovery does not help.
+    /// Once poisoned, poisoned for good: the files are gone, or there is no log to recover from.
     pub(crate) closed: bool,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
