@@ -98,11 +98,11 @@ pub(crate) fn open_writer(
 /// # Errors
 /// As [`open_writer`]; the writer then refuses changes as before. What refused a closed one.
 pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
-    if writer.poisoned().is_none() {
-        return Ok(());
-    }
-    if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
-        return Err(Error::new(*kind, cause.clone()));
+    match (writer.closed, &writer.poisoned) {
+        (true, Some((kind, cause))) => return Err(Error::new(*kind, cause.clone())),
+        // In memory there is nothing to recover from, and nothing to mend.
+        (true, None) => return Ok(()),
+        (false, _) => {}
     }
     let (site, options) = (writer.site.clone(), writer.options.clone());
     let seed = writer.state.rng.next_u64();
