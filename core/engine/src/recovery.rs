@@ -182,7 +182,9 @@ fn open_state(
 ) -> Result<State> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
-        let open = known.iter().find(|held| held.id() == entry.id);
+        // Rows in memory have ids of this process, which say nothing of the writer's files.
+        let is_file = |held: &&Held| !held.in_memory() && held.id() == entry.id;
+        let open = known.iter().find(is_file);
         let segment = open.map(|held| Arc::clone(&held.live.segment));
         let segment = segment.map_or_else(|| open_segment(site, entry).map(Arc::new), Ok)?;
         segments.push(with_deletes(site, entry, segment)?);
