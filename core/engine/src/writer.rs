@@ -222,7 +222,8 @@ impl Writer {
             degraded: !held.live.segment.degraded().is_empty(),
         };
         let segments = self.state.segments.iter().map(facts).collect();
-        Situation { segments, memory_bytes: self.state.memory_bytes() }
+        let log_bytes = if self.cut() < self.state.lsn { self.log.size_bytes() } else { 0 };
+        Situation { segments, memory_bytes: self.state.memory_bytes(), log_bytes }
     }
 
     fn start(&mut self, work: Work) -> Task {
