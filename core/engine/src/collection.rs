@@ -229,9 +229,11 @@ impl Collection {
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         match &self.role {
-            Role::Writer(writer) => Ok(writer.lock().unwrap_or_else(|poisoned| {
+            Role::Writer(mutex) => Ok(mutex.lock().unwrap_or_else(|poisoned| {
                 let mut writer = poisoned.into_inner();
                 writer.refuse("a thread panicked while it was writing");
+                // The writer remembers from here on, so that recovery can end it.
+                mutex.clear_poison();
                 writer
             })),
             Role::Follower(_) | Role::Export => Err(Error::new(

@@ -352,3 +352,73 @@ fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
         Error::new(ErrorKind::NotFound, message).with("near", near)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::ops::ControlFlow;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use nearfield_segment::{Encoding, Metric, PointId, Pool};
+
+    use super::*;
+    use crate::batch::{Batch, Draft};
+    use crate::clock::ManualClock;
+
+    fn database(mode: Mode) -> Database {
+        let (storage, clock) = (Arc::new(MemoryStorage::default()), Arc::new(ManualClock::new(1)));
+        Database::open(storage, mode, Options::default(), clock, 7, "test").expect("opens")
+    }
+
+    fn collection(database: &Database) -> Arc<Collection> {
+        let schema = Schema::dense(2, Metric::L2, Encoding::F32).expect("a good schema");
+        database.create("points", &schema).expect("creates")
+    }
+
+    fn write(collection: &Collection, rows: usize, deletes: Vec<PointId>) -> Result<u64> {
+        let vectors = BTreeMap::from([(String::new(), Cow::Owned(vec![1.0; 2 * rows]))]);
+        let schema = Arc::clone(&collection.view().schema);
+        let draft = Draft { rows, deletes, vectors, ..Draft::default() };
+        let batch = Batch::new(draft, &schema, &|_, _| Ok(()))?;
+        collection.apply(batch, &Pool::SERIAL)?;
+        Ok(collection.view().len())
+    }
+
+    #[test]
+    fn compacting_drops_rows_deleted_since_the_last_checkpoint() {
+        let database = database(Mode::Write);
+        let collection = collection(&database);
+        write(&collection, 10, Vec::new()).expect("writes");
+        let compact =
+            || collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).expect("ends");
+        compact();
+        assert_eq!(write(&collection, 0, vec![PointId::U64(3)]).expect("deletes"), 9);
+        compact();
+        let view = collection.view();
+        assert_eq!((view.len(), view.segments[0].segment.rows()), (9, 9));
+        compact();
+        assert_eq!(collection.view().manifest, view.manifest, "there was nothing left to do");
+    }
+
+    #[test]
+    fn a_writer_whose_thread_panicked_refuses_until_it_is_recovered() {
+        let database = database(Mode::Write);
+        let collection = collection(&database);
+        write(&collection, 3, Vec::new()).expect("writes");
+        let panic = || collection.with_writer(|_| -> Result<()> { panic!("on purpose") });
+        assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
+        let error = write(&collection, 1, Vec::new()).expect_err("refused");
+        assert!(error.message().contains("panicked"), "{error}");
+        collection.recover().expect("recovers");
+        assert_eq!(write(&collection, 1, Vec::new()).expect("writes again"), 4);
+    }
+
+    #[test]
+    fn recovering_a_collection_in_memory_loses_nothing() {
+        let database = database(Mode::Memory);
+        let collection = collection(&database);
+        write(&collection, 3, Vec::new()).expect("writes");
+        collection.recover().expect("does nothing");
+        assert_eq!(collection.view().len(), 3);
+    }
+}

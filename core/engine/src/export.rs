@@ -19,7 +19,7 @@ use nearfield_segment::storage::{Blob, Bytes, Storage};
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, RowId, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::DeleteList;
+use crate::manifest::{DeleteList, check_schema};
 use crate::state::Held;
 use crate::view::{LiveSegment, View};
 
@@ -235,11 +235,17 @@ pub fn open_export(
         .map_err(|error| Error::corrupt(name, "directory", error))?;
     let mut collections = Vec::with_capacity(directory.collections.len());
     for entry in directory.collections {
+        check_schema(&entry.schema)
+            .map_err(|problem| Error::corrupt(name, "directory", problem))?;
         let mut segments = Vec::new();
         for segment in &entry.segments {
             let len = usize::try_from(segment.table_len).unwrap_or(usize::MAX);
             let table = decode_table(name, fields.take(len)?, segment.sections)?;
-            segments.push(open_segment(name, blob, segment, table, residence)?.live);
+            let held = open_segment(name, blob, segment, table, residence)?;
+            if *held.live.segment.schema() != entry.schema {
+                return Err(Error::corrupt(name, "section Schema", "not that of its collection"));
+            }
+            segments.push(held.live);
         }
         let (lsn, schema) = (entry.lsn, Arc::new(entry.schema));
         collections.push((entry.name, View { lsn, schema, manifest: 0, segments }));

@@ -201,7 +201,9 @@ fn open_state(
 ) -> Result<State> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
-        let open = known.iter().find(|held| held.id() == entry.id);
+        // Rows in memory have ids of this process, which say nothing of the writer's files.
+        let is_file = |held: &&Held| !held.in_memory() && held.id() == entry.id;
+        let open = known.iter().find(is_file);
         let segment = open.map(|held| Arc::clone(&held.live.segment));
         let segment = segment.map_or_else(|| open_segment(site, entry).map(Arc::new), Ok)?;
         segments.push(with_deletes(site, entry, segment)?);
@@ -294,12 +296,9 @@ impl Follower {
     pub fn refresh(&mut self) -> Result<Arc<View>> {
         let rng = self.state.rng.clone();
         let numbers = list_numbers::<Manifest>(&*self.site.storage, &self.site.dir)?;
+        // Whatever fails here, opening anew says whether it is damage or a writer who moved on.
         let moved = numbers.last() != Some(&self.manifest)
-            || match replay_into(&mut self.state, &self.place, Mode::ReadOnly) {
-                Ok(_) => false,
-                Err(error) if error.kind() == ErrorKind::NotFound => true,
-                Err(error) => return Err(error),
-            };
+            || replay_into(&mut self.state, &self.place, Mode::ReadOnly).is_err();
         if moved {
             let known = self.state.segments.clone();
             (self.manifest, self.place, self.state) =
@@ -320,17 +319,29 @@ fn follow(
     let mut last = None;
     for _ in 0..OPEN_ATTEMPTS_MAX {
         let _pin = pin::shared(&*site.storage, &site.dir)?;
-        let manifest = newest_manifest(site)?.document;
-        let place = log_of(site, &manifest);
-        let opened =
-            open_state(site, &manifest, options, rng.clone(), known).and_then(|mut state| {
-                replay_into(&mut state, &place, Mode::ReadOnly)?;
-                Ok((manifest.number, place, state))
-            });
-        match opened {
-            Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
+        let newest = || list_numbers::<Manifest>(&*site.storage, &site.dir).ok()?.pop();
+        let before = newest();
+        match follow_once(site, options, rng.clone(), known) {
+            // Without a pin, log or files may be gone because they are no longer needed.
+            Err(error) if before.is_some() && newest() != before => last = Some(error),
+            Err(error) if before.is_some() && error.kind() == ErrorKind::NotFound => {
+                last = Some(error);
+            }
             other => return other,
         }
     }
     Err(last.expect("the loop ran").context("files kept moving while opening"))
+}
+
+fn follow_once(
+    site: &Site,
+    options: &Options,
+    rng: Rng,
+    known: &[Held],
+) -> Result<(u64, LogDirectory, State)> {
+    let manifest = newest_manifest(site)?.document;
+    let place = log_of(site, &manifest);
+    let mut state = open_state(site, &manifest, options, rng, known)?;
+    replay_into(&mut state, &place, Mode::ReadOnly)?;
+    Ok((manifest.number, place, state))
 }

@@ -32,7 +32,8 @@ impl Database {
     /// wait while their collection is linked.
     ///
     /// # Errors
-    /// `ReadOnly`, `StorageFull`, `Io`; an unfinished snapshot has no database manifest.
+    /// `ReadOnly`, `StorageFull`, `Io`; `NotFound` or `Conflict` if a collection is dropped or replaced
+    /// meanwhile. An unfinished snapshot has no database manifest.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let now = self.clock.now_ms();
         let dir = format!("{SNAPSHOTS}/snap-{now:014}");
@@ -40,14 +41,22 @@ impl Database {
             let message = format!("{dir} exists already; try again in a millisecond");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let names = self.names();
+        // Read once: a collection created meanwhile has no files in this snapshot and must not be named.
+        let manifest = self.manifest();
         let mut files = 0;
-        for name in &names {
-            let collection = self.collection(name)?;
-            files += collection.with_writer(|writer| link_collection(writer, &dir))?;
+        for (name, entry) in &manifest.collections {
+            let expected = format!("c/{}", entry.id);
+            files += self.collection(name)?.with_writer(|writer| {
+                if writer.site.dir != expected {
+                    let message = format!("collection {name:?} was replaced meanwhile; try again");
+                    return Err(Error::new(ErrorKind::Conflict, message));
+                }
+                link_collection(writer, &dir)
+            })?;
         }
-        commit(&*self.storage, &dir, self.manifest())?;
-        Ok(Snapshot { dir, collections: names.len() as u64, files })
+        let collections = manifest.collections.len() as u64;
+        commit(&*self.storage, &dir, manifest)?;
+        Ok(Snapshot { dir, collections, files })
     }
 }
 

@@ -222,13 +222,15 @@ impl Writer {
             degraded: !held.live.segment.degraded().is_empty(),
         };
         let segments = self.state.segments.iter().map(facts).collect();
-        Situation { segments, memory_bytes: self.state.memory_bytes() }
+        let log_bytes = if self.cut() < self.state.lsn { self.log.size_bytes() } else { 0 };
+        Situation { segments, memory_bytes: self.state.memory_bytes(), log_bytes }
     }
 
     fn start(&mut self, work: Work) -> Task {
-        let with_memory = work.inputs.iter().any(|&index| self.state.segments[index].in_memory());
-        let only_files = !work.inputs.is_empty() && !with_memory;
-        let cut = if only_files { self.cut() } else { self.state.lsn };
+        // With nothing left in memory the output and the files say everything up to now.
+        let left_out = |index: &usize| !work.inputs.contains(index);
+        let leaves_memory = self.positions(Held::in_memory).iter().any(left_out);
+        let cut = if leaves_memory { self.cut() } else { self.state.lsn };
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
@@ -371,8 +373,10 @@ impl Writer {
     /// Returns the number of files removed.
     ///
     /// # Errors
-    /// `Io`; what was removed stays removed.
+    /// `Io`; what was removed stays removed. A poisoned writer refuses.
     pub fn vacuum(&mut self) -> Result<u64> {
+        // After a failed commit the newest manifest on disk may be one this writer does not know.
+        self.check_writable()?;
         let busy = self.state.segments.iter().any(|held| held.busy);
         let storage = &self.site.storage;
         let alone = pin::exclusive(&**storage, &self.site.dir);

@@ -85,6 +85,8 @@ impl LogDirectory {
                     Err(error)
                 }
             }
+            // An earlier attempt moved it and failed afterwards, in making the new name durable.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }

@@ -197,7 +197,8 @@ impl Document for Manifest {
     }
 }
 
-fn check_schema(schema: &Schema) -> Result<(), String> {
+/// What is wrong with a schema, if anything.
+pub(crate) fn check_schema(schema: &Schema) -> Result<(), String> {
     for (name, spec) in &schema.vectors {
         if spec.dim == 0 || spec.dim as usize > DIM_MAX {
             return Err(format!("field {name:?}: dim {} is not 1 to {DIM_MAX}", spec.dim));

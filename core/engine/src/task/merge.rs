@@ -141,9 +141,7 @@ impl Task {
     fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
         let file = format!("segments/{}.seg", self.id);
         let path = format!("{}/{file}", self.dir);
-        self.storage.put(&path, &mut |out| {
-            out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
-        })?;
+        self.storage.put_new(&path, &bytes)?;
         let len = bytes.len() as u64;
         drop(bytes);
         let segment = Segment::open(&path, self.storage.open(&path)?, self.residence)?;

@@ -26,6 +26,8 @@ pub struct Situation {
     pub segments: Vec<SegmentFacts>,
     /// Bytes of the segments in memory.
     pub memory_bytes: u64,
+    /// Bytes of the log that a checkpoint could archive, at most; 0 if the files hold everything.
+    pub log_bytes: u64,
 }
 
 /// A merge worth doing: positions in [`Situation::segments`], ascending.
@@ -46,7 +48,9 @@ pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
     let positions = |pick: &dyn Fn(&SegmentFacts) -> bool| -> Vec<usize> {
         (0..facts.len()).filter(|&index| pick(&facts[index])).collect()
     };
-    if situation.memory_bytes >= options.memtable_bytes_max {
+    // Rows that replace each other over and over take room in the log only.
+    let long_log = situation.log_bytes >= 4 * options.log_file_bytes_max;
+    if situation.memory_bytes >= options.memtable_bytes_max || long_log {
         return Some(Work { inputs: positions(&|s| s.in_memory), level: 0 });
     }
     let level0 = positions(&|s| !s.in_memory && s.level == 0);
@@ -129,8 +133,12 @@ mod tests {
                 Some(work(&[0], 1)),
             ),
         ];
+        let log_bytes = 4 * options.log_file_bytes_max;
+        let long = Situation { segments: vec![fresh, memory], memory_bytes: 0, log_bytes };
+        assert_eq!(plan(&long, &options), Some(work(&[1], 0)), "a long log");
         for (name, segments, memory_bytes, expected) in cases {
-            assert_eq!(plan(&Situation { segments, memory_bytes }, &options), expected, "{name}");
+            let situation = Situation { segments, memory_bytes, log_bytes: 0 };
+            assert_eq!(plan(&situation, &options), expected, "{name}");
         }
     }
 }

@@ -273,11 +273,18 @@ pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionE
         );
     }
     let entries = fields.take(count as usize * ENTRY_BYTES)?;
+    let mut crcs_left = fields.left() / 4;
     let crcs = fields.take(fields.left())?;
-    entries
-        .chunks(ENTRY_BYTES)
-        .filter_map(|entry| decode_entry(blob, entry, crcs).transpose())
-        .collect()
+    let mut sections = Vec::new();
+    for entry in entries.chunks(ENTRY_BYTES) {
+        let Some(section) = decode_entry(blob, entry, crcs)? else { continue };
+        // No two share checksums, so a table never grows in memory beyond its bytes.
+        crcs_left = crcs_left
+            .checked_sub(section.block_crcs.len())
+            .ok_or_else(|| fields.corrupt("sections share block checksums"))?;
+        sections.push(section);
+    }
+    Ok(sections)
 }
 
 fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionEntry>> {
