@@ -74,7 +74,7 @@ fn upsert(collection: &Collection, first: u64, rows: &[f32], pool: &Pool) {
     collection.apply(batch, pool).unwrap();
 }
 
-/// Two files with graphs, rows in memory, deleted and replaced rows, ties.
+/// A file with a graph, a file without, rows in memory, deleted and replaced rows, ties.
 fn collection(
     kernel: Kernel,
     threads: usize,
@@ -92,7 +92,7 @@ fn collection(
     let pool = Pool::new(threads);
     let rows = rows(&mut Rng::new(11), 1000);
     upsert(&collection, 0, &rows[..500 * DIM], &pool);
-    collection.checkpoint(&pool).unwrap();
+    collection.compact(&pool, &mut |_| ControlFlow::Continue(())).unwrap();
     upsert(&collection, 400, &rows[500 * DIM..850 * DIM], &pool);
     collection.checkpoint(&pool).unwrap();
     upsert(&collection, 700, &rows[850 * DIM..], &pool);
