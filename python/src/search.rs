@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nearfield_engine::View;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats};
-use nearfield_segment::{DEFAULT_FIELD, Kernel, Pool};
+use nearfield_segment::{Kernel, Pool};
 use pyo3::prelude::*;
 
 use crate::error::Result;
@@ -82,7 +82,7 @@ fn ask(
     queries: &[f32],
     pool: &Pool,
 ) -> nearfield_engine::Result<Vec<(Vec<Hit>, SearchStats)>> {
-    view.search_many(prepared, DEFAULT_FIELD, queries, pool)
+    view.search_many(prepared, queries, pool)
 }
 
 fn add(total: &mut SearchStats, one: SearchStats) {

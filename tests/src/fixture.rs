@@ -122,7 +122,7 @@ pub fn holds(db: &Database, oracle: &Oracle) -> Result<bool> {
     for (exact, ef) in [(true, None), (false, Some(4))] {
         let question = Question { field: "", k: 5, ef, exact, filter: None };
         let prepared = view.prepare(question, collection.kernel())?;
-        let found = view.search_many(&prepared, "", &query, &Pool::SERIAL)?;
+        let found = view.search_many(&prepared, &query, &Pool::SERIAL)?;
         let right = found[0].0.iter().all(|hit| {
             let expected = distance(Metric::L2, &query, &oracle.points[&hit.id].vector);
             expected.to_bits() == hit.distance.to_bits()

@@ -38,7 +38,7 @@ fn content(view: &View) -> Value {
     }
     let question = Question { field: "", k: 10, ef: None, exact: true, filter: None };
     let prepared = view.prepare(question, Kernel::detect()).unwrap();
-    let found = view.search_many(&prepared, "", &[0.25; DIM], &Pool::SERIAL).unwrap();
+    let found = view.search_many(&prepared, &[0.25; DIM], &Pool::SERIAL).unwrap();
     let hit = |hit: &nearfield_segment::search::Hit| {
         format!("{:?} {:08x}", hit.id, hit.distance.to_bits())
     };

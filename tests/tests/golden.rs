@@ -133,7 +133,7 @@ fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
             let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
             assert!(plans.contains("graph"), "no graph is searched: {plans}");
         }
-        let found = view.search_many(&prepared, "", &queries(), pool).unwrap();
+        let found = view.search_many(&prepared, &queries(), pool).unwrap();
         for (query, (hits, _)) in found.iter().enumerate() {
             check_against_the_rule(view, question, query, hits);
             let hits = hits.iter().map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits()));

@@ -244,7 +244,7 @@ impl Pair {
         let prepared = prepared.map_err(|error| error.to_string())?;
         let graphs = prepared.plans().filter(|plan| matches!(plan.rung, Rung::Graph { .. }));
         GRAPHS_SEARCHED.fetch_add(graphs.count() as u64, Ordering::Relaxed);
-        let found = view.search_many(&prepared, "", query, &Pool::SERIAL).unwrap();
+        let found = view.search_many(&prepared, query, &Pool::SERIAL).unwrap();
         let hits: Vec<_> =
             found[0].0.iter().map(|hit| (hit.distance.to_bits(), hit.id.clone())).collect();
         let scored = |(id, point): (&PointId, &Point)| {

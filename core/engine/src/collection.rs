@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
@@ -32,7 +32,7 @@ pub struct Collection {
     slot: Mutex<()>,
     /// Callers who want the slot; background work makes way for them.
     waiting: AtomicU32,
-    recovery: RecoveryReport,
+    recovery: Mutex<RecoveryReport>,
 }
 
 #[derive(Debug)]
@@ -68,6 +68,7 @@ impl Collection {
         recovery: RecoveryReport,
     ) -> Collection {
         let (slot, waiting) = (Mutex::new(()), AtomicU32::new(0));
+        let recovery = Mutex::new(recovery);
         Collection { name: name.to_owned(), kernel, reader, role, slot, waiting, recovery }
     }
 
@@ -86,9 +87,9 @@ impl Collection {
         self.reader.view()
     }
 
-    /// What opening found.
-    pub fn recovery(&self) -> &RecoveryReport {
-        &self.recovery
+    /// What the last recovery found: at opening, or after a failed write.
+    pub fn recovery(&self) -> RecoveryReport {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// True if this handle can change the collection.
@@ -179,7 +180,10 @@ impl Collection {
     pub fn recover(&self) -> Result<()> {
         // No task may be writing: recovery would take its files for leftovers.
         let _slot = self.take_slot();
-        recovery::reopen(&mut *self.writer()?)
+        if let Some(report) = recovery::reopen(&mut *self.writer()?)? {
+            *self.recovery.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        }
+        Ok(())
     }
 
     /// The slot for a caller: background work makes way.
@@ -187,7 +191,7 @@ impl Collection {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let slot = self.slot.lock();
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        slot.unwrap_or_else(std::sync::PoisonError::into_inner)
+        slot.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_room(&self, pool: &Pool) -> Result<()> {

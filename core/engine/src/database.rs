@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex};
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
-use nearfield_segment::{Error, ErrorKind, FileId, Pool, Result, Rng, Schema};
+use nearfield_segment::{Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema};
 
 use crate::clock::Clock;
 use crate::collection::{Collection, seed_for};
 use crate::export::{ExportReport, open_export, write_export};
-use crate::manifest::{DatabaseManifest, Stored, commit, load_newest};
+use crate::manifest::{DatabaseManifest, Stored, check_schema, commit, list_numbers, load_newest};
 use crate::options::Options;
 use crate::recovery::{self, Follower};
 use crate::writer::Site;
 
 /// File whose exclusive lock makes a process the writer.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// What a database was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,15 +176,19 @@ impl Database {
 
     /// Names of the collections, sorted.
     pub fn names(&self) -> Vec<String> {
-        self.inner().manifest.document.collections.keys().cloned().collect()
+        let mut inner = self.inner();
+        // Without a newer list the one at hand is as good as any.
+        let _stale = self.follow_names(&mut inner);
+        inner.manifest.document.collections.keys().cloned().collect()
     }
 
     /// Creates a collection.
     ///
     /// # Errors
-    /// `Conflict` if the name is taken, `InvalidInput` for a bad name, `ReadOnly`.
+    /// `Conflict` if the name is taken, `InvalidInput` for a bad name or schema, `ReadOnly`.
     pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Collection>> {
         self.check_writable()?;
+        check_schema(schema).map_err(|problem| Error::invalid(Fault::Parameter, problem))?;
         let mut inner = self.inner();
         self.make_sure(&mut inner)?;
         let id = self.rng.lock().expect("a generator does not panic").file_id();
@@ -209,9 +213,7 @@ impl Database {
     /// `NotFound` listing near names; `Corrupt` or `Version` if it cannot be opened (others still can).
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
         let mut inner = self.inner();
-        if self.mode == Mode::Read && inner.manifest.document.resolve(name).is_err() {
-            self.reload(&mut inner)?;
-        }
+        self.follow_names(&mut inner)?;
         self.make_sure(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
         if let Some(collection) = inner.open.get(&id) {
@@ -268,7 +270,9 @@ impl Database {
         if !inner.unsure {
             return Ok(());
         }
-        self.reload(inner)?;
+        if let Some(manifest) = load_newest(&*self.storage, "")? {
+            inner.manifest = manifest;
+        }
         let same = inner.manifest.successor();
         self.change(inner, same)?;
         inner.unsure = false;
@@ -311,8 +315,15 @@ impl Database {
         opened.map_err(|error| error.context(format!("collection {name:?}")))
     }
 
-    fn reload(&self, inner: &mut Inner) -> Result<()> {
-        if let Some(manifest) = load_newest(&*self.storage, "")? {
+    /// A reader takes over the names its writer has changed meanwhile.
+    fn follow_names(&self, inner: &mut Inner) -> Result<()> {
+        if self.mode != Mode::Read {
+            return Ok(());
+        }
+        let newest = list_numbers::<DatabaseManifest>(&*self.storage, "")?.pop();
+        if newest.is_some_and(|number| number > inner.manifest.document.number)
+            && let Some(manifest) = load_newest(&*self.storage, "")?
+        {
             inner.manifest = manifest;
         }
         Ok(())

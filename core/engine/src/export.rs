@@ -30,7 +30,7 @@ const MAGIC: &[u8; 8] = b"NEAREXP\n";
 const HEADER_BYTES: usize = 64;
 const CRC_OFFSET: usize = 12;
 
-/// Sections in the order of the file; a kind left out here would be left out of exports.
+/// Sections in the order of the file: every kind has its place.
 const ORDER: [SectionKind; 10] = [
     SectionKind::Schema,
     SectionKind::Deletes,

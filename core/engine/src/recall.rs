@@ -37,8 +37,8 @@ pub fn measure(
 ) -> Result<RecallReport> {
     let asked = view.prepare(Question { exact: false, ..question }, kernel)?;
     let exact = view.prepare(Question { exact: true, ..question }, kernel)?;
-    let found = view.search_many(&asked, question.field, queries, pool)?;
-    let truth = view.search_many(&exact, question.field, queries, pool)?;
+    let found = view.search_many(&asked, queries, pool)?;
+    let truth = view.search_many(&exact, queries, pool)?;
     let shares: Vec<f64> = found
         .iter()
         .zip(&truth)

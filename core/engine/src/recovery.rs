@@ -16,9 +16,7 @@ use crate::clock::Clock;
 use crate::log::{
     FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
 };
-use crate::manifest::{
-    DeleteList, Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest,
-};
+use crate::manifest::{Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest};
 use crate::options::Options;
 use crate::pin;
 use crate::state::{Held, State};
@@ -107,21 +105,21 @@ pub(crate) fn open_writer(
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
-/// poisoned stays as it is.
+/// poisoned stays as it is, and there is no report.
 ///
 /// # Errors
 /// As [`open_writer`], and `StorageFull`; the writer then refuses changes as before. `NotFound` for a
 /// closed one.
-pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
+pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     if writer.poisoned().is_none() {
-        return Ok(());
+        return Ok(None);
     }
     if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
         return Err(Error::new(*kind, cause.clone()));
     }
     let (site, options) = (writer.site.clone(), writer.options.clone());
     let seed = writer.state.rng.next_u64();
-    let (mut fresh, _) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
+    let (mut fresh, report) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
     if let Some((kind, cause)) = fresh.poisoned {
         return Err(Error::new(kind, cause));
     }
@@ -129,7 +127,7 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<()> {
     fresh.incarnation = writer.incarnation + 1;
     fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
     *writer = fresh;
-    Ok(())
+    Ok(Some(report))
 }
 
 fn log_of(site: &Site, manifest: &Manifest) -> LogDirectory {
@@ -175,8 +173,12 @@ fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
     })
 }
 
-/// Moves what the manifest does not name out of the way; nothing is deleted here.
+/// Moves what the manifest does not name out of the way.
+/// Those of the recovery before are removed for good: space that a full disk needs must come back.
 fn quarantine_orphans(site: &Site, manifest: &Manifest) -> Result<Vec<String>> {
+    for name in site.storage.list(&site.path("quarantine"))? {
+        site.storage.remove(&site.path(&format!("quarantine/{name}")))?;
+    }
     let mut orphans = Vec::new();
     for name in site.storage.list(&site.path("segments"))? {
         let file = format!("segments/{name}");
@@ -184,7 +186,6 @@ fn quarantine_orphans(site: &Site, manifest: &Manifest) -> Result<Vec<String>> {
             continue;
         }
         let target = site.path(&format!("quarantine/{name}"));
-        site.storage.remove(&target)?;
         site.storage.rename(&site.path(&file), &target)?;
         orphans.push(file);
     }
@@ -205,7 +206,8 @@ fn open_state(
         let is_file = |held: &&Held| !held.in_memory() && held.id() == entry.id;
         let open = known.iter().find(is_file);
         let segment = open.map(|held| Arc::clone(&held.live.segment));
-        let segment = segment.map_or_else(|| open_segment(site, entry).map(Arc::new), Ok)?;
+        let segment = segment
+            .map_or_else(|| open_segment(site, entry, &manifest.schema).map(Arc::new), Ok)?;
         segments.push(with_deletes(site, entry, segment)?);
     }
     Ok(State {
@@ -218,7 +220,7 @@ fn open_state(
     })
 }
 
-fn open_segment(site: &Site, entry: &SegmentEntry) -> Result<Segment> {
+fn open_segment(site: &Site, entry: &SegmentEntry, schema: &Schema) -> Result<Segment> {
     let path = site.path(&entry.file);
     let segment = Segment::open(&path, site.storage.open(&path)?, site.residence)?;
     let front = segment.front();
@@ -227,6 +229,9 @@ fn open_segment(site: &Site, entry: &SegmentEntry) -> Result<Segment> {
         let expected = format!("{found}, the manifest names {} of {} rows", entry.id, entry.rows);
         return Err(Error::corrupt(&path, "header", expected));
     }
+    if segment.schema() != schema {
+        return Err(Error::corrupt(&path, "section Schema", "not that of the collection"));
+    }
     Ok(segment)
 }
 
@@ -234,17 +239,16 @@ fn with_deletes(site: &Site, entry: &SegmentEntry, segment: Arc<Segment>) -> Res
     let mut held = Held::shared(segment, Some(entry.clone()));
     let mut dead = Vec::new();
     for named in &entry.deletes {
-        let path = site.path(&named.file);
-        let blob = site.storage.open(&path)?;
-        let (list, crc) = DeleteList::decode(&blob.read(0..blob.len())?, &path)?;
-        if list.segment != entry.id || list.segment_rows != entry.rows || crc != named.crc {
-            let found = format!("of segment {} with checksum {crc:08x}", list.segment);
-            return Err(Error::corrupt(&path, "header", format!("{found}, not the one named")));
-        }
-        dead.extend(list.entries);
+        dead.extend(named.read(&*site.storage, &site.dir, entry)?.entries);
     }
     dead.sort_unstable_by_key(|&(row, lsn)| (lsn, row));
-    dead.into_iter().for_each(|(row, lsn)| held.kill(row, lsn));
+    for (row, lsn) in dead {
+        if held.live.dead.contains(row) {
+            let found = format!("row {} is deleted twice", row.0);
+            return Err(Error::corrupt(&site.path(&entry.file), "delete lists", found));
+        }
+        held.kill(row, lsn);
+    }
     Ok(held)
 }
 

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Result};
 
-use crate::database::Database;
+use crate::database::{Database, LOCK};
 use crate::manifest::{DatabaseManifest, Manifest, commit, load_newest};
 use crate::verify::verify;
 use crate::writer::Writer;
@@ -86,9 +86,13 @@ fn link_collection(writer: &Writer, dir: &str) -> Result<u64> {
 /// checksum of it. The database manifest is written last, so an interrupted restore is no database.
 ///
 /// # Errors
-/// `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
+/// `Locked` if somebody writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
 /// `source` holds no database; `StorageFull`, `Io`.
 pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<()> {
+    // A living store has a lock file; a snapshot has none.
+    let living = source.list("")?.iter().any(|name| name == LOCK);
+    let _still = living.then(|| source.lock(LOCK, LockMode::Shared, "")).transpose()?;
+    let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
     if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
         let message = "the target holds a database already; restore into an empty directory";
         return Err(Error::new(ErrorKind::Conflict, message));

@@ -13,9 +13,7 @@ use nearfield_segment::{Error, ErrorKind, Result};
 use crate::batch;
 use crate::export::open_export;
 use crate::log::{LogDirectory, Mode, replay};
-use crate::manifest::{
-    DatabaseManifest, DeleteList, Manifest, SegmentEntry, list_numbers, load_newest,
-};
+use crate::manifest::{DatabaseManifest, Manifest, SegmentEntry, list_numbers, load_newest};
 use crate::pin;
 
 /// How often a collection is read again because its files moved on meanwhile.
@@ -100,7 +98,7 @@ impl VerifyReport {
 /// Reads and checks every file of a store that its manifests name, and the log behind them. O(bytes).
 ///
 /// # Errors
-/// `NotFound` without a database. None for damage, which is reported; `Io` if reading itself fails in a way that says nothing of the data.
+/// `NotFound` without a database. Whatever is met in reading a file is reported as a finding.
 pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     match load_newest::<DatabaseManifest>(&**storage, "") {
@@ -170,11 +168,8 @@ fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport
         report.note(&path, result);
         for list in &entry.deletes {
             let path = format!("{dir}/{}", list.file);
-            let result = storage.open(&path).and_then(|blob| {
-                let bytes = blob.read(0..blob.len())?;
-                report.read(blob.len());
-                DeleteList::decode(&bytes, &path).map(drop)
-            });
+            report.read(list.len);
+            let result = list.read(&**storage, dir, entry).map(drop);
             report.note(&path, result);
         }
     }

@@ -151,11 +151,10 @@ impl View {
     pub fn search_many(
         &self,
         prepared: &Prepared<'_>,
-        field: &str,
         vectors: &[f32],
         pool: &Pool,
     ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
-        let spec = &self.schema.vectors[field];
+        let spec = &self.schema.vectors[prepared.field()];
         let dim = spec.dim as usize;
         if !vectors.len().is_multiple_of(dim) {
             let message =

@@ -75,7 +75,7 @@ pub struct Writer {
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) manifest: Stored<Manifest>,
-    /// Number of this opening.
+    /// Epoch of what it commits: one above that of the manifest it opened.
     pub(crate) epoch: u64,
     pub(crate) state: State,
     pub(crate) log: Box<dyn Log>,

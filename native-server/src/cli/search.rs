@@ -121,7 +121,7 @@ impl Search {
         };
         let prepared = view.prepare(question, host::kernel()?)?;
         let pool = host::pool(None);
-        let mut results = view.search_many(&prepared, DEFAULT_FIELD, vectors, &pool)?;
+        let mut results = view.search_many(&prepared, vectors, &pool)?;
         for (hits, _) in &mut results {
             hits.retain(|hit| Some(&hit.id) != own);
             hits.truncate(self.k);

@@ -45,9 +45,9 @@ pub struct Draft<'a> {
     pub metadata: Vec<Option<Cow<'a, str>>>,
     /// When the writer accepted it, milliseconds since 1970.
     pub time_ms: u64,
-    /// A second batch with the same key is answered with the result of the first.
+    /// Kept in the log, so that a host can tell a repeated batch; the engine does not look at it.
     pub idempotency_key: Option<String>,
-    /// The caller gives up after this time; a batch still waiting then is dropped.
+    /// When the caller gives up; kept in the log, and for the host's queue to look at.
     pub deadline_ms: Option<u64>,
 }
 

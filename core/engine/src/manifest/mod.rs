@@ -21,7 +21,8 @@ pub use next_id::NextId;
 
 use std::collections::{BTreeMap, HashSet};
 
-use nearfield_segment::{DIM_MAX, FileId, Lsn, Schema};
+use nearfield_segment::storage::Storage;
+use nearfield_segment::{DIM_MAX, Error, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -125,6 +126,28 @@ pub struct DeletesEntry {
     pub unknown: BTreeMap<String, Value>,
 }
 
+impl DeletesEntry {
+    /// Reads the list below `dir` and checks that it is the one named, of that segment.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Version`, `NotFound`, `Io`.
+    pub fn read(
+        &self,
+        storage: &dyn Storage,
+        dir: &str,
+        segment: &SegmentEntry,
+    ) -> Result<DeleteList> {
+        let path = format!("{dir}/{}", self.file);
+        let blob = storage.open(&path)?;
+        let (list, crc) = DeleteList::decode(&blob.read(0..blob.len())?, &path)?;
+        if list.segment != segment.id || list.segment_rows != segment.rows || crc != self.crc {
+            let found = format!("of segment {} with checksum {crc:08x}", list.segment);
+            return Err(Error::corrupt(&path, "header", format!("{found}, not the one named")));
+        }
+        Ok(list)
+    }
+}
+
 impl Manifest {
     /// The first manifest of an empty collection.
     pub fn first(collection: FileId, schema: Schema, epoch: u64, created_ms: u64) -> Self {
@@ -169,7 +192,7 @@ impl Document for Manifest {
         (self.number, self.parent) = (number, parent);
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> std::result::Result<(), String> {
         check_schema(&self.schema)?;
         if self.timeline == 0 {
             return Err("timelines count from 1".to_owned());
@@ -198,7 +221,7 @@ impl Document for Manifest {
 }
 
 /// What is wrong with a schema, if anything.
-pub(crate) fn check_schema(schema: &Schema) -> Result<(), String> {
+pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
     for (name, spec) in &schema.vectors {
         if spec.dim == 0 || spec.dim as usize > DIM_MAX {
             return Err(format!("field {name:?}: dim {} is not 1 to {DIM_MAX}", spec.dim));
@@ -210,7 +233,7 @@ pub(crate) fn check_schema(schema: &Schema) -> Result<(), String> {
     Ok(())
 }
 
-fn check_segment(segment: &SegmentEntry, cut: Lsn) -> Result<(), String> {
+fn check_segment(segment: &SegmentEntry, cut: Lsn) -> std::result::Result<(), String> {
     let dead: u64 = segment.deletes.iter().map(|list| u64::from(list.count)).sum();
     if dead > u64::from(segment.rows) {
         return Err(format!("segment {}: {dead} of {} rows deleted", segment.id, segment.rows));
@@ -225,7 +248,7 @@ fn check_segment(segment: &SegmentEntry, cut: Lsn) -> Result<(), String> {
 }
 
 /// `segments/` and one plain name: no way out of the collection's directory.
-fn check_file(file: &str) -> Result<(), String> {
+fn check_file(file: &str) -> std::result::Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let name = file.strip_prefix("segments/").unwrap_or_default();
     let good = !name.is_empty()

@@ -181,7 +181,7 @@ fn hostile_json_is_refused_without_panic() {
 #[test]
 fn names_are_created_renamed_aliased_and_dropped() {
     let mut database = DatabaseManifest::first();
-    let kind = |result: Result<(), crate::Error>| result.expect_err("refused").kind();
+    let kind = |result: Result<()>| result.expect_err("refused").kind();
     database.create("songs", FileId(1)).expect("free");
     assert_eq!(kind(database.create("songs", FileId(2))), ErrorKind::Conflict);
     database.set_alias("live", "songs").expect("free");

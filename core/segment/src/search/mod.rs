@@ -18,7 +18,6 @@ use crate::ids::{PointId, RowId};
 use crate::index::graph::{Effort, Scratch};
 use crate::index::{self, Candidate, flat};
 use crate::kernel::Kernel;
-use crate::metric::Metric;
 use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
 
@@ -54,7 +53,7 @@ pub struct Question<'a> {
 pub struct Hit {
     /// The point.
     pub id: PointId,
-    /// Internal distance, smaller is closer; [`Metric::score`] makes the user's number of it.
+    /// Internal distance, smaller is closer; [`crate::Metric::score`] makes the user's number of it.
     pub distance: f32,
     /// Index of the source it was found in.
     pub source: usize,
@@ -95,7 +94,6 @@ pub struct SearchStats {
 #[derive(Debug)]
 pub struct Prepared<'a> {
     kernel: Kernel,
-    metric: Metric,
     question: Question<'a>,
     sources: Vec<PreparedSource<'a>>,
 }
@@ -129,9 +127,7 @@ pub fn prepare<'a>(
         .into_iter()
         .map(|source| prepare_source(source, &question))
         .collect::<Result<_>>()?;
-    let first = sources.first().map(|first| first.source.segment.field(question.field));
-    let metric = first.transpose()?.map_or(Metric::L2, |field| field.spec().metric);
-    Ok(Prepared { kernel, metric, question, sources })
+    Ok(Prepared { kernel, question, sources })
 }
 
 fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<PreparedSource<'a>> {
@@ -169,9 +165,9 @@ impl Prepared<'_> {
         self.sources.iter().map(|source| &source.plan)
     }
 
-    /// Metric of the field searched.
-    pub fn metric(&self) -> Metric {
-        self.metric
+    /// The vector field searched.
+    pub fn field(&self) -> &str {
+        self.question.field
     }
 
     /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.

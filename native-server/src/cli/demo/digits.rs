@@ -52,7 +52,7 @@ fn question(filter: Option<&Filter>) -> Question<'_> {
 fn neighbours(digits: &Digits, view: &View, question: Question<'_>) -> Result<Vec<(usize, Hit)>> {
     let prepared = view.prepare(question, host::kernel()?)?;
     let image = digits.image(SHOWN);
-    let answers = view.search_many(&prepared, DEFAULT_FIELD, image, &Pool::SERIAL)?;
+    let answers = view.search_many(&prepared, image, &Pool::SERIAL)?;
     let hits = answers.into_iter().flat_map(|(hits, _)| hits);
     let by_index = hits.filter_map(|hit| Some((hit.id.to_string().parse().ok()?, hit)));
     Ok(by_index.filter(|(index, _)| *index != SHOWN).collect())

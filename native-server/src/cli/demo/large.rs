@@ -84,7 +84,7 @@ fn question(exact: bool) -> Question<'static> {
 
 fn ask(view: &View, queries: &[f32], exact: bool, pool: &Pool) -> Result {
     let prepared = view.prepare(question(exact), host::kernel()?)?;
-    view.search_many(&prepared, DEFAULT_FIELD, queries, pool)?;
+    view.search_many(&prepared, queries, pool)?;
     Ok(())
 }
 
