@@ -121,7 +121,7 @@ impl Shape {
     }
 
     fn change(self, rng: &mut Rng) -> Change {
-        let rows = rng.below(30) as usize;
+        let rows = rng.below(60) as usize;
         let deletes = (0..rng.below(6)).map(|_| random_id(rng)).collect();
         let points = (0..rows).map(|_| Point {
             vector: self.vector(rng),
@@ -132,7 +132,7 @@ impl Shape {
         ids.sort();
         ids.dedup();
         let points = if ids.len() == rows { points } else { points[..ids.len()].to_vec() };
-        let ids = (rng.below(3) > 0).then_some(ids);
+        let ids = (rng.below(2) > 0).then_some(ids);
         Change { deletes, ids, points }
     }
 
@@ -322,5 +322,6 @@ fn the_engine_agrees_with_a_map_and_a_full_scan() {
         }
     }
     let graphs = GRAPHS_SEARCHED.load(Ordering::Relaxed);
+    println!("{graphs} graphs were searched");
     assert!(graphs > 500, "only {graphs} graphs were searched");
 }
