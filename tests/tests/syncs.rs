@@ -123,8 +123,8 @@ losses! {
     without_syncing_log_files: |s| s.file() && s.live() && s.path.ends_with(".log"),
     without_syncing_names_of_log_files: |s| s.dir("/wal") && s.is("append_new", "/wal/"),
     without_syncing_the_name_of_wal: |s| !s.file() && !s.dir("/wal") && s.is("append_new", "/wal/"),
-    without_syncing_segment_files: |s| s.file() && s.live() && s.is("put", ".seg"),
-    without_syncing_names_of_segment_files: |s| s.dir("/segments") && s.live() && s.is("put", ".seg"),
+    without_syncing_segment_files: |s| s.file() && s.live() && s.is("put_new", ".seg"),
+    without_syncing_names_of_segment_files: |s| s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
     without_syncing_delete_lists: |s| s.file() && s.live() && s.is("put", ".del"),
     without_syncing_names_of_delete_lists: |s| !s.file() && s.live() && s.is("put", ".del"),
     without_syncing_manifests: |s| s.file() && s.live() && s.is("put_new", "/manifest-"),
@@ -159,7 +159,7 @@ macro_rules! covered {
 // Syncs on which nothing acknowledged rests: the same directory is synced again before anything does, or
 // the file is one that recovery does not need.
 covered! {
-    the_name_of_segments_is_covered_by_the_manifest: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put", ".seg"),
+    the_name_of_segments_is_covered_by_the_manifest: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
     the_name_of_c_is_covered_by_the_database_manifest: |s| s.root() && s.live() && s.is("put_new", "/manifest-"),
     archived_log_files_are_behind_the_cut: |s| s.is("rename", "/archive/"),
     quarantined_files_are_not_needed: |s| s.is("rename", "/quarantine/"),
