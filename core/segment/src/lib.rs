@@ -7,9 +7,9 @@
 //! |---|---|
 //! | F0 | `error` `ids` `metric` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
-//! | F2 | `codec` (how a row is encoded) · `rowset` · `payload` (metadata columns) |
+//! | F2 | `codec` (how a row is encoded) · `rowset` · `payload` (metadata columns) · `allowed` |
 //! | F3 | `filter` · `index` (how candidates are found) |
-//! | F4 | `segment` (one file) · `stats` (pruning) · `deletes` |
+//! | F4 | `stats` (pruning) · `segment` (one file) |
 //! | F5 | `search` (plan, gather, merge, explain) |
 
 #[cfg(target_endian = "big")]
