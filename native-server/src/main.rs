@@ -9,7 +9,7 @@ use clap::Parser;
 use nearfield_server::cli::{self, Command};
 use tracing_subscriber::EnvFilter;
 
-/// A vector search engine: one index format for notebook, server and browser.
+/// A vector search engine: one index format for notebook, command line and what comes next.
 ///
 /// Exit codes: 0 ok, 1 findings or a failure of the system, 2 usage, 3 not found, 4 locked, 5 damaged.
 /// NEARFIELD_KERNEL=avx512|avx2|scalar chooses the instructions, RUST_LOG what is reported.

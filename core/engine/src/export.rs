@@ -258,7 +258,7 @@ fn read_front(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
     let prefix = blob.read(0..(HEADER_BYTES as u64).min(blob.len()))?;
     let mut fields = Fields::new(name, "header", &prefix);
     if fields.take(8)? != MAGIC {
-        return Err(fields.corrupt("not an export (wrong magic)"));
+        return Err(fields.corrupt("not a .near export: it does not begin with the magic of one; give a database directory or a .near file"));
     }
     let version = fields.u32()?;
     if version != EXPORT_VERSION {

@@ -426,6 +426,11 @@ impl Writer {
 
     fn check_writable(&self) -> Result<()> {
         let Some((kind, cause)) = &self.poisoned else { return Ok(()) };
-        Err(Error::new(*kind, format!("writes are refused until reopened, because of: {cause}")))
+        Err(Error::new(
+            *kind,
+            format!(
+                "writes are refused until the writer is recovered or reopened, because of: {cause}"
+            ),
+        ))
     }
 }

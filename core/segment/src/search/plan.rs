@@ -1,5 +1,5 @@
-//! How one source is searched, decided from numbers alone: a pure function of the snapshot's statistics
-//! and the query, never of time, load or threads, so that the same question always takes the same way.
+//! How one source is searched, decided from numbers alone: a pure function of counts and
+//! the query, never of time, load or threads, so that the same question always takes the same way.
 
 use crate::index::graph::EF_DEFAULT;
 
@@ -16,6 +16,16 @@ pub enum Rung {
         /// Length of the candidate list.
         ef: u32,
     },
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Rung::Nothing => f.write_str("nothing to search"),
+            Rung::Exact => f.write_str("every allowed row compared"),
+            Rung::Graph { ef } => write!(f, "searched through the graph (ef {ef})"),
+        }
+    }
 }
 
 /// What the decision depends on.

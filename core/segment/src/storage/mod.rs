@@ -130,8 +130,11 @@ pub trait Storage: Send + Sync + Debug {
 /// The error for a lock that `holder` has.
 fn refused(name: &str, holder: &str) -> Error {
     let by = if holder.is_empty() { "another process" } else { holder };
-    let error =
-        Error::new(ErrorKind::Locked, format!("{name} is locked by {by}")).with("file", name);
+    let error = Error::new(
+        ErrorKind::Locked,
+        format!("locked by {by}; close it there, or open for reading only"),
+    )
+    .with("file", name);
     match pid_in(holder) {
         Some(pid) => error.with("pid", pid),
         None => error,

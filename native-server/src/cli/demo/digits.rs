@@ -115,7 +115,7 @@ fn show_recall(out: &mut dyn Write, view: &View) -> Result {
     let prepared = view.prepare(question(None), kernel)?;
     for plan in prepared.plans() {
         let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.rung);
-        writeln!(out, "\nexplain: {allowed} of {rows} rows allowed, way chosen: {rung:?}")?;
+        writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {rung}")?;
     }
     let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;
     let report = recall::measure(view, question(None), &probes, kernel, &pool)?;

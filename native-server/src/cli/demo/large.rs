@@ -111,7 +111,7 @@ fn measure(out: &mut dyn Write, view: &View, queries: &[f32]) -> Result {
     )?;
     for plan in view.prepare(question(false), kernel)?.plans() {
         let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.rung);
-        writeln!(out, "explain {allowed} of {rows} rows allowed, way chosen: {rung:?}")?;
+        writeln!(out, "explain {allowed} of {rows} rows allowed, {rung}")?;
     }
     Ok(())
 }

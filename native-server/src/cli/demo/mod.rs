@@ -80,9 +80,9 @@ fn what_next(out: &mut dyn Write, place: &Place) -> Result {
     )?;
     writeln!(out, "  {run} verify {dir}")?;
     writeln!(out, "  {run} export {dir} digits.near --collection digits")?;
-    writeln!(out, "  {run} import my-data points my-vectors.npy --metric cosine")?;
+    writeln!(out, "  {run} import my-data points native-server/data/digits.npy --metric cosine")?;
     let snippet = [
-        "From Python (pip install .):",
+        "From Python (pip install . in a virtual environment):",
         "  import nearfield",
         &format!("  with nearfield.open({:?}) as db:", named.display().to_string()),
         "      digits = db.collection(\"digits\")",

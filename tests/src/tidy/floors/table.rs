@@ -57,12 +57,5 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F9", &["snapshot"]),
         ],
     },
-    CrateFloors {
-        src: "native-server/src",
-        steps: &[
-            ("F10", &["sample", "config", "limits", "metrics"]),
-            ("F10", &["catalog"]),
-            ("F11", &["workers", "http", "cli"]),
-        ],
-    },
+    CrateFloors { src: "native-server/src", steps: &[("F10", &["sample"]), ("F11", &["cli"])] },
 ];
