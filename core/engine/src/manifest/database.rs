@@ -174,17 +174,18 @@ impl Document for DatabaseManifest {
     }
 }
 
+/// Letters, digits, `.`, `_` and `-`, with no dot in front: no way out of a directory.
+pub(super) fn is_plain_name(name: &str, bytes_max: usize) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=bytes_max).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 /// Names match `[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}`.
 ///
 /// # Errors
 /// `InvalidInput(Parameter)`.
 pub fn check_collection_name(name: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let good = !name.is_empty()
-        && name.len() <= NAME_BYTES_MAX
-        && !name.starts_with('.')
-        && name.bytes().all(plain);
-    if good {
+    if is_plain_name(name, NAME_BYTES_MAX) {
         return Ok(());
     }
     let expected = "1 to 255 of A-Z a-z 0-9 . _ - and no dot in front";

@@ -249,12 +249,8 @@ fn check_segment(segment: &SegmentEntry, cut: Lsn) -> std::result::Result<(), St
 
 /// `segments/` and one plain name: no way out of the collection's directory.
 fn check_file(file: &str) -> std::result::Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let name = file.strip_prefix("segments/").unwrap_or_default();
-    let good = !name.is_empty()
-        && name.len() <= FILE_NAME_BYTES_MAX
-        && !name.starts_with('.')
-        && name.bytes().all(plain);
+    let good = database::is_plain_name(name, FILE_NAME_BYTES_MAX);
     if good { Ok(()) } else { Err(format!("file name {file:?} is not segments/<plain name>")) }
 }
 

@@ -45,8 +45,8 @@ pub struct Situation {
     pub exact: bool,
 }
 
-/// Rows a graph search scores per entry of its candidate list, unfiltered; measured on the three sets of
-/// docs/benchmarks.md (12 to 25), used only to compare costs.
+/// Rows a graph search scores per entry of its candidate list, unfiltered: 16 to 26 while the graph was
+/// tuned on the three sets of docs/benchmarks.md, falling with `ef`. Only compares costs.
 const SCORED_PER_CANDIDATE: u64 = 16;
 
 /// Chooses the cheaper way that keeps recall. A filter that lets a share `s` of the rows pass makes the
