@@ -5,9 +5,12 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `sample` (data for demo, tests, benchmarks) |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) |
 //! | F11 | `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
 pub mod cli;
+mod host;
+mod json;
+mod rows;
 pub mod sample;

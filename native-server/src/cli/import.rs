@@ -19,9 +19,9 @@ use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema, 
 use serde_json::json;
 
 use super::exit::Result;
-use super::host::{self, ProgressLine, Stopwatch};
-use super::rows::{self, RowFile, Rows};
 use super::store;
+use crate::host::{self, ProgressLine, Stopwatch};
+use crate::rows::{self, RowFile, Rows};
 
 /// Most rows of one batch.
 const BATCH_ROWS_MAX: usize = 8_192;

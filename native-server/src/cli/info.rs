@@ -12,8 +12,8 @@ use nearfield_segment::{InstructionSet, Kernel};
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Result};
-use super::host;
 use super::store::{self, Readable};
+use crate::host;
 
 /// Say what is in a database or an export
 #[derive(Debug, Args)]

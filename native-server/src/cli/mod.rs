@@ -6,11 +6,8 @@
 
 mod demo;
 mod exit;
-mod host;
 mod import;
 mod info;
-mod json;
-mod rows;
 mod search;
 mod store;
 mod upkeep;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::exit::Result;
 use super::store::Readable;
-use super::{host, json, rows};
+use crate::{host, json, rows};
 
 /// Characters of a document shown in the table.
 const DOCUMENT_CHARS_MAX: usize = 72;

@@ -16,7 +16,7 @@ use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, Storage, open_directory, open_existing_directory};
 use tracing::warn;
 
-use super::host;
+use crate::host;
 
 /// Opens the database in `dir` for writing; `create` makes directory and database where missing.
 ///

@@ -11,8 +11,8 @@ use nearfield_engine::{restore, write_export};
 use nearfield_segment::storage::{Storage, open_directory};
 
 use super::exit::Result;
-use super::host::{self, ProgressLine, Stopwatch};
 use super::store::{self, Readable};
+use crate::host::{self, ProgressLine, Stopwatch};
 
 /// Write collections to one .near file that opens anywhere
 #[derive(Debug, Args)]

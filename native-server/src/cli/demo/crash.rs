@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{broken, open, upsert};
 use crate::cli::exit::Result;
-use crate::cli::host;
+use crate::host;
 use crate::sample::Clusters;
 
 const NAME: &str = "crash";

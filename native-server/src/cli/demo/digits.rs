@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{broken, open, upsert};
 use crate::cli::exit::Result;
-use crate::cli::host;
+use crate::host;
 use crate::sample::{DIGIT_COUNT, DIGIT_DIM, Digits};
 
 /// The image that is searched for: a three.

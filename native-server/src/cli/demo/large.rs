@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{open, upsert};
 use crate::cli::exit::Result;
-use crate::cli::host::{self, ProgressLine, Stopwatch};
+use crate::host::{self, ProgressLine, Stopwatch};
 use crate::sample::Clusters;
 
 const NAME: &str = "clusters";

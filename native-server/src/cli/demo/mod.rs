@@ -23,8 +23,8 @@ use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, payload};
 
 use super::exit::Result;
-use super::host::{self, Stopwatch};
 use super::store;
+use crate::host::{self, Stopwatch};
 
 /// Show what it does: ingest, search, filter, be killed, reopen, measure
 #[derive(Debug, Args)]

@@ -57,5 +57,15 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F9", &["snapshot"]),
         ],
     },
-    CrateFloors { src: "native-server/src", steps: &[("F10", &["sample"]), ("F11", &["cli"])] },
+    CrateFloors {
+        src: "native-server/src",
+        steps: &[
+            ("F10", &["host", "json", "sample"]),
+            ("F10", &["config", "catalog", "metrics", "rows", "pacing"]),
+            ("F11", &["workers"]),
+            ("F11", &["http"]),
+            ("F11", &["client"]),
+            ("F11", &["cli"]),
+        ],
+    },
 ];

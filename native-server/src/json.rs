@@ -4,7 +4,7 @@ use nearfield_segment::{PointId, ScoreKind};
 use serde_json::{Value, json};
 
 /// A number stays a number; UUIDs and strings are strings.
-pub(super) fn id(id: &PointId) -> Value {
+pub(crate) fn id(id: &PointId) -> Value {
     match id {
         PointId::U64(number) => json!(number),
         PointId::Uuid(_) | PointId::Str(_) => json!(id.to_string()),
@@ -12,7 +12,7 @@ pub(super) fn id(id: &PointId) -> Value {
 }
 
 /// `similarity` or `distance`.
-pub(super) fn score_kind(kind: ScoreKind) -> &'static str {
+pub(crate) fn score_kind(kind: ScoreKind) -> &'static str {
     match kind {
         ScoreKind::Similarity => "similarity",
         ScoreKind::Distance => "distance",

@@ -15,17 +15,17 @@ use nearfield_segment::{InstructionSet, Kernel, Pool};
 const KERNEL_VARIABLE: &str = "NEARFIELD_KERNEL";
 
 /// A seed that differs from call to call; the standard library draws it from the system.
-pub(super) fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
 /// The line that others see in a lock this process holds.
-pub(super) fn owner(command: &str) -> String {
+pub(crate) fn owner(command: &str) -> String {
     format!("pid {} (nearfield {} {command})", std::process::id(), env!("CARGO_PKG_VERSION"))
 }
 
 /// As many threads as asked for, or as there are processors.
-pub(super) fn pool(threads: Option<NonZeroUsize>) -> Pool {
+pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Pool {
     let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Pool::new(threads.unwrap_or_else(available).get())
 }
@@ -34,7 +34,7 @@ pub(super) fn pool(threads: Option<NonZeroUsize>) -> Pool {
 ///
 /// # Errors
 /// `InvalidInput(Parameter)` listing what this processor has.
-pub(super) fn kernel() -> Result<Kernel> {
+pub(crate) fn kernel() -> Result<Kernel> {
     let Some(name) = std::env::var_os(KERNEL_VARIABLE) else { return Ok(Kernel::detect()) };
     named_kernel(&name.to_string_lossy())
 }
@@ -52,34 +52,34 @@ fn named_kernel(name: &str) -> Result<Kernel> {
 
 /// Time since something began.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
     #[expect(clippy::disallowed_methods, reason = "the one place of the command line with a clock")]
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Stopwatch(Instant::now())
     }
 
-    pub(super) fn seconds(self) -> f64 {
+    pub(crate) fn seconds(self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }
 }
 
 /// A line on standard error that says how far something is; nothing if nobody watches.
 #[derive(Debug)]
-pub(super) struct ProgressLine {
+pub(crate) struct ProgressLine {
     what: &'static str,
     shown: Option<u64>,
     watched: bool,
 }
 
 impl ProgressLine {
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         ProgressLine { what, shown: None, watched: std::io::stderr().is_terminal() }
     }
 
     /// Shows whole percents, each once. A terminal that cannot be written is not worth an error.
-    pub(super) fn show(&mut self, done: u64, total: u64) {
+    pub(crate) fn show(&mut self, done: u64, total: u64) {
         let percent = (done.min(total) * 100).checked_div(total).unwrap_or(100);
         if self.watched && self.shown != Some(percent) {
             self.shown = Some(percent);

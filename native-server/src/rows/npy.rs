@@ -102,7 +102,7 @@ impl<R: Read> RowFile for Npy<R> {
 ///
 /// # Errors
 /// As [`Npy::new`].
-pub(in crate::cli) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
+pub(crate) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
     let (name, header, bytes) = read_whole(path)?;
     let dim = match header.shape.as_slice() {
         &[dim] | &[_, dim] => check_dim(&name, "header", dim)?,
@@ -121,7 +121,7 @@ pub(in crate::cli) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
 ///
 /// # Errors
 /// As [`Npy::new`]; `InvalidInput(Id)` for other numbers.
-pub(in crate::cli) fn read_ids(path: &Path) -> Result<Vec<PointId>> {
+pub(crate) fn read_ids(path: &Path) -> Result<Vec<PointId>> {
     let (name, header, bytes) = read_whole(path)?;
     if header.shape.len() != 1 {
         return Err(wrong_shape(&name, "(rows,)", &header));

@@ -15,23 +15,23 @@ use std::path::Path;
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::{DIM_MAX, PointId};
 
-pub(super) use npy::{read_ids, read_queries};
+pub(crate) use npy::{read_ids, read_queries};
 
 /// Some consecutive rows of a file.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// Number of rows.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// Elements, row-major.
-    pub(super) vectors: Vec<f32>,
+    pub(crate) vectors: Vec<f32>,
     /// Ids by row; empty if the file has none.
-    pub(super) ids: Vec<PointId>,
+    pub(crate) ids: Vec<PointId>,
     /// JSON objects by row; empty if the file has none.
-    pub(super) metadata: Vec<Option<String>>,
+    pub(crate) metadata: Vec<Option<String>>,
 }
 
 /// A file of vectors, open at its next row.
-pub(super) trait RowFile {
+pub(crate) trait RowFile {
     /// Elements of a row.
     fn dim(&self) -> usize;
 
@@ -52,7 +52,7 @@ pub(super) trait RowFile {
 ///
 /// # Errors
 /// `InvalidInput(Parameter)` listing the endings, else as [`RowFile::next_rows`].
-pub(super) fn open(path: &Path) -> Result<Box<dyn RowFile>> {
+pub(crate) fn open(path: &Path) -> Result<Box<dyn RowFile>> {
     let (name, file) = (path.display().to_string(), open_plain(path)?);
     Ok(match path.extension().and_then(|ending| ending.to_str()) {
         Some("npy") => Box::new(npy::Npy::open(name, file)?),
