@@ -9,9 +9,11 @@
 //! | F11 | `workers` (threads around the engine) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
+pub mod catalog;
 pub mod cli;
 pub mod config;
 mod host;
+pub mod http;
 mod json;
 pub mod metrics;
 mod rows;

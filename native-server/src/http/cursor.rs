@@ -49,7 +49,7 @@ impl<'a> Cursor<'a> {
         loop {
             let start = self.at;
             let key = self.key()?;
-            let known = keys.iter().find(|known| **known == *key);
+            let known = keys.iter().find(|known| **known == key);
             let Some(known) = known.filter(|known| !seen.contains(known)) else {
                 return Err(strange_key(start, &key, keys));
             };
