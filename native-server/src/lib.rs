@@ -5,10 +5,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `catalog` (keys, audit, jobs) |
 //! | F11 | `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
+pub mod catalog;
 pub mod cli;
 mod host;
 mod json;
