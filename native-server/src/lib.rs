@@ -5,11 +5,12 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) |
-//! | F11 | `cli` (the commands) |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors, and streams of them) |
+//! | F11 | `client` (of a server) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
 pub mod cli;
+mod client;
 mod host;
 mod json;
 mod rows;
