@@ -5,12 +5,13 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `config` (flags of the server) · `metrics` · `catalog` (keys, audit, jobs) |
-//! | F11 | `workers` (threads around the engine) · `http` (routes, connections) · `cli` (the commands) |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors, and streams of them) · `config` (flags of the server) · `metrics` · `catalog` (keys, audit, jobs) |
+//! | F11 | `workers` (threads around the engine) · `http` (routes, connections) · `client` (of a server) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
 pub mod catalog;
 pub mod cli;
+mod client;
 pub mod config;
 mod host;
 pub mod http;
