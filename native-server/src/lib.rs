@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `config` (flags of the server) · `metrics` |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `config` (flags of the server) · `metrics` · `pacing` |
 //! | F11 | `workers` (threads around the engine) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
@@ -14,6 +14,7 @@ pub mod config;
 mod host;
 mod json;
 pub mod metrics;
+pub mod pacing;
 mod rows;
 pub mod sample;
 pub mod workers;
