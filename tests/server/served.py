@@ -66,10 +66,10 @@ class Client:
         body = None if document is None else json.dumps(document).encode()
         status, headers, answer = self.raw(method, path, body)
         is_json = headers.get("content-type", "").startswith("application/json")
-        parsed = json.loads(answer) if is_json else answer.decode()
+        parsed: Json = json.loads(answer) if is_json else answer.decode()
         if status // 100 != 2:
             raise Refused(status, parsed)
-        return parsed["data"] if is_json else parsed
+        return parsed if isinstance(parsed, str) else parsed["data"]
 
     def get(self, path: str) -> Json:
         return self.call("GET", path)

@@ -119,7 +119,7 @@ def test_replay_goes_back_to_an_lsn_and_writing_goes_on_above(
             if value % 10 == 9:
                 client.post("/v2/admin/checkpoint")
     assert server.stop() == 0
-    replay = ["replay-to-lsn", "--data-dir", data_dir, "--collection", "c", "--target-lsn"]
+    replay: list[str | Path] = ["replay-to-lsn", "--data-dir", data_dir, "--collection", "c", "--target-lsn"]
     said = run(binary, *replay, str(lsns[-1] + 1_000_000), code=2)
     assert str(lsns[-1]) in said, f"the reachable range is not named: {said}"
     run(binary, *replay, str(lsns[14]), "--into", tmp_path / "elsewhere")
@@ -148,10 +148,10 @@ def test_a_graceful_end_under_load_loses_nothing_and_leaves_nothing_to_replay(
         thread.start()
     while min(len(writer.acknowledged) for writer in writers) < 20 and all(t.is_alive() for t in threads):
         threads[0].join(0.01)
-    stopper = threading.Thread(target=lambda: [writer.stop.set() for writer in writers])
     code = server.stop(by)
-    stopper.start()
-    for thread in [stopper, *threads]:
+    for writer in writers:
+        writer.stop.set()
+    for thread in threads:
         thread.join()
     assert code == 0, server.output
     assert all(writer.failure is None for writer in writers), [w.failure for w in writers]

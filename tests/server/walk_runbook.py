@@ -151,7 +151,8 @@ class Walk:
 
     def write_beyond(self, lsn: int) -> None:
         """One-row batches until one has an LSN above `lsn` by a few; at least a hundred."""
-        lock, failures = threading.Lock(), []
+        lock = threading.Lock()
+        failures: list[Exception] = []
         begun = max(self.written, default=-1) + 1
         numbers = iter(range(begun, begun + 100_000))
 
