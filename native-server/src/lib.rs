@@ -5,12 +5,17 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) |
-//! | F11 | `cli` (the commands) |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `config` (flags of the server) · `metrics` |
+//! | F11 | `workers` (threads around the engine) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
+pub mod catalog;
 pub mod cli;
+pub mod config;
 mod host;
+pub mod http;
 mod json;
+pub mod metrics;
 mod rows;
 pub mod sample;
+pub mod workers;
