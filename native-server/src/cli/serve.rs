@@ -40,9 +40,9 @@ impl Serve {
         let config = self.config;
         config.check()?;
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock))?;
-        if config.bootstrap_admin_key && !catalog.has_usable_key() {
-            let key = catalog.create_key("bootstrap", &[Role::Admin], None)?;
-            writeln!(out, "BOOTSTRAP_ADMIN_KEY={}", key.token)?;
+        if config.bootstrap_admin_key && !catalog.has_usable_key_for(Role::Admin) {
+            let key = catalog.create_key("bootstrap", Role::Admin.into(), None)?;
+            writeln!(out, "BOOTSTRAP_ADMIN_KEY={}", key.token.reveal())?;
             out.flush()?;
         }
         refuse_open_doors(&config, &catalog)?;

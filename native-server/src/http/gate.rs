@@ -21,7 +21,7 @@ use super::call::Call;
 use super::error::{ApiError, Result};
 use super::routes::{Access, Route};
 use super::server::{Counted, Server};
-use crate::catalog::{AuditRow, Refusal, Role};
+use crate::catalog::{AuditRow, KeyId, Refusal, Role};
 use crate::host::{self, Stopwatch};
 
 /// Name of the header that identifies a request.
@@ -38,9 +38,11 @@ pub(super) enum Origin {
     ControlSocket,
 }
 
-/// Who asked: the id of the key, if one was needed.
+/// Who asked, and whether that is written down.
 struct Admitted {
-    key_id: Option<String>,
+    /// None for the public routes, and for the control socket.
+    key_id: Option<KeyId>,
+    audited: bool,
 }
 
 /// Takes a request through all steps.
@@ -59,21 +61,22 @@ pub(super) async fn pass(
         if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
     }
     let collection = call.collection.clone();
-    let (key_id, answered) = match admit(&server, route.access, &call.head) {
-        Ok(admitted) => (admitted.key_id, guarded((route.handler)(call)).await),
+    let (who, answered) = match admit(&server, route.access, &call.head) {
+        Ok(who) => (who, guarded((route.handler)(call)).await),
         Err(refusal) => {
             if let Some(store) = server.opened() {
                 store.metrics().auth_failures.inc();
             }
             let pending = !call.body.is_end_stream();
-            (None, Err(if pending { refusal.closing() } else { refusal }))
+            let nobody = Admitted { key_id: None, audited: true };
+            (nobody, Err(if pending { refusal.closing() } else { refusal }))
         }
     };
     let mut response = answered.unwrap_or_else(ApiError::into_response);
-    if key_id.is_some() || response.status() == StatusCode::UNAUTHORIZED {
+    if who.audited {
         server.catalog.audit(AuditRow {
             time_ms: server.now_ms(),
-            key_id,
+            key_id: who.key_id,
             action: route.action,
             collection,
             status: response.status().as_u16(),
@@ -105,7 +108,7 @@ async fn guarded(
 fn admit(server: &Server, access: Access, head: &Parts) -> Result<Admitted> {
     let local = head.extensions.get::<Origin>() == Some(&Origin::ControlSocket);
     if local {
-        return Ok(Admitted { key_id: Some("control-socket".to_owned()) });
+        return Ok(Admitted { key_id: None, audited: true });
     }
     let public = server.config.public_health_metrics;
     let role = match access {
@@ -116,11 +119,11 @@ fn admit(server: &Server, access: Access, head: &Parts) -> Result<Admitted> {
         Access::Metrics => Some(Role::Admin),
         Access::Role(role) => Some(role),
     };
-    let Some(role) = role else { return Ok(Admitted { key_id: None }) };
+    let Some(role) = role else { return Ok(Admitted { key_id: None, audited: false }) };
     let token = bearer(&head.headers)?;
     let identity = server.catalog.authenticate(token).map_err(refused)?;
     if identity.allows(role) {
-        return Ok(Admitted { key_id: Some(identity.key_id) });
+        return Ok(Admitted { key_id: Some(identity.key_id), audited: true });
     }
     let message = format!("this key lacks the role {}", role.name());
     Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).with("expected", role.name()))
