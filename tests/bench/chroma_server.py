@@ -35,12 +35,16 @@ class ChromaServer:
 
     def __init__(self, command: list[str], directory: Path, cores: set[int]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.port, self.log = free_port(), directory / "server.log"
+        self.port, self.log, self.cores = free_port(), directory / "server.log", cores
         arguments = ["run", "--path", str(directory / "data"), "--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = start([*command, *arguments], cores, self.log)
+        self.command = [*command, *arguments]
+        self._start()
+        self.id = self._create()
+
+    def _start(self) -> None:
+        self.process = start(self.command, self.cores, self.log)
         wait_until(self._ready, self.process, self.log)
         self.connection = Connection(self.port)
-        self.id = self._create()
 
     @staticmethod
     def version(command: str) -> str:
@@ -69,7 +73,10 @@ class ChromaServer:
         return request("POST", f"{ROOT}/{self.id}/add", json.dumps({"ids": ids, "embeddings": vectors}).encode())
 
     def set_ef(self, ef: int) -> None:
+        """Changes the collection and restarts the server: a loaded index keeps the setting it had."""
         self.connection.json("PUT", f"{ROOT}/{self.id}", {"new_configuration": {"hnsw": {"ef_search": ef}}})
+        self.stop()
+        self._start()
 
     def query_path(self) -> str:
         return f"{ROOT}/{self.id}/query"
