@@ -6,6 +6,7 @@ parsed, and talks over a Unix socket: all in pgvector's favour. Memory is set fo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import tempfile
@@ -19,6 +20,21 @@ from wrk import Load
 
 SETTINGS = {"shared_buffers": "'2GB'", "maintenance_work_mem": "'2GB'", "max_parallel_maintenance_workers": "2"}
 NEAREST = "SELECT id FROM items ORDER BY v <-> (SELECT v FROM queries WHERE queries.id = :i) LIMIT 10"
+
+
+def missing() -> str | None:
+    """Why pgvector cannot be measured here, or None.
+
+    Run by root, pgserver starts PostgreSQL as another user and for that opens every folder above its
+    package to everyone. A private one, such as root's home, must not be opened by a benchmark.
+    """
+    found, driver = importlib.util.find_spec("pgserver"), importlib.util.find_spec("psycopg")
+    if found is None or found.origin is None or driver is None:
+        return "not installed (pip install pgserver psycopg[binary])"
+    closed = [folder for folder in Path(found.origin).parents if folder.stat().st_mode & 0o055 != 0o055]
+    if os.geteuid() == 0 and closed:
+        return f"as root, pgserver would open {closed[-1]} to everyone: make the environment outside of it"
+    return None
 
 
 class PostgresServer:

@@ -25,6 +25,7 @@ import numpy as np
 
 import chroma_server
 import dataset
+import postgres_server
 import wrk
 from chroma_server import ChromaServer
 from nearfield_server import NearfieldServer
@@ -161,10 +162,10 @@ def set_up(options: argparse.Namespace, data: dataset.Dataset, directory: Path) 
         print("chroma: not installed (pip install chromadb)")
     if "pgvector" not in options.peers:
         pass
-    elif importlib.util.find_spec("pgserver") and importlib.util.find_spec("psycopg"):
-        postgres = PostgresServer(directory / "postgres", data, options.cpus)
+    elif reason := postgres_server.missing():
+        print(f"pgvector: {reason}")
     else:
-        print("pgvector: not installed (pip install pgserver psycopg[binary])")
+        postgres = PostgresServer(directory / "postgres", data, options.cpus)
     return measured, postgres
 
 
