@@ -161,7 +161,7 @@ impl Catalog {
     /// # Errors
     /// `Corrupt`, `Locked`, `Io`.
     pub fn list_keys(&self) -> Result<Vec<KeyInfo>> {
-        self.main().catalog.read("read the keys", |connection| keys::list(connection))
+        self.main().catalog.read("read the keys", keys::list)
     }
 
     /// Whether any key is neither revoked nor expired.
@@ -282,7 +282,7 @@ fn made(dir: &Path) -> Result<PathBuf> {
 
 /// The pepper that the stored keys were made with. Takes the write lock only for the first time and for a new pepper.
 fn settle_pepper(catalog: &mut Sqlite, dir: &Path, given: Option<Pepper>) -> Result<Pepper> {
-    let known = catalog.read("read the pepper's mark", |connection| fingerprint(connection))?;
+    let known = catalog.read("read the pepper's mark", fingerprint)?;
     let there = given.map_or_else(|| Pepper::load(dir), |pepper| Ok(Some(pepper)))?;
     if let (Some(pepper), Some(mark)) = (&there, known)
         && pepper.fingerprint().matches(&mark)

@@ -63,7 +63,7 @@ CREATE TABLE jobs (
 /// # Errors
 /// `Version` for a catalog of a later version; `Corrupt`, `Locked`, `StorageFull`, `Io`.
 pub(super) fn migrate(catalog: &mut Sqlite) -> Result<()> {
-    let found = catalog.read("read the version", |connection| version(connection))?;
+    let found = catalog.read("read the version", version)?;
     if found == MIGRATIONS.len() {
         return Ok(());
     }
