@@ -170,6 +170,30 @@ fn the_pepper_may_change_while_there_are_no_keys() {
 }
 
 #[test]
+fn a_pepper_that_was_given_is_not_replaced_by_a_file() {
+    let place = Place::new();
+    let given = Some("quite another pepper");
+    let server = place.try_open(given, 10).expect("opens");
+    let error = place.try_open(None, 10).expect_err("keys made here would open nothing there");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(!place.path().join("pepper").exists());
+    let key = query_key(&place.try_open(given, 10).expect("opens"));
+    assert!(server.authenticate(key.token.reveal()).is_ok());
+}
+
+#[test]
+fn without_the_pepper_keys_are_listed_and_revoked_all_the_same() {
+    let place = Place::new();
+    let server = place.try_open(Some("quite another pepper"), 10).expect("opens");
+    let key = query_key(&server);
+    let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+    let mut ledger = Ledger::open(place.path(), clock).expect("opens");
+    assert_eq!(ledger.list_keys().expect("listed"), [key.info.clone()]);
+    ledger.revoke_key(&key.info.id.to_string()).expect("revoked");
+    assert_eq!(server.authenticate(key.token.reveal()), Err(Refusal::Revoked));
+}
+
+#[test]
 fn a_pepper_that_can_be_guessed_is_refused_without_showing_it() {
     let error = Pepper::new("  salt-and-more  ").expect_err("13 bytes");
     assert!(error.message().contains("16") && !error.message().contains("salt"), "{error}");

@@ -9,7 +9,7 @@ mod keys;
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::ManualClock;
+use nearfield_engine::{ErrorKind, ManualClock};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
