@@ -112,6 +112,18 @@ fn keys_in_memory_decide_while_the_file_cannot_be_read() {
 }
 
 #[test]
+fn changes_of_this_process_are_known_while_the_file_cannot_be_read() {
+    let place = Place::new();
+    let catalog = place.open();
+    place.shell().execute("DELETE FROM facts WHERE name = 'key_generation'", []).expect("deleted");
+    let key = query_key(&catalog);
+    assert!(catalog.authenticate(key.token.reveal()).is_ok());
+    catalog.revoke_key(&key.info.id.to_string()).expect("revoked");
+    assert_eq!(catalog.authenticate(key.token.reveal()), Err(Refusal::Revoked));
+    assert_eq!(catalog.stale_decisions_total(), 2);
+}
+
+#[test]
 fn while_another_process_holds_the_catalog_keys_open_and_changes_say_locked() {
     let place = Place::new();
     let catalog = place.open();
