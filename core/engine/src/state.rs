@@ -102,15 +102,36 @@ impl State {
     /// Applies a logged batch: deletions first, then upserts.
     ///
     /// # Errors
-    /// Only for a batch whose metadata breaks the payload's limits, which the edge checked before logging.
+    /// As [`State::prepare`].
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
+        let ready = self.prepare(batch)?;
+        self.install(lsn, batch, ready)
+    }
+
+    /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.
+    ///
+    /// # Errors
+    /// Only for a batch whose metadata breaks the payload's limits, which the edge checks too.
+    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Option<Segment>> {
+        (batch.rows() > 0).then(|| self.build(batch)).transpose()
+    }
+
+    /// Applies a logged batch that was prepared.
+    ///
+    /// # Errors
+    /// `Corrupt`, never met: if rows in memory cannot be read.
+    pub(crate) fn install(
+        &mut self,
+        lsn: Lsn,
+        batch: &Batch<'_>,
+        ready: Option<Segment>,
+    ) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {
             Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
             Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
         };
         let mut applied = Applied { lsn, first_assigned, ..Applied::default() };
-        let segment = if batch.rows() == 0 { None } else { Some(self.build(batch)?) };
         for id in batch.deletes() {
             applied.deleted += u64::from(self.kill(id, lsn));
         }
@@ -120,7 +141,7 @@ impl State {
             applied.inserted += u64::from(!replaced);
         }
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
-        if let Some(segment) = segment {
+        if let Some(segment) = ready {
             self.segments.push(Held::new(segment, None));
             self.merge_tail()?;
         }

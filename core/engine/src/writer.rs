@@ -1,19 +1,22 @@
 //! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
 //!
-//! *Acknowledged means durable*: [`Writer::apply`] returns after the batch is in the log and the log is
+//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
 //! synced. Searching never waits for the writer: each change publishes a new [`View`].
 //!
 //! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
+
+mod apply;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, Schema};
+use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
-use crate::batch::{Batch, Draft};
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::manifest::{
@@ -22,7 +25,7 @@ use crate::manifest::{
 };
 use crate::options::Options;
 use crate::pin;
-use crate::state::{Applied, Held, State};
+use crate::state::{Held, State};
 use crate::task::{
     Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
 };
@@ -30,6 +33,9 @@ use crate::view::View;
 
 /// Delete-list files of a segment from which they are folded into one.
 const DELETE_LISTS_MAX: usize = 4;
+
+/// What is said of a write that failed halfway.
+const UNKNOWN: &str = "the write may or may not have happened; reopen to recover";
 
 /// Where a collection lives.
 #[derive(Debug, Clone)]
@@ -113,65 +119,6 @@ impl Writer {
     /// Bytes of rows that are in memory and log only.
     pub fn memory_bytes(&self) -> u64 {
         self.state.memory_bytes()
-    }
-
-    /// Makes one batch durable and visible. See [`Writer::apply_all`].
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn apply(&mut self, batch: Batch<'_>) -> Result<Applied> {
-        let mut applied = self.apply_all(vec![batch])?;
-        Ok(applied.pop().expect("one answer per batch"))
-    }
-
-    /// Makes batches durable with one sync and visible in order; each is atomic. Points without ids get
-    /// theirs here. O(rows) plus one fsync.
-    ///
-    /// # Errors
-    /// `InvalidInput` if ids cannot be assigned (nothing is logged then); `StorageFull` or `Io` poison
-    /// the writer: whether the batches are durable is then unknown until recovery.
-    pub fn apply_all(&mut self, mut batches: Vec<Batch<'_>>) -> Result<Vec<Applied>> {
-        self.check_writable()?;
-        let mut next_id = self.state.next_id;
-        for batch in &mut batches {
-            batch.assign_ids(&mut next_id)?;
-        }
-        let logged = self.log_batches(&batches);
-        let lsns = logged.map_err(|error| self.poison(error))?;
-        let mut answers = Vec::with_capacity(batches.len());
-        for (lsn, batch) in lsns.into_iter().zip(&batches) {
-            let applied = self.state.apply(lsn, batch).map_err(|error| self.poison(error))?;
-            answers.push(applied);
-        }
-        self.publish();
-        Ok(answers)
-    }
-
-    fn log_batches(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Lsn>> {
-        let mut body = Vec::new();
-        let mut lsns = Vec::with_capacity(batches.len());
-        for batch in batches {
-            body.clear();
-            batch.encode_into(&mut body);
-            lsns.push(self.log.append(&body)?);
-        }
-        self.log.sync()?;
-        Ok(lsns)
-    }
-
-    /// Removes every point whose row is in `rows` (one set per segment of the newest view): the ids are
-    /// resolved here, before logging.
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn delete_rows(&mut self, rows: &[RowSet]) -> Result<Applied> {
-        let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
-            rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
-        });
-        let draft =
-            Draft { deletes: ids.collect(), time_ms: self.clock.now_ms(), ..Draft::default() };
-        let batch = Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?;
-        self.apply(batch)
     }
 
     /// The most urgent background work, if any is due. At most one task may be under way: finish or
@@ -435,7 +382,7 @@ impl Writer {
 
     fn poison(&mut self, error: Error) -> Error {
         self.poisoned = Some((error.kind(), error.message().to_owned()));
-        error.context("the write may or may not have happened; reopen to recover")
+        error.context(UNKNOWN)
     }
 
     fn check_writable(&self) -> Result<()> {

@@ -6,9 +6,11 @@
 //!
 //! What is not here: whether an id exists, idempotency (the writer's), the meaning of metadata.
 
+mod change;
 mod decode;
 mod encode;
 
+pub use change::Change;
 pub use decode::decode;
 
 use std::borrow::Cow;
