@@ -19,6 +19,17 @@ pub(crate) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// Bytes that nobody can guess, from the system.
+///
+/// # Errors
+/// `Io` if the system has none.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::io("draw", "random bytes", std::io::Error::other(error)))?;
+    Ok(bytes)
+}
+
 /// The line that others see in a lock this process holds.
 pub(crate) fn owner(command: &str) -> String {
     format!("pid {} (nearfield {} {command})", std::process::id(), env!("CARGO_PKG_VERSION"))

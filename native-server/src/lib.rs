@@ -5,10 +5,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `config` (flags of the server) · `metrics` · `pacing` |
+//! | F10 | `host` (time, chance, processors) · `json` · `sample` (data for demo, tests, benchmarks) · `rows` (files of vectors) · `catalog` (keys, audit, jobs) · `config` (flags of the server) · `metrics` · `pacing` |
 //! | F11 | `workers` (threads around the engine) · `cli` (the commands) |
 //! | F12 | `main` (the binary `nearfield`) |
 
+pub mod catalog;
 pub mod cli;
 pub mod config;
 mod host;
