@@ -6,9 +6,11 @@
 
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod info;
 mod search;
+mod server;
 mod store;
 mod upkeep;
 mod verify;
@@ -27,7 +29,7 @@ pub enum Command {
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::DemoWriter),
-    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    /// Read vectors from a file into a collection of a directory or a server
     Import(import::Import),
     /// Find the points nearest to a vector or to another point
     Search(search::Search),
@@ -35,8 +37,8 @@ pub enum Command {
     Info(info::Info),
     /// Read every byte and check it
     Verify(verify::Verify),
-    /// Write collections to one .near file that opens anywhere
-    Export(upkeep::Export),
+    /// Write collections to one .near file, or a collection to a file for others
+    Export(export::Export),
     /// Write a backup below the database's own directory
     Snapshot(upkeep::Snapshot),
     /// Copy a snapshot to an empty directory, after checking it
