@@ -93,7 +93,8 @@ impl Ingest {
         let count = table.count as u64;
         let change = Change::Batch(batch(table, schema, now_ms)?);
         let (served, wait) = (Arc::clone(&self.served), self.wait);
-        let mut write: UnderWay = (count, Box::pin(async move { served.write(change, wait).await }));
+        let mut write: UnderWay =
+            (count, Box::pin(async move { served.write(change, wait).await }));
         // The first poll puts it into the queue: batches are written in the order of the stream.
         match poll_fn(|context| Poll::Ready(write.1.as_mut().poll(context))).await {
             Poll::Ready(written) => self.note(count, written?),

@@ -40,5 +40,6 @@ mod server;
 mod ui;
 mod write;
 
+pub(crate) use listener::CONTROL_SOCKET;
 pub use listener::{Listener, Stop};
 pub use server::Server;
