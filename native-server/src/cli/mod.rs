@@ -6,10 +6,12 @@
 
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod info;
 mod search;
 mod serve;
+mod server;
 mod store;
 mod upkeep;
 mod verify;
@@ -28,7 +30,7 @@ pub enum Command {
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::DemoWriter),
-    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    /// Read vectors from a file into a collection of a directory or a server
     Import(import::Import),
     /// Find the points nearest to a vector or to another point
     Search(search::Search),
@@ -39,8 +41,8 @@ pub enum Command {
     /// Serve a database over HTTP
     #[command(name = "serve-v2", alias = "serve")]
     Serve(Box<serve::Serve>),
-    /// Write collections to one .near file that opens anywhere
-    Export(upkeep::Export),
+    /// Write collections to one .near file, or a collection to a file for others
+    Export(export::Export),
     /// Write a backup below the database's own directory
     Snapshot(upkeep::Snapshot),
     /// Copy a snapshot to an empty directory, after checking it

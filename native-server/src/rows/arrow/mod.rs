@@ -6,6 +6,7 @@
 
 mod cells;
 mod columns;
+mod file;
 mod frames;
 mod table;
 mod vectors;
@@ -26,8 +27,9 @@ use nearfield_segment::Schema;
 use frames::{Frame, Frames};
 
 pub(crate) use columns::ColumnNames;
+pub(super) use file::ArrowFile;
 pub(crate) use table::{TableReader, TableRows};
-pub(crate) use write::{TableWriter, write_arrow_stream};
+pub(crate) use write::{Layout, TableWriter, write_arrow_stream};
 
 /// A decoder of one IPC stream: bytes in, rows out, a record batch at a time.
 #[derive(Debug)]
