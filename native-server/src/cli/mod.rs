@@ -4,11 +4,13 @@
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
+mod audit;
 mod demo;
 mod exit;
 mod export;
 mod import;
 mod info;
+mod keys;
 mod search;
 mod serve;
 mod server;
@@ -49,6 +51,14 @@ pub enum Command {
     Restore(upkeep::Restore),
     /// Merge a collection into one segment in its final form
     Compact(upkeep::Compact),
+    /// Make a key and show its token, this once
+    KeyCreate(keys::KeyCreate),
+    /// Take a key away; a running server obeys at once
+    KeyRevoke(keys::KeyRevoke),
+    /// Show the keys; their tokens cannot be shown
+    KeyList(keys::KeyList),
+    /// Show who did what on a server
+    Audit(audit::Audit),
 }
 
 /// Carries out a command; data goes to `out`.
@@ -68,5 +78,9 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyList(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Audit(command) => command.run(out).map(|()| Exit::Ok),
     }
 }

@@ -30,8 +30,7 @@ use tokio::time::timeout;
 use body::Outgoing;
 use target::Target;
 
-/// Name of the socket of a running server, in its data directory.
-pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+use crate::http::CONTROL_SOCKET;
 
 /// Until a connection stands.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);

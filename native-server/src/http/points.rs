@@ -266,7 +266,9 @@ fn read_ids(cursor: &mut Cursor<'_>, count_max: usize) -> Result<Vec<PointId>> {
         ids.push(point::read_id(cursor)?);
         if ids.len() > count_max {
             let message = format!("ids: expected at most {count_max}, got more");
-            return Err(Error::invalid(Fault::Parameter, message).with("expected", count_max).into());
+            return Err(Error::invalid(Fault::Parameter, message)
+                .with("expected", count_max)
+                .into());
         }
         Ok(())
     })?;
