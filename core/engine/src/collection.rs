@@ -13,12 +13,15 @@ use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
 use crate::batch::{Applied, Batch, Change};
 use crate::recovery::{self, Follower, RecoveryReport};
-use crate::task::{Progress, Task};
+use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
 use crate::writer::{Reader, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Carries a task out: [`Task::run`], on the thread, at the pace and for as long as the host likes.
+pub type Carry<'a> = &'a mut dyn FnMut(Task) -> Result<MergeOutput>;
 
 /// An open collection.
 #[derive(Debug)]
@@ -142,7 +145,8 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`].
     pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
-        self.run(Writer::plan_checkpoint, pool, &mut |_| ControlFlow::Continue(()))
+        let mut carry = |task: Task| task.run(pool, &mut |_| ControlFlow::Continue(()));
+        self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
     /// Merges everything into one segment in its final form.
@@ -150,7 +154,7 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]; `Cancelled` if `watch` breaks.
     pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        self.run(Writer::plan_compaction, pool, watch)
+        self.merge_by(Effort::Everything, &mut |task: Task| task.run(pool, watch)).map(drop)
     }
 
     /// Does one piece of background work if any is due and nobody else is at work. True if it did.
@@ -158,21 +162,41 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
     pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
+        let mut make_way = |progress| {
+            if self.is_wanted() { ControlFlow::Break(()) } else { watch(progress) }
+        };
+        self.maintain_by(Effort::Due, &mut |task: Task| task.run(pool, &mut make_way))
+    }
+
+    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop with
+    /// `Cancelled` once [`Collection::is_wanted`].
+    ///
+    /// # Errors
+    /// What `carry` returns except `Cancelled`, and those of [`Writer::finish`].
+    pub fn maintain_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
         let _slot = match self.slot.try_lock() {
             Ok(slot) => slot,
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        let Some(task) = self.writer()?.plan() else { return Ok(false) };
-        let mut make_way = |progress| {
-            let asked = self.waiting.load(Ordering::Relaxed) > 0;
-            if asked { ControlFlow::Break(()) } else { watch(progress) }
-        };
-        match self.carry_out(task, pool, &mut make_way) {
-            Ok(()) => Ok(true),
+        match self.carry_out(effort, carry) {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
-            Err(error) => Err(error),
+            other => other,
         }
+    }
+
+    /// Work for a caller, who waits for the slot: background work makes way. False if there is none.
+    ///
+    /// # Errors
+    /// What `carry` returns, and those of [`Writer::finish`].
+    pub fn merge_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let _slot = self.take_slot();
+        self.carry_out(effort, carry)
+    }
+
+    /// True if a caller waits for background work to make way.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Calls `work` with the writer, which nobody else has meanwhile.
@@ -215,24 +239,15 @@ impl Collection {
         if full { self.checkpoint(pool) } else { Ok(()) }
     }
 
-    fn run(
-        &self,
-        plan: impl FnOnce(&mut Writer) -> Option<Task>,
-        pool: &Pool,
-        watch: Watch<'_>,
-    ) -> Result<()> {
-        let _slot = self.take_slot();
-        let Some(task) = plan(&mut *self.writer()?) else { return Ok(()) };
-        self.carry_out(task, pool, watch)
-    }
-
-    fn carry_out(&self, task: Task, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        let output = task.run(pool, watch);
+    /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
+    fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let Some(task) = self.writer()?.plan_effort(effort) else { return Ok(false) };
+        let output = carry(task);
         let mut writer = self.writer()?;
         match output {
             Ok(output) => {
                 writer.finish(output)?;
-                writer.vacuum().map(drop)
+                writer.vacuum().map(|_removed| true)
             }
             Err(error) => {
                 writer.abandon();

@@ -35,7 +35,7 @@ pub use batch::{Applied, RowOutcome};
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
-pub use collection::{Collection, Watch};
+pub use collection::{Carry, Collection, Watch};
 pub use database::{Database, Mode};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
 pub use keys::KeyCounts;

@@ -27,7 +27,9 @@ use crate::manifest::{
 use crate::options::Options;
 use crate::pin;
 use crate::state::{Held, State};
-use crate::task::{MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan};
+use crate::task::{
+    Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
+};
 use crate::view::View;
 
 /// Delete-list files of a segment from which they are folded into one.
@@ -125,9 +127,21 @@ impl Writer {
     /// The most urgent background work, if any is due. At most one task may be under way: finish or
     /// [`abandon`](Writer::abandon) it before planning the next.
     pub fn plan(&mut self) -> Option<Task> {
-        let situation = self.situation();
-        let work = plan(&situation, &self.options)?;
+        let work = plan(&self.situation(), &self.options)?;
         self.poisoned.is_none().then(|| self.start(work))
+    }
+
+    /// The most urgent work that is worth an effort, as [`Writer::plan`].
+    pub fn plan_effort(&mut self, effort: Effort) -> Option<Task> {
+        match effort {
+            Effort::Due => self.plan(),
+            Effort::Worthwhile => {
+                let work = plan(&self.situation(), &worthwhile(&self.options))?;
+                self.poisoned.is_none().then(|| self.start(work))
+            }
+            Effort::Checkpoint => self.plan_checkpoint(),
+            Effort::Everything => self.plan_compaction(),
+        }
     }
 
     /// A checkpoint of what is in memory, if there is anything.

@@ -9,6 +9,7 @@ mod exit;
 mod import;
 mod info;
 mod search;
+mod serve;
 mod store;
 mod upkeep;
 mod verify;
@@ -35,6 +36,9 @@ pub enum Command {
     Info(info::Info),
     /// Read every byte and check it
     Verify(verify::Verify),
+    /// Serve a database over HTTP
+    #[command(name = "serve-v2", alias = "serve")]
+    Serve(Box<serve::Serve>),
     /// Write collections to one .near file that opens anywhere
     Export(upkeep::Export),
     /// Write a backup below the database's own directory
@@ -57,6 +61,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Search(command) => command.run(out).map(|()| Exit::Ok),
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
+        Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),

@@ -4,10 +4,12 @@
 //! every refusal says where, what was expected, and what was found. Values are converted to f32; whether
 //! they are finite and fit a collection is checked by the engine.
 
+pub(crate) mod arrow;
 mod fvecs;
 mod jsonl;
 mod npy;
 mod npy_header;
+mod view;
 
 use std::fs::File;
 use std::path::Path;
@@ -28,6 +30,19 @@ pub(crate) struct Rows {
     pub(crate) ids: Vec<PointId>,
     /// JSON objects by row; empty if the file has none.
     pub(crate) metadata: Vec<Option<String>>,
+}
+
+/// Which kinds of ids there are in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdKind {
+    /// No ids.
+    None,
+    /// All are numbers.
+    Numbers,
+    /// All are UUIDs or strings.
+    Text,
+    /// Some are numbers.
+    Mixed,
 }
 
 /// A file of vectors, open at its next row.
