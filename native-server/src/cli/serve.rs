@@ -85,7 +85,8 @@ async fn serve(config: ServerConfig, catalog: Arc<Catalog>, out: &mut dyn Write)
         writeln!(out, "listening on http://{address}")?;
         out.flush()?;
     }
-    let (server, stop) = (Server::new(config.clone(), catalog, Arc::new(SystemClock)), Stop::default());
+    let (server, stop) =
+        (Server::new(config.clone(), catalog, Arc::new(SystemClock)), Stop::default());
     tokio::spawn(listener.serve(&server, &stop));
     let data_dir = config.data_dir.clone();
     let opening = tokio::task::spawn_blocking(move || Store::open(&config));
@@ -113,7 +114,11 @@ async fn serve(config: ServerConfig, catalog: Arc<Catalog>, out: &mut dyn Write)
 }
 
 /// Opens the control socket; the server works without it.
-fn control_socket(data_dir: &Path, server: &Arc<Server>, stop: &Stop) -> Option<std::path::PathBuf> {
+fn control_socket(
+    data_dir: &Path,
+    server: &Arc<Server>,
+    stop: &Stop,
+) -> Option<std::path::PathBuf> {
     match Listener::control(data_dir) {
         Ok((listener, path)) => {
             tokio::spawn(listener.serve(server, stop));

@@ -124,7 +124,11 @@ impl Listener {
     }
 
     /// Accepts connections and answers their requests until `stop`.
-    pub fn serve(self, server: &Arc<Server>, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+    pub fn serve(
+        self,
+        server: &Arc<Server>,
+        stop: &Stop,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (router, mut stopped) = (router(server), stop.sender.subscribe());
         let server = Arc::clone(server);
         async move {

@@ -17,22 +17,16 @@ use super::server::Server;
 use crate::catalog::Role;
 
 /// Stands in for all paths that are not in the table: who has no key learns nothing about them.
-static UNKNOWN: Route = Route::once(
-    Method::GET,
-    "",
-    Access::Role(Role::Query),
-    "unknown",
-    |call| Box::pin(async { unknown(call) }),
-);
+static UNKNOWN: Route =
+    Route::once(Method::GET, "", Access::Role(Role::Query), "unknown", |call| {
+        Box::pin(async { unknown(call) })
+    });
 
 /// Stands in for the methods that a path of the table does not have.
-static WRONG_METHOD: Route = Route::once(
-    Method::GET,
-    "",
-    Access::Role(Role::Query),
-    "wrong_method",
-    |call| Box::pin(async { wrong_method(call) }),
-);
+static WRONG_METHOD: Route =
+    Route::once(Method::GET, "", Access::Role(Role::Query), "wrong_method", |call| {
+        Box::pin(async { wrong_method(call) })
+    });
 
 /// The router over the table.
 pub(super) fn router(server: &Arc<Server>) -> Router {

@@ -72,28 +72,55 @@ impl Route {
         action: &'static str,
         handler: Handler,
     ) -> Route {
-        Route { method, scope: Scope::Collection, path, access: Access::Role(role), action, handler }
+        Route {
+            method,
+            scope: Scope::Collection,
+            path,
+            access: Access::Role(role),
+            action,
+            handler,
+        }
     }
 
     /// All paths it is found at, with `{name}` and `{id}` where they vary.
     pub(super) fn paths(&self) -> Vec<String> {
         match self.scope {
             Scope::Once => vec![self.path.to_owned()],
-            Scope::Collection => ["/v2", "/v2/collections/{name}"].map(|base| format!("{base}{}", self.path)).to_vec(),
+            Scope::Collection => ["/v2", "/v2/collections/{name}"]
+                .map(|base| format!("{base}{}", self.path))
+                .to_vec(),
         }
     }
 }
 
 /// All routes.
 pub(super) static ROUTES: &[Route] = &[
-    Route::each(Method::POST, "/vectors", Role::Ingest, "vectors", |call| Box::pin(write::one(call))),
-    Route::each(Method::POST, "/vectors/batch", Role::Ingest, "vectors_batch", |call| Box::pin(write::batch(call))),
+    Route::each(Method::POST, "/vectors", Role::Ingest, "vectors", |call| {
+        Box::pin(write::one(call))
+    }),
+    Route::each(Method::POST, "/vectors/batch", Role::Ingest, "vectors_batch", |call| {
+        Box::pin(write::batch(call))
+    }),
     Route::each(Method::POST, "/query", Role::Query, "query", |call| Box::pin(search::query(call))),
-    Route::once(Method::GET, "/v2/health/live", Access::Health, "health_live", |call| Box::pin(health::live(call))),
-    Route::once(Method::GET, "/v2/health/ready", Access::Health, "health_ready", |call| Box::pin(health::ready(call))),
-    Route::once(Method::GET, "/livez", Access::Health, "livez", |call| Box::pin(health::live(call))),
-    Route::once(Method::GET, "/healthz", Access::Health, "healthz", |call| Box::pin(health::live(call))),
-    Route::once(Method::GET, "/readyz", Access::Health, "readyz", |call| Box::pin(health::ready(call))),
-    Route::once(Method::GET, "/v2/metrics", Access::Metrics, "metrics", |call| Box::pin(health::metrics(call))),
-    Route::once(Method::GET, "/metrics", Access::Metrics, "metrics_root", |call| Box::pin(health::metrics(call))),
+    Route::once(Method::GET, "/v2/health/live", Access::Health, "health_live", |call| {
+        Box::pin(health::live(call))
+    }),
+    Route::once(Method::GET, "/v2/health/ready", Access::Health, "health_ready", |call| {
+        Box::pin(health::ready(call))
+    }),
+    Route::once(Method::GET, "/livez", Access::Health, "livez", |call| {
+        Box::pin(health::live(call))
+    }),
+    Route::once(Method::GET, "/healthz", Access::Health, "healthz", |call| {
+        Box::pin(health::live(call))
+    }),
+    Route::once(Method::GET, "/readyz", Access::Health, "readyz", |call| {
+        Box::pin(health::ready(call))
+    }),
+    Route::once(Method::GET, "/v2/metrics", Access::Metrics, "metrics", |call| {
+        Box::pin(health::metrics(call))
+    }),
+    Route::once(Method::GET, "/metrics", Access::Metrics, "metrics_root", |call| {
+        Box::pin(health::metrics(call))
+    }),
 ];

@@ -34,8 +34,16 @@ const RESULT_BYTES: u64 = 128;
 const SCORED_PER_CANDIDATE: u64 = 16;
 
 const KEYS: [&str; 10] = [
-    "vector", "vectors", "k", "ef", "exact", "filter", "search_tier", "include_metadata",
-    "include_vector", "field",
+    "vector",
+    "vectors",
+    "k",
+    "ef",
+    "exact",
+    "filter",
+    "search_tier",
+    "include_metadata",
+    "include_vector",
+    "field",
 ];
 
 /// The question, as read.

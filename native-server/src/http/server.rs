@@ -84,7 +84,8 @@ impl Server {
         if self.closing.load(Ordering::Acquire) {
             return blocked("shutting down");
         }
-        self.opened().map_or_else(|| blocked("recovering: the log is read"), |store| store.readiness())
+        self.opened()
+            .map_or_else(|| blocked("recovering: the log is read"), |store| store.readiness())
     }
 }
 

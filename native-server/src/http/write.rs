@@ -175,7 +175,8 @@ impl Rows {
     }
 
     fn into_batch(self, schema: &Schema, time_ms: u64) -> Result<Batch<'static>> {
-        let vectors = self.fields.into_iter().map(|(name, _, elements)| (name, Cow::Owned(elements)));
+        let vectors =
+            self.fields.into_iter().map(|(name, _, elements)| (name, Cow::Owned(elements)));
         let vectors: BTreeMap<String, Cow<'static, [f32]>> = vectors.collect();
         let draft = Draft {
             ids: (!self.ids.is_empty()).then_some(self.ids),
