@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
-use crate::batch::{Batch, Change};
+use crate::batch::{Applied, Batch, Change};
 use crate::recovery::{self, Follower, RecoveryReport};
-use crate::state::Applied;
 use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
 use crate::writer::{Reader, Writer};

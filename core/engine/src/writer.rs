@@ -18,10 +18,11 @@ use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
+use crate::keys;
 use crate::log::Log;
 use crate::manifest::{
-    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name, document_name,
-    list_numbers,
+    DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
+    document_name, list_numbers,
 };
 use crate::options::Options;
 use crate::pin;
@@ -91,6 +92,8 @@ pub struct Writer {
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
     pub(crate) closed: bool,
+    /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
+    pub(crate) under_way: bool,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
 }
@@ -165,6 +168,7 @@ impl Writer {
 
     /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
     pub fn abandon(&mut self) {
+        self.under_way = false;
         self.state.segments.iter_mut().for_each(|held| held.busy = false);
     }
 
@@ -203,10 +207,13 @@ impl Writer {
         if work.level == 0 {
             options.graph_rows_min = u32::MAX;
         }
+        let keys = self.keys_to_write(cut);
+        self.under_way = true;
         Task {
             id: self.state.rng.file_id(),
             inputs,
             cut,
+            keys,
             level: work.level,
             schema: Arc::clone(&self.state.schema),
             options,
@@ -216,6 +223,14 @@ impl Writer {
             incarnation: self.incarnation,
             phase: Phase::Gather,
         }
+    }
+
+    /// The file of idempotency keys for a manifest with this cut, if the newest manifest has not that one.
+    fn keys_to_write(&self, cut: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
+        let manifest = &self.manifest.document;
+        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.cut);
+        let due = cut > manifest.cut && self.state.keys.changed() > written;
+        due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
     }
 
     /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view, then the
@@ -234,11 +249,12 @@ impl Writer {
         }
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
+        let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
         let mut segments = self.merged_segments(output)?;
         for held in &mut segments {
             self.persist_deletes(held, cut)?;
         }
-        let manifest = self.next_manifest(&segments, cut, reason);
+        let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
         self.publish();
@@ -338,7 +354,7 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
-        let busy = self.state.segments.iter().any(|held| held.busy);
+        let busy = self.under_way;
         let storage = &self.site.storage;
         let alone = pin::exclusive(&**storage, &self.site.dir);
         if busy || alone.is_none() {

@@ -4,11 +4,11 @@
 //! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
 //! be, the writer is poisoned and recovery builds the state anew.
 
+use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
 use super::{UNKNOWN, Writer};
-use crate::batch::{Batch, Change, Draft};
-use crate::state::Applied;
+use crate::batch::{Applied, Batch, Change, Draft, RowOutcome};
 
 impl Writer {
     /// Makes one change durable and visible. See [`Writer::apply_all`].
@@ -23,7 +23,10 @@ impl Writer {
     /// Makes changes durable with one sync and visible in order; each is atomic. Points without ids get
     /// theirs here. One answer for each change, in order. O(rows) plus one fsync.
     ///
-    /// `InvalidInput` (ids cannot be assigned, a filter names an unknown field): that change alone is not
+    /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
+    /// the first time; a row whose key is known is left out.
+    ///
+    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change alone is not
     /// logged. `StorageFull` or `Io` poison the writer: for every change that was logged and is not answered
     /// otherwise it is unknown whether it is durable, until recovery.
     pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
@@ -51,18 +54,47 @@ impl Writer {
         self.check_writable()?;
         let mut batch = match change {
             Change::Batch(batch) => batch,
-            Change::DeleteWhere(filter) => {
-                let view = self.state.view(self.manifest.document.number);
-                let rows = view.matching(&filter)?;
-                let found = view.segments.iter().zip(&rows);
-                let ids = found.flat_map(|(live, rows)| {
-                    rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
-                });
-                let (deletes, time_ms) = (ids.collect(), self.clock.now_ms());
-                let draft = Draft { deletes, time_ms, ..Draft::default() };
-                Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?
-            }
+            Change::DeleteWhere(filter) => self.deletes_of(&filter)?,
         };
+        if let Some(answer) = self.state.keys.answer(&batch)? {
+            return Ok(answer);
+        }
+        let known = self.state.keys.known_rows(&batch);
+        if known.is_empty() {
+            return self.log_new(batch);
+        }
+        let (rows, known_ids): (Vec<usize>, Vec<PointId>) = known.into_iter().unzip();
+        let mut marked = vec![false; batch.rows()];
+        rows.into_iter().for_each(|row| marked[row] = true);
+        batch.leave_out(&marked);
+        let applied = match batch.is_empty() {
+            true => Applied { lsn: self.state.lsn, ..Applied::default() },
+            false => self.log_new(batch)?,
+        };
+        let mut written = applied.rows.iter();
+        let outcome = |marked: &bool| match marked {
+            true => RowOutcome::Repeated,
+            false => *written.next().expect("every row that was not left out was written"),
+        };
+        let rows = marked.iter().map(outcome).collect();
+        Ok(Applied { rows, known_ids, ..applied })
+    }
+
+    /// The batch that deletes what passes a filter now.
+    fn deletes_of(&self, filter: &Filter) -> Result<Batch<'static>> {
+        let view = self.state.view(self.manifest.document.number);
+        let rows = view.matching(filter)?;
+        let found = view.segments.iter().zip(&rows);
+        let ids = found.flat_map(|(live, rows)| {
+            rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
+        });
+        let (deletes, time_ms) = (ids.collect(), self.clock.now_ms());
+        let draft = Draft { deletes, time_ms, ..Draft::default() };
+        Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+    }
+
+    /// Logs and applies a batch that repeats nothing.
+    fn log_new(&mut self, mut batch: Batch<'_>) -> Result<Applied> {
         let mut next_id = self.state.next_id;
         batch.assign_ids(&mut next_id)?;
         let ready = self.state.prepare(&batch)?;
