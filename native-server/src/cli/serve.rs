@@ -54,6 +54,21 @@ impl Serve {
     }
 }
 
+/// Print the OpenAPI document of the server
+#[derive(Debug, Args)]
+pub struct OpenApi {}
+
+impl OpenApi {
+    /// Prints what `/v2/openapi.json` answers.
+    ///
+    /// # Errors
+    /// What `out` returns.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let OpenApi {} = self;
+        Ok(out.write_all(crate::http::document().as_bytes())?)
+    }
+}
+
 /// Nobody outside this machine is let in while no key exists.
 fn refuse_open_doors(config: &ServerConfig, catalog: &Catalog) -> Result {
     if config.host.is_loopback() || catalog.has_usable_key() {
@@ -79,19 +94,18 @@ fn runtime(config: &ServerConfig) -> Result<Runtime> {
 
 async fn serve(config: ServerConfig, catalog: Arc<Catalog>, out: &mut dyn Write) -> Result {
     let mut signals = Signals::new()?;
-    let limit = Duration::from_secs(config.shutdown_timeout_secs);
+    let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
     let listener = Listener::network(config.host, config.port).await?;
     if let Some(address) = listener.address() {
         writeln!(out, "listening on http://{address}")?;
         out.flush()?;
     }
-    let (server, stop) =
-        (Server::new(config.clone(), catalog, Arc::new(SystemClock)), Stop::default());
+    let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock));
+    let stop = Stop::default();
     tokio::spawn(listener.serve(&server, &stop));
-    let data_dir = config.data_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || Store::open(&config));
+    let keys = Arc::clone(&catalog);
     let opened = tokio::select! {
-        opened = opening => opened.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?,
+        opened = aside(move || Store::open(&config, keys)) => opened?,
         () = signals.next() => return Ok(()),
     };
     let store = opened?;
@@ -104,13 +118,20 @@ async fn serve(config: ServerConfig, catalog: Arc<Catalog>, out: &mut dyn Write)
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
-    stop.drain(limit).await;
+    stop.drain(Duration::from_secs(limit)).await;
     server.closing();
     if let Some(path) = control {
         drop(std::fs::remove_file(path));
     }
-    let closed = tokio::task::spawn_blocking(move || store.close()).await;
-    Ok(closed.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?)
+    let closed = aside(move || store.close()).await;
+    catalog.close();
+    closed
+}
+
+/// Does what may take long on a thread of its own.
+async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?)
 }
 
 /// Opens the control socket; the server works without it.
