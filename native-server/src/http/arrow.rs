@@ -135,6 +135,7 @@ fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'stati
         vectors: table.vectors.into_iter().map(own).collect(),
         metadata: table.metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
         time_ms,
+        row_keys: table.keys.into_iter().map(|key| key.map(Cow::Owned)).collect(),
         ..Draft::default()
     };
     Ok(Batch::new(draft, schema, &payload::validate)?)

@@ -21,7 +21,7 @@ const THROTTLE_MS: (u64, u64) = (1, 20);
 
 /// What memory is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// A change.
     Write,
     /// A query.

@@ -11,16 +11,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nearfield_engine::{Applied, Error, Result};
+use nearfield_engine::batch::Change;
+use nearfield_engine::{Applied, Error, ErrorKind, Result};
+use nearfield_segment::Pool;
 use tokio::sync::oneshot;
 
 use super::budget::Reservation;
 use super::code::Code;
-use super::group::{Change, apply};
-use super::host::Host;
+use super::context::{Context, is_late};
 use super::line::Line;
 use super::queue::{Next, Queues, Refused};
-use super::readiness::Topic;
+use super::upkeep::Upkeep;
 
 /// Groups being written at the same time: they mostly wait for the disk.
 const THREADS_MAX: usize = 16;
@@ -31,7 +32,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) line: Arc<Line>,
-    pub(super) change: Change,
+    pub(super) change: Change<'static>,
     /// Who waits; nobody with `wait=false`.
     pub(super) answer: Option<oneshot::Sender<Result<Applied>>>,
     pub(super) held: Reservation,
@@ -40,7 +41,8 @@ pub(super) struct Waiting {
 /// The queues and the threads that empty them.
 #[derive(Debug)]
 pub(super) struct Committers {
-    host: Arc<Host>,
+    context: Arc<Context>,
+    upkeep: Arc<Upkeep>,
     flush_interval: Duration,
     state: Mutex<State>,
     /// There is work, or the queues were closed.
@@ -58,10 +60,15 @@ struct State {
 }
 
 impl Committers {
-    pub(super) fn new(host: Arc<Host>, capacity: usize, flush_interval: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        context: Arc<Context>,
+        upkeep: Arc<Upkeep>,
+        capacity: usize,
+        flush_interval: Duration,
+    ) -> Arc<Self> {
         let state = State { queues: Queues::new(capacity), threads: 0, idle: 0 };
         let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
-        Arc::new(Committers { host, flush_interval, state, work, progress })
+        Arc::new(Committers { context, upkeep, flush_interval, state, work, progress })
     }
 
     /// Queues a change. Never waits.
@@ -69,12 +76,12 @@ impl Committers {
     /// # Errors
     /// [`Code::ResourceExhausted`] if the collection's queue is full, [`Code::ShuttingDown`].
     pub(super) fn push(self: &Arc<Self>, waiting: Waiting) -> Result<()> {
-        let throttle = self.host.budget.throttle();
+        let throttle = self.context.budget.throttle();
         let delay = if waiting.answer.is_some() { throttle } else { self.flush_interval };
         let (lane, bytes) = (waiting.line.number, waiting.held.bytes());
-        let metrics = &self.host.metrics;
+        let metrics = &self.context.metrics;
         let mut state = self.state();
-        let due = self.host.time.elapsed() + delay;
+        let due = self.context.time.elapsed() + delay;
         state.queues.push(lane, waiting, bytes, due).map_err(|refused| match refused {
             Refused::Full => {
                 metrics.backpressure_hard.inc();
@@ -128,19 +135,24 @@ impl Committers {
 
     fn run(self: Arc<Self>) {
         let mut state = self.state();
+        let mut rested = false;
         loop {
-            let now = self.host.time.elapsed();
+            let now = self.context.time.elapsed();
             let wait = match state.queues.next(now) {
                 Next::Group(lane, group) => {
+                    if state.queues.is_waiting() {
+                        self.wake(&mut state);
+                    }
                     drop(state);
                     self.write(group);
                     state = self.state();
                     state.queues.done(lane);
                     self.progress.notify_all();
+                    rested = false;
                     continue;
                 }
                 Next::WaitUntil(due) => due.saturating_sub(now),
-                Next::Nothing if state.queues.is_closed() => break,
+                Next::Nothing if rested || state.queues.is_closed() => break,
                 Next::Nothing => IDLE_AFTER,
             };
             state.idle += 1;
@@ -148,9 +160,8 @@ impl Committers {
             let timeout;
             (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
-            if timeout.timed_out() && state.queues.next_is_nothing() {
-                break;
-            }
+            // The queues are asked once more: a push may have counted on this thread meanwhile.
+            rested = timeout.timed_out();
         }
         state.threads -= 1;
         self.progress.notify_all();
@@ -159,50 +170,54 @@ impl Committers {
     /// Writes a group. A panic costs this group its answers, never the thread.
     fn write(&self, group: Vec<Waiting>) {
         let Some(line) = group.first().map(|waiting| Arc::clone(&waiting.line)) else { return };
-        let written = catch_unwind(AssertUnwindSafe(|| self.write_group(&line, group)));
-        if written.is_err() {
+        let failure = catch_unwind(AssertUnwindSafe(|| self.write_group(&line, group)));
+        let failure = failure.unwrap_or_else(|_| {
             // Dropped with the group, the channels have told whoever waited.
-            self.host.panicked("writing", line.collection.name());
-        }
-        line.observe();
-        if line.refuses() {
-            let name = line.collection.name();
-            let words = format!("{name}: writes are refused until its log is recovered");
-            self.host.board.note_first(Topic::Writing, name, words);
-        }
-        self.host.upkeep_wanted();
+            self.context.panicked("writing", line.collection.name());
+            Some("a thread panicked while it was writing".to_owned())
+        });
+        self.context.observe(&line, failure.as_deref());
+        self.upkeep.look_at(&line);
     }
 
-    fn write_group(&self, line: &Line, group: Vec<Waiting>) {
-        let now_ms = self.host.clock.now_ms();
+    /// Returns what went wrong, if something did.
+    fn write_group(&self, line: &Line, group: Vec<Waiting>) -> Option<String> {
+        let now_ms = self.context.clock.now_ms();
         let (mut changes, mut answers, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for waiting in group {
-            let gone = waiting.answer.as_ref().is_some_and(oneshot::Sender::is_closed);
-            if gone || waiting.change.is_late(now_ms) {
-                continue;
-            }
+        for waiting in group.into_iter().filter_map(|waiting| still_wanted(waiting, now_ms)) {
             changes.push(waiting.change);
             answers.push(waiting.answer);
             held.push(waiting.held);
         }
-        let metrics = &self.host.metrics;
-        metrics.commit_groups.inc();
-        let results = apply(&line.collection, changes);
+        if changes.is_empty() {
+            return None;
+        }
+        let results = line.collection.apply_all(changes, &Pool::SERIAL);
+        self.context.metrics.commit_groups.inc();
         let mut failure = None;
         let mut lost = 0;
         for (answer, result) in answers.into_iter().zip(results) {
             match &result {
-                Ok(_) => metrics.ingest_ops.inc(),
+                Ok(_) => self.context.metrics.ingest_ops.inc(),
                 Err(error) => failure = Some(error.message().to_owned()),
             }
             lost += u64::from(answer.is_none() && result.is_err());
             // Who stopped waiting meanwhile has no use for the answer.
             let _gone = answer.map(|answer| answer.send(result));
         }
-        drop(held);
-        if let (true, Some(failure)) = (lost > 0, failure) {
-            self.host.lost(line.collection.name(), lost, &failure);
+        if let (true, Some(why)) = (lost > 0, &failure) {
+            self.context.lost(line, lost, why);
         }
+        failure
+    }
+
+    /// The answer to a caller whose change vanished with a thread or with the queue.
+    pub(super) fn unanswered(&self) -> Error {
+        if self.state().queues.is_closed() {
+            return Code::ShuttingDown.error("the server closed before the change was written");
+        }
+        let message = "writing failed inside the server; whether it happened is not known";
+        Code::Internal.error(message)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -210,10 +225,17 @@ impl Committers {
     }
 }
 
-/// The answer to a caller whose change vanished with a thread or with the queue.
-pub(super) fn unanswered(closing: bool) -> Error {
-    if closing {
-        return Code::ShuttingDown.error("the server closed before the change was written");
+/// The change, unless who waited for it is gone or has given up, which he is told.
+fn still_wanted(waiting: Waiting, now_ms: u64) -> Option<Waiting> {
+    let Some(answer) = &waiting.answer else { return Some(waiting) };
+    if answer.is_closed() {
+        return None;
     }
-    Code::Internal.error("writing failed inside the server; whether it happened is not known")
+    if !is_late(&waiting.change, now_ms) {
+        return Some(waiting);
+    }
+    let message = "its deadline passed while the change waited; it was not written";
+    let late = Err(Error::new(ErrorKind::Cancelled, message));
+    let _told = waiting.answer.map(|answer| answer.send(late));
+    None
 }

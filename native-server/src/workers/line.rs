@@ -23,27 +23,38 @@ pub(super) struct Line {
     dropped: AtomicBool,
 }
 
+/// What an observation saw of the writer, against the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Same,
+    Refuses,
+    WritesAgain,
+}
+
 impl Line {
     pub(super) fn new(number: u64, collection: Arc<Collection>, budget: Arc<Budget>) -> Line {
         let zero = || AtomicU64::new(0);
         let (refuses, dropped) = (AtomicBool::new(false), AtomicBool::new(false));
-        let line =
-            Line { number, collection, budget, memory_bytes: zero(), cut: zero(), refuses, dropped };
-        line.observe();
-        line
+        Line { number, collection, budget, memory_bytes: zero(), cut: zero(), refuses, dropped }
     }
 
     /// Looks at the writer, which must not be busy for long: for those who just had it.
-    pub(super) fn observe(&self) {
+    pub(super) fn observe(&self) -> Turn {
+        if self.is_dropped() {
+            return Turn::Same;
+        }
         let seen = self.collection.with_writer(|writer| {
             Ok((writer.memory_bytes(), writer.manifest().cut.0, writer.poisoned().is_some()))
         });
-        let Ok((bytes, cut, refuses)) = seen else { return };
-        let bytes = if self.is_dropped() { 0 } else { bytes };
+        let Ok((bytes, cut, refuses)) = seen else { return Turn::Same };
         self.cut.store(cut, Ordering::Relaxed);
-        self.refuses.store(refuses, Ordering::Relaxed);
         let before = self.memory_bytes.swap(bytes, Ordering::Relaxed);
         self.budget.rows_changed(before, bytes);
+        match (self.refuses.swap(refuses, Ordering::Relaxed), refuses) {
+            (false, true) => Turn::Refuses,
+            (true, false) => Turn::WritesAgain,
+            (true, true) | (false, false) => Turn::Same,
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {

@@ -124,6 +124,11 @@ impl<T> Queues<T> {
         self.lanes.is_empty()
     }
 
+    /// True if something waits that is not being written.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.busy && !lane.waiting.is_empty())
+    }
+
     /// Items and bytes waiting in a lane.
     pub(super) fn depth(&self, lane: u64) -> (u64, u64) {
         self.lanes.get(&lane).map_or((0, 0), |lane| (lane.waiting.len() as u64, lane.bytes))
@@ -132,7 +137,8 @@ impl<T> Queues<T> {
     /// Gives up what still waits.
     pub(super) fn clear(&mut self) -> Vec<T> {
         let lanes = self.lanes.values_mut();
-        let given_up = lanes.flat_map(|lane| lane.waiting.drain(..).map(|(item, _)| item)).collect();
+        let given_up =
+            lanes.flat_map(|lane| lane.waiting.drain(..).map(|(item, _)| item)).collect();
         self.lanes.values_mut().for_each(|lane| lane.bytes = 0);
         self.lanes.retain(|_, lane| lane.busy);
         given_up

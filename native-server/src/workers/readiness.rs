@@ -4,7 +4,7 @@
 //! *blocker* makes the server not ready; a *warning* is only said.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
@@ -48,14 +48,20 @@ impl Topic {
 /// The notes of a server.
 #[derive(Debug)]
 pub(super) struct Board {
-    recovered: String,
+    /// What opening found.
+    recovered: OnceLock<String>,
     notes: Mutex<BTreeMap<(Topic, String), String>>,
 }
 
 impl Board {
-    /// An empty board; `recovered` says what opening found.
-    pub(super) fn new(recovered: String) -> Board {
-        Board { recovered, notes: Mutex::new(BTreeMap::new()) }
+    /// An empty board, before anything is opened.
+    pub(super) fn new() -> Board {
+        Board { recovered: OnceLock::new(), notes: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Opening has ended, and found this.
+    pub(super) fn opened(&self, recovered: String) {
+        let _once = self.recovered.set(recovered);
     }
 
     /// Notes a problem with `what` (a collection, or "" for the server), in place of an older one.
@@ -80,9 +86,10 @@ impl Board {
             those.map(|(_, words)| words.clone()).collect()
         };
         let (blockers, warnings) = (words(true), words(false));
+        let recovered = self.recovered.get().map_or("", String::as_str);
         let mut report = match blockers.as_slice() {
-            [] => format!("recovered: {}", self.recovered),
-            _ => format!("degraded: {} blockers={}", self.recovered, blockers.join(" | ")),
+            [] => format!("recovered: {recovered}"),
+            _ => format!("degraded: {recovered} blockers={}", blockers.join(" | ")),
         };
         if !warnings.is_empty() {
             report = format!("{report} warnings={}", warnings.join(" | "));
@@ -101,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_blocks_is_named_until_it_works_again() {
-        let board = Board::new("1 collection".to_owned());
+        let board = Board::new();
+        board.opened("1 collection".to_owned());
         assert_eq!(board.readiness().report, "recovered: 1 collection");
         board.note(Topic::Writing, "a", "a: the disk is full".to_owned());
         board.note(Topic::Opening, "b", "b: damaged".to_owned());

@@ -83,6 +83,11 @@ pub(crate) enum Phase {
 }
 
 impl Task {
+    /// Level of the segment that comes out; 0 is that of a checkpoint.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
     /// Does a bounded piece of the work.
     ///
     /// # Errors
