@@ -92,19 +92,18 @@ async fn serve(
     if ends_with_input {
         signals.watch_input()?;
     }
-    let limit = Duration::from_secs(config.shutdown_timeout_secs);
+    let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
     let listener = Listener::network(config.host, config.port).await?;
     if let Some(address) = listener.address() {
         writeln!(out, "listening on http://{address}")?;
         out.flush()?;
     }
-    let (server, stop) =
-        (Server::new(config.clone(), catalog, Arc::new(SystemClock)), Stop::default());
+    let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock));
+    let stop = Stop::default();
     tokio::spawn(listener.serve(&server, &stop));
-    let data_dir = config.data_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || Store::open(&config));
+    let keys = Arc::clone(&catalog);
     let opened = tokio::select! {
-        opened = opening => opened.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?,
+        opened = aside(move || Store::open(&config, keys)) => opened?,
         () = signals.next() => return Ok(()),
     };
     let store = opened?;
@@ -117,13 +116,20 @@ async fn serve(
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
-    stop.drain(limit).await;
+    stop.drain(Duration::from_secs(limit)).await;
     server.closing();
     if let Some(path) = control {
         drop(std::fs::remove_file(path));
     }
-    let closed = tokio::task::spawn_blocking(move || store.close()).await;
-    Ok(closed.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?)
+    let closed = aside(move || store.close()).await;
+    catalog.close();
+    closed
+}
+
+/// Does what may take long on a thread of its own.
+async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?)
 }
 
 /// Opens the control socket; the server works without it.

@@ -128,7 +128,11 @@ async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result
     carry_out(call, Change::Batch(batch), wait).await
 }
 
-async fn carry_out(call: Call, change: Change, wait: Option<bool>) -> Result<Response<Body>> {
+async fn carry_out(
+    call: Call,
+    change: Change<'static>,
+    wait: Option<bool>,
+) -> Result<Response<Body>> {
     let wait = call.waits(wait)?;
     Ok(match call.served()?.write(change, wait).await? {
         Written::Durable(Applied { deleted, lsn, .. }) => {
