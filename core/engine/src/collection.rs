@@ -11,15 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
-use crate::batch::Batch;
+use crate::batch::{Applied, Batch, Change};
 use crate::recovery::{self, Follower, RecoveryReport};
-use crate::state::Applied;
-use crate::task::{Progress, Task};
+use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
 use crate::writer::{Reader, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Carries a task out: [`Task::run`], on the thread, at the pace and for as long as the host likes.
+pub type Carry<'a> = &'a mut dyn FnMut(Task) -> Result<MergeOutput>;
 
 /// An open collection.
 #[derive(Debug)]
@@ -108,23 +110,34 @@ impl Collection {
         Ok(self.view())
     }
 
-    /// Makes a batch durable and visible. If too much is waiting in memory, checkpoints first.
+    /// Makes a batch durable and visible. See [`Collection::apply_all`].
     ///
     /// # Errors
-    /// As [`Writer::apply`]; `ReadOnly` for a handle that cannot write.
+    /// As [`Collection::apply_all`].
     pub fn apply(&self, batch: Batch<'_>, pool: &Pool) -> Result<Applied> {
-        self.make_room(pool)?;
-        self.writer()?.apply(batch)
+        let mut answers = self.apply_all(vec![batch.into()], pool);
+        answers.pop().expect("one answer per change")
     }
 
     /// Removes the points that pass a filter, as one atomic batch.
     ///
     /// # Errors
-    /// As [`Writer::delete_rows`], and `InvalidInput(Filter)`.
+    /// As [`Writer::apply_all`].
     pub fn delete_where(&self, filter: &Filter) -> Result<Applied> {
-        let mut writer = self.writer()?;
-        let rows = writer.reader().view().matching(filter)?;
-        writer.delete_rows(&rows)
+        self.writer()?.apply(Change::DeleteWhere(filter.clone()))
+    }
+
+    /// Makes changes durable with one sync and visible in order; each is atomic, and one that is itself
+    /// wrong fails alone. If too much is waiting in memory, checkpoints first.
+    ///
+    /// One answer for each change, in order. Errors are those of [`Writer::apply_all`], and `ReadOnly` for
+    /// a handle that cannot write.
+    pub fn apply_all(&self, changes: Vec<Change<'_>>, pool: &Pool) -> Vec<Result<Applied>> {
+        let count = changes.len();
+        match self.make_room(pool).and_then(|()| self.writer()) {
+            Ok(mut writer) => writer.apply_all(changes),
+            Err(error) => (0..count).map(|_| Err(error.again())).collect(),
+        }
     }
 
     /// Writes what is in memory to a file and archives the log behind it.
@@ -132,7 +145,8 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`].
     pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
-        self.run(Writer::plan_checkpoint, pool, &mut |_| ControlFlow::Continue(()))
+        let mut carry = |task: Task| task.run(pool, &mut |_| ControlFlow::Continue(()));
+        self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
     /// Merges everything into one segment in its final form.
@@ -140,7 +154,7 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]; `Cancelled` if `watch` breaks.
     pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        self.run(Writer::plan_compaction, pool, watch)
+        self.merge_by(Effort::Everything, &mut |task: Task| task.run(pool, watch)).map(drop)
     }
 
     /// Does one piece of background work if any is due and nobody else is at work. True if it did.
@@ -148,21 +162,41 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
     pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
+        let mut make_way = |progress| {
+            if self.is_wanted() { ControlFlow::Break(()) } else { watch(progress) }
+        };
+        self.maintain_by(Effort::Due, &mut |task: Task| task.run(pool, &mut make_way))
+    }
+
+    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop with
+    /// `Cancelled` once [`Collection::is_wanted`].
+    ///
+    /// # Errors
+    /// What `carry` returns except `Cancelled`, and those of [`Writer::finish`].
+    pub fn maintain_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
         let _slot = match self.slot.try_lock() {
             Ok(slot) => slot,
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        let Some(task) = self.writer()?.plan() else { return Ok(false) };
-        let mut make_way = |progress| {
-            let asked = self.waiting.load(Ordering::Relaxed) > 0;
-            if asked { ControlFlow::Break(()) } else { watch(progress) }
-        };
-        match self.carry_out(task, pool, &mut make_way) {
-            Ok(()) => Ok(true),
+        match self.carry_out(effort, carry) {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
-            Err(error) => Err(error),
+            other => other,
         }
+    }
+
+    /// Work for a caller, who waits for the slot: background work makes way. False if there is none.
+    ///
+    /// # Errors
+    /// What `carry` returns, and those of [`Writer::finish`].
+    pub fn merge_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let _slot = self.take_slot();
+        self.carry_out(effort, carry)
+    }
+
+    /// True if a caller waits for background work to make way.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Calls `work` with the writer, which nobody else has meanwhile.
@@ -205,24 +239,15 @@ impl Collection {
         if full { self.checkpoint(pool) } else { Ok(()) }
     }
 
-    fn run(
-        &self,
-        plan: impl FnOnce(&mut Writer) -> Option<Task>,
-        pool: &Pool,
-        watch: Watch<'_>,
-    ) -> Result<()> {
-        let _slot = self.take_slot();
-        let Some(task) = plan(&mut *self.writer()?) else { return Ok(()) };
-        self.carry_out(task, pool, watch)
-    }
-
-    fn carry_out(&self, task: Task, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        let output = task.run(pool, watch);
+    /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
+    fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let Some(task) = self.writer()?.plan_effort(effort) else { return Ok(false) };
+        let output = carry(task);
         let mut writer = self.writer()?;
         match output {
             Ok(output) => {
                 writer.finish(output)?;
-                writer.vacuum().map(drop)
+                writer.vacuum().map(|_removed| true)
             }
             Err(error) => {
                 writer.abandon();

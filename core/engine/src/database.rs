@@ -375,6 +375,7 @@ mod tests {
     use super::*;
     use crate::batch::{Batch, Draft};
     use crate::clock::ManualClock;
+    use crate::task::{Effort, Task};
 
     fn database(mode: Mode) -> Database {
         let (storage, clock) = (Arc::new(MemoryStorage::default()), Arc::new(ManualClock::new(1)));
@@ -409,6 +410,28 @@ mod tests {
         assert_eq!((view.len(), view.segments[0].segment.rows()), (9, 9));
         compact();
         assert_eq!(collection.view().manifest, view.manifest, "there was nothing left to do");
+    }
+
+    #[test]
+    fn work_may_be_carried_out_elsewhere_and_makes_way_when_it_says_so() {
+        let database = database(Mode::Write);
+        let collection = collection(&database);
+        write(&collection, 3, Vec::new()).expect("writes");
+        let mut stop = |_| Err(Error::new(ErrorKind::Cancelled, "somebody waits"));
+        let stopped = collection.maintain_by(Effort::Checkpoint, &mut stop);
+        assert!(!stopped.expect("no error"), "nothing was done");
+        let mut aside = |task: Task| {
+            let run = || task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()));
+            std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
+        };
+        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.merge_by(Effort::Checkpoint, &mut aside).expect("nothing left"));
+        assert!(!collection.maintain_by(Effort::Worthwhile, &mut aside).expect("one short file"));
+        write(&collection, 3, Vec::new()).expect("writes");
+        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.maintain_by(Effort::Due, &mut aside).expect("two are not many"));
+        assert!(collection.maintain_by(Effort::Worthwhile, &mut aside).expect("merges two"));
+        assert_eq!(collection.view().segments.len(), 1);
     }
 
     #[test]

@@ -7,10 +7,13 @@
 mod audit;
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod info;
 mod keys;
 mod search;
+mod serve;
+mod server;
 mod store;
 mod upkeep;
 mod verify;
@@ -29,7 +32,7 @@ pub enum Command {
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::DemoWriter),
-    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    /// Read vectors from a file into a collection of a directory or a server
     Import(import::Import),
     /// Find the points nearest to a vector or to another point
     Search(search::Search),
@@ -37,8 +40,14 @@ pub enum Command {
     Info(info::Info),
     /// Read every byte and check it
     Verify(verify::Verify),
-    /// Write collections to one .near file that opens anywhere
-    Export(upkeep::Export),
+    /// Serve a database over HTTP
+    #[command(name = "serve-v2", alias = "serve")]
+    Serve(Box<serve::Serve>),
+    /// Print the OpenAPI document of the server
+    #[command(name = "openapi")]
+    OpenApi(serve::OpenApi),
+    /// Write collections to one .near file, or a collection to a file for others
+    Export(export::Export),
     /// Write a backup below the database's own directory
     Snapshot(upkeep::Snapshot),
     /// Copy a snapshot to an empty directory, after checking it
@@ -67,6 +76,8 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Search(command) => command.run(out).map(|()| Exit::Ok),
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
+        Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
+        Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
