@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
-use crate::batch::Batch;
+use crate::batch::{Applied, Batch, Change};
 use crate::recovery::{self, Follower, RecoveryReport};
-use crate::state::Applied;
 use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
 use crate::writer::{Reader, Writer};
@@ -111,23 +110,34 @@ impl Collection {
         Ok(self.view())
     }
 
-    /// Makes a batch durable and visible. If too much is waiting in memory, checkpoints first.
+    /// Makes a batch durable and visible. See [`Collection::apply_all`].
     ///
     /// # Errors
-    /// As [`Writer::apply`]; `ReadOnly` for a handle that cannot write.
+    /// As [`Collection::apply_all`].
     pub fn apply(&self, batch: Batch<'_>, pool: &Pool) -> Result<Applied> {
-        self.make_room(pool)?;
-        self.writer()?.apply(batch)
+        let mut answers = self.apply_all(vec![batch.into()], pool);
+        answers.pop().expect("one answer per change")
     }
 
     /// Removes the points that pass a filter, as one atomic batch.
     ///
     /// # Errors
-    /// As [`Writer::delete_rows`], and `InvalidInput(Filter)`.
+    /// As [`Writer::apply_all`].
     pub fn delete_where(&self, filter: &Filter) -> Result<Applied> {
-        let mut writer = self.writer()?;
-        let rows = writer.reader().view().matching(filter)?;
-        writer.delete_rows(&rows)
+        self.writer()?.apply(Change::DeleteWhere(filter.clone()))
+    }
+
+    /// Makes changes durable with one sync and visible in order; each is atomic, and one that is itself
+    /// wrong fails alone. If too much is waiting in memory, checkpoints first.
+    ///
+    /// One answer for each change, in order. Errors are those of [`Writer::apply_all`], and `ReadOnly` for
+    /// a handle that cannot write.
+    pub fn apply_all(&self, changes: Vec<Change<'_>>, pool: &Pool) -> Vec<Result<Applied>> {
+        let count = changes.len();
+        match self.make_room(pool).and_then(|()| self.writer()) {
+            Ok(mut writer) => writer.apply_all(changes),
+            Err(error) => (0..count).map(|_| Err(error.again())).collect(),
+        }
     }
 
     /// Writes what is in memory to a file and archives the log behind it.

@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` |
-//! | F7 | `batch` (one atomic change) · `view` (an instant) · `state` (the memtable and all segments) |
+//! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
 //! | F10 | `collection` (one handle) · `database` (names) · `snapshot` (backups) |
@@ -17,6 +17,7 @@ mod clock;
 mod collection;
 mod database;
 mod export;
+mod keys;
 pub mod log;
 pub mod manifest;
 mod options;
@@ -30,17 +31,18 @@ mod verify;
 mod view;
 mod writer;
 
+pub use batch::{Applied, RowOutcome};
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
 pub use collection::{Carry, Collection, Watch};
 pub use database::{Database, Mode};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
+pub use keys::KeyCounts;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;
 pub use recovery::{Follower, RecoveryReport};
 pub use snapshot::{SNAPSHOTS, Snapshot, restore};
-pub use state::Applied;
 pub use verify::{Finding, VerifyReport, verify, verify_export};
 pub use view::{Found, LiveSegment, View};
 pub use writer::{Reader, Site, Writer};

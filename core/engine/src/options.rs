@@ -19,6 +19,9 @@ pub struct Options {
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
     pub log_file_bytes_max: u64,
+    /// Idempotency keys that are remembered: the newest so many of batches, and of rows. Each takes about
+    /// 100 bytes of memory and its own length; with 0, batches with keys are refused.
+    pub idempotency_keys_max: usize,
     /// How segments are built.
     pub segment: SegmentOptions,
 }
@@ -33,6 +36,7 @@ impl Default for Options {
             level0_rows_max: 16_384,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
+            idempotency_keys_max: 100_000,
             segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },
         }
     }

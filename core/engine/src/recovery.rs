@@ -13,6 +13,7 @@ use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
+use crate::keys::{self, Keys};
 use crate::log::{
     FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
 };
@@ -87,7 +88,7 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, incarnation) = (false, 0);
+    let (closed, under_way, incarnation) = (false, false, 0);
     let writer = Writer {
         site,
         options,
@@ -99,6 +100,7 @@ pub(crate) fn open_writer(
         reader,
         poisoned,
         closed,
+        under_way,
         incarnation,
     };
     Ok((writer, report))
@@ -163,6 +165,7 @@ pub(crate) fn create_in_memory(
         poisoned: None,
         // There are no files to recover from.
         closed: true,
+        under_way: false,
         incarnation: 0,
     })
 }
@@ -215,6 +218,7 @@ fn open_state(
         segments,
         lsn: manifest.cut,
         next_id: manifest.next_assigned_id,
+        keys: read_keys(site, manifest, options.idempotency_keys_max)?,
         options: options.segment.clone(),
         rng,
     })
@@ -233,6 +237,12 @@ fn open_segment(site: &Site, entry: &SegmentEntry, schema: &Schema) -> Result<Se
         return Err(Error::corrupt(&path, "section Schema", "not that of the collection"));
     }
     Ok(segment)
+}
+
+/// The keys used up to the manifest's cut. Who cannot write, and so has `max` 0, needs none.
+fn read_keys(site: &Site, manifest: &Manifest, max: usize) -> Result<Keys> {
+    let Some(entry) = manifest.keys.as_ref().filter(|_| max > 0) else { return Ok(Keys::new(max)) };
+    keys::open(&*site.storage, &site.dir, manifest.collection, entry, max)
 }
 
 fn with_deletes(site: &Site, entry: &SegmentEntry, segment: Arc<Segment>) -> Result<Held> {
@@ -283,6 +293,7 @@ impl Follower {
     /// # Errors
     /// As [`open_writer`].
     pub(crate) fn open(site: Site, options: Options, seed: u64) -> Result<Follower> {
+        let options = Options { idempotency_keys_max: 0, ..options };
         let (manifest, place, state) = follow(&site, &options, Rng::new(seed), &[])?;
         let reader = Reader::new(state.view(manifest));
         Ok(Follower { site, options, manifest, place, state, reader })

@@ -12,6 +12,7 @@ use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::batch;
 use crate::export::open_export;
+use crate::keys;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, SegmentEntry, list_numbers, load_newest};
 use crate::pin;
@@ -172,6 +173,12 @@ fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport
             let result = list.read(&**storage, dir, entry).map(drop);
             report.note(&path, result);
         }
+    }
+    if let Some(entry) = &manifest.keys {
+        report.read(entry.len);
+        // All are read, one is kept.
+        let result = keys::open(&**storage, dir, manifest.collection, entry, 1).map(drop);
+        report.note(&format!("{dir}/{}", entry.file), result);
     }
     let place = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
     let mut batches = 0;

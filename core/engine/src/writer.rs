@@ -1,28 +1,32 @@
 //! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
 //!
-//! *Acknowledged means durable*: [`Writer::apply`] returns after the batch is in the log and the log is
+//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
 //! synced. Searching never waits for the writer: each change publishes a new [`View`].
 //!
 //! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
+
+mod apply;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, Schema};
+use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
-use crate::batch::{Batch, Draft};
 use crate::clock::Clock;
+use crate::keys;
 use crate::log::Log;
 use crate::manifest::{
-    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name, document_name,
-    list_numbers,
+    DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
+    document_name, list_numbers,
 };
 use crate::options::Options;
 use crate::pin;
-use crate::state::{Applied, Held, State};
+use crate::state::{Held, State};
 use crate::task::{
     Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
 };
@@ -30,6 +34,9 @@ use crate::view::View;
 
 /// Delete-list files of a segment from which they are folded into one.
 const DELETE_LISTS_MAX: usize = 4;
+
+/// What is said of a write that failed halfway.
+const UNKNOWN: &str = "the write may or may not have happened; reopen to recover";
 
 /// Where a collection lives.
 #[derive(Debug, Clone)]
@@ -85,6 +92,8 @@ pub struct Writer {
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
     pub(crate) closed: bool,
+    /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
+    pub(crate) under_way: bool,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
 }
@@ -113,65 +122,6 @@ impl Writer {
     /// Bytes of rows that are in memory and log only.
     pub fn memory_bytes(&self) -> u64 {
         self.state.memory_bytes()
-    }
-
-    /// Makes one batch durable and visible. See [`Writer::apply_all`].
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn apply(&mut self, batch: Batch<'_>) -> Result<Applied> {
-        let mut applied = self.apply_all(vec![batch])?;
-        Ok(applied.pop().expect("one answer per batch"))
-    }
-
-    /// Makes batches durable with one sync and visible in order; each is atomic. Points without ids get
-    /// theirs here. O(rows) plus one fsync.
-    ///
-    /// # Errors
-    /// `InvalidInput` if ids cannot be assigned (nothing is logged then); `StorageFull` or `Io` poison
-    /// the writer: whether the batches are durable is then unknown until recovery.
-    pub fn apply_all(&mut self, mut batches: Vec<Batch<'_>>) -> Result<Vec<Applied>> {
-        self.check_writable()?;
-        let mut next_id = self.state.next_id;
-        for batch in &mut batches {
-            batch.assign_ids(&mut next_id)?;
-        }
-        let logged = self.log_batches(&batches);
-        let lsns = logged.map_err(|error| self.poison(error))?;
-        let mut answers = Vec::with_capacity(batches.len());
-        for (lsn, batch) in lsns.into_iter().zip(&batches) {
-            let applied = self.state.apply(lsn, batch).map_err(|error| self.poison(error))?;
-            answers.push(applied);
-        }
-        self.publish();
-        Ok(answers)
-    }
-
-    fn log_batches(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Lsn>> {
-        let mut body = Vec::new();
-        let mut lsns = Vec::with_capacity(batches.len());
-        for batch in batches {
-            body.clear();
-            batch.encode_into(&mut body);
-            lsns.push(self.log.append(&body)?);
-        }
-        self.log.sync()?;
-        Ok(lsns)
-    }
-
-    /// Removes every point whose row is in `rows` (one set per segment of the newest view): the ids are
-    /// resolved here, before logging.
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn delete_rows(&mut self, rows: &[RowSet]) -> Result<Applied> {
-        let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
-            rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
-        });
-        let draft =
-            Draft { deletes: ids.collect(), time_ms: self.clock.now_ms(), ..Draft::default() };
-        let batch = Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?;
-        self.apply(batch)
     }
 
     /// The most urgent background work, if any is due. At most one task may be under way: finish or
@@ -218,6 +168,7 @@ impl Writer {
 
     /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
     pub fn abandon(&mut self) {
+        self.under_way = false;
         self.state.segments.iter_mut().for_each(|held| held.busy = false);
     }
 
@@ -256,10 +207,13 @@ impl Writer {
         if work.level == 0 {
             options.graph_rows_min = u32::MAX;
         }
+        let keys = self.keys_to_write(cut);
+        self.under_way = true;
         Task {
             id: self.state.rng.file_id(),
             inputs,
             cut,
+            keys,
             level: work.level,
             schema: Arc::clone(&self.state.schema),
             options,
@@ -269,6 +223,14 @@ impl Writer {
             incarnation: self.incarnation,
             phase: Phase::Gather,
         }
+    }
+
+    /// The file of idempotency keys for a manifest with this cut, if the newest manifest has not that one.
+    fn keys_to_write(&self, cut: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
+        let manifest = &self.manifest.document;
+        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.cut);
+        let due = cut > manifest.cut && self.state.keys.changed() > written;
+        due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
     }
 
     /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view, then the
@@ -287,11 +249,12 @@ impl Writer {
         }
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
+        let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
         let mut segments = self.merged_segments(output)?;
         for held in &mut segments {
             self.persist_deletes(held, cut)?;
         }
-        let manifest = self.next_manifest(&segments, cut, reason);
+        let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
         self.publish();
@@ -391,7 +354,7 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
-        let busy = self.state.segments.iter().any(|held| held.busy);
+        let busy = self.under_way;
         let storage = &self.site.storage;
         let alone = pin::exclusive(&**storage, &self.site.dir);
         if busy || alone.is_none() {
@@ -435,7 +398,7 @@ impl Writer {
 
     fn poison(&mut self, error: Error) -> Error {
         self.poisoned = Some((error.kind(), error.message().to_owned()));
-        error.context("the write may or may not have happened; reopen to recover")
+        error.context(UNKNOWN)
     }
 
     fn check_writable(&self) -> Result<()> {

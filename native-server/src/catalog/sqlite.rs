@@ -28,7 +28,7 @@ pub(super) enum Purpose {
 impl Purpose {
     fn wait(self) -> Duration {
         match self {
-            Purpose::Keys | Purpose::Audit => Duration::from_secs(5),
+            Purpose::Keys | Purpose::Audit => Duration::from_secs(2),
             Purpose::Ring => Duration::ZERO,
         }
     }
@@ -111,7 +111,7 @@ impl Sqlite {
     /// Changes everything that `change` does, or nothing.
     ///
     /// # Errors
-    /// `Locked` after five seconds, `StorageFull`, `Corrupt`, `Io`, or what `change` refused.
+    /// `Locked` after two seconds, `StorageFull`, `Corrupt`, `Io`, or what `change` refused.
     pub(super) fn change<T>(
         &mut self,
         action: &str,

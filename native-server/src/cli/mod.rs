@@ -4,11 +4,13 @@
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
+mod audit;
 mod demo;
 mod exit;
 mod export;
 mod import;
 mod info;
+mod keys;
 mod search;
 mod serve;
 mod server;
@@ -41,6 +43,9 @@ pub enum Command {
     /// Serve a database over HTTP
     #[command(name = "serve-v2", alias = "serve")]
     Serve(Box<serve::Serve>),
+    /// Print the OpenAPI document of the server
+    #[command(name = "openapi")]
+    OpenApi(serve::OpenApi),
     /// Write collections to one .near file, or a collection to a file for others
     Export(export::Export),
     /// Write a backup below the database's own directory
@@ -49,6 +54,14 @@ pub enum Command {
     Restore(upkeep::Restore),
     /// Merge a collection into one segment in its final form
     Compact(upkeep::Compact),
+    /// Make a key and show its token, this once
+    KeyCreate(keys::KeyCreate),
+    /// Take a key away; a running server obeys at once
+    KeyRevoke(keys::KeyRevoke),
+    /// Show the keys; their tokens cannot be shown
+    KeyList(keys::KeyList),
+    /// Show who did what on a server
+    Audit(audit::Audit),
 }
 
 /// Carries out a command; data goes to `out`.
@@ -64,9 +77,14 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
         Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
+        Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyList(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Audit(command) => command.run(out).map(|()| Exit::Ok),
     }
 }

@@ -46,6 +46,7 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F6", &["clock", "options", "pin"]),
             ("F6", &["log", "manifest"]),
             ("F7", &["batch", "view"]),
+            ("F7", &["keys"]),
             ("F7", &["state"]),
             ("F8", &["task"]),
             ("F8", &["recall", "export"]),
