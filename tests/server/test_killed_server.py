@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from batches import ROWS, Writer, check_acknowledged, rows_of
+from batches import ROWS, Id, Writer, check_acknowledged, rows_of
 from served import Client, Refused, Server
 
 KILLS = int(os.environ.get("NEARFIELD_TEST_KILLS", "30"))
@@ -69,7 +69,7 @@ def write_until_killed(server: Server, writers: list[Writer], token: str, second
 
 def check_round(client: Client, writers: list[Writer], checked: set[int]) -> None:
     """What is new since the last look, and that nothing else is there."""
-    fresh: dict[int, list[int]] = {}
+    fresh: dict[int, list[Id]] = {}
     whole = 0
     for writer in writers:
         new = {batch: ids for batch, ids in writer.acknowledged.items() if batch not in checked}

@@ -37,14 +37,22 @@ pub(super) fn show(out: &mut dyn Write, dir: &Path, keep: bool) -> Result {
     let token = key.token.reveal();
     let client = Client::of_url(&server.address, Some(token))?;
     wait_until_ready(&client)?;
-    writeln!(out, "{} serves the same directory; for this run there is a key that may query.", server.address)?;
+    writeln!(
+        out,
+        "{} serves the same directory; for this run there is a key that may query.",
+        server.address
+    )?;
     for request in requests() {
         writeln!(out, "\n  {}", request.line(&server.address, token))?;
         writeln!(out, "    {}", shortened(&request.ask(&client)?))?;
     }
     let watched = io::stdin().is_terminal() && io::stdout().is_terminal();
     if keep || watched {
-        writeln!(out, "\nThe server runs until you press Enter{}.", if keep { "" } else { ", at most ten minutes" })?;
+        writeln!(
+            out,
+            "\nThe server runs until you press Enter{}.",
+            if keep { "" } else { ", at most ten minutes" }
+        )?;
         out.flush()?;
         wait_for_enter(if keep { None } else { Some(STAY) })?;
     } else {
@@ -111,7 +119,11 @@ impl Serving {
     fn start(dir: &Path) -> Result<Serving> {
         let program = std::env::current_exe().map_err(failed("find the program of"))?;
         let mut command = Command::new(program);
-        command.arg("serve-v2").arg("--data-dir").arg(dir).args(["--port", "0", "--ends-with-input"]);
+        command.arg("serve-v2").arg("--data-dir").arg(dir).args([
+            "--port",
+            "0",
+            "--ends-with-input",
+        ]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed("start"))?;
         let input = child.stdin.take();
