@@ -26,8 +26,8 @@ const BATCH_ROWS_MAX: usize = 500;
 const BATCH_WAIT: Duration = Duration::from_millis(250);
 /// Old rows removed per transaction: more than are added, so that a lowered limit is reached.
 const PRUNED_ROWS_MAX: u64 = 2 * BATCH_ROWS_MAX as u64;
-/// Most bytes kept of a text that a client chose.
-const TEXT_LEN_MAX: usize = 256;
+/// Most characters kept of a text that a client chose.
+const TEXT_CHARS_MAX: usize = 256;
 /// The action of a row that stands for lost ones.
 const LOST: &str = "audit_lost";
 
@@ -286,7 +286,7 @@ fn insert(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> 
 
 /// The beginning of a text that may be of any length.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_LEN_MAX)]
+    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Removes the oldest rows above `rows_max`. Numbers have no gaps: rows come at one end and go at the other.

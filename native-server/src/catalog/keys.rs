@@ -117,7 +117,7 @@ fn unknown(id: &str, keys: &[KeyInfo]) -> Error {
 /// All keys, oldest first.
 pub(super) fn list(connection: &Connection) -> Done<Vec<KeyInfo>> {
     let text = "SELECT id, name, roles, created_ms, expires_ms, last_used_ms, revoked_ms
-                FROM keys ORDER BY created_ms, id";
+                FROM keys ORDER BY number";
     let mut statement = connection.prepare(text)?;
     let rows = statement.query_map([], info)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

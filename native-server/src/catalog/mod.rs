@@ -8,12 +8,15 @@
 //! |---|---|
 //! | `role` `token` `pepper` | words, secrets, digests |
 //! | `private` `sqlite` `schema` | the file, one connection to it, its tables |
+//! | `ledger` `mark` | the file opened; the pepper it belongs to |
 //! | `keys` `ring` | the table of keys; the decision about a token |
 //! | `audit` `jobs` | the two histories |
 
 mod audit;
 mod jobs;
 mod keys;
+mod ledger;
+mod mark;
 mod pepper;
 mod private;
 mod ring;
@@ -28,30 +31,26 @@ mod tests;
 pub use audit::{AuditEntry, AuditRow};
 pub use jobs::{Job, JobId, JobKind, JobState};
 pub use keys::{KeyInfo, NewKey};
+pub use ledger::{CATALOG, Ledger};
 pub use pepper::{PEPPER_VARIABLE, Pepper};
 pub use ring::{Identity, Refusal};
 pub use role::{Role, Roles};
 pub use token::{KeyId, Token};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nearfield_engine::{Clock, Error, ErrorKind, Result};
-use nearfield_segment::storage::open_directory;
-use rusqlite::OptionalExtension;
+use nearfield_engine::{Clock, Result};
 use serde_json::Value;
 
 use self::audit::Recorder;
 use self::jobs::JobBook;
 use self::keys::Credential;
-use self::pepper::Digest;
 use self::ring::KeyRing;
-use self::sqlite::{Done, Purpose, Sqlite};
+use self::sqlite::{Purpose, Sqlite};
 use self::token::Secret;
 use crate::host;
 
-/// Name of the file in the data directory.
-pub const CATALOG: &str = "catalog.sqlite3";
 /// Audit rows kept unless told otherwise.
 const AUDIT_ROWS_MAX: u64 = 1_000_000;
 
@@ -88,7 +87,7 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Main {
-    catalog: Sqlite,
+    ledger: Ledger,
     jobs: JobBook,
 }
 
@@ -105,23 +104,19 @@ impl Catalog {
     /// are missing, durably.
     ///
     /// # Errors
-    /// `Corrupt` naming the file and what to do; `Version` for a later one; `Conflict` if its keys were made
-    /// with another pepper; `Locked`, `StorageFull`, `Io`.
+    /// As [`Ledger::open`]; `Conflict` if it belongs to another pepper.
     pub fn open_with(
         dir: &Path,
         clock: Arc<dyn Clock>,
         options: CatalogOptions,
     ) -> Result<Arc<Catalog>> {
-        open_directory(dir)?;
-        let path = made(dir)?;
-        let mut catalog = Sqlite::open(&path, Purpose::Keys)?;
-        schema::migrate(&mut catalog)?;
-        let pepper = settle_pepper(&mut catalog, dir, options.pepper)?;
-        let ring = Arc::new(KeyRing::new(Sqlite::open(&path, Purpose::Ring)?)?);
-        let audit = Sqlite::open(&path, Purpose::Audit)?;
+        let mut ledger = Ledger::open(dir, Arc::clone(&clock))?;
+        let pepper = mark::settle(&mut ledger.file, dir, options.pepper)?;
+        let ring = Arc::new(KeyRing::new(Sqlite::open(&ledger.path, Purpose::Ring)?)?);
+        let audit = Sqlite::open(&ledger.path, Purpose::Audit)?;
         let (shared, time) = (Arc::clone(&ring), Arc::clone(&clock));
         let recorder = Recorder::start(audit, shared, time, options.audit_rows_max)?;
-        let main = Mutex::new(Main { catalog, jobs: JobBook::new() });
+        let main = Mutex::new(Main { ledger, jobs: JobBook::new() });
         Ok(Arc::new(Catalog { clock, pepper, recorder, ring, main }))
     }
 
@@ -137,31 +132,28 @@ impl Catalog {
         let (digest, name) = (self.pepper.digest(&secret), name.to_owned());
         let (last_used_ms, revoked_ms) = (None, None);
         let info = KeyInfo { id, name, roles, created_ms, expires_ms, last_used_ms, revoked_ms };
-        let store = &mut self.main().catalog;
-        store.change("store a key", |change| keys::insert(change, &info, &digest))?;
+        let file = &mut self.main().ledger.file;
+        file.change("store a key", |change| keys::insert(change, &info, &digest))?;
         self.ring.put(Credential { id, digest, roles, expires_ms, is_revoked: false });
         Ok(NewKey { info, token: Token::new(id, &secret) })
     }
 
-    /// Revokes the key `id`, for good; durable and obeyed when this returns. A whole token names its key
-    /// too, since whoever revokes may hold nothing else.
+    /// As [`Ledger::revoke_key`].
     ///
     /// # Errors
     /// `NotFound` with near ids; `Locked`, `StorageFull`, `Io`: then it still opens.
     pub fn revoke_key(&self, id: &str) -> Result<KeyInfo> {
-        let (id, now_ms) = (id.split('.').next().unwrap_or_default(), self.clock.now_ms());
-        let store = &mut self.main().catalog;
-        let info = store.change("revoke a key", |change| keys::revoke(change, id, now_ms))?;
+        let info = self.main().ledger.revoke_key(id)?;
         self.ring.revoke(info.id);
         Ok(info)
     }
 
-    /// All keys, also those that open nothing any more; oldest first.
+    /// As [`Ledger::list_keys`].
     ///
     /// # Errors
     /// `Corrupt`, `Locked`, `Io`.
     pub fn list_keys(&self) -> Result<Vec<KeyInfo>> {
-        self.main().catalog.read("read the keys", |connection| keys::list(connection))
+        self.main().ledger.list_keys()
     }
 
     /// Whether any key is neither revoked nor expired.
@@ -204,7 +196,7 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `Io`.
     pub fn audit_tail(&self, limit: u64) -> Result<Vec<AuditEntry>> {
         self.recorder.flush();
-        self.main().catalog.read("read audit rows", |connection| audit::tail(connection, limit))
+        self.main().ledger.audit_tail(limit)
     }
 
     /// Notes that a job begins. Never fails: a row that cannot be written now is written later.
@@ -214,15 +206,15 @@ impl Catalog {
             (collection.map(str::to_owned), Value::Object(Default::default()));
         let (state, finished_ms) = (JobState::Running, None);
         let job = Job { id, kind, collection, state, started_ms, finished_ms, details };
-        let Main { catalog, jobs } = &mut *self.main();
-        jobs.begin(catalog, job);
+        let Main { ledger, jobs } = &mut *self.main();
+        jobs.begin(&mut ledger.file, job);
         id
     }
 
     /// Notes how a job of this process ended. Never fails, as [`Catalog::begin_job`].
     pub fn finish_job(&self, id: JobId, state: JobState, details: Value) {
-        let Main { catalog, jobs } = &mut *self.main();
-        jobs.finish(catalog, id, state, details, self.clock.now_ms());
+        let Main { ledger, jobs } = &mut *self.main();
+        jobs.finish(&mut ledger.file, id, state, details, self.clock.now_ms());
     }
 
     /// The newest `limit` jobs, newest first.
@@ -231,7 +223,7 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `Io`.
     pub fn jobs(&self, limit: usize) -> Result<Vec<Job>> {
         let main = self.main();
-        main.jobs.newest(&main.catalog, limit)
+        main.jobs.newest(&main.ledger.file, limit)
     }
 
     /// One job, if it is among those kept.
@@ -240,7 +232,7 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `Io`.
     pub fn job(&self, id: JobId) -> Result<Option<Job>> {
         let main = self.main();
-        main.jobs.job(&main.catalog, id)
+        main.jobs.job(&main.ledger.file, id)
     }
 
     /// Marks jobs left running as interrupted; their number. Only for who holds the lock of the database
@@ -250,7 +242,8 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `StorageFull`, `Io`.
     pub fn interrupt_left_jobs(&self) -> Result<u64> {
         let now_ms = self.clock.now_ms();
-        self.main().catalog.change("reconcile jobs", |change| jobs::interrupt(change, now_ms))
+        let file = &mut self.main().ledger.file;
+        file.change("reconcile jobs", |change| jobs::interrupt(change, now_ms))
     }
 
     /// Writes what waits and takes no more audit rows. Dropping the catalog does the same.
@@ -261,63 +254,4 @@ impl Catalog {
     fn main(&self) -> MutexGuard<'_, Main> {
         self.main.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The path of the catalog's file, which is there and of no use to others than its owner. An existing file
-/// is not opened: closing it would drop the locks that SQLite holds on it in this process.
-fn made(dir: &Path) -> Result<PathBuf> {
-    let path = dir.join(CATALOG);
-    let name = path.display().to_string();
-    match private::create_new(&path) {
-        Ok(file) => {
-            drop(file);
-            private::sync_directory(dir)?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(Error::io("create", &name, error)),
-    }
-    private::restrict(&path).map_err(|error| Error::io("restrict", &name, error))?;
-    Ok(path)
-}
-
-/// The pepper that the stored keys were made with. Takes the write lock only for the first time and for a new pepper.
-fn settle_pepper(catalog: &mut Sqlite, dir: &Path, given: Option<Pepper>) -> Result<Pepper> {
-    let known = catalog.read("read the pepper's mark", |connection| fingerprint(connection))?;
-    let there = given.map_or_else(|| Pepper::load(dir), |pepper| Ok(Some(pepper)))?;
-    if let (Some(pepper), Some(mark)) = (&there, known)
-        && pepper.fingerprint().matches(&mark)
-    {
-        return Ok(pepper.clone());
-    }
-    catalog.change("mark the pepper", |change| {
-        let has_keys = !keys::credentials(change)?.is_empty();
-        // Again, now that nobody else can make one at the same time.
-        let there = there.map_or_else(|| Pepper::load(dir), |pepper| Ok(Some(pepper)))?;
-        let pepper = match there {
-            Some(pepper) => pepper,
-            None if has_keys => return Err(another_pepper(dir).into()),
-            None => Pepper::generate(dir)?,
-        };
-        let is_known = fingerprint(change)?.is_some_and(|mark| pepper.fingerprint().matches(&mark));
-        if has_keys && !is_known {
-            return Err(another_pepper(dir).into());
-        }
-        let text = "INSERT OR REPLACE INTO facts VALUES ('pepper', ?1)";
-        change.execute(text, [pepper.fingerprint().0])?;
-        Ok(pepper)
-    })
-}
-
-fn fingerprint(connection: &rusqlite::Connection) -> Done<Option<Digest>> {
-    let text = "SELECT value FROM facts WHERE name = 'pepper'";
-    Ok(connection.query_row(text, [], |row| row.get(0).map(Digest)).optional()?)
-}
-
-fn another_pepper(dir: &Path) -> Error {
-    let message = format!(
-        "the keys in {} were made with another pepper: set {PEPPER_VARIABLE} or put the file `pepper` back as it was, \
-         or move {CATALOG} and its -wal and -shm files away and create new keys",
-        dir.display(),
-    );
-    Error::new(ErrorKind::Conflict, message)
 }

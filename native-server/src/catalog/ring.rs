@@ -85,6 +85,7 @@ impl KeyRing {
         let keys = HashMap::new();
         let mut inner = Inner { catalog, data_version, generation, keys, is_stale: false };
         inner.refresh()?;
+        inner.catalog.never_wait()?;
         Ok(KeyRing { inner: Mutex::new(inner), stale_total: AtomicU64::new(0) })
     }
 
@@ -189,9 +190,9 @@ impl Inner {
         if data_version == self.data_version {
             return Ok(());
         }
-        let generation = self.catalog.read("look for changes", |c| keys::generation(c))?;
+        let generation = self.catalog.read("look for changes", keys::generation)?;
         if generation != self.generation {
-            let credentials = self.catalog.read("read the keys", |c| keys::credentials(c))?;
+            let credentials = self.catalog.read("read the keys", keys::credentials)?;
             let before = std::mem::take(&mut self.keys);
             credentials.into_iter().for_each(|credential| self.put(credential));
             for (id, held) in before {

@@ -10,7 +10,8 @@ use super::sqlite::{Done, Sqlite};
 /// Each brings a catalog from the version of its place in the list to the next.
 const MIGRATIONS: [&str; 1] = ["
 CREATE TABLE keys (
-    id TEXT PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
     roles TEXT NOT NULL,
     digest BLOB NOT NULL,
@@ -63,7 +64,7 @@ CREATE TABLE jobs (
 /// # Errors
 /// `Version` for a catalog of a later version; `Corrupt`, `Locked`, `StorageFull`, `Io`.
 pub(super) fn migrate(catalog: &mut Sqlite) -> Result<()> {
-    let found = catalog.read("read the version", |connection| version(connection))?;
+    let found = catalog.read("read the version", version)?;
     if found == MIGRATIONS.len() {
         return Ok(());
     }

@@ -26,7 +26,8 @@ impl KeyId {
     /// The id written in `text`, which is nothing else. Upper-case digits are none.
     pub fn parse(text: &str) -> Option<KeyId> {
         let hex = text.strip_prefix(PREFIX).filter(|hex| hex.len() == ID_HEX)?;
-        decode::<8>(hex.as_bytes()).map(|bytes| KeyId(u64::from_be_bytes(bytes)))
+        let bytes = decode::<{ ID_HEX / 2 }>(hex.as_bytes())?;
+        Some(KeyId(bytes.into_iter().fold(0, |id, byte| id << 8 | u64::from(byte))))
     }
 }
 

@@ -4,12 +4,16 @@
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
+mod audit;
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod info;
+mod keys;
 mod search;
 mod serve;
+mod server;
 mod store;
 mod upkeep;
 mod verify;
@@ -28,7 +32,7 @@ pub enum Command {
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::DemoWriter),
-    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    /// Read vectors from a file into a collection of a directory or a server
     Import(import::Import),
     /// Find the points nearest to a vector or to another point
     Search(search::Search),
@@ -39,14 +43,25 @@ pub enum Command {
     /// Serve a database over HTTP
     #[command(name = "serve-v2", alias = "serve")]
     Serve(Box<serve::Serve>),
-    /// Write collections to one .near file that opens anywhere
-    Export(upkeep::Export),
+    /// Print the OpenAPI document of the server
+    #[command(name = "openapi")]
+    OpenApi(serve::OpenApi),
+    /// Write collections to one .near file, or a collection to a file for others
+    Export(export::Export),
     /// Write a backup below the database's own directory
     Snapshot(upkeep::Snapshot),
     /// Copy a snapshot to an empty directory, after checking it
     Restore(upkeep::Restore),
     /// Merge a collection into one segment in its final form
     Compact(upkeep::Compact),
+    /// Make a key and show its token, this once
+    KeyCreate(keys::KeyCreate),
+    /// Take a key away; a running server obeys at once
+    KeyRevoke(keys::KeyRevoke),
+    /// Show the keys; their tokens cannot be shown
+    KeyList(keys::KeyList),
+    /// Show who did what on a server
+    Audit(audit::Audit),
 }
 
 /// Carries out a command; data goes to `out`.
@@ -62,9 +77,14 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
         Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
+        Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyList(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Audit(command) => command.run(out).map(|()| Exit::Ok),
     }
 }

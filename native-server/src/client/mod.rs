@@ -30,8 +30,7 @@ use tokio::time::timeout;
 use body::Outgoing;
 use target::Target;
 
-/// Name of the socket of a running server, in its data directory.
-pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+use crate::http::CONTROL_SOCKET;
 
 /// Until a connection stands.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -101,14 +100,6 @@ impl Client {
     /// What the server answered; `Io` if it cannot be reached or does not answer in time.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         self.ask(Method::GET, path, Outgoing::nothing())
-    }
-
-    /// What stands under `data` in the answer to a `DELETE`.
-    ///
-    /// # Errors
-    /// As [`Client::get`].
-    pub(crate) fn delete(&self, path: &str) -> Result<Value> {
-        self.ask(Method::DELETE, path, Outgoing::nothing())
     }
 
     /// What stands under `data` in the answer to a `POST` of JSON.
@@ -181,7 +172,7 @@ impl Client {
         })
     }
 
-    /// Runs a call to its end, and names the server in errors of the connection.
+    /// Runs a call to its end.
     fn within<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(call)
     }

@@ -50,7 +50,7 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     let status = match job.state {
         JobState::Completed | JobState::Idle => StatusCode::OK,
         JobState::Running => StatusCode::ACCEPTED,
-        JobState::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        JobState::Failed | JobState::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Ok(answer::data(status, job))
 }
@@ -62,13 +62,13 @@ pub(super) async fn stats(call: Call) -> Result<Response<Body>> {
 
 /// Answers `GET admin/jobs`.
 pub(super) async fn jobs(call: Call) -> Result<Response<Body>> {
-    Ok(answer::ok(Jobs { jobs: call.store()?.jobs(JOBS_MAX) }))
+    Ok(answer::ok(Jobs { jobs: call.store()?.jobs(JOBS_MAX)? }))
 }
 
 /// Answers `GET admin/jobs/{id}`.
 pub(super) async fn job(call: Call) -> Result<Response<Body>> {
     let id = call.id.as_deref().unwrap_or_default();
-    let job = call.store()?.job(id);
+    let job = call.store()?.job(id)?;
     let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id:?}"));
     Ok(answer::ok(job.ok_or_else(unknown)?))
 }

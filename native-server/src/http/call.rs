@@ -15,7 +15,6 @@ use nearfield_engine::{Error, Fault};
 
 use super::error::{ApiError, Result};
 use super::server::Server;
-use crate::config::Fsync;
 use crate::workers::{Reservation, Served, Store};
 
 /// Most time between two pieces of a body.
@@ -36,13 +35,15 @@ pub(super) struct Call {
     pub(super) collection: Option<String>,
     /// The `{id}` of the path, if it has one.
     pub(super) id: Option<String>,
+    /// It changes nothing: the budget has more room for it.
+    reads: bool,
     /// Memory held until the answer is made.
     held: Vec<Reservation>,
 }
 
 impl Call {
-    pub(super) fn new(server: Arc<Server>, head: Parts, body: Body) -> Call {
-        Call { server, head, body, collection: None, id: None, held: Vec::new() }
+    pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
+        Call { server, head, body, collection: None, id: None, reads, held: Vec::new() }
     }
 
     /// The store, if it serves.
@@ -83,13 +84,14 @@ impl Call {
 
     /// Whether a write is answered once it is durable: what path or body (`asked`) say, else `--fsync`.
     pub(super) fn waits(&self, asked: Option<bool>) -> Result<bool> {
-        let always = self.server.config.fsync == Fsync::Always;
-        Ok(self.wait()?.or(asked).unwrap_or(always))
+        Ok(self.wait()?.or(asked).unwrap_or(self.store()?.waits_by_default()))
     }
 
     /// Memory for the answer or for what is read, held until the answer is made.
     pub(super) fn reserve(&mut self, bytes: u64) -> Result<()> {
-        let held = self.store()?.reserve(bytes)?;
+        let store = self.store()?;
+        let held =
+            if self.reads { store.reserve_for_reading(bytes) } else { store.reserve(bytes) }?;
         self.held.push(held);
         Ok(())
     }

@@ -11,6 +11,7 @@ use nearfield_engine::{Error, ErrorKind, Fault};
 use serde_json::{Map, Value, json};
 
 use super::answer;
+use crate::workers::Code;
 
 /// Result of a handler.
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
@@ -85,9 +86,8 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        let named = error.detail("code").and_then(Value::as_str);
-        let (status, code) = match named.and_then(by_code) {
-            Some(found) => found,
+        let (status, code) = match Code::of(&error) {
+            Some(code) => (status_of(code), code.name()),
             None => by_kind(error.kind()),
         };
         let details = error.details().iter().filter(|(name, _)| *name != "code");
@@ -97,15 +97,14 @@ impl From<Error> for ApiError {
     }
 }
 
-/// Errors that the threads around the engine name themselves, in the detail `code`.
-fn by_code(code: &str) -> Option<(StatusCode, &'static str)> {
-    Some(match code {
-        "no_default_collection" => (StatusCode::NOT_FOUND, "no_default_collection"),
-        "resource_exhausted" => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
-        "not_ready" => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
-        "shutting_down" => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
-        _ => return None,
-    })
+/// Status of what the threads around the engine refuse.
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::NoDefaultCollection => StatusCode::NOT_FOUND,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 /// Status and code of what the engine refuses.

@@ -56,7 +56,8 @@ pub(super) async fn pass(
     let (head, body) = request.into_parts();
     let request_id = request_id(&head.headers);
     let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
-    let mut call = Call::new(Arc::clone(&server), head, body);
+    let mut call =
+        Call::new(Arc::clone(&server), head, body, route.access == Access::Role(Role::Query));
     for (name, value) in parameters {
         if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
     }

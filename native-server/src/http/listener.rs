@@ -46,7 +46,7 @@ const HEADERS_MAX: usize = 64;
 /// After a refusal the rest of the body is thrown away for this long, so that the client reads the answer
 /// before its own sending fails.
 const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 128 << 20;
+const LINGER_BYTES_MAX: usize = 32 << 20;
 /// Pause after the system refused a connection, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Name of the control socket in the data directory.

@@ -13,25 +13,36 @@
 //! | `error` | the one table from errors to answers |
 //! | `cursor`, `floats` | reading JSON once, straight into arrays |
 //! | `answer`, `point` | writing JSON |
-//! | `search`, `write`, `health` | the handlers |
+//! | `search` `write` `points` `arrow` `collections` `admin` `health` `ui` | the handlers |
+//! | `describe`, `shapes`, `openapi` | shapes of requests and answers; the OpenAPI document |
 //! | `server` | what all requests share |
 //!
 //! Async code is here and in `client` only; whatever takes long is awaited from `workers`.
 
+mod admin;
 mod answer;
+mod arrow;
 mod call;
+mod collections;
 mod cursor;
+mod describe;
 mod error;
 mod floats;
 mod gate;
 mod health;
 mod listener;
+mod openapi;
 mod point;
+mod points;
 mod router;
 mod routes;
 mod search;
 mod server;
+mod shapes;
+mod ui;
 mod write;
 
+pub(crate) use listener::CONTROL_SOCKET;
 pub use listener::{Listener, Stop};
+pub use openapi::document;
 pub use server::Server;

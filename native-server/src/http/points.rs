@@ -128,7 +128,11 @@ async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result
     carry_out(call, Change::Batch(batch), wait).await
 }
 
-async fn carry_out(call: Call, change: Change, wait: Option<bool>) -> Result<Response<Body>> {
+async fn carry_out(
+    call: Call,
+    change: Change<'static>,
+    wait: Option<bool>,
+) -> Result<Response<Body>> {
     let wait = call.waits(wait)?;
     Ok(match call.served()?.write(change, wait).await? {
         Written::Durable(Applied { deleted, lsn, .. }) => {
@@ -266,7 +270,9 @@ fn read_ids(cursor: &mut Cursor<'_>, count_max: usize) -> Result<Vec<PointId>> {
         ids.push(point::read_id(cursor)?);
         if ids.len() > count_max {
             let message = format!("ids: expected at most {count_max}, got more");
-            return Err(Error::invalid(Fault::Parameter, message).with("expected", count_max).into());
+            return Err(Error::invalid(Fault::Parameter, message)
+                .with("expected", count_max)
+                .into());
         }
         Ok(())
     })?;

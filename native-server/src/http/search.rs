@@ -12,8 +12,8 @@ use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind, Fault, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
-use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Prepared, Question};
-use nearfield_segment::{Kernel, VectorSpec};
+use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
+use nearfield_segment::{Kernel, Pool, VectorSpec};
 
 use super::answer;
 use super::call::Call;
@@ -22,7 +22,7 @@ use super::error::{ApiError, Result};
 use super::point::{self, Shown};
 use crate::host::Stopwatch;
 use crate::json;
-use crate::workers::Cost;
+use crate::workers::{Asked, Cost};
 
 /// Most query vectors in one request.
 const QUERIES_MAX: usize = 10_000;
@@ -30,8 +30,6 @@ const QUERIES_MAX: usize = 10_000;
 const K_DEFAULT: usize = 10;
 /// Bytes of a result besides its vector, about: for the memory budget.
 const RESULT_BYTES: u64 = 128;
-/// Rows a graph search scores per candidate, about; see `search/plan.rs`.
-const SCORED_PER_CANDIDATE: u64 = 16;
 
 const KEYS: [&str; 10] = [
     "vector",
@@ -91,8 +89,9 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
     let vector_bytes = if ask.shown.vector { 16 * u64::from(spec.dim) } else { 0 };
     call.reserve(wanted * (RESULT_BYTES + vector_bytes))?;
-    let (cost, kernel) = (ask.cost(&view, spec), served.kernel());
-    let body = store.search(cost, move || ask.answer(&view, kernel)).await??;
+    let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
+    let answered = move || ask.answer(&view, kernel, || threads.search_pool());
+    let body = store.search(cost, answered).await??;
     store.metrics().observe_query(watch.seconds());
     Ok(answer::json(StatusCode::OK, body))
 }
@@ -190,22 +189,25 @@ impl Ask {
         Ok(spec)
     }
 
-    /// The bytes a search reads, about: decides on which thread it runs, never what it answers.
-    fn cost(&self, view: &View, spec: &VectorSpec) -> Cost {
-        let candidates = self.ef.unwrap_or(EF_DEFAULT).max(self.k) as u64;
-        let scored = view.segments.iter().map(|live| {
-            let rows = u64::from(live.live_rows());
-            let graph = live.segment.field(&self.field).is_ok_and(|field| field.graph().is_some());
-            let walks = graph && !self.exact && self.filter.is_none();
-            if walks { rows.min(candidates * SCORED_PER_CANDIDATE) } else { rows }
-        });
-        let scored: u64 = scored.sum();
-        let queries = (self.vectors.len() / self.dim) as u64;
-        Cost::bytes(scored * u64::from(spec.dim) * 4 * queries)
+    /// What a search will take: decides on which thread it runs, never what it answers.
+    fn cost(&self, view: &View) -> Cost {
+        let asked = Asked {
+            field: &self.field,
+            vectors: self.vectors.len() / self.dim,
+            candidates: self.ef.unwrap_or(EF_DEFAULT).max(self.k),
+            exact: self.exact,
+            filtered: self.filter.is_some(),
+        };
+        Cost::of_query(view, asked)
     }
 
     /// The whole answer as JSON.
-    fn answer(&self, view: &View, kernel: Kernel) -> nearfield_engine::Result<Vec<u8>> {
+    fn answer(
+        &self,
+        view: &View,
+        kernel: Kernel,
+        pool: impl FnOnce() -> Pool,
+    ) -> nearfield_engine::Result<Vec<u8>> {
         let watch = Stopwatch::start();
         let tier = self.tier.of(view);
         let view = tier.as_ref().unwrap_or(view);
@@ -220,11 +222,14 @@ impl Ask {
         let mut out = Vec::with_capacity(64 * self.k.min(1024));
         out.extend_from_slice(b"{\"data\":{\"results\":");
         out.extend_from_slice(if self.many { b"[" } else { b"" });
-        for (index, vector) in self.vectors.chunks_exact(self.dim).enumerate() {
-            if index > 0 {
-                out.push(b',');
+        if self.many {
+            let answers = view.search_many(&prepared, &self.vectors, &pool())?;
+            for (index, (hits, _)) in answers.iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                self.write_hits(&mut out, view, hits)?;
             }
-            let hits = search(&prepared, vector);
+        } else {
+            let hits = SCRATCH.with_borrow_mut(|scratch| prepared.search(&self.vectors, scratch).0);
             self.write_hits(&mut out, view, &hits)?;
         }
         out.extend_from_slice(if self.many { b"]" } else { b"" });
@@ -275,10 +280,6 @@ impl Tier {
         });
         Some(view)
     }
-}
-
-fn search(prepared: &Prepared<'_>, vector: &[f32]) -> Vec<Hit> {
-    SCRATCH.with_borrow_mut(|scratch| prepared.search(vector, scratch).0)
 }
 
 fn dimension(row: usize, expected: usize, got: usize) -> ApiError {

@@ -11,10 +11,14 @@ use axum::http::StatusCode;
 use super::error::{ApiError, Result};
 use nearfield_engine::Clock;
 use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::catalog::Catalog;
 use crate::config::ServerConfig;
 use crate::workers::{Readiness, Store};
+
+/// Exports at a time.
+const EXPORTS_MAX: usize = 8;
 
 /// The server as requests see it.
 #[derive(Debug)]
@@ -24,13 +28,15 @@ pub struct Server {
     store: OnceLock<Arc<Store>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
+    exports: Arc<Semaphore>,
 }
 
 impl Server {
     /// A server whose store is not open yet.
     pub fn new(config: ServerConfig, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Arc<Server> {
         let (store, closing) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Server { config, catalog, store, closing, clock })
+        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
+        Arc::new(Server { config, catalog, store, closing, clock, exports })
     }
 
     /// Milliseconds since 1970.
@@ -70,6 +76,17 @@ impl Server {
         self.opened().ok_or_else(|| {
             let message = "the server is still recovering; health/ready says when it is done";
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
+        })
+    }
+
+    /// Room for one more export: each has a thread of its own.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(super) fn place_for_export(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| {
+            let message = format!("{EXPORTS_MAX} exports are being read; try again later");
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", message)
         })
     }
 

@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Applied, Error, Fault};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Schema, payload};
+use nearfield_engine::{Error, Fault, RowOutcome};
+use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, payload};
 use serde_json::json;
 
 use super::answer;
@@ -24,7 +24,7 @@ use crate::workers::{Change, Served, Written};
 
 const ONE_KEYS: [&str; 6] = ["vector", "vectors", "id", "metadata", "idempotency_key", "wait"];
 const BATCH_KEYS: [&str; 3] = ["vectors", "idempotency_key", "wait"];
-const ROW_KEYS: [&str; 4] = ["vector", "vectors", "id", "metadata"];
+const ROW_KEYS: [&str; 5] = ["vector", "vectors", "id", "metadata", "idempotency_key"];
 
 /// Answers `POST vectors`.
 pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
@@ -35,12 +35,13 @@ pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     Cursor::whole(&body, |cursor| rows.read_row(cursor, &ONE_KEYS))?;
     drop(body);
     let wait = call.waits(rows.wait)?;
-    Ok(match write(call.now_ms(), &served, rows, wait).await? {
-        None => accepted(1),
-        Some((applied, ids)) => {
-            answer::data(StatusCode::CREATED, result(&ids[0], applied.replaced == 0))
-        }
+    write(rows, &served, call.now_ms(), wait, |points, _| {
+        let mut out = b"{\"data\":".to_vec();
+        points.next().into_iter().for_each(|point| write_point(&mut out, &point));
+        out.push(b'}');
+        out
     })
+    .await
 }
 
 /// Answers `POST vectors/batch`.
@@ -52,46 +53,54 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
     Cursor::whole(&body, |cursor| {
         cursor.object(&BATCH_KEYS, |key, cursor| match key {
             "vectors" => cursor.array(|cursor| rows.read_row(cursor, &ROW_KEYS)),
-            _ => rows.read_setting(key, cursor),
+            "wait" => rows.read_wait(cursor),
+            _ => {
+                rows.idempotency_key = cursor.read("a string or null")?;
+                Ok(())
+            }
         })
     })?;
     drop(body);
-    let (count, wait, view) = (rows.count, call.waits(rows.wait)?, served.view());
-    let Some((applied, ids)) = write(call.now_ms(), &served, rows, wait).await? else {
-        return Ok(accepted(count));
-    };
-    let created = |id: &PointId| applied.replaced == 0 || view.find(id).is_none();
-    let results: Vec<_> = ids.iter().map(|id| result(id, created(id))).collect();
-    Ok(answer::data(StatusCode::CREATED, json!({ "results": results, "lsn": applied.lsn })))
-}
-
-fn result(id: &PointId, created: bool) -> serde_json::Value {
-    json!({ "id": crate::json::id(id), "created": created })
-}
-
-fn accepted(count: usize) -> Response<Body> {
-    answer::data(StatusCode::ACCEPTED, json!({ "accepted": count }))
-}
-
-/// Writes rows as one batch: what became of it with the ids of all rows, or nothing if it only waits.
-async fn write(
-    now_ms: u64,
-    served: &Served,
-    rows: Rows,
-    wait: bool,
-) -> Result<Option<(Applied, Vec<PointId>)>> {
-    let (given, count) = (rows.ids.clone(), rows.count);
-    let batch = rows.into_batch(&served.schema(), now_ms)?;
-    match served.write(Change::Batch(batch), wait).await? {
-        Written::Queued => Ok(None),
-        Written::Durable(applied) => {
-            let ids = match applied.first_assigned {
-                Some(first) => (first..=u64::MAX).take(count).map(PointId::U64).collect(),
-                None => given,
-            };
-            Ok(Some((applied, ids)))
+    let wait = call.waits(rows.wait)?;
+    write(rows, &served, call.now_ms(), wait, |points, lsn| {
+        let mut out = b"{\"data\":{\"results\":[".to_vec();
+        for (row, point) in points.enumerate() {
+            out.extend_from_slice(if row > 0 { b"," } else { b"" });
+            write_point(&mut out, &point);
         }
-    }
+        out.extend_from_slice(format!("],\"lsn\":{lsn}}}}}").as_bytes());
+        out
+    })
+    .await
+}
+
+/// The id of a row and what became of it.
+type Point = (PointId, RowOutcome);
+
+fn write_point(out: &mut Vec<u8>, (id, outcome): &Point) {
+    out.extend_from_slice(b"{\"id\":");
+    point::write_id(out, id);
+    let created = *outcome == RowOutcome::Inserted;
+    out.extend_from_slice(if created { b",\"created\":true}" } else { b",\"created\":false}" });
+}
+
+/// Writes rows as one batch; `text` makes the answer once that is durable.
+async fn write(
+    rows: Rows,
+    served: &Served,
+    now_ms: u64,
+    wait: bool,
+    text: impl FnOnce(&mut dyn Iterator<Item = Point>, Lsn) -> Vec<u8> + Send,
+) -> Result<Response<Body>> {
+    let (count, given) = (rows.count, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
+    let batch = rows.into_batch(&served.schema(), now_ms)?;
+    Ok(match served.write(Change::Batch(batch), wait).await? {
+        Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": count })),
+        Written::Durable(applied) => {
+            let mut points = applied.points(given.as_deref());
+            answer::json(StatusCode::CREATED, text(&mut points, applied.lsn))
+        }
+    })
 }
 
 /// Rows of a request, gathered by field.
@@ -102,6 +111,9 @@ struct Rows {
     /// Name, dimension and elements of each vector field.
     fields: Vec<(String, usize, Vec<f32>)>,
     metadata: Vec<Option<Cow<'static, str>>>,
+    /// Of single rows.
+    keys: Vec<Option<Cow<'static, str>>>,
+    /// Of the whole batch.
     idempotency_key: Option<String>,
     wait: Option<bool>,
 }
@@ -117,15 +129,16 @@ impl Rows {
             ids: Vec::new(),
             fields,
             metadata: Vec::new(),
+            keys: Vec::new(),
             idempotency_key: None,
             wait: None,
         }
     }
 
-    /// One row; all of the batch's settings may stand beside it if `keys` has them.
+    /// One row with the keys allowed there.
     fn read_row(&mut self, cursor: &mut Cursor<'_>, keys: &[&'static str]) -> Result<()> {
         let row = self.count;
-        let mut metadata = None;
+        let (mut metadata, mut row_key) = (None, None::<String>);
         cursor.object(keys, |key, cursor| {
             match key {
                 "vector" => self.read_vector(DEFAULT_FIELD, cursor)?,
@@ -134,12 +147,14 @@ impl Rows {
                 "id" => self.ids.push(point::read_id(cursor)?),
                 "metadata" if cursor.null() => {}
                 "metadata" => metadata = Some(Cow::Owned(cursor.raw()?.to_owned())),
-                _ => self.read_setting(key, cursor)?,
+                "wait" => self.read_wait(cursor)?,
+                _ => row_key = cursor.read("a string or null")?,
             }
             Ok(())
         })?;
         self.count += 1;
         self.metadata.push(metadata);
+        self.keys.push(row_key.map(Cow::Owned));
         if !self.ids.is_empty() && self.ids.len() != self.count {
             let message = format!("row {row}: expected an id in every row or in none");
             return Err(Error::invalid(Fault::Id, message).with("row", row).into());
@@ -165,12 +180,8 @@ impl Rows {
         cursor.floats(elements)
     }
 
-    fn read_setting(&mut self, key: &str, cursor: &mut Cursor<'_>) -> Result<()> {
-        if key == "wait" {
-            self.wait = cursor.read("true, false or null")?;
-        } else {
-            self.idempotency_key = cursor.read("a string or null")?;
-        }
+    fn read_wait(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.wait = cursor.read("true, false or null")?;
         Ok(())
     }
 
@@ -183,6 +194,7 @@ impl Rows {
             rows: self.count,
             vectors,
             metadata: self.metadata,
+            row_keys: self.keys,
             time_ms,
             idempotency_key: self.idempotency_key,
             ..Draft::default()

@@ -20,6 +20,7 @@ pub(crate) struct ViewRows {
     /// By segment.
     rows: Vec<RowSet>,
     dim: usize,
+    with_vectors: bool,
     /// The segment that is read, and what is left of it.
     segment: usize,
     left: std::vec::IntoIter<RowId>,
@@ -44,7 +45,12 @@ impl ViewRows {
         let rows = filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter))?;
         let total = rows.iter().map(|rows| u64::from(rows.count())).sum();
         let left = rows.first().map_or_else(Vec::new, |rows| rows.iter().collect()).into_iter();
-        Ok(ViewRows { view, rows, dim, segment: 0, left, done: 0, total })
+        Ok(ViewRows { view, rows, dim, with_vectors: true, segment: 0, left, done: 0, total })
+    }
+
+    /// The same rows without their elements.
+    pub(crate) fn without_vectors(self) -> ViewRows {
+        ViewRows { with_vectors: false, ..self }
     }
 
     /// What kinds of ids there are, from the next row to the last. O(rows).
@@ -85,9 +91,11 @@ impl RowFile for ViewRows {
         while rows.count < count_max && bytes < PART_BYTES_MAX {
             let Some(row) = self.next_row() else { break };
             let segment = &self.view.segments[self.segment].segment;
-            let start = rows.vectors.len();
-            rows.vectors.resize(start + self.dim, 0.0);
-            segment.field(DEFAULT_FIELD)?.rows().decode(row, &mut rows.vectors[start..]);
+            if self.with_vectors {
+                let start = rows.vectors.len();
+                rows.vectors.resize(start + self.dim, 0.0);
+                segment.field(DEFAULT_FIELD)?.rows().decode(row, &mut rows.vectors[start..]);
+            }
             rows.ids.push(segment.id_of(row));
             let metadata = segment.payload().json(row)?.map(str::to_owned);
             bytes += metadata.as_ref().map_or(0, String::len) + 4 * self.dim;
@@ -101,7 +109,7 @@ impl RowFile for ViewRows {
 
 impl IdKind {
     /// The kind of ids of this kind and one more.
-    fn with(self, id: &PointId) -> IdKind {
+    pub(super) fn with(self, id: &PointId) -> IdKind {
         let one = match id {
             PointId::U64(_) => IdKind::Numbers,
             PointId::Uuid(_) | PointId::Str(_) => IdKind::Text,

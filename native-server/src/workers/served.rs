@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use nearfield_engine::batch::Batch;
-use nearfield_engine::{Applied, Collection, Result, View};
-use nearfield_segment::filter::Filter;
-use nearfield_segment::{Kernel, Pool, Schema};
+use nearfield_engine::batch::Change;
+use nearfield_engine::{Applied, Result, View};
+use nearfield_segment::{Kernel, Schema};
+use tokio::sync::oneshot;
 
-/// A change to a collection.
-#[derive(Debug)]
-pub enum Change {
-    /// Points deleted, then points inserted or replaced.
-    Batch(Batch<'static>),
-    /// Every point that passes the filter when the change is carried out is deleted.
-    DeleteWhere(Filter),
-}
+use super::budget::Purpose;
+use super::committer::{Committers, Waiting};
+use super::context::{Context, change_bytes};
+use super::line::Line;
 
 /// How a change was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,44 +24,62 @@ pub enum Written {
 /// A collection that is served.
 #[derive(Debug)]
 pub struct Served {
-    collection: Arc<Collection>,
+    pub(super) line: Arc<Line>,
+    context: Arc<Context>,
+    committers: Arc<Committers>,
 }
 
 impl Served {
-    pub(crate) fn new(collection: Arc<Collection>) -> Served {
-        Served { collection }
+    pub(super) fn new(
+        line: Arc<Line>,
+        context: Arc<Context>,
+        committers: Arc<Committers>,
+    ) -> Served {
+        Served { line, context, committers }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.collection.name()
+        self.line.collection.name()
     }
 
     /// The newest view: a pointer clone.
     pub fn view(&self) -> Arc<View> {
-        self.collection.view()
+        self.line.collection.view()
     }
 
     /// Its vector fields.
     pub fn schema(&self) -> Arc<Schema> {
-        Arc::clone(&self.collection.view().schema)
+        Arc::clone(&self.view().schema)
     }
 
     /// The arithmetic of its searches.
     pub fn kernel(&self) -> Kernel {
-        self.collection.kernel()
+        self.line.collection.kernel()
     }
 
-    /// Writes a change. With `wait` the answer is [`Written::Durable`].
+    /// Changes and bytes that wait to be written.
+    pub(super) fn queue_depth(&self) -> (u64, u64) {
+        self.committers.depth(&self.line)
+    }
+
+    /// Writes a change, together with others that wait. With `wait` the answer is [`Written::Durable`];
+    /// without, the change is durable within `--flush-interval-ms` and one sync, or noted as lost on the
+    /// board. Dropping the future before the change is taken from the queue takes it back.
     ///
     /// # Errors
-    /// Those of the engine; [`super::Code::ResourceExhausted`] without room, [`super::Code::ShuttingDown`].
-    #[expect(clippy::unused_async, reason = "callers await the queue")]
-    pub async fn write(&self, change: Change, wait: bool) -> Result<Written> {
-        let applied = match change {
-            Change::Batch(batch) => self.collection.apply(batch, &Pool::SERIAL),
-            Change::DeleteWhere(filter) => self.collection.delete_where(&filter),
-        }?;
-        Ok(if wait { Written::Durable(applied) } else { Written::Queued })
+    /// Those of the engine; [`super::Code::ResourceExhausted`] without room, [`super::Code::ShuttingDown`],
+    /// [`super::Code::Internal`].
+    pub async fn write(&self, change: Change<'static>, wait: bool) -> Result<Written> {
+        let held = self.context.reserve(change_bytes(&change), Purpose::Write)?;
+        let line = Arc::clone(&self.line);
+        if !wait {
+            self.committers.push(Waiting { line, change, answer: None, held })?;
+            return Ok(Written::Queued);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.committers.push(Waiting { line, change, answer: Some(sender), held })?;
+        let answered = receiver.await.unwrap_or_else(|_| Err(self.committers.unanswered()));
+        answered.map(Written::Durable)
     }
 }

@@ -1,74 +1,80 @@
-//! The open database: names to served collections.
+//! The open database: names to served collections, and the door to everything the threads do.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use nearfield_engine::{Clock, Database, Mode, Options, Result, SystemClock};
-use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{Encoding, Pool, Schema};
-use serde_json::json;
+use nearfield_engine::{Collection, Database, Error, ErrorKind, Result};
+use nearfield_segment::{Pool, Schema};
 
+use super::background::Background;
+use super::budget::{Purpose, Reservation};
 use super::code::Code;
-use super::{Cost, Job, JobKind, JobState, Readiness, Reservation, Served, StoreStats};
-use crate::config::ServerConfig;
-use crate::host;
+use super::committer::Committers;
+use super::context::Context;
+use super::jobs::{Jobs, Scope};
+use super::line::Line;
+use super::readiness::{Readiness, Topic};
+use super::search::SearchThreads;
+use super::upkeep::Upkeep;
+use super::{CollectionStats, Cost, Job, JobKind, Served, StoreStats};
+use crate::catalog::{CATALOG, JobId};
 use crate::metrics::Metrics;
 
 /// The open database and its threads.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
-    default: String,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    pub(super) context: Arc<Context>,
+    pub(super) database: Arc<Database>,
+    pub(super) background: Arc<Background>,
+    pub(super) upkeep: Arc<Upkeep>,
+    pub(super) committers: Arc<Committers>,
+    pub(super) searches: Arc<SearchThreads>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) default: String,
+    pub(super) waits_by_default: bool,
+    pub(super) shutdown_limit: Duration,
+    pub(super) data_dir: PathBuf,
+    pub(super) next_line: AtomicU64,
+    pub(super) names: RwLock<Names>,
+}
+
+/// What is served under which name.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) served: BTreeMap<String, Arc<Served>>,
+    /// Collections that could not be opened, and why.
+    pub(super) blocked: BTreeMap<String, Error>,
 }
 
 impl Store {
-    /// Opens the directory of `config`: locks it and recovers every collection.
-    ///
-    /// # Errors
-    /// `Locked`, `Corrupt` or `Version` of the database itself; a collection that cannot be opened only
-    /// makes the store not ready.
-    pub fn open(config: &ServerConfig) -> Result<Arc<Store>> {
-        config.check()?;
-        let storage: Arc<dyn Storage> = Arc::new(open_directory(&config.data_dir)?);
-        Store::open_on(storage, config, Arc::new(SystemClock))
-    }
-
-    /// As [`Store::open`], on any storage and with any clock.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_on(
-        storage: Arc<dyn Storage>,
-        config: &ServerConfig,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Store>> {
-        let mut options = Options::default();
-        options.segment.kernel = host::kernel()?;
-        let (time, owner) = (Arc::clone(&clock), host::owner("serve"));
-        let database = Database::open(storage, Mode::Write, options, time, host::seed(), &owner)?;
-        if let (true, Some(dim)) = (database.names().is_empty(), config.dim) {
-            let schema = Schema::dense(dim as usize, config.metric, Encoding::F32)?;
-            database.create(&config.collection, &schema)?;
-        }
-        let (default, metrics) = (config.collection.clone(), Arc::new(Metrics::new()));
-        Ok(Arc::new(Store { database, default, clock, metrics }))
-    }
-
-    /// A collection; the default one without a name.
+    /// A collection; the default one without a name. A pointer clone.
     ///
     /// # Errors
     /// `NotFound` listing near names, with [`Code::NoDefaultCollection`] if no name was given; the error
     /// that its recovery met.
     pub fn collection(&self, name: Option<&str>) -> Result<Arc<Served>> {
-        let Some(name) = name else {
-            if !self.names().contains(&self.default) {
-                let message = "no default collection; name one in the path or start with --dim";
-                return Err(Code::NoDefaultCollection.error(message));
+        let wanted = name.unwrap_or(&self.default);
+        {
+            let names = self.names_read();
+            if let Some(served) = names.served.get(wanted) {
+                return Ok(Arc::clone(served));
             }
-            return self.collection(Some(&self.default));
-        };
-        Ok(Arc::new(Served::new(self.database.collection(name)?)))
+            if let Some(error) = names.blocked.get(wanted) {
+                return Err(error.again());
+            }
+        }
+        if name.is_none() {
+            let message = format!(
+                "this path means the default collection {wanted:?}, which does not exist; name one in \
+                 the path (/v2/collections/NAME/…), create it, or start with --collection NAME"
+            );
+            return Err(Code::NoDefaultCollection.error(message));
+        }
+        // The database words the refusal, with near names.
+        Ok(self.serve(self.database.collection(wanted)?))
     }
 
     /// Creates a collection. Does IO: not for a thread that must not wait.
@@ -76,18 +82,38 @@ impl Store {
     /// # Errors
     /// As [`Database::create`].
     pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Served>> {
-        Ok(Arc::new(Served::new(self.database.create(name, schema)?)))
+        Ok(self.serve(self.database.create(name, schema)?))
     }
 
-    /// Removes a collection. Does IO: not for a thread that must not wait.
+    /// Removes a collection. Does IO: not for a thread that must not wait. What waits to be written to it
+    /// is refused.
     ///
     /// # Errors
     /// As [`Database::drop_collection`].
     pub fn drop_collection(&self, name: &str) -> Result<()> {
-        self.database.drop_collection(name)
+        let served = self.names_read().served.get(name).cloned();
+        if let Some(served) = &served {
+            served.line.mark_dropped();
+        }
+        let dropped = self.database.drop_collection(name);
+        let gone = dropped.is_ok() || !self.names().iter().any(|there| there == name);
+        let mut names = self.names_mut();
+        // Whether or not it succeeded, this handle may refuse changes now: if the collection is still there,
+        // it is opened anew. Under the name may be another one already.
+        if let Some(served) = served {
+            self.upkeep.remove(&served.line);
+            if names.served.get(name).is_some_and(|there| Arc::ptr_eq(there, &served)) {
+                names.served.remove(name);
+            }
+        }
+        if gone {
+            names.blocked.remove(name);
+            self.context.board.forget(name);
+        }
+        dropped
     }
 
-    /// Names of the collections, sorted.
+    /// Names of the collections, sorted, those that cannot be opened among them.
     pub fn names(&self) -> Vec<String> {
         self.database.names()
     }
@@ -97,93 +123,183 @@ impl Store {
         &self.default
     }
 
+    /// Whether a write that does not say `wait` waits.
+    pub fn waits_by_default(&self) -> bool {
+        self.waits_by_default
+    }
+
     /// Whether everything can be served, in words.
     pub fn readiness(&self) -> Readiness {
-        Readiness { live: true, ready: true, blockers: Vec::new(), report: "recovered".to_owned() }
+        self.context.board.readiness()
     }
 
     /// Everything in numbers; never waits for a running sync.
     pub fn stats(&self) -> StoreStats {
-        StoreStats { ready: true, live: true, ..StoreStats::default() }
+        let (served, failed) = {
+            let names = self.names_read();
+            let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
+            (served, names.blocked.len() as u64)
+        };
+        let collections = served.iter().map(|served| CollectionStats::of(served)).collect();
+        let (readiness, budget) = (self.readiness(), &self.context.budget);
+        StoreStats {
+            sqlite_wal_bytes: len_bytes(&self.data_dir.join(format!("{CATALOG}-wal"))),
+            memory_proxy_bytes: budget.used_bytes(),
+            memory_budget_bytes: budget.limit_bytes(),
+            ..StoreStats::of(&readiness, &self.context.metrics, collections, failed)
+        }
     }
 
     /// What is counted, for whoever counts.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.context.metrics
     }
 
     /// All metrics in Prometheus' text format 0.0.4.
     pub fn render_metrics(&self) -> String {
-        self.metrics.render()
+        self.context.metrics.render(self.stats().scrape(self.now_ms()))
     }
 
     /// Milliseconds since 1970, for the time of a batch.
     pub fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
+        self.context.clock.now_ms()
     }
 
-    /// Memory for a request's body, before it is read.
+    /// Memory for the body of a request that changes something, before it is read.
     ///
     /// # Errors
     /// [`Code::ResourceExhausted`] if the budget is used up.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        Ok(Reservation { bytes })
+        self.context.reserve(bytes, Purpose::Write)
     }
 
-    /// Runs a job; answers when it has ended, or at once without `wait`.
+    /// Memory for the body of a request that only reads: refused later than writes.
+    ///
+    /// # Errors
+    /// As [`Store::reserve`].
+    pub fn reserve_for_reading(&self, bytes: u64) -> Result<Reservation> {
+        self.context.reserve(bytes, Purpose::Read)
+    }
+
+    /// Runs a job on one collection or all; answers when it has ended, or at once without `wait`. It goes on
+    /// when the caller goes away.
     ///
     /// # Errors
     /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running. A job that fails is
-    /// an answer with [`JobState::Failed`].
-    #[expect(clippy::unused_async, reason = "callers await the job")]
+    /// an answer with the state `Failed`.
     pub async fn run_job(
         &self,
         kind: JobKind,
         collection: Option<&str>,
         wait: bool,
     ) -> Result<Job> {
-        let _at_once = wait;
-        self.database.checkpoint(&Pool::SERIAL, 1)?;
-        let now_ms = self.now_ms();
-        Ok(Job {
-            job_id: "job_0".to_owned(),
-            kind,
-            collection: collection.map(str::to_owned),
-            state: JobState::Completed,
-            details: json!({}),
-            started_ms: now_ms,
-            finished_ms: Some(now_ms),
-        })
+        let served: Vec<Arc<Served>> = match collection {
+            Some(_) => vec![self.collection(collection)?],
+            None => self.names_read().served.values().cloned().collect(),
+        };
+        let lines = served.iter().map(|served| Arc::clone(&served.line)).collect();
+        let collection = collection.map(str::to_owned);
+        let (id, ended) = self.jobs.start(kind, Scope { collection, lines })?;
+        if wait {
+            // A thread that vanished has left its job as it is, and that is what is reported.
+            let _vanished = ended.await;
+        }
+        let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id}"));
+        self.jobs.job(id)?.ok_or_else(unknown)
     }
 
     /// The newest jobs, newest first.
-    pub fn jobs(&self, limit: usize) -> Vec<Job> {
-        let _most = limit;
-        Vec::new()
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        self.jobs.newest(limit)
     }
 
     /// A job by its id, if it is still remembered.
-    pub fn job(&self, job_id: &str) -> Option<Job> {
-        let _of_none = job_id;
-        None
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn job(&self, job_id: &str) -> Result<Option<Job>> {
+        JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.job(id))
     }
 
     /// Does work that only reads: short work right here, long work on the search threads.
     ///
     /// # Errors
     /// [`Code::ResourceExhausted`] if too many long searches wait; [`Code::Internal`] if `work` panicked.
-    #[expect(clippy::unused_async, reason = "callers await the search threads")]
     pub async fn search<R: Send + 'static>(
         &self,
         cost: Cost,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R> {
-        let _here = cost.is_short();
-        Ok(work())
+        if cost.is_short() { self.searches.run_here(work) } else { self.searches.run(work).await }
     }
 
-    /// Stops taking work, finishes what was taken, checkpoints. Blocks; call it once, at the end.
-    pub fn close(&self) {
-        let _later = self.database.checkpoint(&Pool::SERIAL, 1);
+    /// Threads that one long search may use: its own and those that have nothing to do right now.
+    pub fn search_pool(&self) -> Pool {
+        self.searches.spare()
     }
+
+    /// Stops taking work, finishes what was taken, checkpoints; within `--shutdown-timeout-secs`. Blocks.
+    /// What is left undone is replayed from the log by the next start, except changes accepted with
+    /// `wait=false` that were still queued: those are counted and logged as lost.
+    pub fn close(&self) {
+        let started = self.context.time.elapsed();
+        let left = || self.shutdown_limit.saturating_sub(self.context.time.elapsed() - started);
+        let words = "the server is closing".to_owned();
+        self.context.board.note(Topic::Closing, "", words);
+        self.searches.close();
+        let given_up = self.committers.close(left());
+        if given_up > 0 {
+            tracing::error!(changes = given_up, "gave up changes that were still queued");
+        }
+        self.background.stop();
+        let stopped = self.upkeep.stop(left());
+        if !(stopped && self.jobs.wait(left())) {
+            tracing::warn!("background work did not stop in time");
+        }
+        let served: Vec<Arc<Served>> = self.names_read().served.values().cloned().collect();
+        for served in served {
+            let line = &served.line;
+            if let Err(error) = self.background.last_checkpoint(line, &|| left().is_zero()) {
+                let collection = served.name();
+                tracing::warn!(collection, %error, "no checkpoint; the next start replays the log");
+            }
+        }
+    }
+
+    /// Serves a collection under its name from now on.
+    pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<Served> {
+        let number = self.next_line.fetch_add(1, Ordering::Relaxed);
+        let line = Arc::new(Line::new(number, collection, Arc::clone(&self.context.budget)));
+        let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
+        let served = Arc::new(Served::new(Arc::clone(&line), context, committers));
+        {
+            let mut names = self.names_mut();
+            if let Some(there) = names.served.get(served.name())
+                && Arc::ptr_eq(&there.line.collection, &line.collection)
+            {
+                return Arc::clone(there);
+            }
+            names.served.insert(served.name().to_owned(), Arc::clone(&served));
+            names.blocked.remove(served.name());
+        }
+        self.context.observe(&line, Some("its log could not be repaired; is the disk full?"));
+        self.upkeep.add(line);
+        served
+    }
+
+    fn names_read(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Length of a file outside the store; 0 if it is not there.
+fn len_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

@@ -128,8 +128,9 @@ impl Batch<'_> {
         }
     }
 
-    /// An upper bound of the encoded length, close to it.
-    pub(super) fn encoded_bytes_max(&self) -> usize {
+    /// An upper bound of the encoded length, close to it: what the batch takes in the log, and about what it
+    /// takes in memory. O(rows).
+    pub fn encoded_bytes_max(&self) -> usize {
         let section = SECTION_BYTES + 8;
         let vectors = self.vectors.iter().map(|(name, e)| section + 16 + name.len() + 4 * e.len());
         let metadata = self.metadata.iter().map(|json| 4 + json.as_deref().map_or(0, str::len));

@@ -106,6 +106,11 @@ impl Task {
         space::check(&*self.storage, bytes, "merging segments")
     }
 
+    /// Level of the segment that comes out; 0 is that of a checkpoint.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
     /// Does a bounded piece of the work.
     ///
     /// # Errors

@@ -6,12 +6,13 @@
 
 mod cells;
 mod columns;
+mod file;
 mod frames;
 mod table;
 mod vectors;
 mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ use nearfield_segment::Schema;
 use frames::{Frame, Frames};
 
 pub(crate) use columns::ColumnNames;
+pub(super) use file::ArrowFile;
 pub(crate) use table::{TableReader, TableRows};
-pub(crate) use write::{TableWriter, write_arrow_stream};
+pub(crate) use write::{Layout, TableWriter, write_arrow_stream};
 
 /// A decoder of one IPC stream: bytes in, rows out, a record batch at a time.
 #[derive(Debug)]
@@ -137,21 +139,6 @@ impl ArrowRows {
         let (table, version) = (Arc::clone(table), message.version());
         let dictionaries = &self.dictionaries;
         guarded(|| read_record_batch(&frame.body, batch, table, dictionaries, None, &version))
-    }
-}
-
-impl TableRows {
-    /// The rows as a batch to be checked; the keys of the rows stay behind.
-    pub(crate) fn into_draft(self) -> nearfield_engine::batch::Draft<'static> {
-        let own = |(field, elements): (String, Vec<f32>)| (field, elements.into());
-        let vectors: BTreeMap<_, _> = self.vectors.into_iter().map(own).collect();
-        nearfield_engine::batch::Draft {
-            ids: self.ids,
-            rows: self.count,
-            vectors,
-            metadata: self.metadata.into_iter().map(|text| text.map(Into::into)).collect(),
-            ..Default::default()
-        }
     }
 }
 

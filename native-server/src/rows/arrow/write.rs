@@ -184,6 +184,9 @@ pub(crate) fn write_arrow_stream(
 ) -> Result<u64> {
     let mut source = ViewRows::new(view, filter)?;
     let layout = Layout::new(source.id_kind(), include_vector.then_some(source.dim()));
+    if !include_vector {
+        source = source.without_vectors();
+    }
     let (mut writer, mut count) = (TableWriter::stream(layout, out)?, 0);
     loop {
         let rows = source.next_rows(BATCH_ROWS)?;
@@ -197,6 +200,10 @@ pub(crate) fn write_arrow_stream(
     Ok(count)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "foreign kinds; only those of the system differ"
+)]
 fn failed(action: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::IoError(_, error) => Error::io(action, "an Arrow table", error),
