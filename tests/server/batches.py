@@ -23,6 +23,7 @@ DIM = 8
 SPAN = 10_000_000
 # Ids asked for in one request.
 PAGE = 5_000
+Id = int | str
 
 
 def vectors(batch: int) -> npt.NDArray[np.float32]:
@@ -37,7 +38,8 @@ def request(batch: int, assigned: bool, wait: bool) -> dict[str, Any]:
     ]
     if not assigned:
         for row, document in enumerate(rows):
-            document["id"] = (1 << 50) + batch * ROWS + row
+            # Text, since assigned numbers go on above the highest number that was given.
+            document["id"] = f"{batch}-{row}"
     body: dict[str, Any] = {"vectors": rows}
     return body | ({"idempotency_key": f"batch {batch}"} if wait else {"wait": False})
 
@@ -51,7 +53,7 @@ class Writer:
     wait: bool = True
     stop: threading.Event = field(default_factory=threading.Event)
     # Batch → ids, in the order of rows; None where the answer does not tell them (wait=false).
-    acknowledged: dict[int, list[int] | None] = field(default_factory=dict)
+    acknowledged: dict[int, list[Id] | None] = field(default_factory=dict)
     acknowledged_at: dict[int, float] = field(default_factory=dict)
     # The batch whose answer never came.
     unsure: int | None = None
@@ -120,7 +122,7 @@ def rows_of(client: Client, batch: int) -> int:
     return int(client.post("/v2/count", {"filter": {"batch": batch}})["count"])
 
 
-def check_acknowledged(client: Client, acknowledged: dict[int, list[int]]) -> None:
+def check_acknowledged(client: Client, acknowledged: dict[int, list[Id]]) -> None:
     """Every row of these batches is there, with its vector bit for bit and its metadata."""
     expected = {id: (batch, row) for batch, ids in acknowledged.items() for row, id in enumerate(ids)}
     assert len(expected) == ROWS * len(acknowledged), "an id was given twice"
@@ -134,5 +136,5 @@ def check_acknowledged(client: Client, acknowledged: dict[int, list[int]]) -> No
             assert np.array_equal(np.array(point["vector"], np.float32), vectors(batch)[row]), point
 
 
-def lost(expected: dict[int, tuple[int, int]], missing: set[int]) -> list[int]:
+def lost(expected: dict[Id, tuple[int, int]], missing: set[Id]) -> list[int]:
     return sorted({expected[id][0] for id in missing})[:10]

@@ -17,6 +17,7 @@ from served import PATIENCE_SECONDS, Client, Refused, Server
 
 Start = Callable[..., Server]
 DIM, ROWS = 256, 50
+# Recovery writes the newest log file again, so what is freed must hold it.
 BALLAST_BYTES = 6 << 20
 COLLECTION = ["--collection", "c", "--dim", str(DIM)]
 
@@ -63,13 +64,27 @@ def check_all(client: Client, acknowledged: list[int]) -> None:
     assert all(point["vector"][:2] == [point["id"] // ROWS, point["id"] % ROWS] for point in found)
 
 
-def write_with_patience(client: Client, number: int) -> int:
-    """Tries again while the answer is 507 or 503; how often it was refused."""
+def read_and_try_to_write(client: Client, acknowledged: list[int]) -> None:
+    """What a full server must do: answer reads, and refuse or keep a write."""
+    check_all(client, acknowledged)
+    answer = client.post("/v2/query", {"vector": [1.0] * DIM, "k": 5})
+    assert len(answer["results"]) == 5
+    try:
+        client.post("/v2/vectors/batch", batch(len(acknowledged)))
+        acknowledged.append(len(acknowledged))
+    except Refused as again:
+        assert again.status in (503, 507), again
+
+
+def write_with_patience(client: Client, acknowledged: list[int]) -> int:
+    """The next batch, again while the answer is 507 or 503; how often it was refused."""
+    number = len(acknowledged)
     deadline = time.monotonic() + PATIENCE_SECONDS
     refusals = 0
     while True:
         try:
             client.post("/v2/vectors/batch", batch(number))
+            acknowledged.append(number)
             return refusals
         except Refused as refused:
             assert refused.status in (503, 507), refused
@@ -95,8 +110,9 @@ def wait_until_told(client: Client) -> str:
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("killed", [False, True])
 def test_a_full_disk_refuses_writes_serves_reads_and_recovers(
-    start: Start, small_disk: Path
+    start: Start, small_disk: Path, killed: bool
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(BALLAST_BYTES))
@@ -112,23 +128,15 @@ def test_a_full_disk_refuses_writes_serves_reads_and_recovers(
         assert len(acknowledged) > 10
         print(f"full after {len(acknowledged)} batches; ready says {wait_until_told(client)}")
         for _ in range(20):
-            check_all(client, acknowledged)
-            answer = client.post("/v2/query", {"vector": [1.0] * DIM, "k": 5})
-            assert len(answer["results"]) == 5
-            wanted = len(acknowledged)
-            try:
-                client.post("/v2/vectors/batch", batch(wanted))
-                acknowledged.append(wanted)
-            except Refused as again:
-                assert again.status in (503, 507), again
-    server.kill()
-    server = start(*COLLECTION, *busy, on=data)
+            read_and_try_to_write(client, acknowledged)
+    if killed:
+        server.kill()
+        server = start(*COLLECTION, *busy, on=data)
     with server.client(token) as client:
         wait_until_readable(client)
         check_all(client, acknowledged)
         ballast.unlink()
-        refusals = write_with_patience(client, len(acknowledged))
-        acknowledged.append(len(acknowledged))
+        refusals = write_with_patience(client, acknowledged)
         print(f"after there was space: written at try {refusals + 1}")
         for number in range(len(acknowledged), len(acknowledged) + 20):
             client.post("/v2/vectors/batch", batch(number))

@@ -15,7 +15,7 @@ use crate::batch::{Applied, Batch, Change};
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
-use crate::writer::{Reader, Writer};
+use crate::writer::{CollectionStats, Reader, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
@@ -89,6 +89,11 @@ impl Collection {
         self.reader.view()
     }
 
+    /// Numbers as of the newest view: log, memory, idempotency keys. Never waits for a running fsync.
+    pub fn stats(&self) -> CollectionStats {
+        self.reader.stats()
+    }
+
     /// What the last recovery found: at opening, or after a failed write.
     pub fn recovery(&self) -> RecoveryReport {
         self.recovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -105,7 +110,13 @@ impl Collection {
     /// As for opening.
     pub fn refresh(&self) -> Result<Arc<View>> {
         if let Role::Follower(follower) = &self.role {
-            return follower.lock().expect("followers do not panic").refresh();
+            let mut locked = follower.lock().unwrap_or_else(|poisoned| {
+                let mut locked = poisoned.into_inner();
+                locked.distrust();
+                follower.clear_poison();
+                locked
+            });
+            return locked.refresh();
         }
         Ok(self.view())
     }
@@ -124,7 +135,8 @@ impl Collection {
     /// # Errors
     /// As [`Writer::apply_all`].
     pub fn delete_where(&self, filter: &Filter) -> Result<Applied> {
-        self.writer()?.apply(Change::DeleteWhere(filter.clone()))
+        let mut answers = self.apply_all(vec![Change::DeleteWhere(filter.clone())], &Pool::SERIAL);
+        answers.pop().expect("one answer per change")
     }
 
     /// Makes changes durable with one sync and visible in order; each is atomic, and one that is itself
@@ -134,7 +146,8 @@ impl Collection {
     /// a handle that cannot write.
     pub fn apply_all(&self, changes: Vec<Change<'_>>, pool: &Pool) -> Vec<Result<Applied>> {
         let count = changes.len();
-        match self.make_room(pool).and_then(|()| self.writer()) {
+        let bytes = changes.iter().map(Change::bytes_max).sum();
+        match self.make_room(bytes, pool).and_then(|()| self.writer()) {
             Ok(mut writer) => writer.apply_all(changes),
             Err(error) => (0..count).map(|_| Err(error.again())).collect(),
         }
@@ -228,10 +241,16 @@ impl Collection {
         slot.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, pool: &Pool) -> Result<()> {
+    /// Before `bytes` are logged: a writer that stopped because the disk was full recovers once there is
+    /// space again, and what is in memory goes to a file if it is too much.
+    fn make_room(&self, bytes: u64, pool: &Pool) -> Result<()> {
         let (poisoned, full) = {
             let writer = self.writer()?;
-            (writer.poisoned(), writer.memory_bytes() >= writer.options.memtable_bytes_hard)
+            let poisoned = writer.poisoned();
+            if poisoned == Some(ErrorKind::StorageFull) {
+                writer.check_space(bytes)?;
+            }
+            (poisoned, writer.memory_bytes() >= writer.options.memtable_bytes_hard)
         };
         if poisoned == Some(ErrorKind::StorageFull) {
             self.recover()?;
@@ -241,19 +260,23 @@ impl Collection {
 
     /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
     fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        let Some(task) = self.writer()?.plan_effort(effort) else { return Ok(false) };
-        let output = carry(task);
+        let task = {
+            let mut writer = self.writer()?;
+            let Some(task) = writer.plan_effort(effort) else {
+                let untidy = writer.untidy;
+                return writer.tidy().map(|()| untidy);
+            };
+            task
+        };
+        let output = task.check_space().and_then(|()| carry(task));
         let mut writer = self.writer()?;
-        match output {
-            Ok(output) => {
-                writer.finish(output)?;
-                writer.vacuum().map(|_removed| true)
-            }
-            Err(error) => {
-                writer.abandon();
-                Err(error)
-            }
+        let finished = output.and_then(|output| writer.finish(output));
+        if finished.is_err() {
+            writer.abandon();
         }
+        // Done is done, and failed is failed: files left behind take space, and are tried again.
+        let _left = writer.tidy();
+        finished.map(|()| true)
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
@@ -276,4 +299,44 @@ impl Collection {
 /// A seed for one collection's file ids.
 pub(crate) fn seed_for(rng: &Mutex<Rng>) -> u64 {
     rng.lock().expect("a generator does not panic").next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use nearfield_segment::storage::{Directory, SimDisk, Storage};
+    use nearfield_segment::{Encoding, Metric, Schema};
+
+    use super::*;
+    use crate::batch::Draft;
+    use crate::clock::ManualClock;
+    use crate::database::{Database, Mode};
+    use crate::options::Options;
+
+    #[test]
+    fn a_reader_whose_thread_panicked_opens_everything_anew() {
+        let disk = SimDisk::new(1);
+        let open = |mode| {
+            let storage: Arc<dyn Storage> = Arc::new(Directory::new(disk.clone()));
+            let clock = Arc::new(ManualClock::new(1));
+            Database::open(storage, mode, Options::default(), clock, 7, "test").expect("opens")
+        };
+        let writes = open(Mode::Write);
+        let schema = Schema::dense(1, Metric::L2, Encoding::F32).expect("a good schema");
+        let written = writes.create("points", &schema).expect("creates");
+        let read = open(Mode::Read).collection("points").expect("opens");
+        let Role::Follower(follower) = &read.role else { panic!("opened for reading") };
+        let panics = || -> () {
+            let _held = follower.lock().expect("nobody panicked yet");
+            panic!("on purpose")
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        let vectors = [(String::new(), vec![1.0].into())].into();
+        let draft = Draft { rows: 1, vectors, ..Draft::default() };
+        let batch = Batch::new(draft, &schema, &|_, _| Ok(())).expect("a good batch");
+        written.apply(batch, &Pool::SERIAL).expect("writes");
+        assert_eq!(read.refresh().expect("goes on").len(), 1);
+        assert!(!follower.is_poisoned());
+    }
 }

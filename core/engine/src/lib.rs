@@ -6,11 +6,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `space` |
 //! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
-//! | F10 | `collection` (one handle) · `database` (names) · `snapshot` (backups) |
+//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `snapshot` (backups) |
 
 pub mod batch;
 mod clock;
@@ -20,11 +20,13 @@ mod export;
 mod keys;
 pub mod log;
 pub mod manifest;
+mod opening;
 mod options;
 mod pin;
 pub mod recall;
 mod recovery;
 mod snapshot;
+mod space;
 mod state;
 pub mod task;
 mod verify;
@@ -44,5 +46,5 @@ pub use options::Options;
 pub use recovery::{Follower, RecoveryReport};
 pub use snapshot::{SNAPSHOTS, Snapshot, restore};
 pub use verify::{Finding, VerifyReport, verify, verify_export};
-pub use view::{Found, LiveSegment, View};
-pub use writer::{Reader, Site, Writer};
+pub use view::{Found, LiveSegment, Tier, View};
+pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

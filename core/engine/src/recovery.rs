@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::options::Options;
 use crate::pin;
 use crate::state::{Held, State};
 use crate::view::View;
-use crate::writer::{Reader, Site, Writer};
+use crate::writer::{CollectionStats, LogMark, Reader, Site, Writer};
 
 /// How often a read-only opener starts again because files moved on while it was opening them.
 const OPEN_ATTEMPTS_MAX: usize = 16;
@@ -88,7 +88,9 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, under_way, incarnation) = (false, false, 0);
+    let (closed, under_way, untidy, incarnation) = (false, false, false, 0);
+    let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
+    let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let writer = Writer {
         site,
         options,
@@ -100,9 +102,12 @@ pub(crate) fn open_writer(
         reader,
         poisoned,
         closed,
+        mark,
+        untidy,
         under_way,
         incarnation,
     };
+    writer.publish();
     Ok((writer, report))
 }
 
@@ -127,7 +132,7 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     }
     fresh.reader = writer.reader();
     fresh.incarnation = writer.incarnation + 1;
-    fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
+    fresh.publish();
     *writer = fresh;
     Ok(Some(report))
 }
@@ -153,7 +158,7 @@ pub(crate) fn create_in_memory(
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
     let log: Box<dyn Log> = Box::new(MemoryLog::default());
-    Ok(Writer {
+    let writer = Writer {
         site,
         options,
         clock,
@@ -165,9 +170,13 @@ pub(crate) fn create_in_memory(
         poisoned: None,
         // There are no files to recover from.
         closed: true,
+        mark: LogMark::default(),
+        untidy: false,
         under_way: false,
         incarnation: 0,
-    })
+    };
+    writer.publish();
+    Ok(writer)
 }
 
 fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
@@ -304,6 +313,11 @@ impl Follower {
         self.reader.clone()
     }
 
+    /// Has the next refresh open everything anew: whoever had the follower last left it halfway.
+    pub(crate) fn distrust(&mut self) {
+        self.manifest = 0;
+    }
+
     /// Moves on to what is durable now; returns the new view.
     ///
     /// # Errors
@@ -319,7 +333,7 @@ impl Follower {
             (self.manifest, self.place, self.state) =
                 follow(&self.site, &self.options, rng, &known)?;
         }
-        self.reader.publish(self.state.view(self.manifest));
+        self.reader.publish(self.state.view(self.manifest), CollectionStats::default());
         Ok(self.reader.view())
     }
 }

@@ -7,11 +7,15 @@
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
 
 mod apply;
+mod published;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use published::LogMark;
+pub use published::{CollectionStats, LogStats, Reader};
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::Storage;
@@ -26,11 +30,11 @@ use crate::manifest::{
 };
 use crate::options::Options;
 use crate::pin;
+use crate::space;
 use crate::state::{Held, State};
 use crate::task::{
     Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
 };
-use crate::view::View;
 
 /// Delete-list files of a segment from which they are folded into one.
 const DELETE_LISTS_MAX: usize = 4;
@@ -56,27 +60,6 @@ impl Site {
     }
 }
 
-/// Readers' door to a collection: the newest view, one pointer clone away.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    view: Arc<RwLock<Arc<View>>>,
-}
-
-impl Reader {
-    pub(crate) fn new(view: View) -> Reader {
-        Reader { view: Arc::new(RwLock::new(Arc::new(view))) }
-    }
-
-    /// The newest view. Holding it keeps its rows readable, whatever happens meanwhile.
-    pub fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read().expect("publishing does not panic"))
-    }
-
-    pub(crate) fn publish(&self, view: View) {
-        *self.view.write().expect("publishing does not panic") = Arc::new(view);
-    }
-}
-
 /// The single writer of a collection.
 #[derive(Debug)]
 pub struct Writer {
@@ -92,6 +75,10 @@ pub struct Writer {
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
     pub(crate) closed: bool,
+    /// When the log was last truncated, for those who watch it.
+    pub(crate) mark: LogMark,
+    /// Files are left that a merge or an archived log should have taken away.
+    pub(crate) untidy: bool,
     /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
     pub(crate) under_way: bool,
     /// Number of this recovery within the process.
@@ -169,6 +156,7 @@ impl Writer {
     /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
     pub fn abandon(&mut self) {
         self.under_way = false;
+        self.untidy = true;
         self.state.segments.iter_mut().for_each(|held| held.busy = false);
     }
 
@@ -233,8 +221,8 @@ impl Writer {
         due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
     }
 
-    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view, then the
-    /// log is archived up to the cut. Deletions that came after the task's cut are carried over.
+    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view. Deletions that
+    /// came after the task's cut are carried over. What the merge leaves behind is [`Writer::tidy`]'s.
     ///
     /// # Errors
     /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
@@ -257,8 +245,27 @@ impl Writer {
         let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
+        if reason == Reason::Checkpoint {
+            self.mark = LogMark::now(self.clock.now_ms(), self.log.written());
+        }
         self.publish();
-        self.log.archive_through(cut).map(drop)
+        Ok(())
+    }
+
+    /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
+    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is.
+    ///
+    /// # Errors
+    /// `Io`; it is tried again with the next call.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.untidy {
+            self.check_writable()?;
+            self.log.archive_through(self.cut())?;
+            self.vacuum()?;
+            self.untidy = false;
+            self.publish();
+        }
+        Ok(())
     }
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
@@ -345,6 +352,13 @@ impl Writer {
         self.manifest.document.cut
     }
 
+    /// Whether there is space to recover and to log `bytes` more; a writer that is poisoned by a full disk
+    /// asks before it tries.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<()> {
+        let needed = self.log.recovery_bytes() + bytes;
+        space::check(&*self.site.storage, needed, "recovering the log and writing")
+    }
+
     /// Removes files that no retained manifest needs: old segments and delete lists, orphans of abandoned
     /// tasks, older manifests, archived log. Does nothing while a reader is opening the collection.
     /// Returns the number of files removed.
@@ -356,7 +370,7 @@ impl Writer {
         self.check_writable()?;
         let busy = self.under_way;
         let storage = &self.site.storage;
-        let alone = pin::exclusive(&**storage, &self.site.dir);
+        let alone = pin::exclusive(&**storage, &self.site.dir)?;
         if busy || alone.is_none() {
             return Ok(0);
         }
@@ -381,8 +395,22 @@ impl Writer {
         Ok(removed)
     }
 
-    fn publish(&self) {
-        self.reader.publish(self.state.view(self.manifest.document.number));
+    pub(crate) fn publish(&self) {
+        self.reader.publish(self.state.view(self.manifest.document.number), self.stats());
+    }
+
+    fn stats(&self) -> CollectionStats {
+        let (written, mark) = (self.log.written(), &self.mark);
+        let log = LogStats {
+            bytes: self.log.size_bytes(),
+            bytes_since_truncation: mark.bytes_before + (written.bytes - mark.written_bytes),
+            truncated_ms: mark.time_ms,
+            last: self.log.last(),
+            durable: self.log.durable(),
+            cut: self.cut(),
+            syncs: written.syncs,
+        };
+        CollectionStats { log, memory_bytes: self.memory_bytes(), keys: self.state.keys.counts() }
     }
 
     /// Refuses further changes because of `cause`.

@@ -4,15 +4,17 @@
 //! end the other way round: no new requests, those under way are answered, the store writes out what is in
 //! memory and gives up its lock. A second signal ends the process at once; nothing acknowledged is lost.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use nearfield_engine::{Error, ErrorKind, SystemClock};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::exit::Result;
@@ -29,6 +31,9 @@ const INTERRUPTED: i32 = 130;
 pub struct Serve {
     #[command(flatten)]
     config: ServerConfig,
+    /// End like after a signal when standard input ends: for a parent that may die
+    #[arg(long, hide = true)]
+    ends_with_input: bool,
 }
 
 impl Serve {
@@ -37,7 +42,7 @@ impl Serve {
     /// # Errors
     /// `InvalidInput` for the flags, `Locked` if another process writes the directory, `Io` for the address.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let config = self.config;
+        let Serve { config, ends_with_input } = self;
         config.check()?;
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock))?;
         if config.bootstrap_admin_key && !catalog.has_usable_key_for(Role::Admin) {
@@ -47,7 +52,7 @@ impl Serve {
         }
         refuse_open_doors(&config, &catalog)?;
         let runtime = runtime(&config)?;
-        let ended = runtime.block_on(serve(config, catalog, out));
+        let ended = runtime.block_on(serve(config, catalog, ends_with_input, out));
         // What still runs in it was cut off on purpose.
         runtime.shutdown_background();
         ended
@@ -92,8 +97,16 @@ fn runtime(config: &ServerConfig) -> Result<Runtime> {
     Ok(runtime.map_err(|error| Error::io("start", "threads", error))?)
 }
 
-async fn serve(config: ServerConfig, catalog: Arc<Catalog>, out: &mut dyn Write) -> Result {
+async fn serve(
+    config: ServerConfig,
+    catalog: Arc<Catalog>,
+    ends_with_input: bool,
+    out: &mut dyn Write,
+) -> Result {
     let mut signals = Signals::new()?;
+    if ends_with_input {
+        signals.watch_input()?;
+    }
     let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
     let listener = Listener::network(config.host, config.port).await?;
     if let Some(address) = listener.address() {
@@ -156,19 +169,35 @@ fn control_socket(
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    input_ended: Arc<Notify>,
 }
 
 impl Signals {
     fn new() -> Result<Signals> {
         let listen = |kind| signal(kind).map_err(|error| Error::io("wait for", "signals", error));
         let interrupt = listen(SignalKind::interrupt())?;
-        Ok(Signals { interrupt, terminate: listen(SignalKind::terminate())? })
+        let terminate = listen(SignalKind::terminate())?;
+        Ok(Signals { interrupt, terminate, input_ended: Arc::default() })
+    }
+
+    /// Takes the end of standard input for a signal as well.
+    fn watch_input(&self) -> Result {
+        let ended = Arc::clone(&self.input_ended);
+        let watch = move || {
+            // Whether it ends or fails: nobody is at the other end any more.
+            drop(io::copy(&mut io::stdin(), &mut io::sink()));
+            ended.notify_one();
+        };
+        let thread = thread::Builder::new().name("input".to_owned()).spawn(watch);
+        thread.map_err(|error| Error::io("watch", "standard input", error))?;
+        Ok(())
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = self.input_ended.notified() => {}
         }
     }
 }

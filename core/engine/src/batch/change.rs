@@ -14,6 +14,16 @@ pub enum Change<'a> {
     DeleteWhere(Filter),
 }
 
+impl Change<'_> {
+    /// About how many bytes of log it takes, as far as that is known before it is settled.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        match self {
+            Change::Batch(batch) => batch.encoded_bytes_max() as u64,
+            Change::DeleteWhere(_) => 0,
+        }
+    }
+}
+
 impl<'a> From<Batch<'a>> for Change<'a> {
     fn from(batch: Batch<'a>) -> Self {
         Change::Batch(batch)

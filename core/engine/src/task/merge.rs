@@ -11,9 +11,12 @@ use std::sync::Arc;
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::{Bytes, Storage};
-use nearfield_segment::{DeadRows, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
+use nearfield_segment::{
+    DeadRows, Encoding, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema, VectorSpec,
+};
 
 use crate::manifest::{KeysEntry, SegmentEntry};
+use crate::space;
 use crate::state::append_live;
 
 /// A segment that goes in, with the rows that were dead at the task's cut.
@@ -83,6 +86,26 @@ pub(crate) enum Phase {
 }
 
 impl Task {
+    /// Refuses at once what cannot be done: the vectors alone would not fit the disk.
+    ///
+    /// # Errors
+    /// `StorageFull` saying how many bytes it takes at least.
+    pub(crate) fn check_space(&self) -> Result<()> {
+        let live = |input: &MergeInput| u64::from(input.segment.rows() - input.dead.count());
+        let element_bytes = |spec: &VectorSpec| match spec.store {
+            Encoding::F32 => 4,
+            Encoding::F16 => 2,
+        };
+        let row_bytes: u64 = self
+            .schema
+            .vectors
+            .values()
+            .map(|spec| u64::from(spec.dim) * element_bytes(spec))
+            .sum();
+        let bytes = self.inputs.iter().map(live).sum::<u64>() * row_bytes;
+        space::check(&*self.storage, bytes, "merging segments")
+    }
+
     /// Level of the segment that comes out; 0 is that of a checkpoint.
     pub fn level(&self) -> u8 {
         self.level

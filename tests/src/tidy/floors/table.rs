@@ -43,7 +43,7 @@ pub(super) const CRATES: [CrateFloors; 3] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["clock", "options", "pin"]),
+            ("F6", &["clock", "options", "pin", "space"]),
             ("F6", &["log", "manifest"]),
             ("F7", &["batch", "view"]),
             ("F7", &["keys"]),
@@ -54,6 +54,7 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F9", &["writer"]),
             ("F9", &["recovery"]),
             ("F9", &["collection"]),
+            ("F9", &["opening"]),
             ("F9", &["database"]),
             ("F9", &["snapshot"]),
         ],
