@@ -85,6 +85,7 @@ impl KeyRing {
         let keys = HashMap::new();
         let mut inner = Inner { catalog, data_version, generation, keys, is_stale: false };
         inner.refresh()?;
+        inner.catalog.never_wait()?;
         Ok(KeyRing { inner: Mutex::new(inner), stale_total: AtomicU64::new(0) })
     }
 

@@ -14,6 +14,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 const ADVICE: &str = "It holds keys, audit rows and job history, no vectors. Put a copy of it back, or move \
                       it and its -wal and -shm files away and create new keys";
 
+/// How long to wait for another process. A change of ours takes milliseconds.
+const WAIT: Duration = Duration::from_secs(2);
+/// How often to try to turn a new file into WAL mode beside others who do the same.
+const WAL_ATTEMPTS: usize = 50;
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -21,18 +26,11 @@ pub(super) enum Purpose {
     Keys,
     /// Changes that a power cut may take back; waits for other processes.
     Audit,
-    /// Reads on the path of every request; never waits.
+    /// Reads on the path of every request.
     Ring,
 }
 
 impl Purpose {
-    fn wait(self) -> Duration {
-        match self {
-            Purpose::Keys | Purpose::Audit => Duration::from_secs(2),
-            Purpose::Ring => Duration::ZERO,
-        }
-    }
-
     fn pragmas(self) -> &'static str {
         match self {
             Purpose::Keys => "PRAGMA synchronous = FULL",
@@ -83,10 +81,10 @@ impl Sqlite {
         let connect = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(purpose.wait())?;
+            connection.busy_timeout(WAIT)?;
             // Damaged cells are found when their page is read; a schema from elsewhere runs no functions.
             connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            use_wal(&connection)?;
             connection.execute_batch(purpose.pragmas())?;
             Ok(connection)
         };
@@ -94,6 +92,15 @@ impl Sqlite {
             Ok(connection) => Ok(Sqlite { file, connection }),
             Err(error) => Err(translated(&file, "open", &error)),
         }
+    }
+
+    /// From now on says `Locked` at once, where others wait.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(super) fn never_wait(&self) -> Result<()> {
+        let set = self.connection.busy_timeout(Duration::ZERO);
+        set.map_err(|error| translated(&self.file, "set up", &error))
     }
 
     /// Reads.
@@ -132,6 +139,20 @@ impl Sqlite {
             Failure::Refused(error) => error,
         }
     }
+}
+
+/// Turns a new file into WAL mode; nothing happens to one that has it. SQLite does not wait for others here,
+/// because two who both read and both wait to be alone would wait for ever; so waiting is a step of its own.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 1..WAL_ATTEMPTS {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+            }
+            done => return done,
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "foreign errors; ours are those that differ")]

@@ -43,6 +43,9 @@ pub enum Command {
     /// Serve a database over HTTP
     #[command(name = "serve-v2", alias = "serve")]
     Serve(Box<serve::Serve>),
+    /// Print the OpenAPI document of the server
+    #[command(name = "openapi")]
+    OpenApi(serve::OpenApi),
     /// Write collections to one .near file, or a collection to a file for others
     Export(export::Export),
     /// Write a backup below the database's own directory
@@ -74,6 +77,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
         Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
+        Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
         Command::Restore(command) => command.run(out).map(|()| Exit::Ok),

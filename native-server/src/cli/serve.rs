@@ -59,6 +59,21 @@ impl Serve {
     }
 }
 
+/// Print the OpenAPI document of the server
+#[derive(Debug, Args)]
+pub struct OpenApi {}
+
+impl OpenApi {
+    /// Prints what `/v2/openapi.json` answers.
+    ///
+    /// # Errors
+    /// What `out` returns.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let OpenApi {} = self;
+        Ok(out.write_all(crate::http::document().as_bytes())?)
+    }
+}
+
 /// Nobody outside this machine is let in while no key exists.
 fn refuse_open_doors(config: &ServerConfig, catalog: &Catalog) -> Result {
     if config.host.is_loopback() || catalog.has_usable_key() {

@@ -102,14 +102,6 @@ impl Client {
         self.ask(Method::GET, path, Outgoing::nothing())
     }
 
-    /// What stands under `data` in the answer to a `DELETE`.
-    ///
-    /// # Errors
-    /// As [`Client::get`].
-    pub(crate) fn delete(&self, path: &str) -> Result<Value> {
-        self.ask(Method::DELETE, path, Outgoing::nothing())
-    }
-
     /// What stands under `data` in the answer to a `POST` of JSON.
     ///
     /// # Errors
@@ -180,7 +172,7 @@ impl Client {
         })
     }
 
-    /// Runs a call to its end, and names the server in errors of the connection.
+    /// Runs a call to its end.
     fn within<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(call)
     }

@@ -33,7 +33,7 @@ use crate::rows::arrow::{ArrowRows, ColumnNames, TableRows, write_arrow_stream};
 use crate::workers::{Change, Served, Written};
 
 /// Content type of an Arrow IPC stream.
-const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
+pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// Batches of one stream under way at once.
 const UNDER_WAY_MAX: usize = 16;
 /// Bytes of an export sent at once, and pieces made ahead of a slow reader.

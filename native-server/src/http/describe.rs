@@ -9,7 +9,8 @@ use nearfield_segment::{DEFAULT_FIELD, Encoding};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::workers::{CollectionStats, Job, Served};
+use super::shapes::Job;
+use crate::workers::{CollectionStats, Served};
 
 /// What is said about one collection.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,9 +107,25 @@ pub(super) struct Dropped {
 }
 
 /// Jobs, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Jobs {
-    pub(super) jobs: Vec<Job>,
+    #[schema(value_type = Vec<Job>)]
+    pub(super) jobs: Vec<crate::workers::Job>,
+}
+
+/// What health routes say.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// ok or degraded
+    pub(super) status: &'static str,
+    /// Every collection reads and writes
+    pub(super) ready: bool,
+    /// The process works at all
+    pub(super) live: bool,
+    /// recovered: …, or degraded: … blockers=a | b
+    pub(super) report: String,
+    /// What stands in the way, one sentence each
+    pub(super) blockers: Vec<String>,
 }
 
 /// What an Arrow stream wrote.

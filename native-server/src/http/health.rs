@@ -3,15 +3,16 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 
 use super::answer;
 use super::call::Call;
+use super::describe::Health;
 use super::error::Result;
 use super::server::Server;
+use crate::workers::Readiness;
 
 /// The content type of Prometheus' text format.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// Answers whether the process works at all.
 pub(super) async fn live(call: Call) -> Result<Response<Body>> {
@@ -25,15 +26,9 @@ pub(super) async fn ready(call: Call) -> Result<Response<Body>> {
     Ok(answer::data(status, report(&call.server)))
 }
 
-fn report(server: &Server) -> serde_json::Value {
-    let readiness = server.readiness();
-    json!({
-        "status": if readiness.ready { "ok" } else { "degraded" },
-        "ready": readiness.ready,
-        "live": readiness.live,
-        "report": readiness.report,
-        "blockers": readiness.blockers,
-    })
+fn report(server: &Server) -> Health {
+    let Readiness { live, ready, blockers, report } = server.readiness();
+    Health { status: if ready { "ok" } else { "degraded" }, ready, live, report, blockers }
 }
 
 /// Answers everything that is counted.

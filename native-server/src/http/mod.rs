@@ -14,7 +14,7 @@
 //! | `cursor`, `floats` | reading JSON once, straight into arrays |
 //! | `answer`, `point` | writing JSON |
 //! | `search` `write` `points` `arrow` `collections` `admin` `health` `ui` | the handlers |
-//! | `describe` | shapes of requests and answers, for the OpenAPI document |
+//! | `describe`, `shapes`, `openapi` | shapes of requests and answers; the OpenAPI document |
 //! | `server` | what all requests share |
 //!
 //! Async code is here and in `client` only; whatever takes long is awaited from `workers`.
@@ -31,15 +31,18 @@ mod floats;
 mod gate;
 mod health;
 mod listener;
+mod openapi;
 mod point;
 mod points;
 mod router;
 mod routes;
 mod search;
 mod server;
+mod shapes;
 mod ui;
 mod write;
 
 pub(crate) use listener::CONTROL_SOCKET;
 pub use listener::{Listener, Stop};
+pub use openapi::document;
 pub use server::Server;

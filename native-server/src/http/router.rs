@@ -5,26 +5,25 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 use super::call::Call;
 use super::error::{ApiError, Result};
 use super::gate;
-use super::routes::{Access, ROUTES, Route};
+use super::routes::{Access, ROUTES, Route, Verb};
 use super::server::Server;
 use crate::catalog::Role;
 
 /// Stands in for all paths that are not in the table: who has no key learns nothing about them.
-static UNKNOWN: Route =
-    Route::once(Method::GET, "", Access::Role(Role::Query), "unknown", |call| {
-        Box::pin(async { unknown(call) })
-    });
+static UNKNOWN: Route = Route::once(Verb::Get, "", Access::Role(Role::Query), "unknown", |call| {
+    Box::pin(async { unknown(call) })
+});
 
 /// Stands in for the methods that a path of the table does not have.
 static WRONG_METHOD: Route =
-    Route::once(Method::GET, "", Access::Role(Role::Query), "wrong_method", |call| {
+    Route::once(Verb::Get, "", Access::Role(Role::Query), "wrong_method", |call| {
         Box::pin(async { wrong_method(call) })
     });
 
@@ -33,7 +32,7 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         for path in route.paths() {
-            router = router.route(&path, on(filter(&route.method), handler(server, route)));
+            router = router.route(&path, on(filter(route.method), handler(server, route)));
         }
     }
     router
@@ -64,8 +63,8 @@ fn handler(
     }
 }
 
-fn filter(method: &Method) -> MethodFilter {
-    MethodFilter::try_from(method.clone()).expect("the table has methods of HTTP")
+fn filter(verb: Verb) -> MethodFilter {
+    MethodFilter::try_from(verb.method()).expect("the table has methods of HTTP")
 }
 
 fn unknown(call: Call) -> Result<Response<Body>> {

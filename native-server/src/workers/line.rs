@@ -48,8 +48,11 @@ impl Line {
         });
         let Ok((bytes, cut, refuses)) = seen else { return Turn::Same };
         self.cut.store(cut, Ordering::Relaxed);
-        let before = self.memory_bytes.swap(bytes, Ordering::Relaxed);
-        self.budget.rows_changed(before, bytes);
+        self.count(bytes);
+        if self.is_dropped() {
+            // It was dropped in between, perhaps before these bytes were counted.
+            self.count(0);
+        }
         match (self.refuses.swap(refuses, Ordering::Relaxed), refuses) {
             (false, true) => Turn::Refuses,
             (true, false) => Turn::WritesAgain,
@@ -73,12 +76,16 @@ impl Line {
 
     /// Its collection is gone: it counts no more.
     pub(super) fn mark_dropped(&self) {
-        self.dropped.store(true, Ordering::Relaxed);
-        let before = self.memory_bytes.swap(0, Ordering::Relaxed);
-        self.budget.rows_changed(before, 0);
+        self.dropped.store(true, Ordering::SeqCst);
+        self.count(0);
     }
 
     pub(super) fn is_dropped(&self) -> bool {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.load(Ordering::SeqCst)
+    }
+
+    fn count(&self, bytes: u64) {
+        let before = self.memory_bytes.swap(bytes, Ordering::SeqCst);
+        self.budget.rows_changed(before, bytes);
     }
 }

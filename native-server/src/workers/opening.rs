@@ -2,7 +2,6 @@
 //!
 //! A collection that cannot be opened is named on the board with the reason; the others are served.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -88,7 +87,7 @@ impl Store {
         let (mut points, mut replayed, mut orphans) = (0, 0, 0);
         let names = self.database.names();
         for name in &names {
-            match self.database.collection(name).and_then(|collection| self.serve(collection)) {
+            match self.database.collection(name).map(|collection| self.serve(collection)) {
                 Ok(served) => {
                     let recovery = served.line.collection.recovery();
                     points += served.view().len();
@@ -121,15 +120,16 @@ fn start(
     pacer: Arc<Pacer>,
     limits: Limits,
 ) -> Result<Arc<Store>> {
-    let background = Arc::new(Background::new(Arc::clone(&context), config.audio_colocated));
-    let shared = || (Arc::clone(&context), Arc::clone(&background));
+    let shared = || Arc::clone(&context);
+    let background = Arc::new(Background::new(shared(), config.audio_colocated));
     let threads = config.search_threads.unwrap_or_else(host::processors);
-    let searches = SearchThreads::start(Arc::clone(&context), threads)?;
-    let upkeep = Upkeep::start(shared().0, shared().1, pacer, limits)?;
+    let searches = SearchThreads::start(shared(), threads)?;
+    let upkeep = Upkeep::start(shared(), Arc::clone(&background), pacer, limits)?;
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
     let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
-    let committers = Committers::new(shared().0, looked_after, capacity, flush_interval);
-    let jobs = Jobs::new(shared().0, shared().1, catalog, Arc::clone(&database), storage);
+    let committers = Committers::new(shared(), looked_after, capacity, flush_interval);
+    let (aside, opened) = (Arc::clone(&background), Arc::clone(&database));
+    let jobs = Jobs::new(shared(), aside, catalog, opened, storage);
     Ok(Arc::new(Store {
         context,
         database,
@@ -141,7 +141,7 @@ fn start(
         default: config.collection.clone(),
         waits_by_default: config.fsync == Fsync::Always,
         shutdown_limit: Duration::from_secs(config.shutdown_timeout_secs),
-        data_dir: PathBuf::clone(&config.data_dir),
+        data_dir: config.data_dir.clone(),
         next_line: AtomicU64::new(0),
         names: RwLock::new(Names::default()),
     }))

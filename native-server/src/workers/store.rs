@@ -74,7 +74,7 @@ impl Store {
             return Err(Code::NoDefaultCollection.error(message));
         }
         // The database words the refusal, with near names.
-        self.database.collection(wanted).and_then(|collection| self.serve(collection))
+        Ok(self.serve(self.database.collection(wanted)?))
     }
 
     /// Creates a collection. Does IO: not for a thread that must not wait.
@@ -82,7 +82,7 @@ impl Store {
     /// # Errors
     /// As [`Database::create`].
     pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Served>> {
-        self.serve(self.database.create(name, schema)?)
+        Ok(self.serve(self.database.create(name, schema)?))
     }
 
     /// Removes a collection. Does IO: not for a thread that must not wait. What waits to be written to it
@@ -96,13 +96,16 @@ impl Store {
             served.line.mark_dropped();
         }
         let dropped = self.database.drop_collection(name);
-        let gone = dropped.is_ok() || !self.database.names().iter().any(|there| there == name);
-        if let Some(served) = served {
-            // Whether or not the drop succeeded, this handle refuses changes; a new one is opened if not.
-            self.upkeep.remove(&served.line);
-        }
+        let gone = dropped.is_ok() || !self.names().iter().any(|there| there == name);
         let mut names = self.names_mut();
-        names.served.remove(name);
+        // Whether or not it succeeded, this handle may refuse changes now: if the collection is still there,
+        // it is opened anew. Under the name may be another one already.
+        if let Some(served) = served {
+            self.upkeep.remove(&served.line);
+            if names.served.get(name).is_some_and(|there| Arc::ptr_eq(there, &served)) {
+                names.served.remove(name);
+            }
+        }
         if gone {
             names.blocked.remove(name);
             self.context.board.forget(name);
@@ -267,22 +270,24 @@ impl Store {
     }
 
     /// Serves a collection under its name from now on.
-    pub(super) fn serve(&self, collection: Arc<Collection>) -> Result<Arc<Served>> {
+    pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<Served> {
         let number = self.next_line.fetch_add(1, Ordering::Relaxed);
-        let mut names = self.names_mut();
-        if let Some(served) = names.served.get(collection.name())
-            && Arc::ptr_eq(&served.line.collection, &collection)
-        {
-            return Ok(Arc::clone(served));
-        }
         let line = Arc::new(Line::new(number, collection, Arc::clone(&self.context.budget)));
-        self.context.observe(&line, Some("its log could not be repaired; is the disk full?"));
         let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
         let served = Arc::new(Served::new(Arc::clone(&line), context, committers));
-        names.served.insert(served.name().to_owned(), Arc::clone(&served));
-        names.blocked.remove(served.name());
+        {
+            let mut names = self.names_mut();
+            if let Some(there) = names.served.get(served.name())
+                && Arc::ptr_eq(&there.line.collection, &line.collection)
+            {
+                return Arc::clone(there);
+            }
+            names.served.insert(served.name().to_owned(), Arc::clone(&served));
+            names.blocked.remove(served.name());
+        }
+        self.context.observe(&line, Some("its log could not be repaired; is the disk full?"));
         self.upkeep.add(line);
-        Ok(served)
+        served
     }
 
     fn names_read(&self) -> RwLockReadGuard<'_, Names> {

@@ -189,6 +189,9 @@ fn a_pepper_that_was_given_is_not_replaced_by_a_file() {
     let error = place.try_open(None, 10).expect_err("keys made here would open nothing there");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(!place.path().join("pepper").exists());
+    fs::write(place.path().join("pepper"), "left by an earlier catalog").expect("written");
+    let error = place.try_open(None, 10).expect_err("nobody said that this one is meant");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     let key = query_key(&place.try_open(given, 10).expect("opens"));
     assert!(server.authenticate(key.token.reveal()).is_ok());
 }

@@ -34,11 +34,17 @@ fn a_job_is_running_until_it_is_finished() {
 fn the_second_end_of_a_job_changes_nothing() {
     let place = Place::new();
     let catalog = place.open();
-    let id = catalog.begin_job(JobKind::Verify, None);
-    catalog.finish_job(id, JobState::Failed, json!({ "why": "first" }));
-    catalog.finish_job(id, JobState::Completed, json!({}));
-    let job = catalog.job(id).expect("read").expect("kept");
-    assert_eq!((job.state, job.details), (JobState::Failed, json!({ "why": "first" })));
+    let end_twice = || {
+        let id = catalog.begin_job(JobKind::Verify, None);
+        catalog.finish_job(id, JobState::Failed, json!({ "why": "first" }));
+        catalog.finish_job(id, JobState::Completed, json!({}));
+        let job = catalog.job(id).expect("read").expect("kept");
+        assert_eq!((job.state, job.details), (JobState::Failed, json!({ "why": "first" })));
+    };
+    end_twice();
+    // Also while the first end is not written yet.
+    place.shell().execute("ALTER TABLE jobs RENAME TO hidden", []).expect("renamed");
+    end_twice();
 }
 
 #[test]

@@ -186,6 +186,9 @@ fn debug_shows_neither_token_nor_digest_nor_pepper() {
     let secret = key.token.reveal().split_once('.').expect("a dot").1;
     assert!(!format!("{key:?}").contains(secret));
     let all = format!("{catalog:?}");
+    let digest: Vec<u8> =
+        place.shell().query_row("SELECT digest FROM keys", [], |row| row.get(0)).expect("stored");
+    assert!(!all.contains(&format!("{:?}", &digest[..8]).replace(']', "")), "{all}");
     assert!(all.contains("hidden") && !all.contains(secret) && !all.contains("for this test"));
 }
 

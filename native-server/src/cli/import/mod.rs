@@ -262,3 +262,6 @@ fn read_ids(path: &Path) -> nearfield_engine::Result<Vec<PointId>> {
     };
     text.lines().enumerate().map(id).collect()
 }
+
+#[cfg(test)]
+mod tests;

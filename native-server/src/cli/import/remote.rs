@@ -54,9 +54,9 @@ fn make_collection(client: &Client, order: &Order, dim: usize) -> Result {
         }
         Err(error) => return Err(error.into()),
     };
-    let there = |what: &str| match &info[what] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let there = |what: &str| {
+        let value = &info[what];
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     };
     if there("dim") != dim.to_string() {
         return Err(conflict(order, "dim", there("dim"), format!("dim {dim}")).into());

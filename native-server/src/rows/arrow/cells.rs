@@ -44,6 +44,10 @@ pub(super) fn write_object(
 }
 
 /// The text of a cell whose column is text; `None` for null.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 pub(super) fn text(column: &dyn Array, row: usize) -> Option<&str> {
     if row >= column.len() || column.is_null(row) {
         return None;
@@ -69,6 +73,10 @@ fn is_missing(column: &dyn Array, row: usize) -> bool {
         || matches!(column.data_type(), DataType::Dictionary(..)) && text(column, row).is_none()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 fn float(column: &dyn Array, row: usize) -> Option<f64> {
     match column.data_type() {
         DataType::Float16 => Some(column.as_primitive::<Float16Type>().value(row).to_f64()),
@@ -79,6 +87,10 @@ fn float(column: &dyn Array, row: usize) -> Option<f64> {
 }
 
 /// Appends one value; the column's type was checked by [`super::columns`].
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 fn write(out: &mut String, column: &dyn Array, row: usize) -> Result<()> {
     use DataType as T;
     if is_missing(column, row) {
@@ -142,6 +154,10 @@ fn write_float(out: &mut String, number: impl Into<f64> + Copy + std::fmt::Debug
 }
 
 /// A whole number, a day or a time; `None` for other types.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 pub(super) fn whole(column: &dyn Array, row: usize) -> Option<i128> {
     use DataType as T;
     let ms = |value: i64, per_ms: i64| i128::from(value.div_euclid(per_ms));

@@ -143,6 +143,10 @@ fn vector_column(table: &Table, names: &ColumnNames) -> Result<usize> {
 }
 
 /// Elements of a fixed-size list, 0 for lists of any size; `None` if it is no list of floats.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 pub(super) fn list_of_floats(field: &Field) -> Option<usize> {
     let (items, size) = match field.data_type() {
         DataType::FixedSizeList(items, size) => (items, usize::try_from(*size).ok()?.max(1)),
@@ -193,6 +197,10 @@ fn metadata(table: &Table, free: Vec<usize>) -> Result<Metadata> {
 }
 
 /// Whether values are strings, whatever their layout.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 pub(super) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
@@ -214,6 +222,10 @@ fn check_id(field: &Field) -> Result<()> {
 }
 
 /// Refuses what cannot become JSON.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
 fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
     use DataType as T;
     let refused = |found: &str| {

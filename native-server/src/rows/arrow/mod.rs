@@ -12,7 +12,7 @@ mod table;
 mod vectors;
 mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -139,21 +139,6 @@ impl ArrowRows {
         let (table, version) = (Arc::clone(table), message.version());
         let dictionaries = &self.dictionaries;
         guarded(|| read_record_batch(&frame.body, batch, table, dictionaries, None, &version))
-    }
-}
-
-impl TableRows {
-    /// The rows as a batch to be checked; the keys of the rows stay behind.
-    pub(crate) fn into_draft(self) -> nearfield_engine::batch::Draft<'static> {
-        let own = |(field, elements): (String, Vec<f32>)| (field, elements.into());
-        let vectors: BTreeMap<_, _> = self.vectors.into_iter().map(own).collect();
-        nearfield_engine::batch::Draft {
-            ids: self.ids,
-            rows: self.count,
-            vectors,
-            metadata: self.metadata.into_iter().map(|text| text.map(Into::into)).collect(),
-            ..Default::default()
-        }
     }
 }
 

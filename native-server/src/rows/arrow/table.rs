@@ -156,8 +156,10 @@ fn id_at(column: &ArrayRef, row: usize, is_number: bool) -> Result<PointId> {
         return u64::try_from(number).map(PointId::U64).map_err(|_| bad_id(number));
     }
     if let Some(bytes) = column.as_fixed_size_binary_opt() {
-        let bytes = bytes.value(row).try_into().map_err(|_| bad_id("bytes that are no UUID"))?;
-        return Ok(PointId::Uuid(u128::from_be_bytes(bytes)));
+        let bytes: std::result::Result<[u8; 16], _> = bytes.value(row).try_into();
+        let mut bytes = bytes.map_err(|_| bad_id("bytes that are no UUID"))?;
+        bytes.reverse();
+        return Ok(PointId::Uuid(u128::from_le_bytes(bytes)));
     }
     match cells::text(column, row) {
         Some(text) if is_number => text.parse().map(PointId::U64).map_err(|_| bad_id(text)),

@@ -32,7 +32,7 @@ pub(super) fn elements(column: &ArrayRef, dim: &mut Option<usize>) -> Result<Vec
     let values = if let Some(lists) = column.as_fixed_size_list_opt() {
         let size = lists.value_length() as usize;
         check_dim(0, size, dim)?;
-        lists.values().slice(lists.value_offset_at(0) as usize, lists.len() * size)
+        lists.values().slice(lists.value_offset_at(0), lists.len() * size)
     } else if column.as_list_opt::<i64>().is_some() {
         values_of_lists::<i64>(column, dim)?
     } else {

@@ -200,6 +200,10 @@ pub(crate) fn write_arrow_stream(
     Ok(count)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "foreign kinds; only those of the system differ"
+)]
 fn failed(action: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::IoError(_, error) => Error::io(action, "an Arrow table", error),
