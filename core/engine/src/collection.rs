@@ -12,11 +12,12 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
 
 use crate::batch::Batch;
+use crate::quarantine::{self, QuarantineStats};
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::state::Applied;
 use crate::task::{Progress, Task};
 use crate::view::View;
-use crate::writer::{Reader, Writer};
+use crate::writer::{Reader, Site, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
@@ -33,6 +34,15 @@ pub struct Collection {
     /// Callers who want the slot; background work makes way for them.
     waiting: AtomicU32,
     recovery: Mutex<RecoveryReport>,
+}
+
+/// What a vacuum removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Vacuumed {
+    /// Files that nothing needed any more.
+    pub removed: u64,
+    /// Files in quarantine that were too old, too many or too much.
+    pub evicted: u64,
 }
 
 #[derive(Debug)]
@@ -186,6 +196,29 @@ impl Collection {
         Ok(())
     }
 
+    /// Removes files that neither the present nor the past to be kept needs, and what has been in quarantine
+    /// for long. Returns how many files of each.
+    ///
+    /// # Errors
+    /// As [`Writer::vacuum`]; `ReadOnly` for a handle that cannot write.
+    pub fn vacuum(&self) -> Result<Vacuumed> {
+        let _slot = self.take_slot();
+        let mut writer = self.writer()?;
+        let removed = writer.vacuum()?;
+        let Site { storage, dir, .. } = &writer.site;
+        let evicted =
+            quarantine::clean(&**storage, dir, &writer.options, writer.clock.now_ms())?;
+        Ok(Vacuumed { removed, evicted })
+    }
+
+    /// What is in quarantine. O(files).
+    ///
+    /// # Errors
+    /// `Io`; `ReadOnly` for a handle that cannot write.
+    pub fn quarantine(&self) -> Result<QuarantineStats> {
+        self.with_writer(|writer| quarantine::stats(&*writer.site.storage, &writer.site.dir))
+    }
+
     /// The slot for a caller: background work makes way.
     fn take_slot(&self) -> MutexGuard<'_, ()> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +259,10 @@ impl Collection {
             }
             Err(error) => {
                 writer.abandon();
+                if error.kind() == ErrorKind::StorageFull {
+                    // The next attempt shall find what space there is.
+                    quarantine::empty(&*writer.site.storage, &writer.site.dir)?;
+                }
                 Err(error)
             }
         }

@@ -15,10 +15,10 @@ use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, S
 
 use crate::batch::{Batch, Draft};
 use crate::clock::Clock;
-use crate::log::Log;
+use crate::history;
+use crate::log::{Log, LogDirectory};
 use crate::manifest::{
-    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name, document_name,
-    list_numbers,
+    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name,
 };
 use crate::options::Options;
 use crate::pin;
@@ -368,9 +368,9 @@ impl Writer {
         self.manifest.document.cut
     }
 
-    /// Removes files that no retained manifest needs: old segments and delete lists, orphans of abandoned
-    /// tasks, older manifests, archived log. Does nothing while a reader is opening the collection.
-    /// Returns the number of files removed.
+    /// Removes files that neither the newest manifest nor the past to be kept ([`Options::history_ms`])
+    /// needs: old segments and delete lists, orphans of abandoned tasks, older manifests, archived log. Does
+    /// nothing while a reader is opening the collection. Returns the number of files removed.
     ///
     /// # Errors
     /// `Io`; what was removed stays removed. A poisoned writer refuses.
@@ -378,30 +378,14 @@ impl Writer {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
         let busy = self.state.segments.iter().any(|held| held.busy);
-        let storage = &self.site.storage;
-        let alone = pin::exclusive(&**storage, &self.site.dir);
+        let Site { storage, dir, .. } = &self.site;
+        let alone = pin::exclusive(&**storage, dir);
         if busy || alone.is_none() {
             return Ok(0);
         }
-        let mut removed = 0;
         let manifest = &self.manifest.document;
-        let needed = |name: &str| manifest.files().any(|(file, _, _)| file == name);
-        for (dir, keep) in [("segments", true), ("archive", false)] {
-            for name in storage.list(&self.site.path(dir))? {
-                let name = format!("{dir}/{name}");
-                if !(keep && needed(&name)) {
-                    storage.remove(&self.site.path(&name))?;
-                    removed += 1;
-                }
-            }
-        }
-        for number in list_numbers::<Manifest>(&**storage, &self.site.dir)? {
-            if number < manifest.number {
-                storage.remove(&document_name::<Manifest>(&self.site.dir, number))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
+        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms())
     }
 
     fn publish(&self) {

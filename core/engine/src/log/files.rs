@@ -91,6 +91,29 @@ impl LogDirectory {
         }
     }
 
+    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn archived_through(&self, cut: Lsn) -> Result<Vec<String>> {
+        let files = self.list()?;
+        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let archived = files[..start].iter().filter(|file| !file.live);
+        Ok(archived.map(|file| self.archive_name(file.first)).collect())
+    }
+
+    /// Bytes of the other archived files: those that replay from `cut` may read.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn archived_bytes_after(&self, cut: Lsn) -> Result<u64> {
+        let unneeded = self.archived_through(cut)?;
+        let archived = self.list()?.into_iter().filter(|file| !file.live);
+        let names = archived.map(|file| self.archive_name(file.first));
+        let needed = names.filter(|name| !unneeded.contains(name));
+        needed.map(|name| Ok(self.storage.open(&name)?.len())).sum()
+    }
+
     /// Opens a file and reads its header.
     ///
     /// # Errors

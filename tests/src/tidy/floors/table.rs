@@ -44,8 +44,8 @@ pub(super) const CRATES: [CrateFloors; 3] = [
         src: "core/engine/src",
         steps: &[
             ("F6", &["clock", "options", "pin"]),
-            ("F6", &["log", "manifest"]),
-            ("F7", &["batch", "view"]),
+            ("F6", &["log", "manifest", "quarantine"]),
+            ("F7", &["batch", "view", "history"]),
             ("F7", &["state"]),
             ("F8", &["task"]),
             ("F8", &["recall", "export"]),
