@@ -68,15 +68,27 @@ pub struct Oracle {
     pub points: BTreeMap<PointId, Point>,
     /// The next id to assign; `None` once all are used.
     pub next_id: Option<u64>,
+    /// When it was created: tells two collections of one name apart.
+    pub born: u64,
 }
 
 impl Default for Oracle {
     fn default() -> Self {
-        Oracle { points: BTreeMap::new(), next_id: Some(0) }
+        Oracle { points: BTreeMap::new(), next_id: Some(0), born: 0 }
     }
 }
 
 impl Oracle {
+    /// This content in the place of `current`: ids that were used stay used.
+    #[must_use]
+    pub fn in_place_of(&self, current: &Oracle) -> Oracle {
+        let next_id = match (self.next_id, current.next_id) {
+            (Some(own), Some(other)) => Some(own.max(other)),
+            _ => None,
+        };
+        Oracle { next_id, ..self.clone() }
+    }
+
     /// Applies a change and returns the ids of its points.
     ///
     /// # Panics

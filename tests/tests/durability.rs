@@ -31,7 +31,7 @@ fn go_on(session: &Session, mut world: World, rng: &mut Rng, count: usize) -> Re
     for _ in 0..count {
         let step = random_step(rng, &world);
         let after = world.after(&step);
-        session.perform(&step, world.steps).map_err(|error| format!("{step:?}: {error}"))?;
+        session.perform_in(&step, &world).map_err(|error| format!("{step:?}: {error}"))?;
         world = after;
         same_content(&session.db, &world.collections)
             .map_err(|wrong| format!("after {step:?}: {wrong}"))?;
@@ -83,7 +83,7 @@ fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
     };
     for step in &script() {
         let after = world.after(step);
-        let Err(error) = session.perform(step, world.steps) else {
+        let Err(error) = session.perform_in(step, &world) else {
             world = after;
             continue;
         };
@@ -103,7 +103,7 @@ fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
         // What is already done is not done again; what is not, is.
         if world.collections != after.collections {
             let again = world.after(step);
-            session.perform(step, world.steps).map_err(|e| format!("{step:?} again: {e}"))?;
+            session.perform_in(step, &world).map_err(|e| format!("{step:?} again: {e}"))?;
             world = again;
         }
     }
@@ -140,7 +140,7 @@ fn recovered(session: &Session, before: &World, after: &World) -> Result<World, 
     let happened = same_content(&session.db, &before.collections).is_err();
     let content = if happened { after } else { before };
     let collections = content.collections.clone();
-    Ok(World { collections, steps: after.steps, ..before.clone() })
+    Ok(World { collections, steps: after.steps, ..before.clone() }.settled())
 }
 
 #[test]

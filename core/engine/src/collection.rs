@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
+use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result};
 
 use crate::batch::Batch;
 use crate::quarantine::{self, QuarantineStats};
@@ -206,8 +206,7 @@ impl Collection {
         let mut writer = self.writer()?;
         let removed = writer.vacuum()?;
         let Site { storage, dir, .. } = &writer.site;
-        let evicted =
-            quarantine::clean(&**storage, dir, &writer.options, writer.clock.now_ms())?;
+        let evicted = quarantine::clean(&**storage, dir, &writer.options, writer.clock.now_ms())?;
         Ok(Vacuumed { removed, evicted })
     }
 
@@ -283,9 +282,4 @@ impl Collection {
             )),
         }
     }
-}
-
-/// A seed for one collection's file ids.
-pub(crate) fn seed_for(rng: &Mutex<Rng>) -> u64 {
-    rng.lock().expect("a generator does not panic").next_u64()
 }

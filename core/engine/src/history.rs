@@ -179,7 +179,9 @@ mod tests {
         let schema = Schema::dense(2, Metric::L2, Encoding::F32).expect("a good schema");
         let first = Manifest::first(FileId(7), schema, 1, 0);
         let numbered = times.iter().zip(1..);
-        numbered.map(|(&created_ms, number)| Manifest { number, created_ms, ..first.clone() }).collect()
+        numbered
+            .map(|(&created_ms, number)| Manifest { number, created_ms, ..first.clone() })
+            .collect()
     }
 
     #[test]

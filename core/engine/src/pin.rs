@@ -7,7 +7,7 @@ use nearfield_segment::storage::{Lock, LockMode, Storage};
 use nearfield_segment::{ErrorKind, Result};
 
 /// Name of the lock file in a collection's directory.
-const PIN: &str = "pin";
+pub(crate) const PIN: &str = "pin";
 
 /// For opening files. On a medium that cannot be written nobody removes files, and there is no pin. While
 /// files are being removed there is none either: whoever then finds a file gone has to start again.

@@ -163,18 +163,32 @@ pub(crate) fn create_in_memory(
 ) -> Result<Writer> {
     let mut rng = Rng::new(seed);
     create(&site, rng.file_id(), schema, clock.now_ms())?;
+    open_without_log(site, options, clock, rng.next_u64())
+}
+
+/// Opens what the newest manifest names, over a log that forgets: for collections in memory, and for building
+/// files that nobody uses yet.
+///
+/// # Errors
+/// As [`open_writer`].
+pub(crate) fn open_without_log(
+    site: Site,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+) -> Result<Writer> {
     // Without a log no moment of the past could be reached.
     let options = Options { history_ms: 0, ..options };
-    let manifest = newest_manifest(&site)?;
+    let (manifest, rng) = (newest_manifest(&site)?, Rng::new(seed));
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
-    let log: Box<dyn Log> = Box::new(MemoryLog::default());
+    let log: Box<dyn Log> = Box::new(MemoryLog::new(manifest.document.cut));
     Ok(Writer {
         site,
         options,
         clock,
+        epoch: manifest.document.epoch,
         manifest,
-        epoch: 1,
         state,
         log,
         reader,

@@ -41,6 +41,12 @@ pub struct Site {
 }
 
 impl Site {
+    /// The root of a storage, for reading or copying whole files.
+    pub(crate) fn root(storage: &Arc<dyn Storage>) -> Site {
+        let (storage, residence) = (Arc::clone(storage), Residence::InPlace);
+        Site { storage, dir: String::new(), residence }
+    }
+
     /// A name inside the collection's directory.
     pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.dir)

@@ -4,13 +4,16 @@
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
+mod compact;
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod info;
+mod replay;
 mod search;
+mod snapshot;
 mod store;
-mod upkeep;
 mod verify;
 
 pub use exit::{Exit, Failure, Result};
@@ -36,13 +39,17 @@ pub enum Command {
     /// Read every byte and check it
     Verify(verify::Verify),
     /// Write collections to one .near file that opens anywhere
-    Export(upkeep::Export),
-    /// Write a backup below the database's own directory
-    Snapshot(upkeep::Snapshot),
-    /// Copy a snapshot to an empty directory, after checking it
-    Restore(upkeep::Restore),
+    Export(export::Export),
+    /// Write a snapshot below the database's own directory
+    SnapshotCreate(snapshot::SnapshotCreate),
+    /// Put the collections of a snapshot in the place of those of the same names, after checking it
+    SnapshotRestore(snapshot::SnapshotRestore),
+    /// Take a collection back to an earlier LSN; the state before is kept
+    ReplayToLsn(replay::ReplayToLsn),
     /// Merge a collection into one segment in its final form
-    Compact(upkeep::Compact),
+    Compact(compact::Compact),
+    /// Remove files that neither the present nor the history to be kept needs
+    Vacuum(compact::Vacuum),
 }
 
 /// Carries out a command; data goes to `out`.
@@ -58,8 +65,10 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
-        Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
-        Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
+        Command::SnapshotCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::SnapshotRestore(command) => command.run(out).map(|()| Exit::Ok),
+        Command::ReplayToLsn(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Vacuum(command) => command.run(out).map(|()| Exit::Ok),
     }
 }

@@ -54,9 +54,10 @@ pub fn open_and_compare(
         }
     }
     let world = found.ok_or_else(|| reasons.join("; or else: "))?;
-    let mut world = World { steps, ..world.clone() };
+    let mut world = World { steps, ..world.clone() }.settled();
     world.snapshots.clone_from(&outcome.acknowledged.snapshots);
     world.exports.clone_from(&outcome.acknowledged.exports);
+    world.backups.clone_from(&outcome.acknowledged.backups);
     Ok((session, world))
 }
 
@@ -99,7 +100,27 @@ fn check_copies(disk: &SimDisk, outcome: &Outcome) -> std::result::Result<(), Wr
         let required = outcome.acknowledged.exports.contains_key(name);
         check_export(disk, name, content, required).map_err(|wrong| format!("{name}: {wrong}"))?;
     }
+    for (dir, content) in &all.backups {
+        let required = outcome.acknowledged.backups.contains_key(dir);
+        check_backup(disk, dir, content, required).map_err(|wrong| format!("{dir}: {wrong}"))?;
+    }
     Ok(())
+}
+
+/// A backup is a database that opens as it is.
+fn check_backup(
+    disk: &SimDisk,
+    dir: &str,
+    content: &Content,
+    required: bool,
+) -> std::result::Result<(), Wrong> {
+    let files = tree(disk, dir).unwrap_or_default();
+    if !required && !files.keys().any(|name| name.starts_with("database-")) {
+        return Ok(());
+    }
+    let backup = memory(&files);
+    verified(&backup)?;
+    same_content(&open(backup, 0, 1).map_err(|error| error.to_string())?.db, content)
 }
 
 fn check_snapshot(

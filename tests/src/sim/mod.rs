@@ -18,7 +18,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::SegmentOptions;
 use nearfield_segment::storage::{Directory, SimDisk, Storage};
-use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Pool, Schema};
+use nearfield_segment::{Encoding, InstructionSet, Kernel, Lsn, Metric, Pool, Schema};
 
 use crate::oracle::{Change, Oracle};
 
@@ -31,6 +31,9 @@ pub const DIM: usize = 4;
 
 /// Pieces of background work that must suffice for the little that is ever due here.
 const MAINTENANCE_MAX: usize = 10;
+
+/// How far back every moment can be reached; a step takes a millisecond.
+pub const HISTORY_STEPS: u64 = 15;
 
 /// Something a user does.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +56,10 @@ pub enum Step {
     Vacuum(&'static str),
     /// Takes a snapshot.
     Snapshot,
+    /// Puts the collections of the newest snapshot in place of those there are.
+    Restore,
+    /// Goes back to before the last so many writes.
+    Replay(&'static str, u64),
     /// Writes every collection to one file.
     Export,
 }
@@ -69,6 +76,10 @@ pub struct World {
     pub snapshots: BTreeMap<String, Content>,
     /// Content of each export, by its file.
     pub exports: BTreeMap<String, Content>,
+    /// Content of each backup that a replay or restore made, by its directory.
+    pub backups: BTreeMap<String, Content>,
+    /// Content before each of the latest writes, with their time: where a replay can go back to.
+    pub undo: BTreeMap<String, Vec<(u64, Oracle)>>,
     /// Steps tried so far; also the time, so that names of snapshots can be foretold.
     pub steps: u64,
 }
@@ -80,15 +91,24 @@ impl World {
         let mut world = World { steps: self.steps + 1, ..self.clone() };
         match step {
             Step::Create(name) => {
-                world.collections.insert((*name).to_owned(), Oracle::default());
+                let created = Oracle { born: self.steps, ..Oracle::default() };
+                world.collections.insert((*name).to_owned(), created);
+                world.undo.remove(*name);
             }
             Step::Drop(name) => {
                 world.collections.remove(*name);
             }
             Step::Write(name, change) => {
+                let before = (self.steps, world.oracle(name).clone());
+                world.undo.entry((*name).to_owned()).or_default().push(before);
                 world.oracle(name).apply(change);
             }
-            Step::DeleteBelow(name, bound) => world.oracle(name).delete_below(*bound),
+            Step::DeleteBelow(name, bound) => {
+                world.oracle(name).delete_below(*bound);
+                world.undo.remove(*name);
+            }
+            Step::Restore => self.restored(&mut world),
+            Step::Replay(name, back) => self.replayed(&mut world, name, *back),
             Step::Checkpoint(_) | Step::Compact(_) | Step::Maintain(_) | Step::Vacuum(_) => {}
             Step::Snapshot => {
                 world.snapshots.insert(self.snapshot_dir(), self.collections.clone());
@@ -98,6 +118,45 @@ impl World {
             }
         }
         world
+    }
+
+    /// The world after a failure: how many writes there were is not known.
+    #[must_use]
+    pub fn settled(self) -> World {
+        World { undo: BTreeMap::new(), ..self }
+    }
+
+    /// Before how many of the latest writes a replay can go.
+    pub fn undoable(&self, name: &str) -> u64 {
+        let Some(writes) = self.undo.get(name) else { return 0 };
+        let within = |(step, _): &&(u64, Oracle)| step + HISTORY_STEPS > self.steps;
+        writes.iter().rev().take_while(within).count() as u64
+    }
+
+    fn restored(&self, world: &mut World) {
+        let (_, snapshot) = self.snapshots.last_key_value().expect("there is a snapshot");
+        let mut replaced = Content::new();
+        for (name, oracle) in snapshot {
+            let old = self.collections.get(name);
+            replaced.extend(old.map(|old| (name.clone(), old.clone())));
+            // A collection created since has ids of its own.
+            let same = old.filter(|old| old.born == oracle.born);
+            let new = same.map_or_else(|| oracle.clone(), |old| oracle.in_place_of(old));
+            world.collections.insert(name.clone(), new);
+            world.undo.remove(name);
+        }
+        if !replaced.is_empty() {
+            world.backups.insert(format!("tmp/restore_backup_{:014}", self.steps), replaced);
+        }
+    }
+
+    fn replayed(&self, world: &mut World, name: &str, back: u64) {
+        let writes = &self.undo[name];
+        let (current, then) = (&self.collections[name], &writes[writes.len() - back as usize].1);
+        world.collections.insert(name.to_owned(), then.in_place_of(current));
+        let kept = Content::from([(name.to_owned(), current.clone())]);
+        world.backups.insert(format!("tmp/replay_backup_{:014}", self.steps), kept);
+        world.undo.remove(name);
     }
 
     fn oracle(&mut self, name: &str) -> &mut Oracle {
@@ -135,6 +194,11 @@ pub fn small_options() -> Options {
         level0_rows_max: 40,
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
+        history_ms: HISTORY_STEPS,
+        history_bytes_max: 0,
+        quarantine_ms: 30,
+        quarantine_files_max: 3,
+        quarantine_bytes_max: 1 << 20,
         segment: SegmentOptions { kernel, graph_rows_min: 12, graph },
     }
 }
@@ -170,7 +234,7 @@ pub fn run(storage: Arc<dyn Storage>, mut world: World, steps: &[Step], seed: u6
         Ok(session) => {
             for step in steps {
                 let after = world.after(step);
-                if let Err(found) = session.perform(step, world.steps) {
+                if let Err(found) = session.perform_in(step, &world) {
                     (pending, error) = failed(after, found);
                     break;
                 }
@@ -196,6 +260,15 @@ impl Session {
     /// # Errors
     /// Those of the engine.
     pub fn perform(&self, step: &Step, now: u64) -> Result<()> {
+        self.perform_in(step, &World { steps: now, ..World::default() })
+    }
+
+    /// Does one step in a world, whose newest snapshot is the one to restore.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn perform_in(&self, step: &Step, world: &World) -> Result<()> {
+        let now = world.steps;
         self.clock.set(now);
         let (db, pool) = (&self.db, Pool::SERIAL);
         match step {
@@ -228,7 +301,15 @@ impl Session {
                 Err(Error::new(ErrorKind::Conflict, "background work does not come to an end"))
             }
             Step::Vacuum(name) => db.collection(name)?.with_writer(|w| w.vacuum()).map(drop),
-            Step::Snapshot => db.snapshot().map(drop),
+            Step::Snapshot => db.snapshot(&[]).map(drop),
+            Step::Restore => {
+                let (dir, _) = world.snapshots.last_key_value().expect("there is a snapshot");
+                db.restore_snapshot(dir).map(drop)
+            }
+            Step::Replay(name, back) => {
+                let target = Lsn(db.collection(name)?.view().lsn.0 - back);
+                db.replay_to(name, target, &pool).map(drop)
+            }
             Step::Export => {
                 let name = format!("exports/{now}.near");
                 db.export(&*self.storage, &name, &[]).map(drop)

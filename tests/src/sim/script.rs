@@ -12,8 +12,8 @@ const A: &str = "a";
 const B: &str = "b";
 
 /// Everything a user does, in an order that meets every kind of file: log files that end, checkpoints
-/// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, a
-/// collection dropped and one created in its place.
+/// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, replays
+/// and a restore in place, a collection dropped and one created in its place.
 pub fn script() -> Vec<Step> {
     let mut rng = Rng::new(42);
     let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
@@ -23,10 +23,14 @@ pub fn script() -> Vec<Step> {
     for _ in 0..6 {
         steps.extend([write(0, 4), write(1, 0), Step::Checkpoint(A)]);
     }
-    steps.extend([write(16, 3), Step::Maintain(A), Step::Create(B)]);
+    steps.extend([write(16, 3), Step::Maintain(A), write(5, 1), write(8, 0), Step::Checkpoint(A)]);
+    steps.extend([write(2, 2), Step::Replay(A, 2), write(3, 0), write(1, 1), Step::Replay(A, 2)]);
+    steps.extend([write(4, 1), Step::Create(B)]);
     let mut other = Rng::new(7);
     steps.push(Step::Write(B, random_change(&mut other, 9, 0)));
-    steps.extend([Step::Checkpoint(B), Step::Snapshot, Step::Drop(A), Step::Create(A)]);
+    steps.extend([Step::Checkpoint(B), Step::Snapshot]);
+    steps.push(Step::Write(B, random_change(&mut other, 4, 4)));
+    steps.extend([Step::Restore, Step::Drop(A), Step::Create(A)]);
     steps.push(Step::Write(A, random_change(&mut other, 5, 0)));
     steps.extend([Step::Checkpoint(A), Step::Vacuum(B), Step::Compact(B)]);
     steps.push(Step::Write(B, random_change(&mut other, 2, 2)));
@@ -48,6 +52,10 @@ pub fn random_step(rng: &mut Rng, world: &World) -> Step {
         6..10 => Step::Checkpoint(name),
         10..18 => Step::Maintain(name),
         18..20 => Step::DeleteBelow(name, rng.below(300)),
+        20 if !world.snapshots.is_empty() => Step::Restore,
+        21..23 if world.undoable(name) > 0 => {
+            Step::Replay(name, 1 + rng.below(world.undoable(name)))
+        }
         _ => {
             let (rows, deletes) = (rng.below(12) as usize, rng.below(4) as usize);
             Step::Write(name, random_change(rng, rows, deletes))
