@@ -15,7 +15,7 @@ use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, Reason, Stored, commit, load_newest};
 use crate::succession::Used;
 use crate::transfer::bring;
-use crate::verify::verify_below;
+use crate::verify::{Finding, verify_below};
 use crate::writer::Site;
 
 /// What was restored in place.
@@ -46,9 +46,8 @@ impl Source {
             Error::new(ErrorKind::NotFound, "there is no snapshot in this directory")
         })?;
         let report = verify_below(storage, dir)?;
-        if let Some(finding) = report.findings.iter().find(|finding| !finding.harmless()) {
-            let place = "verification before restoring";
-            return Err(Error::corrupt(&finding.file, place, &finding.message));
+        if let Some(error) = report.findings.iter().find_map(Finding::refusal) {
+            return Err(error);
         }
         Ok(Source { database: database.document, place, _still: still })
     }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
+use nearfield_segment::{Error, FileId, Lsn, Result};
 
 use crate::database::{Database, Inner};
 use crate::leftovers::{self, BACKUPS};
@@ -219,14 +219,15 @@ impl Database {
         Ok(Some(dir))
     }
 
-    /// A directory for a backup that is not there yet.
+    /// A directory for a backup that is not there yet: named after this millisecond, or the next free one.
     fn backup_dir(&self, kind: &str) -> Result<String> {
-        let now_ms = self.clock.now_ms();
-        let dir = format!("{BACKUPS}/{kind}_backup_{now_ms:014}");
-        if list_numbers::<DatabaseManifest>(&*self.storage, &dir)?.is_empty() {
-            return Ok(dir);
+        let mut made_ms = self.clock.now_ms();
+        loop {
+            let dir = format!("{BACKUPS}/{kind}_backup_{made_ms:014}");
+            if list_numbers::<DatabaseManifest>(&*self.storage, &dir)?.is_empty() {
+                return Ok(dir);
+            }
+            made_ms += 1;
         }
-        let message = format!("{dir} exists already; try again in a millisecond");
-        Err(Error::new(ErrorKind::Conflict, message))
     }
 }

@@ -36,12 +36,20 @@ pub struct Finding {
     pub derived: bool,
     /// True if only earlier moments are hurt: what is there now is whole, and opens.
     pub past: bool,
+    /// Of the error that was met.
+    #[serde(skip)]
+    kind: ErrorKind,
 }
 
 impl Finding {
-    /// Whether everything that is there now can be read all the same.
-    pub(crate) fn harmless(&self) -> bool {
-        self.derived || self.past
+    /// The error to refuse with, unless everything that is there now can be read all the same.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        if self.derived || self.past {
+            return None;
+        }
+        let error = Error::new(self.kind, &*self.message).with("file", self.file.as_str());
+        let error = self.offset.into_iter().fold(error, |error, offset| error.with("offset", offset));
+        Some(error.context("verification before restoring"))
     }
 
     /// The file and offset the error names, else `file`.
@@ -53,6 +61,7 @@ impl Finding {
             message: error.message().to_owned(),
             derived,
             past: false,
+            kind: error.kind(),
         }
     }
 }

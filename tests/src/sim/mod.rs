@@ -23,7 +23,7 @@ use nearfield_segment::{Encoding, InstructionSet, Kernel, Lsn, Metric, Pool, Sch
 use crate::oracle::{Change, Oracle};
 
 pub use check::{Files, check_store, describe, memory, open_and_compare, same_content, tree};
-pub use script::{random_change, random_id, random_step, script};
+pub use script::{random_change, random_id, random_step, script, script_of_the_past};
 pub use watched::{Watched, Watcher};
 
 /// Dimension of every vector here.
@@ -134,7 +134,8 @@ impl World {
     }
 
     fn restored(&self, world: &mut World) {
-        let (_, snapshot) = self.snapshots.last_key_value().expect("there is a snapshot");
+        // After a failure there may be none.
+        let Some((_, snapshot)) = self.snapshots.last_key_value() else { return };
         let mut replaced = Content::new();
         for (name, oracle) in snapshot {
             let old = self.collections.get(name);
@@ -150,9 +151,17 @@ impl World {
         }
     }
 
+    /// How far back a replay of `back` writes goes: after a failure less is known than a script foresaw.
+    fn back(&self, name: &str, back: u64) -> u64 {
+        back.min(self.undo.get(name).map_or(0, |writes| writes.len() as u64))
+    }
+
     fn replayed(&self, world: &mut World, name: &str, back: u64) {
-        let writes = &self.undo[name];
-        let (current, then) = (&self.collections[name], &writes[writes.len() - back as usize].1);
+        let current = &self.collections[name];
+        let then = match self.back(name, back) as usize {
+            0 => current,
+            back => &self.undo[name][self.undo[name].len() - back].1,
+        };
         world.collections.insert(name.to_owned(), then.in_place_of(current));
         let kept = Content::from([(name.to_owned(), current.clone())]);
         world.backups.insert(format!("tmp/replay_backup_{:014}", self.steps), kept);
@@ -302,12 +311,12 @@ impl Session {
             }
             Step::Vacuum(name) => db.collection(name)?.with_writer(|w| w.vacuum()).map(drop),
             Step::Snapshot => db.snapshot(&[]).map(drop),
-            Step::Restore => {
-                let (dir, _) = world.snapshots.last_key_value().expect("there is a snapshot");
-                db.restore_snapshot(dir).map(drop)
-            }
+            Step::Restore => match world.snapshots.last_key_value() {
+                Some((dir, _)) => db.restore_snapshot(dir).map(drop),
+                None => Ok(()),
+            },
             Step::Replay(name, back) => {
-                let target = Lsn(db.collection(name)?.view().lsn.0 - back);
+                let target = Lsn(db.collection(name)?.view().lsn.0 - world.back(name, *back));
                 db.replay_to(name, target, &pool).map(drop)
             }
             Step::Export => {

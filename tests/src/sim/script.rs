@@ -12,8 +12,8 @@ const A: &str = "a";
 const B: &str = "b";
 
 /// Everything a user does, in an order that meets every kind of file: log files that end, checkpoints
-/// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, replays
-/// and a restore in place, a collection dropped and one created in its place.
+/// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, a
+/// collection dropped and one created in its place. The past is kept all the while.
 pub fn script() -> Vec<Step> {
     let mut rng = Rng::new(42);
     let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
@@ -23,17 +23,26 @@ pub fn script() -> Vec<Step> {
     for _ in 0..6 {
         steps.extend([write(0, 4), write(1, 0), Step::Checkpoint(A)]);
     }
-    steps.extend([write(16, 3), Step::Maintain(A), write(5, 1), write(8, 0), Step::Checkpoint(A)]);
-    steps.extend([write(2, 2), Step::Replay(A, 2), write(3, 0), write(1, 1), Step::Replay(A, 2)]);
-    steps.extend([write(4, 1), Step::Create(B)]);
+    steps.extend([write(16, 3), Step::Maintain(A), Step::Create(B)]);
     let mut other = Rng::new(7);
     steps.push(Step::Write(B, random_change(&mut other, 9, 0)));
-    steps.extend([Step::Checkpoint(B), Step::Snapshot]);
-    steps.push(Step::Write(B, random_change(&mut other, 4, 4)));
-    steps.extend([Step::Restore, Step::Drop(A), Step::Create(A)]);
+    steps.extend([Step::Checkpoint(B), Step::Snapshot, Step::Drop(A), Step::Create(A)]);
     steps.push(Step::Write(A, random_change(&mut other, 5, 0)));
     steps.extend([Step::Checkpoint(A), Step::Vacuum(B), Step::Compact(B)]);
     steps.push(Step::Write(B, random_change(&mut other, 2, 2)));
+    steps
+}
+
+/// Everything that goes back: replays to before and after checkpoints, twice over and onto a timeline's
+/// beginning, restores with and without anything to replace, and work after each.
+pub fn script_of_the_past() -> Vec<Step> {
+    let mut rng = Rng::new(43);
+    let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
+    let mut steps = vec![Step::Create(A), write(9, 0), write(5, 2), Step::Checkpoint(A), write(6, 1)];
+    steps.extend([write(0, 3), Step::Compact(A), write(3, 0), Step::Replay(A, 3), write(2, 0)]);
+    steps.extend([write(1, 1), Step::Replay(A, 2), write(4, 1), Step::Snapshot, write(3, 3)]);
+    steps.extend([Step::Checkpoint(A), write(1, 0), Step::Restore, write(2, 1), Step::Vacuum(A)]);
+    steps.extend([Step::Drop(A), Step::Restore, write(1, 2), Step::Checkpoint(A)]);
     steps
 }
 
