@@ -103,7 +103,8 @@ fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> Result<(), Stri
         }
         world = recovered(&session, &world, &after).map_err(context)?;
         // What is already done is not done again; what is not, is.
-        let undone = (&world.collections, &world.snapshots) != (&after.collections, &after.snapshots);
+        let undone =
+            (&world.collections, &world.snapshots) != (&after.collections, &after.snapshots);
         if undone {
             let again = world.after(step);
             session.perform_in(step, &world).map_err(|e| format!("{step:?} again: {e}"))?;

@@ -60,9 +60,10 @@ fn check(db: &Database, oracle: &Oracle, what: &str) {
     let found = view.search_many(&prepared, &query, &Pool::SERIAL).unwrap();
     let bits = |distance: f32| distance.to_bits();
     let hits = found[0].0.iter().map(|hit| (bits(hit.distance), hit.id.clone()));
-    let scored = oracle.points.iter().map(|(id, point)| {
-        (bits(distance(Metric::L2, &query, &point.vector)), id.clone())
-    });
+    let scored = oracle
+        .points
+        .iter()
+        .map(|(id, point)| (bits(distance(Metric::L2, &query, &point.vector)), id.clone()));
     // Distances are not negative, so their bits are in their order.
     let mut expected: Vec<_> = scored.collect();
     expected.sort();

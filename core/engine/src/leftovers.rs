@@ -15,8 +15,9 @@ use crate::manifest::{DatabaseManifest, document_name, list_numbers};
 
 /// Where backups are made.
 pub(crate) const BACKUPS: &str = "tmp";
-/// Directories of a collection, innermost first.
-pub(crate) const COLLECTION_DIRS: [&str; 5] = ["segments", "wal", "archive", "quarantine", ""];
+/// Directories of a collection. Manifests are removed first: whoever still reads then finds no collection,
+/// rather than one with damage.
+pub(crate) const COLLECTION_DIRS: [&str; 5] = ["", "segments", "wal", "archive", "quarantine"];
 
 /// Removes the files of a collection's directory.
 ///

@@ -6,11 +6,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` |
-//! | F7 | `batch` (one atomic change) · `view` (an instant) · `state` (the memtable and all segments) |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `quarantine` |
+//! | F7 | `batch` (one atomic change) · `view` (an instant) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
-//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
-//! | F10 | `collection` (one handle) · `database` (names) · `snapshot` (backups) |
+//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
+//! | F10 | `collection` (one handle) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
 mod clock;

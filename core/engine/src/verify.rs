@@ -48,7 +48,8 @@ impl Finding {
             return None;
         }
         let error = Error::new(self.kind, &*self.message).with("file", self.file.as_str());
-        let error = self.offset.into_iter().fold(error, |error, offset| error.with("offset", offset));
+        let error =
+            self.offset.into_iter().fold(error, |error, offset| error.with("offset", offset));
         Some(error.context("verification before restoring"))
     }
 

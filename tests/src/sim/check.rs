@@ -28,7 +28,7 @@ pub fn check_store(
     verified(&storage(disk)).map_err(|wrong| format!("before recovery: {wrong}"))?;
     let (session, world) = open_and_compare(storage(disk), outcome, seed)?;
     verified(&storage(disk)).map_err(|wrong| format!("after recovery: {wrong}"))?;
-    check_copies(disk, outcome)?;
+    check_copies(disk, outcome, &world)?;
     Ok((session, world))
 }
 
@@ -54,10 +54,13 @@ pub fn open_and_compare(
         }
     }
     let world = found.ok_or_else(|| reasons.join("; or else: "))?;
+    let happened = world.collections != outcome.acknowledged.collections;
     let mut world = World { steps, ..world.clone() }.settled();
     world.snapshots.clone_from(&outcome.acknowledged.snapshots);
     world.exports.clone_from(&outcome.acknowledged.exports);
-    world.backups.clone_from(&outcome.acknowledged.backups);
+    if !happened {
+        world.backups.clone_from(&outcome.acknowledged.backups);
+    }
     Ok((session, world))
 }
 
@@ -89,8 +92,13 @@ fn verified(storage: &Arc<dyn Storage>) -> std::result::Result<(), Wrong> {
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.findings)) }
 }
 
-/// Acknowledged snapshots and exports are there; one under way is whole or not there.
-fn check_copies(disk: &SimDisk, outcome: &Outcome) -> std::result::Result<(), Wrong> {
+/// Acknowledged snapshots and exports are there; one under way is whole or not there. What was replaced is
+/// in a backup, whether or not that was acknowledged.
+fn check_copies(
+    disk: &SimDisk,
+    outcome: &Outcome,
+    found: &World,
+) -> std::result::Result<(), Wrong> {
     let all = outcome.pending.as_ref().unwrap_or(&outcome.acknowledged);
     for (dir, content) in &all.snapshots {
         let required = outcome.acknowledged.snapshots.contains_key(dir);
@@ -101,7 +109,7 @@ fn check_copies(disk: &SimDisk, outcome: &Outcome) -> std::result::Result<(), Wr
         check_export(disk, name, content, required).map_err(|wrong| format!("{name}: {wrong}"))?;
     }
     for (dir, content) in &all.backups {
-        let required = outcome.acknowledged.backups.contains_key(dir);
+        let required = found.backups.contains_key(dir);
         check_backup(disk, dir, content, required).map_err(|wrong| format!("{dir}: {wrong}"))?;
     }
     Ok(())

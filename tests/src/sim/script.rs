@@ -38,7 +38,8 @@ pub fn script() -> Vec<Step> {
 pub fn script_of_the_past() -> Vec<Step> {
     let mut rng = Rng::new(43);
     let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
-    let mut steps = vec![Step::Create(A), write(9, 0), write(5, 2), Step::Checkpoint(A), write(6, 1)];
+    let mut steps =
+        vec![Step::Create(A), write(9, 0), write(5, 2), Step::Checkpoint(A), write(6, 1)];
     steps.extend([write(0, 3), Step::Compact(A), write(3, 0), Step::Replay(A, 3), write(2, 0)]);
     steps.extend([write(1, 1), Step::Replay(A, 2), write(4, 1), Step::Snapshot, write(3, 3)]);
     steps.extend([Step::Checkpoint(A), write(1, 0), Step::Restore, write(2, 1), Step::Vacuum(A)]);
