@@ -1,12 +1,12 @@
 //! What the machine gives a command: chance, time, processors, the choice of instructions.
 //!
-//! The core takes all of this by argument; for the command line, here is where it comes from. Nothing
-//! else in `cli` asks the machine for time or chance.
+//! The core takes all of this by argument; here is where it comes from. Nothing else of this crate asks the
+//! machine for time or chance.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::{InstructionSet, Kernel, Pool};
@@ -19,6 +19,17 @@ pub(crate) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// Bytes that nobody can guess, from the system.
+///
+/// # Errors
+/// `Io` if the system has none.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::io("draw", "random bytes", std::io::Error::other(error)))?;
+    Ok(bytes)
+}
+
 /// The line that others see in a lock this process holds.
 pub(crate) fn owner(command: &str) -> String {
     format!("pid {} (nearfield {} {command})", std::process::id(), env!("CARGO_PKG_VERSION"))
@@ -26,8 +37,7 @@ pub(crate) fn owner(command: &str) -> String {
 
 /// As many threads as asked for, or as there are processors.
 pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Pool {
-    let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    Pool::new(threads.unwrap_or_else(available).get())
+    Pool::new(threads.map_or_else(processors, NonZeroUsize::get))
 }
 
 /// The instructions named by `NEARFIELD_KERNEL`, or the fastest.
@@ -61,8 +71,55 @@ impl Stopwatch {
     }
 
     pub(crate) fn seconds(self) -> f64 {
-        self.0.elapsed().as_secs_f64()
+        self.elapsed().as_secs_f64()
     }
+
+    /// Never goes back; the hands of everything here that waits.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Processors this process may use; at least 1.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Bytes of memory this process may use: the machine's, or less if its control group allows less. `None`
+/// where the machine does not say.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| meminfo_bytes(&text));
+    let group = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(group).min()
+}
+
+fn meminfo_bytes(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Makes the calling thread run only when no other wants the processor. Its reads and writes then come
+/// last as well: Linux derives the class of IO from this policy. Threads it starts inherit both. There is
+/// no way back. False if the system refuses or has no such policy.
+#[cfg(target_os = "linux")]
+pub(crate) fn lower_priority() -> bool {
+    use thread_priority::unix::{
+        NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id, thread_schedule_policy,
+    };
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let lowest = thread_priority::ThreadPriority::Min;
+    // It also sets the nice value, which a process that was started nicely may not; the policy counts.
+    let _nice = set_thread_priority_and_policy(thread_native_id(), lowest, idle);
+    thread_schedule_policy().is_ok_and(|policy| policy == idle)
+}
+
+/// Other systems have no such policy behind a safe call.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn lower_priority() -> bool {
+    false
 }
 
 /// A line on standard error that says how far something is; nothing if nobody watches.
@@ -108,6 +165,30 @@ mod tests {
         assert_eq!(named_kernel("scalar").expect("everywhere").set(), InstructionSet::Scalar);
         let error = named_kernel("mmx").expect_err("not a set");
         assert!(error.message().contains("scalar") && error.message().contains("\"mmx\""));
+    }
+
+    #[test]
+    fn the_memory_of_a_machine_is_read_in_kibibytes() {
+        assert_eq!(meminfo_bytes("MemTotal:   24 kB\nMemFree: 1 kB\n"), Some(24 * 1024));
+        assert_eq!(meminfo_bytes("MemTotal: much\n"), None);
+        assert_eq!(meminfo_bytes(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_and_those_it_starts_can_step_back() {
+        use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let policy = || thread_priority::unix::thread_schedule_policy().expect("has one");
+        std::thread::scope(|scope| {
+            let stepped_back = scope.spawn(|| {
+                assert!(lower_priority());
+                let inherited = std::thread::scope(|inner| inner.spawn(policy).join());
+                (policy(), inherited.expect("no panic"))
+            });
+            assert_eq!(stepped_back.join().expect("no panic"), (idle, idle));
+        });
+        assert_ne!(policy(), idle, "the others go on as before");
     }
 
     #[test]

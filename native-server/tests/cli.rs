@@ -225,7 +225,10 @@ fn bad_files_are_refused_by_name_and_place_and_leave_nothing() {
     place.run("import db c none.npy").expect(5).says(&["none.npy", "wrong magic"]);
     place.run("import db c part.fvecs").expect(5).says(&["part.fvecs", "11 bytes"]);
     place.run("import db c huge.fvecs").expect(2).says(&["huge.fvecs", "4294967295"]);
-    place.run("import db c text.csv").expect(2).says(&[".npy, .fvecs or .jsonl"]);
+    place
+        .run("import db c text.csv")
+        .expect(2)
+        .says(&[".npy, .npz, .fvecs, .jsonl, .parquet, .arrow"]);
     place.run("import db c gone.npy").expect(3).says(&["gone.npy"]);
     assert!(!place.path("db").exists(), "nothing is made before the file can be read");
     place.run("import db e mixed.fvecs").expect(5).says(&["mixed.fvecs", "offset 12"]);

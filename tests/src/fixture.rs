@@ -4,19 +4,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::{Database, ManualClock, Mode, Result};
+use nearfield_engine::{Database, ManualClock, Mode, Result, RowOutcome};
 use nearfield_segment::search::Question;
 use nearfield_segment::storage::SimDisk;
 use nearfield_segment::{Metric, Pool, Rng};
 
-use crate::oracle::Oracle;
+use crate::oracle::{Change, Oracle};
 use crate::rule::distance;
 use crate::sim::{
-    DIM, Files, Step, World, memory, open, random_change, small_options, storage, tree,
+    DIM, Files, Step, World, keyed_change, memory, open, random_change, row_keyed_change,
+    small_options, storage, tree,
 };
 
 /// The collection in the store.
 pub const NAME: &str = "a";
+/// Number of the key of a batch that was written before the checkpoint, and of the first of three rows.
+pub const KEY: u64 = 3;
 
 /// The store, and what it holds.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Two segments, the older with a delete list, three batches in the log, a snapshot and an export.
+    /// Two segments, the older with a delete list, keys of a batch and of rows, three batches in the log, a snapshot and an export.
     ///
     /// # Errors
     /// None on an honest disk.
@@ -38,7 +41,10 @@ impl Fixture {
         let mut rng = Rng::new(21);
         let mut write = |rows, deletes| Step::Write(NAME, random_change(&mut rng, rows, deletes));
         let mut steps = vec![Step::Create(NAME), write(30, 0), Step::Checkpoint(NAME)];
-        steps.extend([write(14, 4), Step::Checkpoint(NAME), Step::Snapshot]);
+        steps.push(write(14, 4));
+        steps.push(Step::Write(NAME, keyed_change(KEY)));
+        steps.push(Step::Write(NAME, row_keyed_change(&mut Rng::new(22), KEY, 3)));
+        steps.extend([Step::Checkpoint(NAME), Step::Snapshot]);
         let (mut world, mut history) = (World::default(), Vec::new());
         let perform = |step: &Step, world: &mut World| -> Result<()> {
             session.perform(step, world.steps)?;
@@ -106,6 +112,22 @@ pub fn read_directory(root: &Path) -> std::io::Result<Files> {
 pub fn open_database(files: &Files, mode: Mode) -> Result<Database> {
     let clock = Arc::new(ManualClock::new(1_000_000));
     Database::open(memory(files), mode, small_options(), clock, 77, "fixture")
+}
+
+/// Writes the batch and the rows of [`KEY`] once more. `Ok(true)` if they are known.
+///
+/// # Errors
+/// Those of the engine.
+pub fn knows_keys(db: &Database) -> Result<bool> {
+    let collection = db.collection(NAME)?;
+    let rows = Change { ids: None, ..row_keyed_change(&mut Rng::new(23), KEY, 3) };
+    let mut known = true;
+    for (change, count) in [(keyed_change(KEY), None), (rows, Some(3))] {
+        let applied = collection.apply(change.batch(&collection.view().schema)?, &Pool::SERIAL)?;
+        let repeated = applied.rows.iter().filter(|row| **row == RowOutcome::Repeated).count();
+        known &= repeated == count.unwrap_or(change.points.len());
+    }
+    Ok(known)
 }
 
 /// Reads and searches the collection in every way. `Ok(true)` if it holds what the oracle does.

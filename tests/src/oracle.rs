@@ -3,11 +3,14 @@
 //! It knows nothing of files, segments or logs. [`Oracle::difference`] compares it with a view, bit for bit.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use nearfield_engine::View;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_segment::{PointId, Result, Schema, payload};
+
+/// Idempotency keys of each kind that are remembered: few, so that some are forgotten.
+pub const KEYS_MAX: usize = 6;
 
 /// A point without its id.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,10 @@ pub struct Change {
     pub ids: Option<Vec<PointId>>,
     /// Points to insert or replace.
     pub points: Vec<Point>,
+    /// The idempotency key of the whole.
+    pub key: Option<String>,
+    /// Those of points, by row; none for all if it is empty.
+    pub row_keys: Vec<Option<String>>,
 }
 
 impl Change {
@@ -54,6 +61,8 @@ impl Change {
             ids: self.ids.clone(),
             rows,
             vectors,
+            idempotency_key: self.key.clone(),
+            row_keys: self.row_keys.iter().map(|key| key.clone().map(Cow::Owned)).collect(),
             metadata: self.points.iter().map(|point| point.document().map(Cow::Owned)).collect(),
             ..Draft::default()
         };
@@ -70,11 +79,16 @@ pub struct Oracle {
     pub next_id: Option<u64>,
     /// When it was created: tells two collections of one name apart.
     pub born: u64,
+    /// The newest keys of batches, and the ids of their points.
+    pub keys: VecDeque<(String, Vec<PointId>)>,
+    /// The newest keys of points, and their ids.
+    pub row_keys: VecDeque<(String, PointId)>,
 }
 
 impl Default for Oracle {
     fn default() -> Self {
-        Oracle { points: BTreeMap::new(), next_id: Some(0), born: 0 }
+        let (keys, row_keys) = (VecDeque::new(), VecDeque::new());
+        Oracle { points: BTreeMap::new(), next_id: Some(0), born: 0, keys, row_keys }
     }
 }
 
@@ -89,26 +103,48 @@ impl Oracle {
         Oracle { next_id, ..self.clone() }
     }
 
-    /// Applies a change and returns the ids of its points.
+    /// Applies a change, unless its key is known, except rows whose keys are. Returns the ids of its points.
     ///
     /// # Panics
     /// If ids are to be assigned and none are left.
     pub fn apply(&mut self, change: &Change) -> Vec<PointId> {
+        let known = |key: &String| self.keys.iter().find(|(known, _)| known == key);
+        if let Some((_, ids)) = change.key.as_ref().and_then(known) {
+            return ids.clone();
+        }
         for id in &change.deletes {
             self.points.remove(id);
         }
-        let assigned = || {
-            let first = self.next_id.expect("the test leaves ids to assign");
-            (first..).take(change.points.len()).map(PointId::U64).collect()
-        };
-        let ids = change.ids.clone().unwrap_or_else(assigned);
-        for (id, point) in ids.iter().zip(&change.points) {
-            if let (PointId::U64(used), Some(next)) = (id, self.next_id) {
-                self.next_id = if *used >= next { used.checked_add(1) } else { Some(next) };
+        let mut ids = Vec::new();
+        let mut new_keys = Vec::new();
+        for (row, point) in change.points.iter().enumerate() {
+            let key = change.row_keys.get(row).and_then(Option::as_ref);
+            let known = self.row_keys.iter().find(|(known, _)| Some(known) == key);
+            if let Some((_, id)) = known {
+                ids.push(id.clone());
+                continue;
             }
-            self.points.insert(id.clone(), point.clone());
+            let id = change.ids.as_ref().map_or_else(|| self.next_id(), |ids| ids[row].clone());
+            new_keys.extend(key.map(|key| (key.clone(), id.clone())));
+            self.insert(&id, point);
+            ids.push(id);
         }
+        self.row_keys.extend(new_keys);
+        self.keys.extend(change.key.iter().map(|key| (key.clone(), ids.clone())));
+        self.keys.drain(..self.keys.len().saturating_sub(KEYS_MAX));
+        self.row_keys.drain(..self.row_keys.len().saturating_sub(KEYS_MAX));
         ids
+    }
+
+    fn next_id(&self) -> PointId {
+        PointId::U64(self.next_id.expect("the test leaves ids to assign"))
+    }
+
+    fn insert(&mut self, id: &PointId, point: &Point) {
+        if let (PointId::U64(used), Some(next)) = (id, self.next_id) {
+            self.next_id = if *used >= next { used.checked_add(1) } else { Some(next) };
+        }
+        self.points.insert(id.clone(), point.clone());
     }
 
     /// Removes the points with a field `n` below `bound`.

@@ -1,8 +1,9 @@
 //! Files of earlier versions open with the right answers, for ever.
 //!
-//! `tests/fixtures/v1/` holds a store and an export of format version 1 and what is in them. It was made by
-//! `NEARFIELD_FIXTURE=write cargo test -p nearfield-tests --test compat` and is never made again: a new
-//! version of the format gets a directory of its own.
+//! Each directory of `tests/fixtures/` holds a store, an export and what is in them. `v1` is version 1 of
+//! everything; `v2` has a manifest of version 2, which names a file of idempotency keys. They were made by
+//! `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and are never made again: a
+//! new version of the format gets a directory of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -15,12 +16,14 @@ use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
 use nearfield_segment::search::Question;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
-use nearfield_tests::fixture::{Fixture, NAME, open_database, read_directory};
+use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
 use nearfield_tests::sim::{DIM, memory, small_options};
 use serde_json::{Value, json};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1")
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+fn root(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version)
 }
 
 /// Every point with the bits of its vector, and an exact answer with the bits of its distances.
@@ -45,7 +48,7 @@ fn content(view: &View) -> Value {
     json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
 }
 
-fn write_fixture() {
+fn write_fixture(version: &str) {
     let fixture = Fixture::build().unwrap();
     let db = open_database(&fixture.files, Mode::Read).unwrap();
     let expected = content(&db.collection(NAME).unwrap().view());
@@ -56,43 +59,57 @@ fn write_fixture() {
             None if bytes.is_empty() => continue,
             None => format!("store/{name}"),
         };
-        let path = root().join(name);
+        let path = root(version).join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
     let text = serde_json::to_string_pretty(&expected).unwrap() + "\n";
-    std::fs::write(root().join("expected.json"), text).unwrap();
+    std::fs::write(root(version).join("expected.json"), text).unwrap();
 }
 
-fn expected() -> Value {
-    if std::env::var("NEARFIELD_FIXTURE").is_ok_and(|value| value == "write") {
-        write_fixture();
+fn expected(version: &str) -> Value {
+    let path = root(version).join("expected.json");
+    if !path.exists() && std::env::var("NEARFIELD_FIXTURE").is_ok_and(|value| value == version) {
+        write_fixture(version);
     }
-    serde_json::from_str(&std::fs::read_to_string(root().join("expected.json")).unwrap()).unwrap()
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
-fn a_store_of_version_1_opens_with_the_right_answers() {
-    let expected = expected();
-    let files = read_directory(&root().join("store")).unwrap();
-    let report = verify(&memory(&files)).unwrap();
-    assert!(report.is_clean() && report.log_batches > 0, "{report:?}");
-    for mode in [Mode::Read, Mode::Write] {
-        let db = open_database(&files, mode).unwrap();
-        let view = db.collection(NAME).unwrap().view();
-        let dead: u32 = view.segments.iter().map(|live| live.dead.count()).sum();
-        assert!(view.segments.len() > 2 && dead > 0, "files, memory and deleted rows");
-        assert_eq!(content(&view), expected, "{mode:?}");
+fn a_store_of_each_version_opens_with_the_right_answers() {
+    for version in VERSIONS {
+        let expected = expected(version);
+        let files = read_directory(&root(version).join("store")).unwrap();
+        let report = verify(&memory(&files)).unwrap();
+        assert!(report.is_clean() && report.log_batches > 0, "{version}: {report:?}");
+        for mode in [Mode::Read, Mode::Write] {
+            let db = open_database(&files, mode).unwrap();
+            let view = db.collection(NAME).unwrap().view();
+            let dead: u32 = view.segments.iter().map(|live| live.dead.count()).sum();
+            assert!(view.segments.len() > 2 && dead > 0, "files, memory and deleted rows");
+            assert_eq!(content(&view), expected, "{version} {mode:?}");
+        }
     }
 }
 
 #[test]
-fn an_export_of_version_1_opens_with_the_right_answers() {
-    let expected = expected();
-    let bytes = std::fs::read(root().join("export.near")).unwrap();
-    let bytes = AlignedBuffer::copy_of(&bytes).into();
-    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
-    let clock = Arc::new(ManualClock::default());
-    let db = Database::from_export("export.near", &blob, small_options(), clock).unwrap();
-    assert_eq!(content(&db.collection(NAME).unwrap().view()), expected);
+fn keys_of_version_2_are_known_and_a_store_of_version_1_has_none() {
+    for version in VERSIONS {
+        let files = read_directory(&root(version).join("store")).unwrap();
+        let db = open_database(&files, Mode::Write).unwrap();
+        assert_eq!(knows_keys(&db).unwrap(), version == "v2", "{version}");
+    }
+}
+
+#[test]
+fn an_export_of_each_version_opens_with_the_right_answers() {
+    for version in VERSIONS {
+        let expected = expected(version);
+        let bytes = std::fs::read(root(version).join("export.near")).unwrap();
+        let bytes = AlignedBuffer::copy_of(&bytes).into();
+        let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
+        let clock = Arc::new(ManualClock::default());
+        let db = Database::from_export("export.near", &blob, small_options(), clock).unwrap();
+        assert_eq!(content(&db.collection(NAME).unwrap().view()), expected, "{version}");
+    }
 }

@@ -58,7 +58,7 @@ fn open(root: &Path) -> Database {
 fn change(rng: &mut Rng) -> Change {
     let ids = (0..100).map(|_| rng.below(1 << 40)).map(PointId::U64).collect();
     let point = |_| Point { vector: (0..DIM).map(|_| rng.unit_f32()).collect(), n: Some(1) };
-    Change { deletes: Vec::new(), ids: Some(ids), points: (0..100).map(point).collect() }
+    Change { ids: Some(ids), points: (0..100).map(point).collect(), ..Change::default() }
 }
 
 fn apply(collection: &Collection, oracle: &mut Oracle, rng: &mut Rng) -> Result<(), Error> {

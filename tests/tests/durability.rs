@@ -39,12 +39,26 @@ fn go_on(session: &Session, mut world: World, rng: &mut Rng, count: usize) -> Re
     Ok(())
 }
 
+/// Tries a write with keys again that failed: whether it happened before or not, it has then happened once.
+fn retry(session: &Session, world: World, outcome: &Outcome) -> Result<World, String> {
+    let Some(step) = outcome.failed.as_ref().filter(|step| step.is_keyed()) else {
+        return Ok(world);
+    };
+    let again = world.after(step);
+    let context = |wrong| format!("{step:?} again: {wrong}");
+    session.perform(step, world.steps).map_err(|error| context(error.to_string()))?;
+    same_content(&session.db, &again.collections).map_err(context)?;
+    Ok(again)
+}
+
 /// Power cut or, for the last of four, killed process; then the check, then a few steps more.
 fn restart_and_check(disk: &SimDisk, outcome: &Outcome, op: u64, restart: u64) {
     let after = if restart == 3 { disk.kill(op) } else { disk.restart(restart * 7919 + op) };
     let seed = 1000 + op * 4 + restart;
-    let checked = check_store(&after, outcome, seed)
-        .and_then(|(session, world)| go_on(&session, world, &mut Rng::new(seed), 3));
+    let checked = check_store(&after, outcome, seed).and_then(|(session, world)| {
+        let world = retry(&session, world, outcome)?;
+        go_on(&session, world, &mut Rng::new(seed), 3)
+    });
     if let Err(wrong) = checked {
         let (before, after) = (describe(disk), describe(&after));
         let error = &outcome.error;
@@ -97,21 +111,23 @@ fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> Result<(), Stri
         let context = |wrong| format!("{step:?}: {wrong}");
         still_readable(&session, &world, &after).map_err(context)?;
         if was_a_sync_of_names(&disk, op) {
-            let outcome = Outcome { acknowledged: world, pending: Some(after), error: None };
+            let (failed, pending) = (Some(step.clone()), Some(after));
+            let outcome = Outcome { acknowledged: world, pending, failed, error: None };
             (0..3).for_each(|restart| restart_and_check(&disk, &outcome, op, restart));
             return Ok(());
         }
         world = recovered(&session, &world, &after).map_err(context)?;
-        // What is already done is not done again; what is not, is.
+        // What is already done is not done again; what is not, is. A write with keys sees to that itself.
         let undone =
             (&world.collections, &world.snapshots) != (&after.collections, &after.snapshots);
-        if undone {
+        if step.is_keyed() || undone {
             let again = world.after(step);
             session.perform_in(step, &world).map_err(|e| format!("{step:?} again: {e}"))?;
             world = again;
+            same_content(&session.db, &world.collections).map_err(context)?;
         }
     }
-    let outcome = Outcome { acknowledged: world, pending: None, error: None };
+    let outcome = Outcome { acknowledged: world, pending: None, failed: None, error: None };
     drop(session);
     (0..4).for_each(|restart| restart_and_check(&disk, &outcome, op, restart));
     Ok(())
@@ -197,8 +213,9 @@ fn random_workload(seed: u64) -> Result<(), String> {
             let (error, before) = (&outcome.error, describe(&disk));
             format!("{wrong}\nerror: {error:?}\n{before}\nthen\n{}", describe(&after))
         })?;
+        world = retry(&session, found, &outcome)?;
         drop(session);
-        (disk, world) = (after, found);
+        disk = after;
     }
     Ok(())
 }

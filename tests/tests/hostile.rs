@@ -111,6 +111,12 @@ fn damaged_delete_lists_are_refused() {
     sweep(".del", &newest);
 }
 
+/// A reader does without them.
+#[test]
+fn damaged_keys_are_refused_by_the_writer() {
+    sweep(".keys", &|fixture, db, _| Ok(holds(db, fixture.newest())? && db.mode() == Mode::Read));
+}
+
 #[test]
 fn damaged_manifests_are_refused() {
     sweep("/manifest-", &newest);
@@ -326,13 +332,15 @@ fn manifests_with_absurd_numbers_do_no_harm() {
 #[test]
 fn files_of_a_future_version_are_refused_as_such() {
     let fixture = Fixture::build().unwrap();
-    for part in [".seg", ".del", ".log", "/manifest-", "database-", ".near"] {
+    for part in [".seg", ".del", ".keys", ".log", "/manifest-", "database-", ".near"] {
         let name = fixture.named(part);
         let mut bytes = fixture.files[&name].clone();
         match part {
             "/manifest-" | "database-" => {
                 let text = String::from_utf8(bytes).unwrap();
-                bytes = reseal_document(&text.replacen(" 1 ", " 2 ", 1));
+                let (kind, rest) = text.split_once(' ').unwrap();
+                let (_, rest) = rest.split_once(' ').unwrap();
+                bytes = reseal_document(&format!("{kind} 9 {rest}"));
             }
             _ => {
                 bytes[8..12].copy_from_slice(&2u32.to_le_bytes());

@@ -8,18 +8,21 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nearfield_engine::{Collection, Database, ManualClock, Mode};
+use nearfield_engine::{Collection, Database, ManualClock, Mode, RowOutcome};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Question, Rung};
 use nearfield_segment::storage::SimDisk;
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema};
-use nearfield_tests::oracle::{Change, Oracle, Point};
+use nearfield_tests::oracle::{Change, KEYS_MAX, Oracle, Point};
 use nearfield_tests::rule::{distance, rounded_to_half};
 use nearfield_tests::sim::{random_id, small_options, storage};
 use serde_json::{Value, json};
 
 /// Searches that went through a graph: the test is worth little without them.
 static GRAPHS_SEARCHED: AtomicU64 = AtomicU64::new(0);
+
+/// Rows that were left out because of a key.
+static REPEATED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -116,8 +119,21 @@ impl Shape {
                 exact: rng.below(2) == 0,
                 condition: (rng.below(2) == 0).then(|| Condition::random(rng, 2)),
             },
+            number if number < 22 => Op::Write(self.keyed_change(rng)),
             _ => Op::Write(self.change(rng)),
         }
+    }
+
+    /// With a key, on which all of it depends, or with keys of rows.
+    fn keyed_change(self, rng: &mut Rng) -> Change {
+        let number = rng.below(2 * KEYS_MAX as u64);
+        if rng.below(2) == 0 {
+            return Change { key: Some(number.to_string()), ..self.change(&mut Rng::new(number)) };
+        }
+        let change = Change { deletes: Vec::new(), ..self.change(rng) };
+        let count = change.points.len() as u64;
+        let keyed = |row: u64| (row < KEYS_MAX as u64).then(|| (number + row).to_string());
+        Change { row_keys: (0..count).map(keyed).collect(), ..change }
     }
 
     fn change(self, rng: &mut Rng) -> Change {
@@ -133,7 +149,7 @@ impl Shape {
         ids.dedup();
         let points = if ids.len() == rows { points } else { points[..ids.len()].to_vec() };
         let ids = (rng.below(2) > 0).then_some(ids);
-        Change { deletes, ids, points }
+        Change { deletes, ids, points, ..Change::default() }
     }
 
     fn stored(self, change: &Change) -> Change {
@@ -172,9 +188,11 @@ impl Pair {
             Op::Write(change) => {
                 let batch = change.batch(&collection.view().schema).map_err(failed)?;
                 let applied = collection.apply(batch, &pool).map_err(failed)?;
-                self.oracle.apply(&self.shape.stored(change));
-                let upserted = applied.inserted + applied.replaced;
-                same(upserted, change.points.len() as u64, "points upserted")?;
+                let ids = self.oracle.apply(&self.shape.stored(change));
+                let points = applied.points(change.ids.as_deref());
+                same(points.map(|(id, _)| id).collect(), ids, "ids of the points")?;
+                let repeated = applied.rows.iter().filter(|row| **row == RowOutcome::Repeated);
+                REPEATED.fetch_add(repeated.count() as u64, Ordering::Relaxed);
             }
             Op::DeleteBelow(bound) => {
                 let filter = Filter::from_json(&Condition::Below(*bound).json()).unwrap();
@@ -324,4 +342,6 @@ fn the_engine_agrees_with_a_map_and_a_full_scan() {
     let graphs = GRAPHS_SEARCHED.load(Ordering::Relaxed);
     println!("{graphs} graphs were searched");
     assert!(graphs > 500, "only {graphs} graphs were searched");
+    let repeated = REPEATED.load(Ordering::Relaxed);
+    assert!(repeated > 1000, "only {repeated} rows were repeated");
 }

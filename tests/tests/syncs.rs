@@ -104,7 +104,7 @@ fn loss_after_kill(disk: &SimDisk, lie: Lie, outcome: &Outcome, op: u64) -> Resu
     let killed = disk.kill(op);
     let files = lying(&killed, lie);
     let (session, world) = open_and_compare(Arc::clone(&files), outcome, 2000)?;
-    let served = Outcome { acknowledged: world, pending: None, error: None };
+    let served = Outcome { acknowledged: world, pending: None, failed: None, error: None };
     drop(session);
     loss_in_power_cut(&killed, &served, op)
 }
@@ -135,6 +135,8 @@ losses! {
     without_syncing_the_name_of_segments: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
     without_syncing_delete_lists: |s| s.file() && s.live() && s.is("put", ".del"),
     without_syncing_names_of_delete_lists: |s| !s.file() && s.live() && s.is("put", ".del"),
+    without_syncing_files_of_keys: |s| s.file() && s.live() && s.is("put", ".keys"),
+    without_syncing_names_of_files_of_keys: |s| !s.file() && s.live() && s.is("put", ".keys"),
     without_syncing_manifests: |s| s.file() && s.live() && s.is("put_new", "/manifest-"),
     without_syncing_names_of_manifests: |s| s.dir("-") && s.live() && s.is("put_new", "/manifest-"),
     without_syncing_the_name_of_a_collection: |s| !s.file() && s.path == "c",

@@ -1,14 +1,17 @@
-//! What happens to files when work is cut short: tasks beside a recovery, drops that do not finish.
+//! What happens to files when work is cut short: tasks beside a recovery, drops that do not finish, and
+//! collections that are asked for while one is being opened.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use nearfield_engine::{ErrorKind, verify};
 use nearfield_segment::storage::{Disk, Failure, SimDisk, Storage};
 use nearfield_segment::{Pool, Rng};
 use nearfield_tests::oracle::Oracle;
-use nearfield_tests::sim::{Session, Step, memory, open, random_change, storage, tree};
+use nearfield_tests::sim::{Session, Step, Watched, memory, open, random_change, storage, tree};
 
 const NAME: &str = "a";
 
@@ -145,4 +148,80 @@ fn a_manifest_of_the_past_that_is_damaged_goes_to_quarantine_and_the_present_ope
     assert_eq!(oracle.difference(&collection.view()), None);
     assert_eq!(collection.recovery().orphans.len(), 1, "{:?}", collection.recovery());
     assert_eq!(collection.quarantine().unwrap().files, 1);
+}
+
+/// Storage that keeps whoever opens a file of `dir` waiting until it is told to go on.
+fn waiting_at(
+    disk: &SimDisk,
+    dir: String,
+) -> (Arc<dyn Storage>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let ((reached, is_reached), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+    let waits = Mutex::new(Some((reached, may_go_on)));
+    let watcher = Arc::new(move |operation, name: &str| {
+        if operation == "open" && name.starts_with(&dir) {
+            // Only the first: what follows finds nobody to wait for.
+            if let Some((reached, may_go_on)) = waits.lock().unwrap().take() {
+                reached.send(()).unwrap();
+                let _told_or_gone = may_go_on.recv();
+            }
+        }
+    });
+    (Arc::new(Watched::new(storage(disk), watcher)), is_reached, go_on)
+}
+
+#[test]
+fn a_collection_that_is_being_opened_keeps_nobody_else_waiting() {
+    let disk = SimDisk::new(1);
+    let (session, oracle) = filled(&disk);
+    session.perform(&Step::Create("b"), 9).unwrap();
+    drop(session);
+    let dir = |name: &str| {
+        let session = open(storage(&disk), 9, 2).unwrap();
+        let collection = session.db.collection(name).unwrap();
+        collection.with_writer(|writer| Ok(writer.manifest().collection)).unwrap()
+    };
+    let slow = format!("c/{}", dir(NAME));
+    let (files, is_reached, go_on) = waiting_at(&disk, slow);
+    let session = open(files, 9, 3).unwrap();
+    std::thread::scope(|scope| {
+        let opens = scope.spawn(|| session.db.collection(NAME).unwrap());
+        is_reached.recv().unwrap();
+        let (served, is_served) = mpsc::channel();
+        let db = &session.db;
+        scope.spawn(move || served.send(db.collection("b").unwrap().view().len()).unwrap());
+        let answer = is_served.recv_timeout(Duration::from_secs(60));
+        // Let go in any case, so that a failure is no hang.
+        go_on.send(()).unwrap();
+        assert_eq!(answer.expect("served meanwhile"), 0);
+        assert_eq!(oracle.difference(&opens.join().unwrap().view()), None);
+    });
+}
+
+/// Who waits for a collection that is dropped meanwhile gets no handle to it.
+#[test]
+fn a_collection_dropped_while_it_is_opened_is_closed_and_gone() {
+    let disk = SimDisk::new(1);
+    let (session, _) = filled(&disk);
+    let collection = session.db.collection(NAME).unwrap();
+    let id = collection.with_writer(|writer| Ok(writer.manifest().collection)).unwrap();
+    drop((collection, session));
+    let (files, is_reached, go_on) = waiting_at(&disk, format!("c/{id}"));
+    let session = open(files, 9, 3).unwrap();
+    std::thread::scope(|scope| {
+        let opens = scope.spawn(|| session.db.collection(NAME));
+        is_reached.recv().unwrap();
+        let drops = scope.spawn(|| session.db.drop_collection(NAME));
+        go_on.send(()).unwrap();
+        drops.join().unwrap().unwrap();
+        // Before the drop or after it: a handle that refuses, or none.
+        match opens.join().unwrap() {
+            Ok(handle) => {
+                let batch = random_change(&mut Rng::new(4), 3, 0).batch(&handle.view().schema);
+                let refused = handle.apply(batch.unwrap(), &Pool::SERIAL).expect_err("dropped");
+                assert_eq!(refused.kind(), ErrorKind::NotFound);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+        }
+    });
+    assert_eq!(session.db.collection(NAME).expect_err("dropped").kind(), ErrorKind::NotFound);
 }

@@ -11,16 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result};
 
-use crate::batch::Batch;
+use crate::batch::{Applied, Batch, Change};
 use crate::quarantine::{self, QuarantineStats};
 use crate::recovery::{self, Follower, RecoveryReport};
-use crate::state::Applied;
-use crate::task::{Progress, Task};
+use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
-use crate::writer::{Reader, Site, Writer};
+use crate::writer::{CollectionStats, Reader, Site, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Carries a task out: [`Task::run`], on the thread, at the pace and for as long as the host likes.
+pub type Carry<'a> = &'a mut dyn FnMut(Task) -> Result<MergeOutput>;
 
 /// An open collection.
 #[derive(Debug)]
@@ -97,6 +99,11 @@ impl Collection {
         self.reader.view()
     }
 
+    /// Numbers as of the newest view: log, memory, idempotency keys. Never waits for a running fsync.
+    pub fn stats(&self) -> CollectionStats {
+        self.reader.stats()
+    }
+
     /// What the last recovery found: at opening, or after a failed write.
     pub fn recovery(&self) -> RecoveryReport {
         self.recovery.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -113,28 +120,47 @@ impl Collection {
     /// As for opening.
     pub fn refresh(&self) -> Result<Arc<View>> {
         if let Role::Follower(follower) = &self.role {
-            return follower.lock().expect("followers do not panic").refresh();
+            let mut locked = follower.lock().unwrap_or_else(|poisoned| {
+                let mut locked = poisoned.into_inner();
+                locked.distrust();
+                follower.clear_poison();
+                locked
+            });
+            return locked.refresh();
         }
         Ok(self.view())
     }
 
-    /// Makes a batch durable and visible. If too much is waiting in memory, checkpoints first.
+    /// Makes a batch durable and visible. See [`Collection::apply_all`].
     ///
     /// # Errors
-    /// As [`Writer::apply`]; `ReadOnly` for a handle that cannot write.
+    /// As [`Collection::apply_all`].
     pub fn apply(&self, batch: Batch<'_>, pool: &Pool) -> Result<Applied> {
-        self.make_room(pool)?;
-        self.writer()?.apply(batch)
+        let mut answers = self.apply_all(vec![batch.into()], pool);
+        answers.pop().expect("one answer per change")
     }
 
     /// Removes the points that pass a filter, as one atomic batch.
     ///
     /// # Errors
-    /// As [`Writer::delete_rows`], and `InvalidInput(Filter)`.
+    /// As [`Writer::apply_all`].
     pub fn delete_where(&self, filter: &Filter) -> Result<Applied> {
-        let mut writer = self.writer()?;
-        let rows = writer.reader().view().matching(filter)?;
-        writer.delete_rows(&rows)
+        let mut answers = self.apply_all(vec![Change::DeleteWhere(filter.clone())], &Pool::SERIAL);
+        answers.pop().expect("one answer per change")
+    }
+
+    /// Makes changes durable with one sync and visible in order; each is atomic, and one that is itself
+    /// wrong fails alone. If too much is waiting in memory, checkpoints first.
+    ///
+    /// One answer for each change, in order. Errors are those of [`Writer::apply_all`], and `ReadOnly` for
+    /// a handle that cannot write.
+    pub fn apply_all(&self, changes: Vec<Change<'_>>, pool: &Pool) -> Vec<Result<Applied>> {
+        let count = changes.len();
+        let bytes = changes.iter().map(Change::bytes_max).sum();
+        match self.make_room(bytes, pool).and_then(|()| self.writer()) {
+            Ok(mut writer) => writer.apply_all(changes),
+            Err(error) => (0..count).map(|_| Err(error.again())).collect(),
+        }
     }
 
     /// Writes what is in memory to a file and archives the log behind it.
@@ -142,7 +168,8 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`].
     pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
-        self.run(Writer::plan_checkpoint, pool, &mut |_| ControlFlow::Continue(()))
+        let mut carry = |task: Task| task.run(pool, &mut |_| ControlFlow::Continue(()));
+        self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
     /// Merges everything into one segment in its final form.
@@ -150,7 +177,7 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]; `Cancelled` if `watch` breaks.
     pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        self.run(Writer::plan_compaction, pool, watch)
+        self.merge_by(Effort::Everything, &mut |task: Task| task.run(pool, watch)).map(drop)
     }
 
     /// Does one piece of background work if any is due and nobody else is at work. True if it did.
@@ -158,21 +185,41 @@ impl Collection {
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
     pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
+        let mut make_way = |progress| {
+            if self.is_wanted() { ControlFlow::Break(()) } else { watch(progress) }
+        };
+        self.maintain_by(Effort::Due, &mut |task: Task| task.run(pool, &mut make_way))
+    }
+
+    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop with
+    /// `Cancelled` once [`Collection::is_wanted`].
+    ///
+    /// # Errors
+    /// What `carry` returns except `Cancelled`, and those of [`Writer::finish`].
+    pub fn maintain_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
         let _slot = match self.slot.try_lock() {
             Ok(slot) => slot,
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        let Some(task) = self.writer()?.plan() else { return Ok(false) };
-        let mut make_way = |progress| {
-            let asked = self.waiting.load(Ordering::Relaxed) > 0;
-            if asked { ControlFlow::Break(()) } else { watch(progress) }
-        };
-        match self.carry_out(task, pool, &mut make_way) {
-            Ok(()) => Ok(true),
+        match self.carry_out(effort, carry) {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
-            Err(error) => Err(error),
+            other => other,
         }
+    }
+
+    /// Work for a caller, who waits for the slot: background work makes way. False if there is none.
+    ///
+    /// # Errors
+    /// What `carry` returns, and those of [`Writer::finish`].
+    pub fn merge_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let _slot = self.take_slot();
+        self.carry_out(effort, carry)
+    }
+
+    /// True if a caller waits for background work to make way.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Calls `work` with the writer, which nobody else has meanwhile.
@@ -226,10 +273,17 @@ impl Collection {
         slot.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, pool: &Pool) -> Result<()> {
+    /// Before `bytes` are logged: a writer that stopped because the disk was full recovers once there is
+    /// space again, and what is in memory goes to a file if it is too much.
+    fn make_room(&self, bytes: u64, pool: &Pool) -> Result<()> {
         let (poisoned, full) = {
             let writer = self.writer()?;
-            (writer.poisoned(), writer.memory_bytes() >= writer.options.memtable_bytes_hard)
+            let poisoned = writer.poisoned();
+            if poisoned == Some(ErrorKind::StorageFull) && writer.check_space(bytes).is_err() {
+                quarantine::empty(&*writer.site.storage, &writer.site.dir)?;
+                writer.check_space(bytes)?;
+            }
+            (poisoned, writer.memory_bytes() >= writer.options.memtable_bytes_hard)
         };
         if poisoned == Some(ErrorKind::StorageFull) {
             self.recover()?;
@@ -237,34 +291,29 @@ impl Collection {
         if full { self.checkpoint(pool) } else { Ok(()) }
     }
 
-    fn run(
-        &self,
-        plan: impl FnOnce(&mut Writer) -> Option<Task>,
-        pool: &Pool,
-        watch: Watch<'_>,
-    ) -> Result<()> {
-        let _slot = self.take_slot();
-        let Some(task) = plan(&mut *self.writer()?) else { return Ok(()) };
-        self.carry_out(task, pool, watch)
-    }
-
-    fn carry_out(&self, task: Task, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        let output = task.run(pool, watch);
+    /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
+    fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+        let task = {
+            let mut writer = self.writer()?;
+            let Some(task) = writer.plan_effort(effort) else {
+                let untidy = writer.untidy;
+                return writer.tidy().map(|()| untidy);
+            };
+            task
+        };
+        let output = task.check_space().and_then(|()| carry(task));
         let mut writer = self.writer()?;
-        match output {
-            Ok(output) => {
-                writer.finish(output)?;
-                writer.vacuum().map(drop)
-            }
-            Err(error) => {
-                writer.abandon();
-                if error.kind() == ErrorKind::StorageFull {
-                    // The next attempt shall find what space there is.
-                    quarantine::empty(&*writer.site.storage, &writer.site.dir)?;
-                }
-                Err(error)
+        let finished = output.and_then(|output| writer.finish(output));
+        if let Err(error) = &finished {
+            writer.abandon();
+            if error.kind() == ErrorKind::StorageFull {
+                // The next attempt shall find what space there is.
+                let _left = quarantine::empty(&*writer.site.storage, &writer.site.dir);
             }
         }
+        // Done is done, and failed is failed: files left behind take space, and are tried again.
+        let _left = writer.tidy();
+        finished.map(|()| true)
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
@@ -281,5 +330,45 @@ impl Collection {
                 format!("collection {:?} is open for reading only", self.name),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use nearfield_segment::storage::{Directory, SimDisk, Storage};
+    use nearfield_segment::{Encoding, Metric, Schema};
+
+    use super::*;
+    use crate::batch::Draft;
+    use crate::clock::ManualClock;
+    use crate::database::{Database, Mode};
+    use crate::options::Options;
+
+    #[test]
+    fn a_reader_whose_thread_panicked_opens_everything_anew() {
+        let disk = SimDisk::new(1);
+        let open = |mode| {
+            let storage: Arc<dyn Storage> = Arc::new(Directory::new(disk.clone()));
+            let clock = Arc::new(ManualClock::new(1));
+            Database::open(storage, mode, Options::default(), clock, 7, "test").expect("opens")
+        };
+        let writes = open(Mode::Write);
+        let schema = Schema::dense(1, Metric::L2, Encoding::F32).expect("a good schema");
+        let written = writes.create("points", &schema).expect("creates");
+        let read = open(Mode::Read).collection("points").expect("opens");
+        let Role::Follower(follower) = &read.role else { panic!("opened for reading") };
+        let panics = || -> () {
+            let _held = follower.lock().expect("nobody panicked yet");
+            panic!("on purpose")
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        let vectors = [(String::new(), vec![1.0].into())].into();
+        let draft = Draft { rows: 1, vectors, ..Draft::default() };
+        let batch = Batch::new(draft, &schema, &|_, _| Ok(())).expect("a good batch");
+        written.apply(batch, &Pool::SERIAL).expect("writes");
+        assert_eq!(read.refresh().expect("goes on").len(), 1);
+        assert!(!follower.is_poisoned());
     }
 }

@@ -13,6 +13,7 @@ use crate::collection::Collection;
 use crate::export::{ExportReport, open_export, write_export};
 use crate::leftovers;
 use crate::manifest::{DatabaseManifest, Stored, check_schema, commit, list_numbers, load_newest};
+use crate::opening::Opening;
 use crate::options::Options;
 use crate::recovery::{self, Follower};
 use crate::writer::Site;
@@ -46,7 +47,9 @@ pub struct Database {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) manifest: Stored<DatabaseManifest>,
-    pub(crate) open: BTreeMap<FileId, Arc<Collection>>,
+    /// Collections that were asked for. While this is locked nobody waits for one to be opened, except to
+    /// retire it.
+    open: BTreeMap<FileId, Arc<Opening>>,
     /// The last change failed: whether it happened is not known.
     unsure: bool,
     /// Dropped collections whose files are removed, so that the manifest may forget them.
@@ -56,9 +59,21 @@ pub(crate) struct Inner {
 impl Inner {
     fn new(
         manifest: Stored<DatabaseManifest>,
-        open: BTreeMap<FileId, Arc<Collection>>,
+        open: BTreeMap<FileId, Arc<Opening>>,
     ) -> Mutex<Inner> {
         Mutex::new(Inner { manifest, open, unsure: false, removed: Vec::new() })
+    }
+
+    /// Takes a collection from everybody: its handles refuse changes from now on because of `cause`, and it is
+    /// not opened again. Whoever asks for its name finds what has the name then.
+    pub(crate) fn retire(&mut self, id: FileId, cause: &str) -> Result<()> {
+        let Some(open) = self.open.remove(&id).and_then(|opening| opening.retire()) else {
+            return Ok(());
+        };
+        open.with_writer(|writer| {
+            writer.close(cause);
+            Ok(())
+        })
     }
 }
 
@@ -132,7 +147,8 @@ impl Database {
             let id = rng.file_id();
             manifest.create(&collection, id).map_err(|error| error.context(name))?;
             let kernel = options.segment.kernel;
-            open.insert(id, Arc::new(Collection::exported(&collection, view, kernel)));
+            let collection = Arc::new(Collection::exported(&collection, view, kernel));
+            open.insert(id, Arc::new(Opening::opened(collection)));
         }
         let inner = Inner::new(Stored { document: manifest, crc: 0 }, open);
         let (rng, mode) = (Mutex::new(rng), Mode::Read);
@@ -165,7 +181,8 @@ impl Database {
         if self.mode == Mode::Read {
             return Ok(());
         }
-        let open: Vec<Arc<Collection>> = self.inner().open.values().cloned().collect();
+        let open: Vec<Arc<Collection>> =
+            self.inner().open.values().filter_map(|opening| opening.now()).collect();
         for collection in open {
             if collection.with_writer(|writer| Ok(writer.memory_bytes()))? >= bytes_min {
                 collection.checkpoint(pool)?;
@@ -204,29 +221,36 @@ impl Database {
             recovery::create(&site, id, schema, self.clock.now_ms())?;
         }
         self.change(&mut inner, next)?;
-        let collection = Arc::new(match self.mode {
-            Mode::Memory => self.create_in_memory(name, site, schema)?,
-            Mode::Write | Mode::Read => self.open_collection(name, site)?,
-        });
-        inner.open.insert(id, Arc::clone(&collection));
-        Ok(collection)
+        if self.mode == Mode::Memory {
+            // Only here and now: there is nothing to open it from later.
+            let collection = Arc::new(self.create_in_memory(name, site, schema)?);
+            inner.open.insert(id, Arc::new(Opening::opened(collection)));
+        }
+        drop(inner);
+        self.collection(name)
     }
 
-    /// An existing collection; opened with its first use, then shared.
+    /// An existing collection; opened with its first use, then shared. Waits while this collection is being
+    /// opened, and not for others.
     ///
     /// # Errors
     /// `NotFound` listing near names; `Corrupt` or `Version` if it cannot be opened (others still can).
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
+        loop {
+            let (id, opening) = self.opening(name)?;
+            if let Some(open) = opening.enter(|| self.open_collection(name, self.site(id)))? {
+                return Ok(open);
+            }
+            // Dropped or replaced since its name was looked up.
+        }
+    }
+
+    fn opening(&self, name: &str) -> Result<(FileId, Arc<Opening>)> {
         let mut inner = self.inner();
         self.follow_names(&mut inner)?;
         self.make_sure(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
-        if let Some(collection) = inner.open.get(&id) {
-            return Ok(Arc::clone(collection));
-        }
-        let collection = Arc::new(self.open_collection(name, self.site(id))?);
-        inner.open.insert(id, Arc::clone(&collection));
-        Ok(collection)
+        Ok((id, Arc::clone(inner.open.entry(id).or_default())))
     }
 
     /// Removes a collection and its files. Handles that are still held keep reading what they have. Files
@@ -243,12 +267,7 @@ impl Database {
         let mut next = inner.manifest.successor();
         next.drop_collection(name)?;
         // First, so that nothing is acknowledged that the new manifest would take away.
-        if let Some(open) = inner.open.remove(&id) {
-            open.with_writer(|writer| {
-                writer.close("the collection was dropped, or should have been");
-                Ok(())
-            })?;
-        }
+        inner.retire(id, "the collection was dropped, or should have been")?;
         self.change(&mut inner, next)?;
         self.remove_files(&mut inner, id);
         Ok(())
@@ -378,6 +397,7 @@ mod tests {
     use super::*;
     use crate::batch::{Batch, Draft};
     use crate::clock::ManualClock;
+    use crate::task::{Effort, Task};
 
     fn database(mode: Mode) -> Database {
         let (storage, clock) = (Arc::new(MemoryStorage::default()), Arc::new(ManualClock::new(1)));
@@ -412,6 +432,28 @@ mod tests {
         assert_eq!((view.len(), view.segments[0].segment.rows()), (9, 9));
         compact();
         assert_eq!(collection.view().manifest, view.manifest, "there was nothing left to do");
+    }
+
+    #[test]
+    fn work_may_be_carried_out_elsewhere_and_makes_way_when_it_says_so() {
+        let database = database(Mode::Write);
+        let collection = collection(&database);
+        write(&collection, 3, Vec::new()).expect("writes");
+        let mut stop = |_| Err(Error::new(ErrorKind::Cancelled, "somebody waits"));
+        let stopped = collection.maintain_by(Effort::Checkpoint, &mut stop);
+        assert!(!stopped.expect("no error"), "nothing was done");
+        let mut aside = |task: Task| {
+            let run = || task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()));
+            std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
+        };
+        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.merge_by(Effort::Checkpoint, &mut aside).expect("nothing left"));
+        assert!(!collection.maintain_by(Effort::Worthwhile, &mut aside).expect("one short file"));
+        write(&collection, 3, Vec::new()).expect("writes");
+        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.maintain_by(Effort::Due, &mut aside).expect("two are not many"));
+        assert!(collection.maintain_by(Effort::Worthwhile, &mut aside).expect("merges two"));
+        assert_eq!(collection.view().segments.len(), 1);
     }
 
     #[test]

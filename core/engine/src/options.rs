@@ -30,6 +30,9 @@ pub struct Options {
     pub quarantine_files_max: u64,
     /// Bytes in the quarantine of a collection.
     pub quarantine_bytes_max: u64,
+    /// Idempotency keys that are remembered: the newest so many of batches, and of rows. Each takes about
+    /// 100 bytes of memory and its own length; with 0, batches with keys are refused.
+    pub idempotency_keys_max: usize,
     /// How segments are built.
     pub segment: SegmentOptions,
 }
@@ -49,6 +52,7 @@ impl Default for Options {
             quarantine_ms: 168 * 3_600_000,
             quarantine_files_max: 50,
             quarantine_bytes_max: 5 << 30,
+            idempotency_keys_max: 100_000,
             segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },
         }
     }

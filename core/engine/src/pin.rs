@@ -4,33 +4,60 @@
 //! open file stays readable after its name is gone.
 
 use nearfield_segment::storage::{Lock, LockMode, Storage};
-use nearfield_segment::{ErrorKind, Result};
+use nearfield_segment::{Error, ErrorKind, Result};
 
 /// Name of the lock file in a collection's directory.
 pub(crate) const PIN: &str = "pin";
 
-/// For opening files. On a medium that cannot be written nobody removes files, and there is no pin. While
-/// files are being removed there is none either: whoever then finds a file gone has to start again.
+/// For opening files. Where this process may not write there is no pin, and while files are being removed
+/// there is none either: whoever then finds a file gone has to start again.
 ///
 /// # Errors
-/// What the storage says, except that it cannot lock.
+/// What the storage says, except that it may not be written to.
 pub(crate) fn shared(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn Lock>>> {
     match storage.lock(&format!("{dir}/{PIN}"), LockMode::Shared, "") {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) => match error.kind() {
-            ErrorKind::Locked | ErrorKind::Io | ErrorKind::ReadOnly => Ok(None),
-            ErrorKind::InvalidInput(_)
-            | ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::Corrupt
-            | ErrorKind::Version
-            | ErrorKind::StorageFull
-            | ErrorKind::Cancelled => Err(error),
-        },
+        Err(error) if error.kind() == ErrorKind::Locked || may_not_write(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// For removing files; `None` while somebody is opening some.
-pub(crate) fn exclusive(storage: &dyn Storage, dir: &str) -> Option<Box<dyn Lock>> {
-    storage.lock(&format!("{dir}/{PIN}"), LockMode::Exclusive, "vacuum").ok()
+///
+/// # Errors
+/// What the storage says.
+pub(crate) fn exclusive(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn Lock>>> {
+    match storage.lock(&format!("{dir}/{PIN}"), LockMode::Exclusive, "vacuum") {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == ErrorKind::Locked => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A medium that cannot be written, or not by this user. Any other trouble (no file handles left, a failing
+/// disk) is no reason to go on without.
+fn may_not_write(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    let kind = cause.map(std::io::Error::kind);
+    error.kind() == ErrorKind::ReadOnly
+        || matches!(
+            kind,
+            Some(std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied)
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind as Io};
+
+    use super::*;
+
+    #[test]
+    fn only_who_may_not_write_goes_on_without_a_pin() {
+        let denied = |kind| may_not_write(&Error::io("lock", "pin", io::Error::from(kind)));
+        assert!(denied(Io::ReadOnlyFilesystem) && denied(Io::PermissionDenied));
+        let no_handles_left = Error::io("lock", "pin", io::Error::from_raw_os_error(24));
+        assert!(!may_not_write(&no_handles_left) && !denied(Io::Other));
+        assert!(may_not_write(&Error::new(ErrorKind::ReadOnly, "opened for reading only")));
+    }
 }

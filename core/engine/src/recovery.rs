@@ -10,11 +10,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{Error, ErrorKind, FileId, Result, Rng, Schema};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
 use crate::history::Past;
+use crate::keys::{self, Keys};
 use crate::log::{
     FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
 };
@@ -24,7 +25,7 @@ use crate::pin;
 use crate::quarantine;
 use crate::state::{Held, State};
 use crate::view::View;
-use crate::writer::{Reader, Site, Writer};
+use crate::writer::{CollectionStats, LogMark, Reader, Site, Writer};
 
 /// How often a read-only opener starts again because files moved on while it was opening them.
 const OPEN_ATTEMPTS_MAX: usize = 16;
@@ -96,7 +97,9 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, incarnation) = (false, 0);
+    let (closed, under_way, untidy, incarnation) = (false, false, false, 0);
+    let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
+    let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let writer = Writer {
         site,
         options,
@@ -108,8 +111,12 @@ pub(crate) fn open_writer(
         reader,
         poisoned,
         closed,
+        mark,
+        untidy,
+        under_way,
         incarnation,
     };
+    writer.publish();
     Ok((writer, report))
 }
 
@@ -137,7 +144,7 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     }
     fresh.reader = writer.reader();
     fresh.incarnation = writer.incarnation + 1;
-    fresh.reader.publish(fresh.state.view(fresh.manifest.document.number));
+    fresh.publish();
     *writer = fresh;
     Ok(Some(report))
 }
@@ -183,7 +190,7 @@ pub(crate) fn open_without_log(
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
     let log: Box<dyn Log> = Box::new(MemoryLog::new(manifest.document.cut));
-    Ok(Writer {
+    let writer = Writer {
         site,
         options,
         clock,
@@ -195,8 +202,13 @@ pub(crate) fn open_without_log(
         poisoned: None,
         // There are no files to recover from.
         closed: true,
+        mark: LogMark::default(),
+        untidy: false,
+        under_way: false,
         incarnation: 0,
-    })
+    };
+    writer.publish();
+    Ok(writer)
 }
 
 fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
@@ -253,6 +265,7 @@ fn open_state(
         segments,
         lsn: manifest.cut,
         next_id: manifest.next_assigned_id,
+        keys: read_keys(site, manifest, options.idempotency_keys_max)?,
         options: options.segment.clone(),
         rng,
     })
@@ -271,6 +284,12 @@ fn open_segment(site: &Site, entry: &SegmentEntry, schema: &Schema) -> Result<Se
         return Err(Error::corrupt(&path, "section Schema", "not that of the collection"));
     }
     Ok(segment)
+}
+
+/// The keys used up to the manifest's cut. Who cannot write, and so has `max` 0, needs none.
+fn read_keys(site: &Site, manifest: &Manifest, max: usize) -> Result<Keys> {
+    let Some(entry) = manifest.keys.as_ref().filter(|_| max > 0) else { return Ok(Keys::new(max)) };
+    keys::open(&*site.storage, &site.dir, manifest.collection, entry, max)
 }
 
 fn with_deletes(site: &Site, entry: &SegmentEntry, segment: Arc<Segment>) -> Result<Held> {
@@ -321,6 +340,7 @@ impl Follower {
     /// # Errors
     /// As [`open_writer`].
     pub(crate) fn open(site: Site, options: Options, seed: u64) -> Result<Follower> {
+        let options = Options { idempotency_keys_max: 0, ..options };
         let (manifest, place, state) = follow(&site, &options, Rng::new(seed), &[])?;
         let reader = Reader::new(state.view(manifest));
         Ok(Follower { site, options, manifest, place, state, reader })
@@ -329,6 +349,11 @@ impl Follower {
     /// Readers' door; [`Follower::refresh`] publishes into it.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// Has the next refresh open everything anew: whoever had the follower last left it halfway.
+    pub(crate) fn distrust(&mut self) {
+        self.manifest = 0;
     }
 
     /// Moves on to what is durable now; returns the new view.
@@ -346,7 +371,7 @@ impl Follower {
             (self.manifest, self.place, self.state) =
                 follow(&self.site, &self.options, rng, &known)?;
         }
-        self.reader.publish(self.state.view(self.manifest));
+        self.reader.publish(self.state.view(self.manifest), CollectionStats::default());
         Ok(self.reader.view())
     }
 }

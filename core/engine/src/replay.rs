@@ -19,6 +19,9 @@ use crate::succession::Used;
 use crate::transfer::bring;
 use crate::writer::Site;
 
+/// What those are told who still hold the collection.
+const CAUSE: &str = "the collection went back to an earlier LSN, or should have";
+
 /// A collection that is what it was.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Replayed {
@@ -59,10 +62,10 @@ impl Database {
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
             // From here on nothing is acknowledged that the change would take away.
-            writer.close("the collection went back to an earlier LSN, or should have");
+            writer.close(CAUSE);
             Ok(Used::by(writer))
         })?;
-        inner.open.remove(&id);
+        inner.retire(id, CAUSE)?;
         let (heir, site) = self.heir(name);
         let points = self
             .rebuild_in_place(&self.site(id), &base, &used, target, site, pool)

@@ -121,7 +121,7 @@ impl Database {
         let source = Source::open(place)?;
         let names: Vec<&String> = source.database.collections.keys().collect();
         // Opened before the names are locked; one that does not open is what a restore is for.
-        let open: Vec<_> = names.iter().map(|name| self.collection(name).ok()).collect();
+        let open = names.iter().map(|name| self.unless_ruined(name)).collect::<Result<Vec<_>>>()?;
         let mut inner = self.inner();
         self.make_sure(&mut inner)?;
         let alias = names.iter().find(|&&name| inner.manifest.document.aliases.contains_key(name));
@@ -143,6 +143,21 @@ impl Database {
         Ok(Restored { collections, backup })
     }
 
+    /// A collection that is there and opens; none if there is none, or if its files are not what was written.
+    fn unless_ruined(&self, name: &str) -> Result<Option<Arc<Collection>>> {
+        match self.collection(name) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Version
+                ) =>
+            {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
     /// Ends the writer of a collection that will be replaced, and says what it has used up.
     fn close_replaced(
         &self,
@@ -152,14 +167,12 @@ impl Database {
     ) -> Result<Option<Used>> {
         let Some(entry) = inner.manifest.document.collections.get(name) else { return Ok(None) };
         let site = self.site(entry.id);
-        inner.open.remove(&entry.id);
+        inner.retire(entry.id, "the collection was restored, or should have been")?;
         match open {
             None => Used::by_damaged(&site),
             Some(collection) => collection.with_writer(|writer| {
-                writer.close("the collection was restored, or should have been");
-                let used = Used::by(writer);
                 if writer.site.dir == site.dir {
-                    return Ok(Some(used));
+                    return Ok(Some(Used::by(writer)));
                 }
                 let message = format!("collection {name:?} was replaced meanwhile; try again");
                 Err(Error::new(ErrorKind::Conflict, message))

@@ -20,7 +20,8 @@ use nearfield_segment::{
     DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema, VectorSpec,
 };
 
-use crate::batch::Batch;
+use crate::batch::{Applied, Batch, RowOutcome};
+use crate::keys::Keys;
 use crate::manifest::{NextId, SegmentEntry};
 use crate::view::{LiveSegment, View};
 
@@ -72,28 +73,14 @@ impl Held {
     }
 }
 
-/// What a batch changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Its position in the log.
-    pub lsn: Lsn,
-    /// Points that are new.
-    pub inserted: u64,
-    /// Points that replaced one of the same id.
-    pub replaced: u64,
-    /// Points that were removed.
-    pub deleted: u64,
-    /// The id given to the first point, if the batch came without; those of the others count up from it.
-    pub first_assigned: Option<u64>,
-}
-
-/// All segments of a collection with their deletions, at one LSN.
+/// All segments of a collection with their deletions, and the keys used, at one LSN.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
     pub(crate) segments: Vec<Held>,
     pub(crate) lsn: Lsn,
     pub(crate) next_id: NextId,
+    pub(crate) keys: Keys,
     pub(crate) options: SegmentOptions,
     pub(crate) rng: Rng,
 }
@@ -102,29 +89,53 @@ impl State {
     /// Applies a logged batch: deletions first, then upserts.
     ///
     /// # Errors
-    /// Only for a batch whose metadata breaks the payload's limits, which the edge checked before logging.
+    /// As [`State::prepare`].
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
+        let ready = self.prepare(batch)?;
+        self.install(lsn, batch, ready)
+    }
+
+    /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.
+    ///
+    /// # Errors
+    /// Only for a batch whose metadata breaks the payload's limits, which the edge checks too.
+    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Option<Segment>> {
+        (batch.rows() > 0).then(|| self.build(batch)).transpose()
+    }
+
+    /// Applies a logged batch that was prepared.
+    ///
+    /// # Errors
+    /// `Corrupt`, never met: if rows in memory cannot be read.
+    pub(crate) fn install(
+        &mut self,
+        lsn: Lsn,
+        batch: &Batch<'_>,
+        ready: Option<Segment>,
+    ) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {
             Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
             Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
         };
-        let mut applied = Applied { lsn, first_assigned, ..Applied::default() };
-        let segment = if batch.rows() == 0 { None } else { Some(self.build(batch)?) };
+        let rows = Vec::with_capacity(batch.rows());
+        let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };
         for id in batch.deletes() {
             applied.deleted += u64::from(self.kill(id, lsn));
         }
         for id in batch.ids() {
             let replaced = self.kill(id, lsn);
             applied.replaced += u64::from(replaced);
-            applied.inserted += u64::from(!replaced);
+            applied.rows.push(if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted });
         }
+        applied.inserted = batch.rows() as u64 - applied.replaced;
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
-        if let Some(segment) = segment {
+        if let Some(segment) = ready {
             self.segments.push(Held::new(segment, None));
             self.merge_tail()?;
         }
         self.lsn = lsn;
+        self.keys.note(batch, &applied);
         Ok(applied)
     }
 

@@ -172,7 +172,6 @@ impl Database {
         next.dropped.extend(&replaced);
         self.change(inner, next)?;
         for id in replaced {
-            inner.open.remove(&id);
             self.remove_files(inner, id);
         }
         Ok(backup)

@@ -14,6 +14,7 @@ use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 use crate::batch;
 use crate::export::open_export;
 use crate::history::Past;
+use crate::keys;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{
     DatabaseManifest, Manifest, SegmentEntry, document_name, list_numbers, load, load_newest,
@@ -225,6 +226,14 @@ fn verify_named(
                 report.note(&path, result);
             }
         }
+    }
+    if let Some(entry) = &manifest.keys
+        && seen.insert(entry.file.clone())
+    {
+        report.read(entry.len);
+        // All are read, one is kept.
+        let result = keys::open(storage, dir, manifest.collection, entry, 1).map(drop);
+        report.note(&format!("{dir}/{}", entry.file), result);
     }
 }
 

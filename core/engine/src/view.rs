@@ -29,12 +29,37 @@ impl LiveSegment {
         self.segment.rows() - self.dead.count()
     }
 
-    fn source(&self) -> Source<'_> {
-        Source { segment: &self.segment, dead: &self.dead }
+    /// As a search of a tier sees it: a segment outside keeps its place, so that hits name their segments.
+    fn source(&self, tier: Tier) -> Source<'_> {
+        Source { segment: &self.segment, dead: &self.dead, skipped: !tier.holds(self) }
     }
 
     fn live(&self) -> RowSet {
         self.dead.live()
+    }
+}
+
+/// Which part of a collection a search looks at, by how far its segments have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Everything.
+    #[default]
+    All,
+    /// What is in memory, and levels 0 and 1.
+    Active,
+    /// Levels from 2 on.
+    Archive,
+}
+
+impl Tier {
+    /// Whether a segment belongs to it.
+    fn holds(self, live: &LiveSegment) -> bool {
+        let archived = live.file.as_ref().is_some_and(|entry| entry.level >= 2);
+        match self {
+            Tier::All => true,
+            Tier::Active => !archived,
+            Tier::Archive => archived,
+        }
     }
 }
 
@@ -130,6 +155,19 @@ impl View {
     /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
     /// vector field.
     pub fn prepare<'a>(&'a self, question: Question<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
+        self.prepare_tier(Tier::All, question, kernel)
+    }
+
+    /// As [`View::prepare`], for a part of the collection.
+    ///
+    /// # Errors
+    /// As [`View::prepare`]; a filter may use every field that a point of the whole collection has.
+    pub fn prepare_tier<'a>(
+        &'a self,
+        tier: Tier,
+        question: Question<'a>,
+        kernel: Kernel,
+    ) -> Result<Prepared<'a>> {
         if let Some(filter) = question.filter {
             self.check_fields(filter)?;
         }
@@ -141,7 +179,8 @@ impl View {
                 format!("no vector field {:?}; there are {names:?}", question.field),
             ));
         }
-        prepare(self.segments.iter().map(LiveSegment::source), question, kernel)
+        let source = |live| LiveSegment::source(live, tier);
+        prepare(self.segments.iter().map(source), question, kernel)
     }
 
     /// Answers a planned question for each row of `vectors` (row-major, `dim` elements each).

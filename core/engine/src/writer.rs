@@ -1,33 +1,46 @@
 //! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
 //!
-//! *Acknowledged means durable*: [`Writer::apply`] returns after the batch is in the log and the log is
+//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
 //! synced. Searching never waits for the writer: each change publishes a new [`View`].
 //!
 //! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
 
+mod apply;
+mod published;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use published::LogMark;
+pub use published::{CollectionStats, LogStats, Reader};
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, Lsn, PointId, Result, RowId, RowSet, Schema};
+use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
-use crate::batch::{Batch, Draft};
 use crate::clock::Clock;
 use crate::history;
+use crate::keys;
 use crate::log::{Log, LogDirectory};
 use crate::manifest::{
-    DeleteList, DeletesEntry, Manifest, Reason, Stored, commit, delete_list_name,
+    DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
 };
 use crate::options::Options;
 use crate::pin;
-use crate::state::{Applied, Held, State};
-use crate::task::{MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan};
-use crate::view::View;
+use crate::space;
+use crate::state::{Held, State};
+use crate::task::{
+    Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
+};
 
 /// Delete-list files of a segment from which they are folded into one.
 const DELETE_LISTS_MAX: usize = 4;
+
+/// What is said of a write that failed halfway.
+const UNKNOWN: &str = "the write may or may not have happened; reopen to recover";
 
 /// Where a collection lives.
 #[derive(Debug, Clone)]
@@ -53,27 +66,6 @@ impl Site {
     }
 }
 
-/// Readers' door to a collection: the newest view, one pointer clone away.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    view: Arc<RwLock<Arc<View>>>,
-}
-
-impl Reader {
-    pub(crate) fn new(view: View) -> Reader {
-        Reader { view: Arc::new(RwLock::new(Arc::new(view))) }
-    }
-
-    /// The newest view. Holding it keeps its rows readable, whatever happens meanwhile.
-    pub fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read().expect("publishing does not panic"))
-    }
-
-    pub(crate) fn publish(&self, view: View) {
-        *self.view.write().expect("publishing does not panic") = Arc::new(view);
-    }
-}
-
 /// The single writer of a collection.
 #[derive(Debug)]
 pub struct Writer {
@@ -89,6 +81,12 @@ pub struct Writer {
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
     pub(crate) closed: bool,
+    /// When the log was last truncated, for those who watch it.
+    pub(crate) mark: LogMark,
+    /// Files are left that a merge or an archived log should have taken away.
+    pub(crate) untidy: bool,
+    /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
+    pub(crate) under_way: bool,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
 }
@@ -119,71 +117,24 @@ impl Writer {
         self.state.memory_bytes()
     }
 
-    /// Makes one batch durable and visible. See [`Writer::apply_all`].
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn apply(&mut self, batch: Batch<'_>) -> Result<Applied> {
-        let mut applied = self.apply_all(vec![batch])?;
-        Ok(applied.pop().expect("one answer per batch"))
-    }
-
-    /// Makes batches durable with one sync and visible in order; each is atomic. Points without ids get
-    /// theirs here. O(rows) plus one fsync.
-    ///
-    /// # Errors
-    /// `InvalidInput` if ids cannot be assigned (nothing is logged then); `StorageFull` or `Io` poison
-    /// the writer: whether the batches are durable is then unknown until recovery.
-    pub fn apply_all(&mut self, mut batches: Vec<Batch<'_>>) -> Result<Vec<Applied>> {
-        self.check_writable()?;
-        let mut next_id = self.state.next_id;
-        for batch in &mut batches {
-            batch.assign_ids(&mut next_id)?;
-        }
-        let logged = self.log_batches(&batches);
-        let lsns = logged.map_err(|error| self.poison(error))?;
-        let mut answers = Vec::with_capacity(batches.len());
-        for (lsn, batch) in lsns.into_iter().zip(&batches) {
-            let applied = self.state.apply(lsn, batch).map_err(|error| self.poison(error))?;
-            answers.push(applied);
-        }
-        self.publish();
-        Ok(answers)
-    }
-
-    fn log_batches(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Lsn>> {
-        let mut body = Vec::new();
-        let mut lsns = Vec::with_capacity(batches.len());
-        for batch in batches {
-            body.clear();
-            batch.encode_into(&mut body);
-            lsns.push(self.log.append(&body)?);
-        }
-        self.log.sync()?;
-        Ok(lsns)
-    }
-
-    /// Removes every point whose row is in `rows` (one set per segment of the newest view): the ids are
-    /// resolved here, before logging.
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn delete_rows(&mut self, rows: &[RowSet]) -> Result<Applied> {
-        let ids = self.state.segments.iter().zip(rows).flat_map(|(held, rows)| {
-            rows.iter().map(|row| held.live.segment.id_of(row)).collect::<Vec<PointId>>()
-        });
-        let draft =
-            Draft { deletes: ids.collect(), time_ms: self.clock.now_ms(), ..Draft::default() };
-        let batch = Batch::new(draft, &self.state.schema, &|_, _| Ok(()))?;
-        self.apply(batch)
-    }
-
     /// The most urgent background work, if any is due. At most one task may be under way: finish or
     /// [`abandon`](Writer::abandon) it before planning the next.
     pub fn plan(&mut self) -> Option<Task> {
-        let situation = self.situation();
-        let work = plan(&situation, &self.options)?;
+        let work = plan(&self.situation(), &self.options)?;
         self.poisoned.is_none().then(|| self.start(work))
+    }
+
+    /// The most urgent work that is worth an effort, as [`Writer::plan`].
+    pub fn plan_effort(&mut self, effort: Effort) -> Option<Task> {
+        match effort {
+            Effort::Due => self.plan(),
+            Effort::Worthwhile => {
+                let work = plan(&self.situation(), &worthwhile(&self.options))?;
+                self.poisoned.is_none().then(|| self.start(work))
+            }
+            Effort::Checkpoint => self.plan_checkpoint(),
+            Effort::Everything => self.plan_compaction(),
+        }
     }
 
     /// A checkpoint of what is in memory, if there is anything.
@@ -210,6 +161,8 @@ impl Writer {
 
     /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
     pub fn abandon(&mut self) {
+        self.under_way = false;
+        self.untidy = true;
         self.state.segments.iter_mut().for_each(|held| held.busy = false);
     }
 
@@ -248,10 +201,13 @@ impl Writer {
         if work.level == 0 {
             options.graph_rows_min = u32::MAX;
         }
+        let keys = self.keys_to_write(cut);
+        self.under_way = true;
         Task {
             id: self.state.rng.file_id(),
             inputs,
             cut,
+            keys,
             level: work.level,
             schema: Arc::clone(&self.state.schema),
             options,
@@ -263,8 +219,16 @@ impl Writer {
         }
     }
 
-    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view, then the
-    /// log is archived up to the cut. Deletions that came after the task's cut are carried over.
+    /// The file of idempotency keys for a manifest with this cut, if the newest manifest has not that one.
+    fn keys_to_write(&self, cut: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
+        let manifest = &self.manifest.document;
+        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.cut);
+        let due = cut > manifest.cut && self.state.keys.changed() > written;
+        due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
+    }
+
+    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view. Deletions that
+    /// came after the task's cut are carried over. What the merge leaves behind is [`Writer::tidy`]'s.
     ///
     /// # Errors
     /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
@@ -279,15 +243,35 @@ impl Writer {
         }
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
+        let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
         let mut segments = self.merged_segments(output)?;
         for held in &mut segments {
             self.persist_deletes(held, cut)?;
         }
-        let manifest = self.next_manifest(&segments, cut, reason);
+        let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
+        if reason == Reason::Checkpoint {
+            self.mark = LogMark::now(self.clock.now_ms(), self.log.written());
+        }
         self.publish();
-        self.log.archive_through(cut).map(drop)
+        Ok(())
+    }
+
+    /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
+    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is.
+    ///
+    /// # Errors
+    /// `Io`; it is tried again with the next call.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.untidy {
+            self.check_writable()?;
+            self.log.archive_through(self.cut())?;
+            self.vacuum()?;
+            self.untidy = false;
+            self.publish();
+        }
+        Ok(())
     }
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
@@ -374,6 +358,13 @@ impl Writer {
         self.manifest.document.cut
     }
 
+    /// Whether there is space to recover and to log `bytes` more; a writer that is poisoned by a full disk
+    /// asks before it tries.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<()> {
+        let needed = self.log.recovery_bytes() + bytes;
+        space::check(&*self.site.storage, needed, "recovering the log and writing")
+    }
+
     /// Removes files that neither the newest manifest nor the past to be kept ([`Options::history_ms`])
     /// needs: old segments and delete lists, orphans of abandoned tasks, older manifests, archived log. Does
     /// nothing while a reader is opening the collection. Returns the number of files removed.
@@ -383,9 +374,9 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
-        let busy = self.state.segments.iter().any(|held| held.busy);
         let Site { storage, dir, .. } = &self.site;
-        let alone = pin::exclusive(&**storage, dir);
+        let alone = pin::exclusive(&**storage, dir)?;
+        let busy = self.under_way;
         if busy || alone.is_none() {
             return Ok(0);
         }
@@ -394,8 +385,22 @@ impl Writer {
         history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms())
     }
 
-    fn publish(&self) {
-        self.reader.publish(self.state.view(self.manifest.document.number));
+    pub(crate) fn publish(&self) {
+        self.reader.publish(self.state.view(self.manifest.document.number), self.stats());
+    }
+
+    fn stats(&self) -> CollectionStats {
+        let (written, mark) = (self.log.written(), &self.mark);
+        let log = LogStats {
+            bytes: self.log.size_bytes(),
+            bytes_since_truncation: mark.bytes_before + (written.bytes - mark.written_bytes),
+            truncated_ms: mark.time_ms,
+            last: self.log.last(),
+            durable: self.log.durable(),
+            cut: self.cut(),
+            syncs: written.syncs,
+        };
+        CollectionStats { log, memory_bytes: self.memory_bytes(), keys: self.state.keys.counts() }
     }
 
     /// Refuses further changes because of `cause`.
@@ -411,7 +416,7 @@ impl Writer {
 
     fn poison(&mut self, error: Error) -> Error {
         self.poisoned = Some((error.kind(), error.message().to_owned()));
-        error.context("the write may or may not have happened; reopen to recover")
+        error.context(UNKNOWN)
     }
 
     fn check_writable(&self) -> Result<()> {

@@ -133,6 +133,14 @@ impl Error {
         self
     }
 
+    /// The same error once more, without its source: for everybody who waited for one failed call.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Inner { kind, message, details, source: _ } = &*self.0;
+        let (kind, message, details) = (*kind, message.clone(), details.clone());
+        Error(Box::new(Inner { kind, message, details, source: None }))
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

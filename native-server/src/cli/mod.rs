@@ -4,14 +4,18 @@
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
+mod audit;
 mod compact;
 mod demo;
 mod exit;
 mod export;
 mod import;
 mod info;
+mod keys;
 mod replay;
 mod search;
+mod serve;
+mod server;
 mod snapshot;
 mod store;
 mod verify;
@@ -30,7 +34,7 @@ pub enum Command {
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::DemoWriter),
-    /// Read vectors from a .npy, .fvecs or .jsonl file into a collection
+    /// Read vectors from a file into a collection of a directory or a server
     Import(import::Import),
     /// Find the points nearest to a vector or to another point
     Search(search::Search),
@@ -38,7 +42,13 @@ pub enum Command {
     Info(info::Info),
     /// Read every byte and check it
     Verify(verify::Verify),
-    /// Write collections to one .near file that opens anywhere
+    /// Serve a database over HTTP
+    #[command(name = "serve-v2", alias = "serve")]
+    Serve(Box<serve::Serve>),
+    /// Print the OpenAPI document of the server
+    #[command(name = "openapi")]
+    OpenApi(serve::OpenApi),
+    /// Write collections to one .near file, or a collection to a file for others
     Export(export::Export),
     /// Write a snapshot below the database's own directory
     SnapshotCreate(snapshot::SnapshotCreate),
@@ -50,6 +60,14 @@ pub enum Command {
     Compact(compact::Compact),
     /// Remove files that neither the present nor the history to be kept needs
     Vacuum(compact::Vacuum),
+    /// Make a key and show its token, this once
+    KeyCreate(keys::KeyCreate),
+    /// Take a key away; a running server obeys at once
+    KeyRevoke(keys::KeyRevoke),
+    /// Show the keys; their tokens cannot be shown
+    KeyList(keys::KeyList),
+    /// Show who did what on a server
+    Audit(audit::Audit),
 }
 
 /// Carries out a command; data goes to `out`.
@@ -64,11 +82,17 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Search(command) => command.run(out).map(|()| Exit::Ok),
         Command::Info(command) => command.run(out),
         Command::Verify(command) => command.run(out),
+        Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
+        Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
         Command::SnapshotCreate(command) => command.run(out).map(|()| Exit::Ok),
         Command::SnapshotRestore(command) => command.run(out).map(|()| Exit::Ok),
         Command::ReplayToLsn(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
         Command::Vacuum(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),
+        Command::KeyList(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Audit(command) => command.run(out).map(|()| Exit::Ok),
     }
 }

@@ -1,13 +1,19 @@
-//! Files of vectors from outside, read a part at a time: NumPy arrays, fvecs, lines of JSON.
+//! Files of vectors from outside, read a part at a time: NumPy arrays, fvecs, lines of JSON, tables.
 //!
 //! Bytes here are nobody's friend: lengths are checked against the file before memory is taken, and
 //! every refusal says where, what was expected, and what was found. Values are converted to f32; whether
 //! they are finite and fit a collection is checked by the engine.
 
+pub(crate) mod arrow;
 mod fvecs;
 mod jsonl;
 mod npy;
 mod npy_header;
+mod npz;
+mod parquet;
+mod tables;
+mod view;
+pub(crate) mod write;
 
 use std::fs::File;
 use std::path::Path;
@@ -15,7 +21,9 @@ use std::path::Path;
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::{DIM_MAX, PointId};
 
+pub(crate) use arrow::ColumnNames;
 pub(crate) use npy::{read_ids, read_queries};
+pub(crate) use view::ViewRows;
 
 /// Some consecutive rows of a file.
 #[derive(Debug, Default, PartialEq)]
@@ -28,6 +36,19 @@ pub(crate) struct Rows {
     pub(crate) ids: Vec<PointId>,
     /// JSON objects by row; empty if the file has none.
     pub(crate) metadata: Vec<Option<String>>,
+}
+
+/// Which kinds of ids there are in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdKind {
+    /// No ids.
+    None,
+    /// All are numbers.
+    Numbers,
+    /// All are UUIDs or strings.
+    Text,
+    /// Some are numbers.
+    Mixed,
 }
 
 /// A file of vectors, open at its next row.
@@ -48,19 +69,29 @@ pub(crate) trait RowFile {
     fn next_rows(&mut self, count_max: usize) -> Result<Rows>;
 }
 
-/// Opens a file by the ending of its name.
+/// Opens a file by the ending of its name. `names` are for formats that have columns.
 ///
 /// # Errors
 /// `InvalidInput(Parameter)` listing the endings, else as [`RowFile::next_rows`].
-pub(crate) fn open(path: &Path) -> Result<Box<dyn RowFile>> {
+pub(crate) fn open(path: &Path, names: &ColumnNames) -> Result<Box<dyn RowFile>> {
     let (name, file) = (path.display().to_string(), open_plain(path)?);
     Ok(match path.extension().and_then(|ending| ending.to_str()) {
         Some("npy") => Box::new(npy::Npy::open(name, file)?),
+        Some("npz") => Box::new(npz::Npz::open(&name, path, names)?),
         Some("fvecs") => Box::new(fvecs::Fvecs::open(name, file)?),
         Some("jsonl" | "ndjson") => Box::new(jsonl::JsonLines::open(name, file)?),
+        Some("parquet") => {
+            let source = parquet::Parquet::open(name.clone(), file, names)?;
+            Box::new(tables::TableFile::open(&name, source)?)
+        }
+        Some("arrow" | "arrows" | "feather" | "ipc") => {
+            let source = arrow::ArrowFile::open(name.clone(), file, names.clone())?;
+            Box::new(tables::TableFile::open(&name, source)?)
+        }
         _ => {
-            let message = format!("{name}: expected a name ending in .npy, .fvecs or .jsonl");
-            return Err(Error::invalid(Fault::Parameter, message));
+            let expected = ".npy, .npz, .fvecs, .jsonl, .parquet, .arrow, .arrows or .feather";
+            let message = format!("{name}: expected a name ending in {expected}");
+            return Err(Error::invalid(Fault::Parameter, message).with("expected", expected));
         }
     })
 }

@@ -47,6 +47,7 @@ impl<R: Read> Npy<R> {
         let &[rows, dim] = header.shape.as_slice() else {
             return Err(wrong_shape(&name, "(rows, dim)", &header));
         };
+        check_numbers(&name, &header)?;
         let dim = check_dim(&name, "header", dim)?;
         let mut npy = Npy { name, source, header, rows, dim, row: 0, transposed: None };
         if npy.header.fortran_order {
@@ -104,6 +105,7 @@ impl<R: Read> RowFile for Npy<R> {
 /// As [`Npy::new`].
 pub(crate) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
     let (name, header, bytes) = read_whole(path)?;
+    check_numbers(&name, &header)?;
     let dim = match header.shape.as_slice() {
         &[dim] | &[_, dim] => check_dim(&name, "header", dim)?,
         _ => return Err(wrong_shape(&name, "(dim,) or (queries, dim)", &header)),
@@ -117,7 +119,7 @@ pub(crate) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
     Ok((dim, (0..by_column.len()).map(place).collect()))
 }
 
-/// Ids from a one-dimensional array of whole numbers, none of them negative.
+/// Ids from a one-dimensional array of texts, or of whole numbers, none of them negative.
 ///
 /// # Errors
 /// As [`Npy::new`]; `InvalidInput(Id)` for other numbers.
@@ -126,8 +128,13 @@ pub(crate) fn read_ids(path: &Path) -> Result<Vec<PointId>> {
     if header.shape.len() != 1 {
         return Err(wrong_shape(&name, "(rows,)", &header));
     }
+    if header.kind == Kind::Text {
+        let bad = || Error::corrupt(&name, "ids", "a character Unicode has not");
+        let texts = texts(&header, &bytes).ok_or_else(bad)?;
+        return texts.iter().map(|text| PointId::from_text(text)).collect();
+    }
     let numbers = integers(&header, &bytes).ok_or_else(|| {
-        let message = format!("{name}: ids: expected an integer type, got floats or bools");
+        let message = format!("{name}: ids: expected an integer type or str, got floats or bools");
         Error::invalid(Fault::Id, message)
     })?;
     let id = |(row, number): (usize, i128)| {
@@ -149,6 +156,14 @@ fn read_whole(path: &Path) -> Result<(String, Header, Vec<u8>)> {
     Ok((name, header, bytes))
 }
 
+fn check_numbers(name: &str, header: &Header) -> Result<()> {
+    if header.kind != Kind::Text {
+        return Ok(());
+    }
+    let message = format!("{name}: element type: expected numbers, got text");
+    Err(Error::invalid(Fault::Parameter, message).with("expected", "numbers"))
+}
+
 fn wrong_shape(name: &str, expected: &str, header: &Header) -> Error {
     let message = format!("{name}: expected an array of shape {expected}, got {:?}", header.shape);
     Error::invalid(Fault::Dimension, message).with("expected", expected)
@@ -163,7 +178,9 @@ fn floats(header: &Header, bytes: &[u8]) -> Vec<f32> {
         }
         (Kind::Float, 4) => each::<4>(bytes, big).map(f32::from_le_bytes).collect(),
         (Kind::Float, _) => each::<8>(bytes, big).map(|b| f64::from_le_bytes(b) as f32).collect(),
-        (Kind::Bool, _) => bytes.iter().map(|&byte| f32::from(u8::from(byte != 0))).collect(),
+        (Kind::Bool | Kind::Text, _) => {
+            bytes.iter().map(|&byte| f32::from(u8::from(byte != 0))).collect()
+        }
         (Kind::Signed | Kind::Unsigned, _) => {
             let numbers = integers(header, bytes).expect("both kinds are whole numbers");
             numbers.into_iter().map(|number| number as f32).collect()
@@ -171,8 +188,26 @@ fn floats(header: &Header, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
+/// Floats in file order, as f64.
+pub(super) fn doubles(header: &Header, bytes: &[u8]) -> Vec<f64> {
+    if (header.kind, header.width) == (Kind::Float, 8) {
+        return each::<8>(bytes, header.big_endian).map(f64::from_le_bytes).collect();
+    }
+    floats(header, bytes).into_iter().map(f64::from).collect()
+}
+
+/// Texts in file order, without the zeros that pad them; `None` if a character is none of Unicode's.
+pub(super) fn texts(header: &Header, bytes: &[u8]) -> Option<Vec<String>> {
+    let character = |bytes: [u8; 4]| char::from_u32(u32::from_le_bytes(bytes));
+    let text = |element: &[u8]| {
+        let text: Option<String> = each::<4>(element, header.big_endian).map(character).collect();
+        Some(text?.trim_end_matches('\0').to_owned())
+    };
+    bytes.chunks_exact(header.width).map(text).collect()
+}
+
 /// Whole numbers in file order; `None` for other kinds.
-fn integers(header: &Header, bytes: &[u8]) -> Option<Vec<i128>> {
+pub(super) fn integers(header: &Header, bytes: &[u8]) -> Option<Vec<i128>> {
     let big = header.big_endian;
     Some(match (header.kind, header.width) {
         (Kind::Unsigned, 1) => bytes.iter().map(|&b| b.into()).collect(),
@@ -183,7 +218,7 @@ fn integers(header: &Header, bytes: &[u8]) -> Option<Vec<i128>> {
         (Kind::Signed, 2) => each(bytes, big).map(|b| i16::from_le_bytes(b).into()).collect(),
         (Kind::Signed, 4) => each(bytes, big).map(|b| i32::from_le_bytes(b).into()).collect(),
         (Kind::Signed, _) => each(bytes, big).map(|b| i64::from_le_bytes(b).into()).collect(),
-        (Kind::Float | Kind::Bool, _) => return None,
+        (Kind::Float | Kind::Bool | Kind::Text, _) => return None,
     })
 }
 

@@ -19,6 +19,9 @@ const TEXT_BYTES_MAX: u64 = 10_000;
 /// NumPy's own limit was 32, and is 64 now.
 const DIMENSIONS_MAX: usize = 64;
 
+/// Longest text of an element: 8 MiB.
+const TEXT_CHARACTERS_MAX: usize = 2 << 20;
+
 /// Kinds of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -26,6 +29,8 @@ pub(super) enum Kind {
     Signed,
     Unsigned,
     Bool,
+    /// Characters of four bytes, padded with zeros.
+    Text,
 }
 
 /// What the header says.
@@ -232,6 +237,7 @@ impl Cursor<'_> {
             ("i", "1" | "2" | "4" | "8") => Kind::Signed,
             ("u", "1" | "2" | "4" | "8") => Kind::Unsigned,
             ("b", "1") => Kind::Bool,
+            ("U", _) => return self.text(order, width),
             _ => return Err(self.unsupported(&descr)),
         };
         let big_endian = match order {
@@ -242,8 +248,17 @@ impl Cursor<'_> {
         Ok((kind, width.parse().expect("one of the digits above"), big_endian))
     }
 
+    /// `'<U7'`: seven characters.
+    fn text(&self, order: &str, characters: &str) -> Result<(Kind, usize, bool)> {
+        let characters = characters.parse().ok().filter(|n| (1..=TEXT_CHARACTERS_MAX).contains(n));
+        let Some(characters) = characters else {
+            return Err(self.unsupported("a text of no or too many characters"));
+        };
+        Ok((Kind::Text, 4 * characters, order == ">"))
+    }
+
     fn unsupported(&self, descr: &str) -> Error {
-        let expected = "float16, float32, float64, an integer type or bool";
+        let expected = "float16, float32, float64, an integer type, bool or str";
         let message = format!("{}: element type: expected {expected}, got {descr:?}", self.name);
         Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", descr)
     }

@@ -20,10 +20,13 @@ use nearfield_segment::segment::SegmentOptions;
 use nearfield_segment::storage::{Directory, SimDisk, Storage};
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Lsn, Metric, Pool, Schema};
 
-use crate::oracle::{Change, Oracle};
+use crate::oracle::{Change, KEYS_MAX, Oracle};
 
 pub use check::{Files, check_store, describe, memory, open_and_compare, same_content, tree};
-pub use script::{random_change, random_id, random_step, script, script_of_the_past};
+pub use script::{
+    keyed_change, random_change, random_id, random_step, row_keyed_change, script,
+    script_of_the_past,
+};
 pub use watched::{Watched, Watcher};
 
 /// Dimension of every vector here.
@@ -64,6 +67,13 @@ pub enum Step {
     Export,
 }
 
+impl Step {
+    /// True for a write with keys: it may be tried again without knowing whether it happened.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, Step::Write(_, change) if change.key.is_some() || !change.row_keys.is_empty())
+    }
+}
+
 /// Collections by name.
 pub type Content = BTreeMap<String, Oracle>;
 
@@ -101,6 +111,10 @@ impl World {
             Step::Write(name, change) => {
                 let before = (self.steps, world.oracle(name).clone());
                 world.undo.entry((*name).to_owned()).or_default().push(before);
+                if step.is_keyed() {
+                    // One that was written before takes no LSN.
+                    world.undo.remove(*name);
+                }
                 world.oracle(name).apply(change);
             }
             Step::DeleteBelow(name, bound) => {
@@ -188,6 +202,8 @@ pub struct Outcome {
     pub acknowledged: World,
     /// What would be, had the failed step been done; `None` if none failed.
     pub pending: Option<World>,
+    /// The step that failed, unless opening did.
+    pub failed: Option<Step>,
     /// Error of the step that failed.
     pub error: Option<String>,
 }
@@ -203,6 +219,7 @@ pub fn small_options() -> Options {
         level0_rows_max: 40,
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
+        idempotency_keys_max: KEYS_MAX,
         history_ms: HISTORY_STEPS,
         history_bytes_max: 0,
         quarantine_ms: 30,
@@ -235,23 +252,26 @@ pub fn open(storage: Arc<dyn Storage>, now: u64, seed: u64) -> Result<Session> {
 
 /// Opens the store and does `steps` until one fails. A store that cannot be opened is a failed step that
 /// changes nothing.
-pub fn run(storage: Arc<dyn Storage>, mut world: World, steps: &[Step], seed: u64) -> Outcome {
-    let failed = |pending, error: Error| (Some(pending), Some(error.to_string()));
-    let (mut pending, mut error) = (None, None);
+pub fn run(storage: Arc<dyn Storage>, world: World, steps: &[Step], seed: u64) -> Outcome {
+    let mut outcome = Outcome { acknowledged: world, pending: None, failed: None, error: None };
+    let world = &mut outcome.acknowledged;
     match open(storage, world.steps, seed) {
-        Err(found) => (pending, error) = failed(world.clone(), found),
+        Err(error) => {
+            (outcome.pending, outcome.error) = (Some(world.clone()), Some(error.to_string()));
+        }
         Ok(session) => {
             for step in steps {
                 let after = world.after(step);
-                if let Err(found) = session.perform_in(step, &world) {
-                    (pending, error) = failed(after, found);
+                if let Err(error) = session.perform_in(step, world) {
+                    (outcome.pending, outcome.failed) = (Some(after), Some(step.clone()));
+                    outcome.error = Some(error.to_string());
                     break;
                 }
-                world = after;
+                *world = after;
             }
         }
     }
-    Outcome { acknowledged: world, pending, error }
+    outcome
 }
 
 /// An open store.

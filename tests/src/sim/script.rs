@@ -1,9 +1,12 @@
 //! Steps: a script that does everything once, and steps drawn at random.
+//!
+//! Keys come from a few, so that they are repeated, forgotten and used anew. A batch is a function of its
+//! key: to use one for another batch would be refused.
 
 use nearfield_segment::{PointId, Rng};
 
 use super::{DIM, Step, World};
-use crate::oracle::{Change, Point};
+use crate::oracle::{Change, KEYS_MAX, Point};
 
 /// Distinct ids of each kind that random batches draw from: few, so that points are replaced often.
 const IDS: u64 = 24;
@@ -29,6 +32,15 @@ pub fn script() -> Vec<Step> {
     steps.extend([Step::Checkpoint(B), Step::Snapshot, Step::Drop(A), Step::Create(A)]);
     steps.push(Step::Write(A, random_change(&mut other, 5, 0)));
     steps.extend([Step::Checkpoint(A), Step::Vacuum(B), Step::Compact(B)]);
+    let rows = |start: u64| Step::Write(A, row_keyed_change(&mut Rng::new(start), start, 3));
+    let keyed = |number| Step::Write(A, keyed_change(number));
+    steps.extend([keyed(1), rows(0), Step::Checkpoint(A), keyed(1), rows(2), keyed(2)]);
+    steps.extend([Step::Checkpoint(A), rows(1), keyed(2), keyed(1)]);
+    // New points alone: no delete list is written beside the keys.
+    let fresh = random_change(&mut Rng::new(9), 2, 0);
+    let fresh = Change { ids: None, key: Some("fresh".to_owned()), ..fresh };
+    steps.extend([Step::Checkpoint(A), Step::Write(A, fresh.clone()), Step::Checkpoint(A)]);
+    steps.push(Step::Write(A, fresh));
     steps.push(Step::Write(B, random_change(&mut other, 2, 2)));
     steps
 }
@@ -62,8 +74,14 @@ pub fn random_step(rng: &mut Rng, world: &World) -> Step {
         6..10 => Step::Checkpoint(name),
         10..18 => Step::Maintain(name),
         18..20 => Step::DeleteBelow(name, rng.below(300)),
-        20 if !world.snapshots.is_empty() => Step::Restore,
-        21..23 if world.undoable(name) > 0 => {
+        20..25 => Step::Write(name, keyed_change(rng.below(2 * KEYS_MAX as u64))),
+        25..29 => {
+            let start = rng.below(2 * KEYS_MAX as u64);
+            let rows = 1 + rng.below(KEYS_MAX as u64);
+            Step::Write(name, row_keyed_change(rng, start, rows))
+        }
+        29 if !world.snapshots.is_empty() => Step::Restore,
+        30..32 if world.undoable(name) > 0 => {
             Step::Replay(name, 1 + rng.below(world.undoable(name)))
         }
         _ => {
@@ -87,7 +105,21 @@ pub fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
         }
         ids
     });
-    Change { deletes, ids, points }
+    Change { deletes, ids, points, ..Change::default() }
+}
+
+/// The batch with this key, with a point to insert or a few, and deletes.
+pub fn keyed_change(number: u64) -> Change {
+    let mut rng = Rng::new(number);
+    let (rows, deletes) = (1 + rng.below(5) as usize, rng.below(3) as usize);
+    Change { key: Some(format!("key {number}")), ..random_change(&mut rng, rows, deletes) }
+}
+
+/// A batch of rows whose keys are numbered from `start`, and one row without a key.
+pub fn row_keyed_change(rng: &mut Rng, start: u64, rows: u64) -> Change {
+    let change = random_change(rng, rows as usize + 1, 0);
+    let keys = (start..start + rows).map(|number| Some(format!("row {number}")));
+    Change { row_keys: keys.chain([None]).collect(), ..change }
 }
 
 /// An id of any of the three kinds.

@@ -12,7 +12,7 @@ use super::rust::RustText;
 /// What a walk leaves out: things that were built, and hidden directories of tools.
 fn is_skipped(directory: &str) -> bool {
     match directory {
-        "target" | "node_modules" | "__pycache__" | "nearfield_data" => true,
+        "target" | "node_modules" | "__pycache__" | "nearfield_data" | "vibrato_data" => true,
         ".ci" | ".github" | ".config" | ".cargo" => false,
         name => name.starts_with('.'),
     }

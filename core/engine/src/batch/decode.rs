@@ -5,13 +5,15 @@
 
 use std::borrow::Cow;
 
-use nearfield_segment::{Error, ErrorKind, PointId, Result, Schema};
+use nearfield_segment::{Error, Result, Schema};
 
-use super::encode::{
-    BATCH_VERSION, DENSE_F32, FLAG_ASSIGNED, FLAG_OPTIONAL, SECTION_BYTES, START_BYTES, kind,
-};
+use super::encode::{BATCH_VERSION, DENSE_F32, FLAG_ASSIGNED, FLAG_OPTIONAL, START_BYTES, kind};
+use super::input::{Input, Section};
 use super::{Batch, Draft};
 use crate::manifest::NextId;
+
+/// What a batch is called in messages.
+const NAME: &str = "batch";
 
 /// Reads a batch. Vectors are borrowed where `body` is aligned to 4 bytes.
 ///
@@ -19,7 +21,7 @@ use crate::manifest::NextId;
 /// `Corrupt` naming the offset within the body, or `Version` for a newer encoding or an unknown section
 /// that must not be skipped.
 pub fn decode<'a>(body: &'a [u8], schema: &Schema) -> Result<Batch<'a>> {
-    let mut input = Input { bytes: body, at: 0 };
+    let mut input = Input::new(NAME, body);
     let version = input.u16()?;
     if version != BATCH_VERSION {
         return Err(newer("version", version));
@@ -56,12 +58,13 @@ struct Parts<'a> {
     draft: Draft<'a>,
     next_id: Option<NextId>,
     metadata: Option<(usize, &'a [u8])>,
+    row_keys: Option<(usize, &'a [u8])>,
 }
 
 impl<'a> Parts<'a> {
     /// Reads a section and returns the field it belongs to; `None` if it was skipped.
     fn read(&mut self, section: &Section<'a>) -> Result<Option<String>> {
-        let mut input = Input { bytes: section.content, at: 0 };
+        let mut input = Input::new(NAME, section.content);
         let mut field = String::new();
         match section.kind {
             kind::NEXT_ID => self.next_id = Some(input.next_id()?),
@@ -81,6 +84,10 @@ impl<'a> Parts<'a> {
             kind::IDEMPOTENCY_KEY => {
                 let len = section.content.len();
                 self.draft.idempotency_key = Some(input.text(len)?.to_owned());
+            }
+            kind::ROW_KEYS => {
+                self.row_keys = Some((section.at, section.content));
+                return Ok(Some(field));
             }
             kind::DEADLINE => self.draft.deadline_ms = Some(input.u64()?),
             _ if section.flags & FLAG_OPTIONAL != 0 => return Ok(None),
@@ -119,6 +126,10 @@ impl<'a> Parts<'a> {
             self.draft.metadata = read_metadata(bytes, self.draft.rows)
                 .map_err(|error| error.context(format_args!("section at {at}")))?;
         }
+        if let Some((at, bytes)) = self.row_keys {
+            self.draft.row_keys = read_row_keys(bytes, self.draft.rows)
+                .map_err(|error| error.context(format_args!("section at {at}")))?;
+        }
         self.draft.ids.get_or_insert_default();
         let next_id = self.next_id.ok_or_else(|| corrupt(0, "no mark for assigned ids"))?;
         let highest = self.draft.ids.iter().flatten().fold(NextId::FIRST, |mut next, id| {
@@ -141,7 +152,7 @@ impl<'a> Parts<'a> {
 }
 
 fn read_metadata(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>> {
-    let mut input = Input { bytes, at: 0 };
+    let mut input = Input::new(NAME, bytes);
     if rows > bytes.len() / 4 {
         return Err(corrupt(0, format!("{} bytes cannot hold {rows} rows", bytes.len())));
     }
@@ -158,6 +169,24 @@ fn read_metadata(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>>
     Ok(metadata)
 }
 
+fn read_row_keys(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>> {
+    let mut input = Input::new(NAME, bytes);
+    if rows > bytes.len() / 2 {
+        return Err(corrupt(0, format!("{} bytes cannot hold keys of {rows} rows", bytes.len())));
+    }
+    let mut keys = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        keys.push(match input.u16()? {
+            0 => None,
+            len => Some(Cow::Borrowed(input.text(usize::from(len))?)),
+        });
+    }
+    if input.at != bytes.len() {
+        return Err(corrupt(input.at, "bytes behind the key of the last row"));
+    }
+    Ok(keys)
+}
+
 /// In place if the address allows it.
 fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
     match bytemuck::try_cast_slice(bytes) {
@@ -170,116 +199,10 @@ fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
     }
 }
 
-struct Section<'a> {
-    kind: u16,
-    flags: u16,
-    at: usize,
-    content: &'a [u8],
-}
-
-/// Bytes read from the front; every read is checked.
-struct Input<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let left = &self.bytes[self.at..];
-        let taken = left.get(..len).ok_or_else(|| {
-            corrupt(self.at, format!("expected {len} more bytes, found {}", left.len()))
-        })?;
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("N bytes were taken"))
-    }
-
-    fn u16(&mut self) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn text(&mut self, len: usize) -> Result<&'a str> {
-        let at = self.at;
-        std::str::from_utf8(self.take(len)?).map_err(|error| corrupt(at, error))
-    }
-
-    /// Zeros up to a multiple of 8.
-    fn pad(&mut self) -> Result<()> {
-        let at = self.at;
-        let zeros = self.take(at.next_multiple_of(8) - at)?;
-        if zeros.iter().all(|&byte| byte == 0) {
-            return Ok(());
-        }
-        Err(corrupt(at, "padding is not zero"))
-    }
-
-    fn section(&mut self) -> Result<Section<'a>> {
-        let start = self.at;
-        let (kind, flags, zero, len) = (self.u16()?, self.u16()?, self.u32()?, self.u64()?);
-        if zero != 0 || flags & !FLAG_OPTIONAL != 0 {
-            return Err(newer("section flags", flags));
-        }
-        let at = self.at;
-        debug_assert_eq!(at, start + SECTION_BYTES);
-        let len = usize::try_from(len).map_err(|_| corrupt(start, "section too long"))?;
-        let content = self.take(len)?;
-        self.pad()?;
-        Ok(Section { kind, flags, at, content })
-    }
-
-    fn next_id(&mut self) -> Result<NextId> {
-        let at = self.at;
-        match (self.u64()?, self.u64()?) {
-            (next, 0) => Ok(NextId::starting_at(next)),
-            (0, 1) => Ok(NextId::EXHAUSTED),
-            (next, exhausted) => Err(corrupt(at, format!("next id {next}, exhausted {exhausted}"))),
-        }
-    }
-
-    fn ids(&mut self) -> Result<Vec<PointId>> {
-        let at = self.at;
-        let count = self.u64()?;
-        // The shortest id takes 4 bytes: kind, length and one byte of text.
-        let left = (self.bytes.len() - self.at) as u64;
-        if count > left / 4 {
-            return Err(corrupt(at, format!("{count} ids cannot fit in {left} bytes")));
-        }
-        (0..count).map(|_| self.id()).collect()
-    }
-
-    fn id(&mut self) -> Result<PointId> {
-        let at = self.at;
-        let [tag] = self.array()?;
-        match tag {
-            0 => self.u64().map(PointId::U64),
-            1 => Ok(PointId::Uuid(u128::from_le_bytes(self.array()?))),
-            2 => {
-                let len = self.u16()?;
-                Ok(PointId::Str(self.text(usize::from(len))?.into()))
-            }
-            unknown => Err(corrupt(at, format!("unknown kind of id {unknown}"))),
-        }
-    }
-}
-
 fn corrupt(at: usize, found: impl std::fmt::Display) -> Error {
-    Error::corrupt("batch", format_args!("byte {at}"), found)
+    super::input::corrupt(NAME, at, found)
 }
 
 fn newer(what: &str, found: u16) -> Error {
-    Error::new(
-        ErrorKind::Version,
-        format!("batch: {what} {found} is not known to this version of Nearfield"),
-    )
+    super::input::newer(NAME, what, found)
 }

@@ -23,6 +23,7 @@
 //! | 5 metadata | by row: u32 length + 1 (0 = none), text |
 //! | 6 idempotency key | text |
 //! | 7 deadline | u64 ms since 1970 |
+//! | 8 row keys (may be skipped) | by row: u16 length (0 = none), text |
 //!
 //! Ids: u64 count, then each as u8 kind and value: 0 u64; 1 UUID u128; 2 u16 length, text.
 
@@ -52,6 +53,7 @@ pub(super) mod kind {
     pub(in super::super) const METADATA: u16 = 5;
     pub(in super::super) const IDEMPOTENCY_KEY: u16 = 6;
     pub(in super::super) const DEADLINE: u16 = 7;
+    pub(in super::super) const ROW_KEYS: u16 = 8;
 }
 
 impl Batch<'_> {
@@ -87,6 +89,16 @@ impl Batch<'_> {
             let bytes = deadline_ms.to_le_bytes();
             sections.write(kind::DEADLINE, |out| out.extend_from_slice(&bytes));
         }
+        if !self.row_keys.is_empty() {
+            // Whoever skips them has every row, and only forgets that a key was used.
+            sections.write_flagged(kind::ROW_KEYS, FLAG_OPTIONAL, |out| {
+                for key in &self.row_keys {
+                    let key = key.as_deref().unwrap_or_default();
+                    out.extend_from_slice(&(key.len() as u16).to_le_bytes());
+                    out.extend_from_slice(key.as_bytes());
+                }
+            });
+        }
         let count = sections.count.to_le_bytes();
         out[4..8].copy_from_slice(&count);
     }
@@ -116,19 +128,22 @@ impl Batch<'_> {
         }
     }
 
-    /// An upper bound of the encoded length, close to it.
-    pub(super) fn encoded_bytes_max(&self) -> usize {
+    /// An upper bound of the encoded length, close to it: what the batch takes in the log, and about what it
+    /// takes in memory. O(rows).
+    pub fn encoded_bytes_max(&self) -> usize {
         let section = SECTION_BYTES + 8;
         let vectors = self.vectors.iter().map(|(name, e)| section + 16 + name.len() + 4 * e.len());
         let metadata = self.metadata.iter().map(|json| 4 + json.as_deref().map_or(0, str::len));
+        let row_keys = self.row_keys.iter().map(|key| 2 + key.as_deref().map_or(0, str::len));
         let ids = if self.ids_assigned { 9 * self.rows } else { ids_bytes(&self.ids) };
         START_BYTES
-            + 6 * (section + 16)
+            + 7 * (section + 16)
             + ids_bytes(&self.deletes)
             + ids
             + vectors.sum::<usize>()
             + metadata.sum::<usize>()
             + self.idempotency_key.as_deref().map_or(0, str::len)
+            + row_keys.sum::<usize>()
     }
 }
 
@@ -139,8 +154,13 @@ struct Sections<'a> {
 
 impl Sections<'_> {
     fn write(&mut self, kind: u16, content: impl FnOnce(&mut Vec<u8>)) {
+        self.write_flagged(kind, 0, content);
+    }
+
+    fn write_flagged(&mut self, kind: u16, flags: u16, content: impl FnOnce(&mut Vec<u8>)) {
         self.out.extend_from_slice(&kind.to_le_bytes());
-        self.out.extend_from_slice(&[0; 14]);
+        self.out.extend_from_slice(&flags.to_le_bytes());
+        self.out.extend_from_slice(&[0; 12]);
         let start = self.out.len();
         content(self.out);
         let len = (self.out.len() - start) as u64;
@@ -150,23 +170,26 @@ impl Sections<'_> {
     }
 }
 
-fn write_ids(out: &mut Vec<u8>, ids: &[PointId]) {
+pub(super) fn write_ids(out: &mut Vec<u8>, ids: &[PointId]) {
     out.extend_from_slice(&(ids.len() as u64).to_le_bytes());
-    for id in ids {
-        match id {
-            PointId::U64(value) => {
-                out.push(0);
-                out.extend_from_slice(&value.to_le_bytes());
-            }
-            PointId::Uuid(value) => {
-                out.push(1);
-                out.extend_from_slice(&value.to_le_bytes());
-            }
-            PointId::Str(text) => {
-                out.push(2);
-                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-                out.extend_from_slice(text.as_bytes());
-            }
+    ids.iter().for_each(|id| write_id(out, id));
+}
+
+/// One id, as its kind and its value.
+pub(crate) fn write_id(out: &mut Vec<u8>, id: &PointId) {
+    match id {
+        PointId::U64(value) => {
+            out.push(0);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        PointId::Uuid(value) => {
+            out.push(1);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        PointId::Str(text) => {
+            out.push(2);
+            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
         }
     }
 }

@@ -4,12 +4,22 @@
 //! on the collection's state, and [`Batch::assign_ids`] settles the ids left out. A batch is applied
 //! whole or not at all: **deletes first, then upserts**, so that an id in both is replaced.
 //!
-//! What is not here: whether an id exists, idempotency (the writer's), the meaning of metadata.
+//! What is not here: whether an id exists, whether a key was used before (the writer's), the meaning of
+//! metadata.
 
+mod applied;
+mod change;
 mod decode;
 mod encode;
+mod input;
+mod keys;
 
+pub use applied::{Applied, RowOutcome};
+pub use change::Change;
 pub use decode::decode;
+pub(crate) use encode::write_id;
+pub(crate) use input::Input;
+pub use keys::IDEMPOTENCY_KEY_BYTES_MAX;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,8 +32,6 @@ use crate::manifest::NextId;
 
 /// Most points upserted by one batch.
 pub const BATCH_ROWS_MAX: usize = 1_000_000;
-/// Longest idempotency key, in bytes.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// How many ids an error about duplicates names.
 const NAMED_IDS_MAX: usize = 10;
 
@@ -45,8 +53,11 @@ pub struct Draft<'a> {
     pub metadata: Vec<Option<Cow<'a, str>>>,
     /// When the writer accepted it, milliseconds since 1970.
     pub time_ms: u64,
-    /// Kept in the log, so that a host can tell a repeated batch; the engine does not look at it.
+    /// Names the whole batch: a later one with this key is not written but answered as this one was.
     pub idempotency_key: Option<String>,
+    /// Names rows: a later row with the key of an earlier one is left out and answered with the id that one
+    /// got. Empty or one for each row; no two alike; not beside deletes or a key of the whole batch.
+    pub row_keys: Vec<Option<Cow<'a, str>>>,
     /// When the caller gives up; kept in the log, and for the host's queue to look at.
     pub deadline_ms: Option<u64>,
 }
@@ -61,6 +72,7 @@ pub struct Batch<'a> {
     metadata: Vec<Option<Cow<'a, str>>>,
     time_ms: u64,
     idempotency_key: Option<String>,
+    row_keys: Vec<Option<Cow<'a, str>>>,
     deadline_ms: Option<u64>,
     next_id: Option<NextId>,
     ids_assigned: bool,
@@ -88,7 +100,8 @@ impl<'a> Batch<'a> {
         for (row, json) in metadata.iter().enumerate() {
             json.as_deref().map_or(Ok(()), |json| check(json, row))?;
         }
-        check_key(draft.idempotency_key.as_deref())?;
+        let row_keys =
+            keys::check(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
         deletes.sort_unstable();
         deletes.dedup();
         let batch = Batch {
@@ -99,6 +112,7 @@ impl<'a> Batch<'a> {
             metadata: if count == 0 { vec![None; rows] } else { metadata },
             time_ms: draft.time_ms,
             idempotency_key: draft.idempotency_key,
+            row_keys,
             deadline_ms: draft.deadline_ms,
             next_id: None,
             ids_assigned,
@@ -153,11 +167,6 @@ impl<'a> Batch<'a> {
         self.time_ms
     }
 
-    /// The caller's key, if any.
-    pub fn idempotency_key(&self) -> Option<&str> {
-        self.idempotency_key.as_deref()
-    }
-
     /// When the caller gives up, if ever.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms
@@ -189,6 +198,7 @@ impl<'a> Batch<'a> {
             rows: self.rows,
             vectors: self.vectors.into_iter().map(own).collect(),
             metadata: self.metadata.into_iter().map(own_text).collect(),
+            row_keys: self.row_keys.into_iter().map(own_text).collect(),
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key,
             deadline_ms: self.deadline_ms,
@@ -282,16 +292,6 @@ fn check_vectors(
         }
     }
     Ok(())
-}
-
-fn check_key(key: Option<&str>) -> Result<()> {
-    let len = key.map_or(1, str::len);
-    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&len) {
-        return Ok(());
-    }
-    let expected = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes");
-    let message = format!("idempotency key: expected {expected}, got {len}");
-    Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", len))
 }
 
 #[cfg(test)]

@@ -88,6 +88,15 @@ fn each_fault_is_refused_with_its_kind() {
     assert_eq!(refused(Draft { metadata, ..two() }).0, Fault::Metadata);
     let key = Some("k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1));
     assert_eq!(refused(Draft { idempotency_key: key, ..two() }).0, Fault::Parameter);
+    for keys in [vec![Some("a")], vec![Some("a"), Some("a")], vec![Some(""), None]] {
+        let row_keys = keys.into_iter().map(|key| key.map(Cow::Borrowed)).collect();
+        assert_eq!(refused(Draft { row_keys, ..two() }).0, Fault::Parameter);
+    }
+    let row_keyed = || Draft { row_keys: vec![Some("a".into()), None], ..two() };
+    assert!(check(row_keyed()).is_ok());
+    let both = Draft { idempotency_key: Some("b".to_owned()), ..row_keyed() };
+    assert_eq!(refused(both).0, Fault::Parameter);
+    assert_eq!(refused(Draft { deletes: ids([9]), ..row_keyed() }).0, Fault::Parameter);
     for id in
         ["x".repeat(STRING_ID_BYTES_MAX + 1), String::new(), nearfield_segment::format_uuid(5)]
     {
@@ -176,6 +185,21 @@ fn every_truncation_and_hostile_edit_is_an_error_or_a_valid_batch() {
     }
 }
 
+#[test]
+fn rows_left_out_take_everything_of_theirs_with_them() {
+    let metadata = vec![Some("{\"a\":1}".into()), None, Some("{\"c\":3}".into())];
+    let row_keys = vec![Some("a".into()), Some("b".into()), None];
+    let mut batch = check(Draft { metadata, row_keys, ..draft(ids([1, 2, 3])) }).expect("valid");
+    batch.leave_out(&[false, true, false]);
+    assert_eq!((batch.rows(), batch.ids()), (2, &ids([1, 3])[..]));
+    assert_eq!(batch.vectors(""), Some(&[0.5, 1.5, 2.5, 6.5, 7.5, 8.5][..]));
+    assert_eq!(batch.vectors("side"), Some(&[0.5, 2.5][..]));
+    assert_eq!(batch.metadata()[1].as_deref(), Some("{\"c\":3}"));
+    assert_eq!(batch.row_keys().collect::<Vec<_>>(), [(0, "a")]);
+    batch.leave_out(&[true, true]);
+    assert!(batch.is_empty());
+}
+
 fn any_id() -> impl Strategy<Value = PointId> {
     prop_oneof![
         any::<u64>().prop_map(PointId::U64),
@@ -191,7 +215,8 @@ prop_compose! {
         seed in any::<u64>(),
         time_ms in any::<u64>(),
         deadline_ms in any::<Option<u64>>(),
-        idempotency_key in proptest::option::of("[a-z]{1,20}"),
+        keys in proptest::collection::btree_set("[a-zé]{1,20}", 20),
+        keyed in 0..3,
         assigned in any::<bool>(),
         texts in proptest::collection::vec(proptest::option::of("\\{[a-zé]{0,9}"), 20),
     ) -> Draft<'static> {
@@ -206,7 +231,12 @@ prop_compose! {
         ]);
         let metadata = texts.into_iter().take(rows).map(|text| text.map(Cow::Owned)).collect();
         let ids = if assigned { None } else { Some(ids.into_iter().collect()) };
-        Draft { deletes, ids, rows, vectors, metadata, time_ms, idempotency_key, deadline_ms }
+        // No key, one for the batch, or one for every other row of a batch without deletes.
+        let idempotency_key = keys.first().filter(|_| keyed == 1).cloned();
+        let row_keys = keys.into_iter().take(if keyed == 2 { rows } else { 0 }).enumerate();
+        let row_keys = row_keys.map(|(row, key)| (row % 2 == 1).then(|| key.into())).collect();
+        let deletes = if keyed == 2 { Vec::new() } else { deletes };
+        Draft { deletes, ids, rows, vectors, metadata, time_ms, idempotency_key, row_keys, deadline_ms }
     }
 }
 

@@ -8,13 +8,13 @@
 use nearfield_segment::storage::Appender;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
-use super::Log;
 use super::files::{LogDirectory, SealedFile};
 use super::frame::{
     FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, padded,
 };
 use super::memory::check_body;
 use super::replay::ReplayReport;
+use super::{Log, Written};
 
 /// Bodies up to this length are copied beside their header to be written by one call.
 const COPIED_BODY_BYTES_MAX: usize = 64 << 10;
@@ -49,6 +49,9 @@ pub struct FileLog {
     active: Option<Active>,
     poison: Option<(ErrorKind, String)>,
     scratch: Vec<u8>,
+    written: Written,
+    /// Length of the newest file that was there when this log was opened.
+    found_bytes: u64,
 }
 
 /// The file being appended to.
@@ -77,6 +80,8 @@ impl FileLog {
             active: None,
             poison: None,
             scratch: Vec::new(),
+            written: Written::default(),
+            found_bytes: recovered.newest_bytes,
         }
     }
 
@@ -118,7 +123,7 @@ impl FileLog {
         Ok(lsn)
     }
 
-    fn create_file(&self) -> Result<Active> {
+    fn create_file(&mut self) -> Result<Active> {
         let first = self.last.next();
         let header = FileHeader {
             collection: self.place.collection(),
@@ -132,6 +137,8 @@ impl FileLog {
         let mut appender = self.place.storage().append_new(&self.place.live_name(first))?;
         appender.write(&bytes)?;
         appender.sync()?;
+        self.written.bytes += bytes.len() as u64;
+        self.written.syncs += 1;
         Ok(Active { appender, first, bytes: FILE_HEADER_BYTES as u64, crc, link: crc })
     }
 
@@ -155,6 +162,7 @@ impl FileLog {
             active.appender.write(&self.scratch)?;
         }
         active.bytes += frame.frame_bytes();
+        self.written.bytes += frame.frame_bytes();
         active.link = link;
         Ok(link)
     }
@@ -165,6 +173,7 @@ impl FileLog {
         }
         let active = self.active.as_mut().expect("unsynced batches are in the active file");
         active.appender.sync()?;
+        self.written.syncs += 1;
         self.durable = self.last;
         Ok(())
     }
@@ -218,6 +227,14 @@ impl Log for FileLog {
     fn size_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|file| file.bytes).sum();
         sealed + self.active.as_ref().map_or(0, |active| active.bytes)
+    }
+
+    fn recovery_bytes(&self) -> u64 {
+        self.active.as_ref().map_or(self.found_bytes, |active| active.bytes)
+    }
+
+    fn written(&self) -> Written {
+        self.written
     }
 
     fn rotate(&mut self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Result};
 
-use super::{BODY_BYTES_MAX, Log};
+use super::{BODY_BYTES_MAX, Log, Written};
 
 /// Numbers batches and forgets them.
 #[derive(Debug, Default)]
@@ -44,6 +44,14 @@ impl Log for MemoryLog {
 
     fn size_bytes(&self) -> u64 {
         0
+    }
+
+    fn recovery_bytes(&self) -> u64 {
+        0
+    }
+
+    fn written(&self) -> Written {
+        Written::default()
     }
 
     fn rotate(&mut self) -> Result<()> {

@@ -31,6 +31,15 @@ use std::fmt::Debug;
 
 use nearfield_segment::{ErrorKind, Lsn, Result};
 
+/// What a log did since it was opened; both only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes written, with headers and marks.
+    pub bytes: u64,
+    /// Syncs that succeeded.
+    pub syncs: u64,
+}
+
 /// Where batches become durable, and get their LSNs.
 pub trait Log: Send + Debug {
     /// Appends one batch and returns its LSN, one above [`last`](Log::last). Not durable yet.
@@ -58,6 +67,12 @@ pub trait Log: Send + Debug {
 
     /// Bytes held outside the archive.
     fn size_bytes(&self) -> u64;
+
+    /// Bytes that recovery may have to copy: as long as the newest file is.
+    fn recovery_bytes(&self) -> u64;
+
+    /// What was done since it was opened.
+    fn written(&self) -> Written;
 
     /// Syncs and closes the current file, so that it can be archived.
     ///

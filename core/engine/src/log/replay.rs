@@ -46,6 +46,8 @@ pub struct ReplayReport {
     pub timeline: u32,
     /// Link of the newest frame, which the next file continues.
     pub(crate) link: u32,
+    /// Length of the newest file, as it was found.
+    pub(crate) newest_bytes: u64,
     /// Live files.
     pub(crate) sealed: Vec<SealedFile>,
 }
@@ -93,6 +95,7 @@ pub fn replay(
         torn: None,
         timeline: scan.timeline,
         link: scan.link,
+        newest_bytes: scan.parts.last().map_or(0, |part| part.file.len()),
         sealed: scan.sealed.clone(),
     };
     for part in &scan.parts {

@@ -16,8 +16,9 @@ use nearfield_segment::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Version of both kinds of documents.
-pub const MANIFEST_VERSION: u32 = 1;
+/// Newest version of both kinds of documents; every one from 1 is read, and the lowest that says
+/// everything is written.
+pub const MANIFEST_VERSION: u32 = 2;
 /// Longest document: 64 MiB.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// Longest first line.
@@ -27,6 +28,11 @@ const LINE_BYTES_MAX: usize = 96;
 pub trait Document: Serialize + DeserializeOwned + Clone {
     /// First part of the file name, and of the first line after `nearfield-`.
     const KIND: &'static str;
+
+    /// The lowest version whose readers heed everything in it.
+    fn version(&self) -> u32 {
+        1
+    }
 
     /// The number in the name.
     fn number(&self) -> u64;
@@ -161,7 +167,7 @@ pub fn commit<D: Document>(storage: &dyn Storage, dir: &str, document: D) -> Res
 /// The bytes of a document, and its checksum.
 pub(crate) fn encode<D: Document>(document: &D) -> (Vec<u8>, u32) {
     let json = serde_json::to_vec(document).expect("maps with string keys and numbers serialize");
-    let start = format!("nearfield-{} {MANIFEST_VERSION} {}", D::KIND, json.len());
+    let start = format!("nearfield-{} {} {}", D::KIND, document.version(), json.len());
     let crc = crc32c_append(crc32c(start.as_bytes()), &json);
     let mut bytes = format!("{start} {crc:08x}\n").into_bytes();
     bytes.extend_from_slice(&json);
@@ -186,11 +192,11 @@ pub(crate) fn decode<D: Document>(bytes: &[u8], name: &str) -> Result<Stored<D>>
     if crc != line.crc {
         return Err(corrupt("checksum", format!("expected {:08x}, found {crc:08x}", line.crc)));
     }
-    if line.version != MANIFEST_VERSION {
-        let message =
-            format!("{name}: version {}; this build reads {MANIFEST_VERSION}", line.version);
+    if !(1..=MANIFEST_VERSION).contains(&line.version) {
+        let expected = format!("1 to {MANIFEST_VERSION}");
+        let message = format!("{name}: version {}; this build reads {expected}", line.version);
         return Err(Error::new(ErrorKind::Version, message)
-            .with("expected", MANIFEST_VERSION)
+            .with("expected", expected)
             .with("got", line.version)
             .with("file", name));
     }

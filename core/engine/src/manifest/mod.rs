@@ -26,6 +26,8 @@ use nearfield_segment::{DIM_MAX, Error, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Version of the file of idempotency keys.
+pub const KEYS_VERSION: u32 = 1;
 /// Longest name of a vector field, in bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 255;
 /// Epochs and LSNs stay below this, so that there is always a next one.
@@ -55,6 +57,10 @@ pub struct Manifest {
     pub next_assigned_id: NextId,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
+    /// The idempotency keys used up to `cut`, if there were any. Everybody who writes has to heed them, so
+    /// a manifest that names some has version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysEntry>,
     /// When it was made, milliseconds since 1970.
     pub created_ms: u64,
     /// Why it was made.
@@ -126,6 +132,22 @@ pub struct DeletesEntry {
     pub unknown: BTreeMap<String, Value>,
 }
 
+/// The file of idempotency keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeysEntry {
+    /// Name relative to the collection's directory, `segments/…`.
+    pub file: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// The checksum in its header.
+    pub crc: u32,
+    /// It holds the keys up to this LSN; between it and the manifest's cut there were none.
+    pub cut: Lsn,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
 impl DeletesEntry {
     /// Reads the list below `dir` and checks that it is the one named, of that segment.
     ///
@@ -161,6 +183,7 @@ impl Manifest {
             schema,
             next_assigned_id: NextId::FIRST,
             segments: Vec::new(),
+            keys: None,
             created_ms,
             reason: Reason::Create,
             note: None,
@@ -170,15 +193,20 @@ impl Manifest {
 
     /// Every file it names: name, length, checksum.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64, u32)> {
-        self.segments.iter().flat_map(|segment| {
+        let of_segments = self.segments.iter().flat_map(|segment| {
             let lists = segment.deletes.iter().map(|list| (list.file.as_str(), list.len, list.crc));
             std::iter::once((segment.file.as_str(), segment.len, segment.crc)).chain(lists)
-        })
+        });
+        of_segments.chain(self.keys.iter().map(|keys| (keys.file.as_str(), keys.len, keys.crc)))
     }
 }
 
 impl Document for Manifest {
     const KIND: &'static str = "manifest";
+
+    fn version(&self) -> u32 {
+        if self.keys.is_some() { 2 } else { 1 }
+    }
 
     fn number(&self) -> u64 {
         self.number
@@ -209,6 +237,12 @@ impl Document for Manifest {
                 return Err(format!("segment {} occurs twice", segment.id));
             }
             check_segment(segment, self.cut)?;
+        }
+        if let Some(keys) = self.keys.as_ref().filter(|keys| keys.cut > self.cut) {
+            return Err(format!(
+                "{}: cut {} above the manifest's {}",
+                keys.file, keys.cut, self.cut
+            ));
         }
         for (file, _, _) in self.files() {
             check_file(file)?;

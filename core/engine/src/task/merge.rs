@@ -11,9 +11,12 @@ use std::sync::Arc;
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::{Bytes, Storage};
-use nearfield_segment::{DeadRows, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema};
+use nearfield_segment::{
+    DeadRows, Encoding, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema, VectorSpec,
+};
 
-use crate::manifest::SegmentEntry;
+use crate::manifest::{KeysEntry, SegmentEntry};
+use crate::space;
 use crate::state::append_live;
 
 /// A segment that goes in, with the rows that were dead at the task's cut.
@@ -48,6 +51,8 @@ pub struct MergeOutput {
     pub(crate) inputs: Vec<(FileId, Vec<u32>)>,
     /// The file and the open segment; `None` if no row was live.
     pub(crate) output: Option<(SegmentEntry, Segment)>,
+    /// The file of idempotency keys at the cut, if they changed since there was one.
+    pub(crate) keys: Option<KeysEntry>,
     /// The merge contains exactly the effects of batches up to here.
     pub(crate) cut: Lsn,
     /// Of the writer that planned it.
@@ -60,6 +65,8 @@ pub struct Task {
     pub(crate) id: FileId,
     pub(crate) inputs: Vec<MergeInput>,
     pub(crate) cut: Lsn,
+    /// The file of idempotency keys to write, with its bytes.
+    pub(crate) keys: Option<(Vec<u8>, KeysEntry)>,
     pub(crate) level: u8,
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: SegmentOptions,
@@ -79,6 +86,31 @@ pub(crate) enum Phase {
 }
 
 impl Task {
+    /// Refuses at once what cannot be done: the vectors alone would not fit the disk.
+    ///
+    /// # Errors
+    /// `StorageFull` saying how many bytes it takes at least.
+    pub(crate) fn check_space(&self) -> Result<()> {
+        let live = |input: &MergeInput| u64::from(input.segment.rows() - input.dead.count());
+        let element_bytes = |spec: &VectorSpec| match spec.store {
+            Encoding::F32 => 4,
+            Encoding::F16 => 2,
+        };
+        let row_bytes: u64 = self
+            .schema
+            .vectors
+            .values()
+            .map(|spec| u64::from(spec.dim) * element_bytes(spec))
+            .sum();
+        let bytes = self.inputs.iter().map(live).sum::<u64>() * row_bytes;
+        space::check(&*self.storage, bytes, "merging segments")
+    }
+
+    /// Level of the segment that comes out; 0 is that of a checkpoint.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
     /// Does a bounded piece of the work.
     ///
     /// # Errors
@@ -132,7 +164,7 @@ impl Task {
             maps.push(append_live(&mut builder, &input.segment, &input.dead)?);
         }
         if rows == 0 {
-            return Ok(Step::Done(Box::new(self.output(maps, None))));
+            return self.done(maps, None);
         }
         self.phase = Phase::Index(Box::new(builder.index(&self.options)), maps);
         Ok(Step::More(Progress { done: 0, total: rows as u64 }))
@@ -155,12 +187,23 @@ impl Task {
             deletes: Vec::new(),
             unknown: BTreeMap::new(),
         };
-        Ok(Step::Done(Box::new(self.output(maps, Some((entry, segment))))))
+        self.done(maps, Some((entry, segment)))
     }
 
-    fn output(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> MergeOutput {
-        let ids = self.inputs.iter().map(|input| input.segment.id());
+    fn done(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> Result<Step> {
+        let keys = self.write_keys()?;
+        let inputs = self.inputs.iter().map(|input| input.segment.id()).zip(maps).collect();
         let (cut, incarnation) = (self.cut, self.incarnation);
-        MergeOutput { inputs: ids.zip(maps).collect(), output, cut, incarnation }
+        Ok(Step::Done(Box::new(MergeOutput { inputs, output, keys, cut, incarnation })))
+    }
+
+    fn write_keys(&self) -> Result<Option<KeysEntry>> {
+        let Some((bytes, entry)) = &self.keys else { return Ok(None) };
+        let path = format!("{}/{}", self.dir, entry.file);
+        // An attempt that failed may have left one of this name, which is this one.
+        self.storage.put(&path, &mut |out| {
+            out.write_all(bytes).map_err(|error| Error::io("write", &path, error))
+        })?;
+        Ok(Some(entry.clone()))
     }
 }

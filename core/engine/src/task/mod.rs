@@ -10,4 +10,5 @@ mod plan;
 
 pub(crate) use merge::{MergeInput, Phase};
 pub use merge::{MergeOutput, Progress, Step, Task};
-pub use plan::{SegmentFacts, Situation, Work, plan};
+pub(crate) use plan::worthwhile;
+pub use plan::{Effort, SegmentFacts, Situation, Work, plan};

@@ -39,6 +39,27 @@ pub struct Work {
     pub level: u8,
 }
 
+/// How much a host asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// What is due by size or wear.
+    Due,
+    /// Also what is merely worthwhile: two files of level 0 become one, a file long enough for a graph gets
+    /// its graph. For now and then: files of level 1 are drawn in as for due work, so that a row is
+    /// rewritten a number of times logarithmic in the collection's size, not once for every call.
+    Worthwhile,
+    /// What is in memory goes to a file.
+    Checkpoint,
+    /// Everything becomes one segment.
+    Everything,
+}
+
+/// The limits from which a merge is worth it even if it is not due.
+pub(crate) fn worthwhile(options: &Options) -> Options {
+    let level0_rows_max = u64::from(options.segment.graph_rows_min);
+    Options { level0_segments_max: 2, level0_rows_max, ..options.clone() }
+}
+
 /// The most urgent work, if any is due: a checkpoint before a compaction before a rewrite of one segment.
 ///
 /// Each piece of work removes its own reason, so that work comes to an end: a file whose dead rows lie
@@ -96,6 +117,22 @@ mod tests {
 
     fn work(inputs: &[usize], level: u8) -> Work {
         Work { inputs: inputs.to_vec(), level }
+    }
+
+    #[test]
+    fn two_fresh_files_or_one_long_one_are_worthwhile() {
+        let options = worthwhile(&Options::default());
+        let ask = |segments: Vec<SegmentFacts>| {
+            plan(&Situation { segments, memory_bytes: 0, log_bytes: 0 }, &options)
+        };
+        assert_eq!(ask(vec![file(1, 9_000, 9_000), file(0, 9, 9)]), None);
+        let two = vec![file(1, 9_000, 9_000), file(0, 9, 9), file(0, 9, 9)];
+        assert_eq!(ask(two), Some(work(&[1, 2], 1)), "the large file stays");
+        assert_eq!(
+            ask(vec![file(0, 2_048, 2_048)]),
+            Some(work(&[0], 1)),
+            "long enough for a graph"
+        );
     }
 
     #[test]

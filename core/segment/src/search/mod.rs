@@ -31,6 +31,8 @@ pub struct Source<'a> {
     pub segment: &'a Segment,
     /// Deleted or replaced rows.
     pub dead: &'a DeadRows,
+    /// Not looked at: no row of it is allowed.
+    pub skipped: bool,
 }
 
 /// What is asked, without the vector.
@@ -70,7 +72,7 @@ pub struct SourcePlan {
     pub rows: u32,
     /// Rows that are live and pass the filter.
     pub allowed: u32,
-    /// True if statistics alone showed that no row can pass.
+    /// True if statistics alone showed that no row can pass, or the source was to be skipped.
     pub pruned: bool,
     /// The way chosen.
     #[serde(flatten)]
@@ -133,18 +135,15 @@ pub fn prepare<'a>(
 fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<PreparedSource<'a>> {
     let segment = source.segment;
     let field = segment.field(question.field)?;
-    let (mut passing, mut pruned) = (None, false);
-    let mut allowed = segment.rows() - source.dead.count();
-    if let Some(filter) = question.filter {
-        pruned = segment.stats().is_some_and(|stats| !stats.may_match(filter));
-        let rows = if pruned {
-            RowSet::empty(segment.rows())
-        } else {
-            eval_within(filter, segment.payload(), &source.dead.live())?
-        };
-        allowed = rows.count();
-        passing = Some(rows);
-    }
+    let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
+    let pruned = source.skipped || question.filter.is_some_and(stats_exclude);
+    let passing = match question.filter {
+        _ if pruned => Some(RowSet::empty(segment.rows())),
+        Some(filter) => Some(eval_within(filter, segment.payload(), &source.dead.live())?),
+        None => None,
+    };
+    let live = segment.rows() - source.dead.count();
+    let allowed = passing.as_ref().map_or(live, RowSet::count);
     let situation = Situation {
         rows: segment.rows(),
         allowed,

@@ -49,7 +49,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Writes the content of a blob, front to back.
+/// Writes the content of a blob, front to back. A fill may flush in between: where the medium is a disk, what
+/// it has written so far is on it then, so that the sync of a large blob is not one long burst.
 pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
 
 /// A namespace of immutable blobs and append-only files. One battery (`conformance`) holds for all.

@@ -7,6 +7,7 @@
 mod crash;
 mod digits;
 mod large;
+mod served;
 
 pub(super) use crash::DemoWriter;
 
@@ -35,6 +36,9 @@ pub struct Demo {
     /// Rows of the generated set
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..=5_000_000))]
     rows: u64,
+    /// Keep the server of the last part until Enter is pressed or the input ends
+    #[arg(long)]
+    serve: bool,
 }
 
 impl Demo {
@@ -55,6 +59,8 @@ impl Demo {
         crash::show(out, &place.dir)?;
         heading(out, "3. A larger set: load, build, measure")?;
         large::show(out, &place.dir, self.rows as usize)?;
+        heading(out, "4. The same over HTTP")?;
+        served::show(out, &place.dir, self.serve)?;
         heading(out, "What to try next")?;
         what_next(out, &place)?;
         Ok(writeln!(out, "\nDone in {:.1} s.", clock.seconds())?)

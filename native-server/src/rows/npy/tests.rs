@@ -134,9 +134,9 @@ fn damaged_headers_are_refused_with_file_and_place() {
 #[test]
 fn arrays_that_are_no_rows_of_numbers_are_refused_with_what_is_expected() {
     let cases = [
-        (dictionary("|O", "False", "(1, 2)"), 16, "integer type or bool"),
-        (dictionary("<U4", "False", "(1, 1)"), 16, "got \"<U4\""),
-        (dictionary("<c8", "False", "(1, 2)"), 16, "integer type or bool"),
+        (dictionary("|O", "False", "(1, 2)"), 16, "integer type, bool or str"),
+        (dictionary("<U4", "False", "(1, 1)"), 16, "expected numbers, got text"),
+        (dictionary("<c8", "False", "(1, 2)"), 16, "integer type, bool or str"),
         ("{'descr': [('x', '<f4')], 'shape': (1,)}".to_owned(), 4, "structured array"),
         (dictionary("<f4", "False", "(4,)"), 16, "(rows, dim)"),
         (dictionary("<f4", "False", "()"), 4, "(rows, dim)"),

@@ -43,9 +43,10 @@ pub(super) const CRATES: [CrateFloors; 3] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["clock", "options", "pin"]),
+            ("F6", &["clock", "options", "pin", "space"]),
             ("F6", &["log", "manifest", "quarantine"]),
             ("F7", &["batch", "view", "history", "leftovers"]),
+            ("F7", &["keys"]),
             ("F7", &["state"]),
             ("F8", &["task"]),
             ("F8", &["recall", "export"]),
@@ -53,6 +54,7 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F9", &["writer"]),
             ("F9", &["recovery", "transfer"]),
             ("F9", &["collection", "rebuild"]),
+            ("F9", &["opening"]),
             ("F9", &["database"]),
             ("F9", &["succession"]),
             ("F9", &["snapshot", "replay", "restore"]),

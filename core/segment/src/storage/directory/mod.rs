@@ -263,43 +263,49 @@ impl<D: Disk> Storage for Directory<D> {
     }
 }
 
-/// Fills, flushes and syncs a file. A failure of the disk wins over what `fill` made of it, so that a
-/// full disk is told as such and a `fill` that overlooks an error cannot publish half a blob.
+/// Fills and syncs a file. A failure of the disk wins over what `fill` made of it, so that a full disk is
+/// told as such and a `fill` that overlooks an error cannot publish half a blob.
 fn write_synced<F: DiskFile>(file: F, name: &str, fill: Fill<'_>) -> Result<()> {
     let observed = Observed { file, failure: None };
     let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, observed);
     let filled = fill(&mut writer);
-    let flushed = if filled.is_ok() { writer.flush() } else { Ok(()) };
+    let synced = if filled.is_ok() { writer.flush() } else { Ok(()) };
     // Taken apart, because a dropped writer would write again.
-    let (mut observed, _unwritten) = writer.into_parts();
-    if let Some(failure) = observed.failure {
-        return Err(Error::io("write", name, failure));
+    let (observed, _unwritten) = writer.into_parts();
+    if let Some((action, failure)) = observed.failure {
+        return Err(Error::io(action, name, failure));
     }
     filled?;
-    flushed.map_err(|e| Error::io("write", name, e))?;
-    observed.file.sync().map_err(|e| Error::io("sync", name, e))
+    synced.map_err(|e| Error::io("write", name, e))
 }
 
-/// Remembers the first failure of a file.
+/// Remembers the first failure of a file. Flushing it is syncing it.
 struct Observed<F> {
     file: F,
-    failure: Option<io::Error>,
+    failure: Option<(&'static str, io::Error)>,
 }
 
-impl<F: Write> Write for Observed<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes);
-        if let Err(error) = &written
+impl<F> Observed<F> {
+    fn note<T>(&mut self, action: &'static str, ended: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &ended
             && error.kind() != io::ErrorKind::Interrupted
             && self.failure.is_none()
         {
-            self.failure = Some(io::Error::new(error.kind(), error.to_string()));
+            self.failure = Some((action, io::Error::new(error.kind(), error.to_string())));
         }
-        written
+        ended
+    }
+}
+
+impl<F: DiskFile> Write for Observed<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.note("write", written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        let synced = self.file.sync();
+        self.note("sync", synced)
     }
 }
 

@@ -1,0 +1,31 @@
+//! What a caller may ask of a collection: a batch, or a rule that the writer turns into one.
+
+use nearfield_segment::filter::Filter;
+
+use super::Batch;
+
+/// One atomic change as asked for. What it leaves open (which points a filter means) is settled by the
+/// writer before anything is logged, at the place of the change in the order of all changes.
+#[derive(Debug, Clone)]
+pub enum Change<'a> {
+    /// Upserts and deletes.
+    Batch(Batch<'a>),
+    /// Deletes every point that passes.
+    DeleteWhere(Filter),
+}
+
+impl Change<'_> {
+    /// About how many bytes of log it takes, as far as that is known before it is settled.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        match self {
+            Change::Batch(batch) => batch.encoded_bytes_max() as u64,
+            Change::DeleteWhere(_) => 0,
+        }
+    }
+}
+
+impl<'a> From<Batch<'a>> for Change<'a> {
+    fn from(batch: Batch<'a>) -> Self {
+        Change::Batch(batch)
+    }
+}

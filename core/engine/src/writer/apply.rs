@@ -1,0 +1,110 @@
+//! The group commit: changes in order, one sync for all of them, then everything is visible at once.
+//!
+//! Each change is settled against the state that the changes before it lead to, logged and applied, still
+//! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
+//! be, the writer is poisoned and recovery builds the state anew.
+
+use nearfield_segment::filter::Filter;
+use nearfield_segment::{Error, Lsn, PointId, Result};
+
+use super::{UNKNOWN, Writer};
+use crate::batch::{Applied, Batch, Change, Draft, RowOutcome};
+
+impl Writer {
+    /// Makes one change durable and visible. See [`Writer::apply_all`].
+    ///
+    /// # Errors
+    /// As [`Writer::apply_all`].
+    pub fn apply<'a>(&mut self, change: impl Into<Change<'a>>) -> Result<Applied> {
+        let mut answers = self.apply_all(vec![change.into()]);
+        answers.pop().expect("one answer per change")
+    }
+
+    /// Makes changes durable with one sync and visible in order; each is atomic. Points without ids get
+    /// theirs here. One answer for each change, in order. O(rows) plus one fsync.
+    ///
+    /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
+    /// the first time; a row whose key is known is left out.
+    ///
+    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change alone is not
+    /// logged. `StorageFull` or `Io` poison the writer: for every change that was logged and is not answered
+    /// otherwise it is unknown whether it is durable, until recovery.
+    pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
+        let mut answers: Vec<Result<Applied>> =
+            changes.into_iter().map(|change| self.log_and_apply(change)).collect();
+        if self.poisoned.is_none() {
+            match self.log.sync() {
+                Ok(_) => self.publish(),
+                Err(error) => drop(self.poison(error)),
+            }
+        }
+        if let Some((kind, cause)) = &self.poisoned {
+            let durable = self.log.durable();
+            let in_doubt = |answer: &&mut Result<Applied>| {
+                answer.as_ref().is_ok_and(|applied| applied.lsn > durable)
+            };
+            for answer in answers.iter_mut().filter(in_doubt) {
+                *answer = Err(Error::new(*kind, format!("{UNKNOWN}: {cause}")));
+            }
+        }
+        answers
+    }
+
+    fn log_and_apply(&mut self, change: Change<'_>) -> Result<Applied> {
+        self.check_writable()?;
+        let mut batch = match change {
+            Change::Batch(batch) => batch,
+            Change::DeleteWhere(filter) => self.deletes_of(&filter)?,
+        };
+        if let Some(answer) = self.state.keys.answer(&batch)? {
+            return Ok(answer);
+        }
+        let known = self.state.keys.known_rows(&batch);
+        if known.is_empty() {
+            return self.log_new(batch);
+        }
+        let (rows, known_ids): (Vec<usize>, Vec<PointId>) = known.into_iter().unzip();
+        let mut marked = vec![false; batch.rows()];
+        rows.into_iter().for_each(|row| marked[row] = true);
+        batch.leave_out(&marked);
+        let applied = match batch.is_empty() {
+            true => Applied { lsn: self.state.lsn, ..Applied::default() },
+            false => self.log_new(batch)?,
+        };
+        let mut written = applied.rows.iter();
+        let outcome = |marked: &bool| match marked {
+            true => RowOutcome::Repeated,
+            false => *written.next().expect("every row that was not left out was written"),
+        };
+        let rows = marked.iter().map(outcome).collect();
+        Ok(Applied { rows, known_ids, ..applied })
+    }
+
+    /// The batch that deletes what passes a filter now.
+    fn deletes_of(&self, filter: &Filter) -> Result<Batch<'static>> {
+        let view = self.state.view(self.manifest.document.number);
+        let rows = view.matching(filter)?;
+        let found = view.segments.iter().zip(&rows);
+        let ids = found.flat_map(|(live, rows)| {
+            rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
+        });
+        let (deletes, time_ms) = (ids.collect(), self.clock.now_ms());
+        let draft = Draft { deletes, time_ms, ..Draft::default() };
+        Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+    }
+
+    /// Logs and applies a batch that repeats nothing.
+    fn log_new(&mut self, mut batch: Batch<'_>) -> Result<Applied> {
+        let mut next_id = self.state.next_id;
+        batch.assign_ids(&mut next_id)?;
+        let ready = self.state.prepare(&batch)?;
+        let lsn = self.log_batch(&batch).map_err(|error| self.poison(error))?;
+        self.state.install(lsn, &batch, ready).map_err(|error| self.poison(error))
+    }
+
+    fn log_batch(&mut self, batch: &Batch<'_>) -> Result<Lsn> {
+        let mut body = Vec::new();
+        batch.encode_into(&mut body);
+        self.log.append(&body)
+    }
+}

@@ -1,0 +1,78 @@
+//! Group commit.
+
+use super::*;
+
+#[test]
+fn a_group_takes_one_sync_however_many_changes_are_in_it() {
+    let bench = Bench::new();
+    bench.collection.apply_all(vec![change(draft(1))], &Pool::SERIAL);
+    let start = bench.disk.op_count();
+    let group = (0..20).map(|_| change(draft(3))).collect();
+    let answers = bench.collection.apply_all(group, &Pool::SERIAL);
+    assert_eq!(lsns(answers), (2..22).collect::<Vec<_>>());
+    assert_eq!(bench.syncs_since(start), 1);
+    assert_eq!(bench.collection.view().len(), 61);
+}
+
+#[test]
+fn a_change_that_is_wrong_fails_alone() {
+    let Bench { collection, db, disk } = Bench::new();
+    let last = change(Draft { ids: numbers([u64::MAX]), ..draft(1) });
+    let unknown = Filter::from_json(&json!({"nowhere": 1})).expect("a filter");
+    let metadata = vec![Some("{\"n\":1}".into())];
+    let group = vec![
+        change(Draft { metadata, ..draft(1) }),
+        last,
+        change(draft(1)),
+        Change::DeleteWhere(unknown),
+        change(Draft { ids: numbers([7]), ..draft(1) }),
+    ];
+    let answers = collection.apply_all(group, &Pool::SERIAL);
+    let kinds: Vec<_> =
+        answers.iter().map(|answer| answer.as_ref().map_err(|error| error.kind()).err()).collect();
+    let (id, filter) = (ErrorKind::InvalidInput(Fault::Id), ErrorKind::InvalidInput(Fault::Filter));
+    assert_eq!(kinds, [None, None, Some(id), Some(filter), None]);
+    drop((collection, db));
+    let db = open(&disk.restart(3), Options::default());
+    assert_eq!(db.collection("points").expect("opens").view().len(), 3);
+}
+
+#[test]
+fn a_filter_means_the_points_that_are_there_at_its_turn() {
+    let bench = Bench::new();
+    let with = |id, n: u32| {
+        let metadata = vec![Some(format!("{{\"n\":{n}}}").into())];
+        change(Draft { ids: numbers([id]), metadata, ..draft(1) })
+    };
+    let below_5 = Filter::from_json(&json!({"n": {"lt": 5}})).expect("a filter");
+    let group = vec![with(1, 1), with(2, 9), Change::DeleteWhere(below_5), with(3, 2), with(4, 9)];
+    let answers = bench.collection.apply_all(group, &Pool::SERIAL);
+    let deleted: Vec<u64> =
+        answers.iter().map(|answer| answer.as_ref().expect("written").deleted).collect();
+    assert_eq!(deleted, [0, 0, 1, 0, 0]);
+    let view = bench.collection.view();
+    let there: Vec<bool> = (1..5).map(|id| view.find(&PointId::U64(id)).is_some()).collect();
+    assert_eq!(there, [false, true, true, true]);
+}
+
+#[test]
+fn after_a_failed_sync_every_change_of_the_group_is_in_doubt_and_none_is_seen() {
+    for failure in [Failure::Io, Failure::Full] {
+        let bench = Bench::new();
+        bench.collection.apply_all(vec![change(draft(2))], &Pool::SERIAL);
+        // One write for each change, then the sync.
+        bench.disk.fail_at(bench.disk.op_count() + 3, failure);
+        let group = (0..3).map(|_| change(draft(1))).collect();
+        for answer in bench.collection.apply_all(group, &Pool::SERIAL) {
+            let error = answer.expect_err("the medium failed");
+            assert!(error.message().contains("may or may not have happened"), "{error}");
+        }
+        assert_eq!(bench.collection.view().len(), 2);
+        bench.collection.recover().expect("recovers");
+        let len = bench.collection.view().len();
+        assert!((2..=5).contains(&len), "{len}");
+        let again = bench.collection.apply_all(vec![change(draft(1))], &Pool::SERIAL);
+        assert!(again[0].is_ok());
+        assert_eq!(bench.collection.view().len(), len + 1);
+    }
+}

@@ -1,0 +1,323 @@
+//! Who did what, when, and how it ended: one row a request, never a body, never a secret.
+//!
+//! Requests put rows into a bounded queue and go on; one thread writes them, at the latest a quarter of a
+//! second later, up to 500 in a transaction. What finds no room or cannot be written is counted, and the count
+//! becomes a row as soon as one can be written. A power cut may take the last rows with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nearfield_engine::{Clock, Error, Result};
+use rusqlite::{Connection, Transaction, params};
+use tracing::warn;
+
+use super::keys;
+use super::ring::KeyRing;
+use super::sqlite::{Done, Sqlite};
+use super::token::KeyId;
+
+/// Rows that may wait.
+const QUEUE_ROWS_MAX: usize = 4096;
+/// Rows of a transaction.
+const BATCH_ROWS_MAX: usize = 500;
+/// Longest wait of a row for others.
+const BATCH_WAIT: Duration = Duration::from_millis(250);
+/// Old rows removed per transaction: more than are added, so that a lowered limit is reached.
+const PRUNED_ROWS_MAX: u64 = 2 * BATCH_ROWS_MAX as u64;
+/// Most characters kept of a text that a client chose.
+const TEXT_CHARS_MAX: usize = 256;
+/// The action of a row that stands for lost ones.
+const LOST: &str = "audit_lost";
+
+/// What a request did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When it ended, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whose it was; `None` without a valid key.
+    pub key_id: Option<KeyId>,
+    /// What was asked for, in a word of ours.
+    pub action: &'static str,
+    /// Of which collection.
+    pub collection: Option<String>,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// How long it took, in microseconds.
+    pub latency_us: u64,
+    /// Its id in log and answer.
+    pub request_id: String,
+}
+
+/// A row as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whose request.
+    pub key_id: Option<KeyId>,
+    /// What was asked for; `audit_lost` for a row that stands for others.
+    pub action: String,
+    /// Of which collection.
+    pub collection: Option<String>,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// In microseconds.
+    pub latency_us: u64,
+    /// Id of the request.
+    pub request_id: String,
+    /// Rows that could not be written before this one.
+    pub rows_lost: u64,
+}
+
+/// The queue and its thread.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something to do for the thread.
+    wanted: Condvar,
+    /// Something was done by the thread.
+    settled: Condvar,
+    lost_total: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    rows: Vec<AuditRow>,
+    /// Rows ever put in, and of those the written or lost.
+    accepted: u64,
+    settled: u64,
+    /// Lost rows that no row speaks of yet.
+    unreported: u64,
+    is_hurried: bool,
+    is_closing: bool,
+    is_ended: bool,
+}
+
+impl Recorder {
+    /// Starts the thread, which keeps the newest `rows_max` rows and writes down when keys were used.
+    ///
+    /// # Errors
+    /// `Io` if there can be no thread.
+    pub(super) fn start(
+        catalog: Sqlite,
+        ring: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        rows_max: u64,
+    ) -> Result<Recorder> {
+        let shared = Arc::new(Shared::default());
+        let writer = Writer { shared: Arc::clone(&shared), catalog, ring, clock, rows_max };
+        let named = std::thread::Builder::new().name("nearfield-audit".to_owned());
+        let thread = named.spawn(|| writer.run());
+        let thread = thread.map_err(|error| Error::io("start", "the audit thread", error))?;
+        Ok(Recorder { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Takes a row, or counts it as lost. Never waits for the thread.
+    pub(super) fn push(&self, row: AuditRow) {
+        let mut queue = self.shared.queue();
+        if queue.is_closing || queue.is_ended || queue.rows.len() >= QUEUE_ROWS_MAX {
+            queue.unreported += 1;
+            self.shared.lost_total.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.rows.push(row);
+        queue.accepted += 1;
+        // Awake for the first of a batch and the last, not for those in between.
+        let wakes = matches!(queue.rows.len(), 1 | BATCH_ROWS_MAX);
+        drop(queue);
+        if wakes {
+            self.shared.wanted.notify_one();
+        }
+    }
+
+    /// Waits until every row taken so far is written or lost.
+    pub(super) fn flush(&self) {
+        let mut queue = self.shared.queue();
+        let until = queue.accepted;
+        queue.is_hurried = true;
+        self.shared.wanted.notify_one();
+        let waits = |queue: &mut Queue| queue.settled < until && !queue.is_ended;
+        drop(self.shared.settled.wait_while(queue, waits));
+    }
+
+    /// Writes what there is and ends the thread; rows that come later are lost. The second call does nothing.
+    pub(super) fn close(&self) {
+        self.shared.queue().is_closing = true;
+        self.shared.wanted.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            warn!("the audit thread panicked");
+        }
+    }
+
+    /// Rows that were not written.
+    pub(super) fn lost_total(&self) -> u64 {
+        self.shared.lost_total.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a batch and swaps it for the empty `rows`; the number is that of lost rows to report.
+    /// False if the queue is closed and nothing is left.
+    fn next(&self, rows: &mut Vec<AuditRow>) -> (u64, bool) {
+        let idle = |queue: &mut Queue| queue.rows.is_empty() && !queue.is_closing;
+        let queue = self.wanted.wait_while(self.queue(), idle);
+        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let filling = |queue: &mut Queue| {
+            queue.rows.len() < BATCH_ROWS_MAX && !queue.is_hurried && !queue.is_closing
+        };
+        let filled = self.wanted.wait_timeout_while(queue, BATCH_WAIT, filling);
+        let (mut queue, _) = filled.unwrap_or_else(PoisonError::into_inner);
+        queue.is_hurried = false;
+        std::mem::swap(&mut queue.rows, rows);
+        (std::mem::take(&mut queue.unreported), !queue.is_closing)
+    }
+}
+
+/// What the thread owns.
+#[derive(Debug)]
+struct Writer {
+    shared: Arc<Shared>,
+    catalog: Sqlite,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    rows_max: u64,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut rows = Vec::new();
+        loop {
+            let (unreported, goes_on) = self.shared.next(&mut rows);
+            self.write(&rows, unreported, !goes_on);
+            self.shared.queue().settled += rows.len() as u64;
+            self.shared.settled.notify_all();
+            rows.clear();
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Writes rows in batches; those of a batch that fails are lost, the others are not.
+    fn write(&mut self, rows: &[AuditRow], mut unreported: u64, is_last: bool) {
+        let used = self.ring.unnoted(is_last);
+        let mut unwritten_uses = &used[..];
+        let nothing: &[AuditRow] = &[];
+        let only_news = (rows.is_empty() && unreported + used.len() as u64 > 0).then_some(nothing);
+        for batch in rows.chunks(BATCH_ROWS_MAX).chain(only_news) {
+            match self.write_batch(batch, unreported, unwritten_uses) {
+                Ok(()) => {
+                    self.ring.noted(unwritten_uses);
+                    (unreported, unwritten_uses) = (0, &[]);
+                }
+                Err(error) => {
+                    let dropped = batch.len() as u64;
+                    warn!(%error, dropped, "audit batch failed");
+                    unreported += dropped;
+                    self.shared.lost_total.fetch_add(dropped, Ordering::Relaxed);
+                }
+            }
+        }
+        self.shared.queue().unreported += unreported;
+    }
+
+    fn write_batch(
+        &mut self,
+        rows: &[AuditRow],
+        unreported: u64,
+        used: &[(KeyId, u64)],
+    ) -> Result<()> {
+        let (now_ms, rows_max) = (self.clock.now_ms(), self.rows_max);
+        self.catalog.change("write audit rows", |change| {
+            if unreported > 0 {
+                insert(change, &lost(now_ms), unreported)?;
+            }
+            rows.iter().try_for_each(|row| insert(change, row, 0))?;
+            keys::note_used(change, used)?;
+            prune(change, rows_max)
+        })
+    }
+}
+
+impl Drop for Writer {
+    /// Also after a panic: nobody waits for a thread that is gone.
+    fn drop(&mut self) {
+        self.shared.queue().is_ended = true;
+        self.shared.settled.notify_all();
+    }
+}
+
+fn lost(time_ms: u64) -> AuditRow {
+    let (status, latency_us, request_id) = (0, 0, String::new());
+    let (key_id, collection) = (None, None);
+    AuditRow { time_ms, key_id, action: LOST, collection, status, latency_us, request_id }
+}
+
+fn insert(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> {
+    let text = "INSERT INTO audit
+                (time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let AuditRow { time_ms, key_id, action, status, latency_us, .. } = row;
+    let (collection, request) = (row.collection.as_deref().map(cut), cut(&row.request_id));
+    let values =
+        params![time_ms, key_id, action, collection, status, latency_us, request, rows_lost];
+    change.prepare_cached(text)?.execute(values)?;
+    Ok(())
+}
+
+/// The beginning of a text that may be of any length.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Removes the oldest rows above `rows_max`. Numbers have no gaps: rows come at one end and go at the other.
+fn prune(change: &Transaction<'_>, rows_max: u64) -> Done<()> {
+    let text = "DELETE FROM audit WHERE number IN (
+                    SELECT number FROM audit
+                    WHERE number <= (SELECT max(number) FROM audit) - ?1 ORDER BY number LIMIT ?2)";
+    change.prepare_cached(text)?.execute([rows_max, PRUNED_ROWS_MAX])?;
+    Ok(())
+}
+
+/// The newest `limit` rows, oldest of them first.
+pub(super) fn tail(connection: &Connection, limit: u64) -> Done<Vec<AuditEntry>> {
+    let text =
+        "SELECT time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost
+                FROM audit ORDER BY number DESC LIMIT ?1";
+    let mut statement = connection.prepare(text)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map([limit], |row| {
+        Ok(AuditEntry {
+            time_ms: row.get(0)?,
+            key_id: row.get(1)?,
+            action: row.get(2)?,
+            collection: row.get(3)?,
+            status: row.get(4)?,
+            latency_us: row.get(5)?,
+            request_id: row.get(6)?,
+            rows_lost: row.get(7)?,
+        })
+    })?;
+    let mut entries: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    entries.reverse();
+    Ok(entries)
+}

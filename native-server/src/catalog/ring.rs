@@ -1,0 +1,213 @@
+//! The keys in memory, and the one decision about a token.
+//!
+//! Every decision first asks SQLite whether anybody, in this process or another, has changed the file
+//! (`PRAGMA data_version`: about a microsecond, no I/O), and reads the keys again if the generation of the
+//! keys moved. So a revocation that was answered is obeyed by the next request. If SQLite cannot say,
+//! the keys in memory decide: a damaged, full or locked catalog does not stop the server. What was
+//! created or revoked by this process is known either way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nearfield_engine::Result;
+use tracing::warn;
+
+use super::keys::{self, Credential};
+use super::pepper::{Digest, Pepper};
+use super::role::{Role, Roles};
+use super::sqlite::Sqlite;
+use super::token::{KeyId, Token};
+
+/// A use of a key is written down if it is this much later than the last one written.
+const USED_STEP_MS: u64 = 60_000;
+
+/// Who a token belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The key.
+    pub key_id: KeyId,
+    /// What it may do.
+    pub roles: Roles,
+}
+
+impl Identity {
+    /// Whether the key has `role`, or is an admin's.
+    pub fn allows(&self, role: Role) -> bool {
+        self.roles.allows(role)
+    }
+}
+
+/// Why a token opens nothing. The last two are said only to who knows the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not of the form `nfk_<16 hex>.<64 hex>`.
+    Malformed,
+    /// There is no such key, or the secret is wrong.
+    Unknown,
+    /// The key was revoked.
+    Revoked,
+    /// The key's time is over.
+    Expired,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct KeyRing {
+    inner: Mutex<Inner>,
+    stale_total: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    catalog: Sqlite,
+    data_version: i64,
+    generation: i64,
+    keys: HashMap<KeyId, Held>,
+    /// The last look at the file failed.
+    is_stale: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    credential: Credential,
+    used_ms: u64,
+    noted_ms: u64,
+}
+
+impl KeyRing {
+    /// Reads all keys.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Locked`, `Io`.
+    pub(super) fn new(catalog: Sqlite) -> Result<KeyRing> {
+        let (data_version, generation) = (-1, -1);
+        let keys = HashMap::new();
+        let mut inner = Inner { catalog, data_version, generation, keys, is_stale: false };
+        inner.refresh()?;
+        inner.catalog.never_wait()?;
+        Ok(KeyRing { inner: Mutex::new(inner), stale_total: AtomicU64::new(0) })
+    }
+
+    /// Decides about a token. An unknown id takes as long as a wrong secret.
+    pub(super) fn authenticate(
+        &self,
+        pepper: &Pepper,
+        token: &str,
+        now_ms: u64,
+    ) -> std::result::Result<Identity, Refusal> {
+        let (id, secret) = Token::parse(token).ok_or(Refusal::Malformed)?;
+        let digest = pepper.digest(&secret);
+        let mut inner = self.current();
+        let held = inner.keys.get_mut(&id);
+        let stored = held.as_ref().map_or(Digest::OF_NOTHING, |held| held.credential.digest);
+        let is_right = stored.matches(&digest);
+        let held = held.filter(|_| is_right).ok_or(Refusal::Unknown)?;
+        let Credential { roles, expires_ms, is_revoked, .. } = held.credential;
+        if is_revoked {
+            return Err(Refusal::Revoked);
+        }
+        if expires_ms.is_some_and(|end| now_ms >= end) {
+            return Err(Refusal::Expired);
+        }
+        held.used_ms = held.used_ms.max(now_ms);
+        Ok(Identity { key_id: id, roles })
+    }
+
+    /// Whether some key opens something that `role` names, or anything.
+    pub(super) fn has_usable(&self, role: Option<Role>, now_ms: u64) -> bool {
+        self.current().keys.values().any(|held| {
+            let Credential { roles, expires_ms, is_revoked, .. } = held.credential;
+            let is_usable = !is_revoked && expires_ms.is_none_or(|end| now_ms < end);
+            is_usable && role.is_none_or(|role| roles.allows(role))
+        })
+    }
+
+    /// A key this process has stored.
+    pub(super) fn put(&self, credential: Credential) {
+        self.lock().put(credential);
+    }
+
+    /// A key this process has revoked.
+    pub(super) fn revoke(&self, id: KeyId) {
+        if let Some(held) = self.lock().keys.get_mut(&id) {
+            held.credential.is_revoked = true;
+        }
+    }
+
+    /// Uses that are not written down: those a minute later than the last note, or `all`.
+    pub(super) fn unnoted(&self, all: bool) -> Vec<(KeyId, u64)> {
+        let step_ms = if all { 1 } else { USED_STEP_MS };
+        let inner = self.lock();
+        let due = inner.keys.iter().filter(|(_, held)| held.used_ms - held.noted_ms >= step_ms);
+        due.map(|(&id, held)| (id, held.used_ms)).collect()
+    }
+
+    /// These uses are written down.
+    pub(super) fn noted(&self, used: &[(KeyId, u64)]) {
+        let mut inner = self.lock();
+        for (id, used_ms) in used {
+            if let Some(held) = inner.keys.get_mut(id) {
+                held.noted_ms = *used_ms;
+            }
+        }
+    }
+
+    /// Decisions made from memory because the file could not be asked.
+    pub(super) fn stale_total(&self) -> u64 {
+        self.stale_total.load(Ordering::Relaxed)
+    }
+
+    /// The keys as they are now. The lock is held while SQLite looks at shared memory: whoever came later
+    /// must not decide on an earlier look.
+    fn current(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        match inner.refresh() {
+            Ok(()) => inner.is_stale = false,
+            Err(error) => {
+                self.stale_total.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut inner.is_stale, true) {
+                    warn!(%error, "the catalog cannot be read; the keys in memory decide");
+                }
+            }
+        }
+        inner
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Reads the keys if somebody changed them. Each step reads what is at least as new as the number it
+    /// compares, so a change in between is seen by the next call.
+    fn refresh(&mut self) -> Result<()> {
+        let data_version = self.catalog.read("look for changes", |connection| {
+            let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+            Ok(statement.query_row([], |row| row.get(0))?)
+        })?;
+        if data_version == self.data_version {
+            return Ok(());
+        }
+        let generation = self.catalog.read("look for changes", keys::generation)?;
+        if generation != self.generation {
+            let credentials = self.catalog.read("read the keys", keys::credentials)?;
+            let before = std::mem::take(&mut self.keys);
+            credentials.into_iter().for_each(|credential| self.put(credential));
+            for (id, held) in before {
+                if let Some(now) = self.keys.get_mut(&id) {
+                    (now.used_ms, now.noted_ms) = (held.used_ms, held.noted_ms);
+                }
+            }
+            self.generation = generation;
+        }
+        self.data_version = data_version;
+        Ok(())
+    }
+
+    fn put(&mut self, credential: Credential) {
+        let id = credential.id;
+        self.keys.insert(id, Held { credential, used_ms: 0, noted_ms: 0 });
+    }
+}

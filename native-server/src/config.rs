@@ -1,0 +1,150 @@
+//! What the operator decides: the arguments of `serve-v2`, with their units and bounds.
+//!
+//! Every bound is checked here, once, before anything is opened; whoever is handed a [`ServerConfig`] may
+//! trust it after [`ServerConfig::check`]. Secrets are not here: they never come by argument.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, ValueEnum};
+use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::{DIM_MAX, Metric};
+
+/// Serve a database over HTTP
+#[derive(Debug, Clone, Args)]
+pub struct ServerConfig {
+    /// Directory of the database; made if missing
+    #[arg(long, default_value = "./nearfield_data")]
+    pub data_dir: PathBuf,
+    /// The collection that paths without a collection mean
+    #[arg(long, default_value = "default")]
+    pub collection: String,
+    /// Dimension of the default collection; creates it if the database has no collection at all
+    #[arg(long)]
+    pub dim: Option<u32>,
+    /// How the default collection compares vectors, if it is created: cosine, dot or l2
+    #[arg(long, default_value = "dot", value_parser = metric_parser())]
+    pub metric: Metric,
+    /// Address to listen on; other than loopback only with a key
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Seconds after which rows in memory are written to a file
+    #[arg(long, default_value_t = 30)]
+    pub checkpoint_interval_secs: u64,
+    /// Seconds after which files are merged although they are few
+    #[arg(long, default_value_t = 180)]
+    pub compaction_interval_secs: u64,
+    /// Hours that files of unfinished work are kept in quarantine
+    #[arg(long, default_value_t = 168)]
+    pub orphan_ttl_hours: u64,
+    /// Run background work at idle priority of processor and disk, because something urgent shares the machine
+    #[arg(long, default_value_t = true, action = ArgAction::Set)]
+    pub audio_colocated: bool,
+    /// Answer health and metrics without a key
+    #[arg(long, default_value_t = true, action = ArgAction::Set)]
+    pub public_health_metrics: bool,
+    /// Make an admin key if there is none, and print it once
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    pub bootstrap_admin_key: bool,
+    /// Bytes for rows not yet in files, queues and requests [default: half of the memory]
+    #[arg(long)]
+    pub memory_budget_bytes: Option<u64>,
+    /// Megabytes (10⁶) a second that background work may write; 0 for no limit
+    #[arg(long, default_value_t = 40)]
+    pub background_io_mb_per_sec: u64,
+    /// Largest body of a request, in bytes
+    #[arg(long, default_value_t = 64 << 20)]
+    pub body_bytes_max: u64,
+    /// Batches that may wait to be written, for each collection
+    #[arg(long, visible_alias = "ingest-queue-capacity", default_value_t = 1024)]
+    pub queue_capacity: usize,
+    /// Files kept in quarantine
+    #[arg(long, default_value_t = 50)]
+    pub quarantine_max_files: u64,
+    /// Bytes kept in quarantine
+    #[arg(long, default_value_t = 5 << 30)]
+    pub quarantine_max_bytes: u64,
+    /// Hours of the past that `replay-to-lsn` can reach; 0 keeps the present only
+    #[arg(long, default_value_t = 24)]
+    pub history_hours: u64,
+    /// When a write is answered that does not say `wait`
+    #[arg(long, value_enum, default_value_t = Fsync::Always)]
+    pub fsync: Fsync,
+    /// Milliseconds after which a write answered early is durable at the latest
+    #[arg(long, default_value_t = 100)]
+    pub flush_interval_ms: u64,
+    /// Threads for long searches [default: one per processor]
+    #[arg(long)]
+    pub search_threads: Option<usize>,
+    /// Threads that answer requests [default: one per processor]
+    #[arg(long)]
+    pub http_threads: Option<usize>,
+    /// Seconds a request may take, its body included
+    #[arg(long, default_value_t = 60)]
+    pub request_timeout_secs: u64,
+    /// Seconds that closing may take
+    #[arg(long, default_value_t = 30)]
+    pub shutdown_timeout_secs: u64,
+}
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fsync {
+    /// Once it is durable
+    Always,
+    /// Once it is checked and queued; durable within `--flush-interval-ms`
+    Interval,
+}
+
+impl ServerConfig {
+    /// Checks every bound that the types do not.
+    ///
+    /// # Errors
+    /// `InvalidInput(Parameter)` naming the flag, what it may be and what it was.
+    pub fn check(&self) -> Result<()> {
+        const DAY_SECS: u64 = 86_400;
+        const CENTURY_HOURS: u64 = 100 * 366 * 24;
+        let dim = u64::from(self.dim.unwrap_or(1));
+        let threads = |threads: Option<usize>| threads.unwrap_or(1) as u64;
+        let budget = self.memory_budget_bytes.unwrap_or(MEMORY_BUDGET_BYTES_MIN);
+        for (flag, value, least, most) in [
+            ("dim", dim, 1, DIM_MAX as u64),
+            ("checkpoint-interval-secs", self.checkpoint_interval_secs, 1, DAY_SECS),
+            ("compaction-interval-secs", self.compaction_interval_secs, 1, DAY_SECS),
+            ("orphan-ttl-hours", self.orphan_ttl_hours, 0, CENTURY_HOURS),
+            ("history-hours", self.history_hours, 0, CENTURY_HOURS),
+            ("memory-budget-bytes", budget, MEMORY_BUDGET_BYTES_MIN, u64::MAX),
+            ("background-io-mb-per-sec", self.background_io_mb_per_sec, 0, 1_000_000),
+            ("body-bytes-max", self.body_bytes_max, 1 << 10, 1 << 30),
+            ("queue-capacity", self.queue_capacity as u64, 1, 1 << 20),
+            ("flush-interval-ms", self.flush_interval_ms, 1, 60_000),
+            ("search-threads", threads(self.search_threads), 1, 1024),
+            ("http-threads", threads(self.http_threads), 1, 1024),
+            ("request-timeout-secs", self.request_timeout_secs, 1, DAY_SECS),
+            ("shutdown-timeout-secs", self.shutdown_timeout_secs, 1, DAY_SECS),
+        ] {
+            if !(least..=most).contains(&value) {
+                let expected = format!("{least} to {most}");
+                let message = format!("--{flag}: expected {expected}, got {value}");
+                return Err(Error::invalid(Fault::Parameter, message)
+                    .with("expected", expected)
+                    .with("got", value));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Below this a single request of ordinary size would be refused.
+const MEMORY_BUDGET_BYTES_MIN: u64 = 16 << 20;
+
+fn metric_parser() -> impl TypedValueParser<Value = Metric> {
+    PossibleValuesParser::new(Metric::ALL.map(Metric::name)).map(|name| {
+        let named = Metric::ALL.into_iter().find(|metric| metric.name() == name);
+        named.expect("the names are those of the metrics")
+    })
+}

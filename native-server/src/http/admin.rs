@@ -1,0 +1,74 @@
+//! `admin/*`: work that an operator asks for, and what is going on.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use nearfield_engine::{Error, ErrorKind};
+
+use super::answer;
+use super::call::Call;
+use super::cursor::Cursor;
+use super::describe::Jobs;
+use super::error::Result;
+use crate::workers::{JobKind, JobState};
+
+const KEYS: [&str; 1] = ["collection"];
+/// Jobs listed.
+const JOBS_MAX: usize = 100;
+
+/// Answers `POST admin/checkpoint`.
+pub(super) async fn checkpoint(call: Call) -> Result<Response<Body>> {
+    run(call, JobKind::Checkpoint).await
+}
+
+/// Answers `POST admin/compact`.
+pub(super) async fn compact(call: Call) -> Result<Response<Body>> {
+    run(call, JobKind::Compact).await
+}
+
+/// Answers `POST admin/snapshot`.
+pub(super) async fn snapshot(call: Call) -> Result<Response<Body>> {
+    run(call, JobKind::Snapshot).await
+}
+
+/// Answers `POST admin/verify`.
+pub(super) async fn verify(call: Call) -> Result<Response<Body>> {
+    run(call, JobKind::Verify).await
+}
+
+async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
+    let mut collection: Option<String> = None;
+    let body = call.json().await?;
+    Cursor::whole(&body, |cursor| {
+        cursor.object(&KEYS, |_, cursor| {
+            collection = cursor.read("the name of a collection, or null")?;
+            Ok(())
+        })
+    })?;
+    let wait = call.wait()?.unwrap_or(true);
+    let job = call.store()?.run_job(kind, collection.as_deref(), wait).await?;
+    let status = match job.state {
+        JobState::Completed | JobState::Idle => StatusCode::OK,
+        JobState::Running => StatusCode::ACCEPTED,
+        JobState::Failed | JobState::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Ok(answer::data(status, job))
+}
+
+/// Answers `GET admin/stats`.
+pub(super) async fn stats(call: Call) -> Result<Response<Body>> {
+    Ok(answer::ok(call.store()?.stats()))
+}
+
+/// Answers `GET admin/jobs`.
+pub(super) async fn jobs(call: Call) -> Result<Response<Body>> {
+    Ok(answer::ok(Jobs { jobs: call.store()?.jobs(JOBS_MAX)? }))
+}
+
+/// Answers `GET admin/jobs/{id}`.
+pub(super) async fn job(call: Call) -> Result<Response<Body>> {
+    let id = call.id.as_deref().unwrap_or_default();
+    let job = call.store()?.job(id)?;
+    let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id:?}"));
+    Ok(answer::ok(job.ok_or_else(unknown)?))
+}

@@ -1,0 +1,225 @@
+//! `ingest` and `export`: Arrow IPC streams, a record batch at a time, never held whole.
+//!
+//! Each record batch is one atomic batch. Several are under way at once, in their order, so that a stream is
+//! not as slow as one sync after the other.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::{BufWriter, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Frame;
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Error, ErrorKind, View};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::{Schema, payload};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::answer;
+use super::call::Call;
+use super::cursor::Cursor;
+use super::describe::Ingested;
+use super::error::Result;
+use crate::rows::arrow::{ArrowRows, ColumnNames, TableRows, write_arrow_stream};
+use crate::workers::{Change, Served, Written};
+
+/// Content type of an Arrow IPC stream.
+pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
+/// Batches of one stream under way at once.
+const UNDER_WAY_MAX: usize = 16;
+/// Bytes of an export sent at once, and pieces made ahead of a slow reader.
+const PIECE_BYTES: usize = 256 << 10;
+const PIECES_AHEAD: usize = 4;
+/// Most time a reader of an export may take for one piece.
+const PIECE_TIME: Duration = Duration::from_secs(60);
+const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
+
+/// Answers `POST ingest`.
+pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
+    call.store()?.metrics().ingest_requests.inc();
+    let served = call.served()?;
+    call.accept(ARROW_TYPE)?;
+    let wait = call.waits(None)?;
+    let mut stream = Ingest { served, wait, queue: VecDeque::new(), done: Ingested::default() };
+    let read = stream.read(&mut call).await;
+    // Batches under way are waited for also after an error: what is answered about them is what happened.
+    let settled = stream.settle(0).await;
+    match read.and(settled) {
+        Ok(()) => Ok(answer::data(StatusCode::CREATED, stream.done)),
+        Err(error) => Err(error.with("batches_written", stream.done.batches).closing()),
+    }
+}
+
+/// A batch on its way to the disk, and its rows.
+type UnderWay = (u64, Pin<Box<dyn Future<Output = nearfield_engine::Result<Written>> + Send>>);
+
+/// A stream that is being written.
+struct Ingest {
+    served: Arc<Served>,
+    wait: bool,
+    queue: VecDeque<UnderWay>,
+    done: Ingested,
+}
+
+impl Ingest {
+    async fn read(&mut self, call: &mut Call) -> Result<()> {
+        let schema = self.served.schema();
+        let batch_bytes_max = call.server.config.body_bytes_max as usize;
+        let known = Some(Schema::clone(&schema));
+        let mut rows = ArrowRows::new(ColumnNames::default(), known, batch_bytes_max);
+        while let Some(piece) = call.piece().await? {
+            let mut bytes = &piece[..];
+            while let Some(table) = rows.next(&mut bytes)? {
+                if table.count > 0 {
+                    self.begin(table, &schema, call.now_ms()).await?;
+                }
+            }
+        }
+        Ok(rows.finish()?)
+    }
+
+    /// Hands a batch to the writer; waits for the oldest one if too many are under way.
+    async fn begin(&mut self, table: TableRows, schema: &Schema, now_ms: u64) -> Result<()> {
+        self.settle(UNDER_WAY_MAX - 1).await?;
+        let count = table.count as u64;
+        let change = Change::Batch(batch(table, schema, now_ms)?);
+        let (served, wait) = (Arc::clone(&self.served), self.wait);
+        let mut write: UnderWay =
+            (count, Box::pin(async move { served.write(change, wait).await }));
+        // The first poll puts it into the queue: batches are written in the order of the stream.
+        match poll_fn(|context| Poll::Ready(write.1.as_mut().poll(context))).await {
+            Poll::Ready(written) => self.note(count, written?),
+            Poll::Pending => self.queue.push_back(write),
+        }
+        Ok(())
+    }
+
+    /// Waits until at most `left` batches are under way; the first error is returned after all of those.
+    async fn settle(&mut self, left: usize) -> Result<()> {
+        let mut failed = None;
+        while self.queue.len() > left {
+            let Some((count, write)) = self.queue.pop_front() else { break };
+            match write.await {
+                Ok(written) => self.note(count, written),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn note(&mut self, count: u64, written: Written) {
+        self.done.rows += count;
+        self.done.batches += 1;
+        if let Written::Durable(applied) = written {
+            self.done.inserted += applied.inserted;
+            self.done.replaced += applied.replaced;
+            self.done.lsn = self.done.lsn.max(applied.lsn.0);
+        }
+    }
+}
+
+fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'static>> {
+    let own = |(name, elements)| (name, Cow::Owned(elements));
+    let draft = Draft {
+        ids: table.ids,
+        rows: table.count,
+        vectors: table.vectors.into_iter().map(own).collect(),
+        metadata: table.metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
+        time_ms,
+        row_keys: table.keys.into_iter().map(|key| key.map(Cow::Owned)).collect(),
+        ..Draft::default()
+    };
+    Ok(Batch::new(draft, schema, &payload::validate)?)
+}
+
+/// Answers `POST export`.
+pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
+    let served = call.served()?;
+    let (mut filter, mut include_vector) = (None, true);
+    Cursor::whole(&call.json().await?, |cursor| {
+        cursor.object(&EXPORT_KEYS, |key, cursor| {
+            match key {
+                "filter" if cursor.null() => {}
+                "filter" => filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                _ => include_vector = cursor.read("true or false")?,
+            }
+            Ok(())
+        })
+    })?;
+    let place = call.server.place_for_export()?;
+    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    let out = Pieces { sender, handle: Handle::current() };
+    let view = served.view();
+    tokio::task::spawn_blocking(move || write(view, filter.as_ref(), include_vector, out, place));
+    let first = pieces.recv().await;
+    let first = first.ok_or_else(|| Error::new(ErrorKind::Io, "the export broke off"))??;
+    Ok(answer::typed(StatusCode::OK, ARROW_TYPE, Body::new(Stream { first: Some(first), pieces })))
+}
+
+/// Writes the whole stream; an error is the last thing sent.
+fn write(
+    view: Arc<View>,
+    filter: Option<&Filter>,
+    include_vector: bool,
+    out: Pieces,
+    place: OwnedSemaphorePermit,
+) {
+    let sender = out.sender.clone();
+    let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
+    let written = write_arrow_stream(view, filter, include_vector, &mut out);
+    let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
+    if let Err(error) = written.and(flushed) {
+        // Who is gone does not hear of it.
+        drop(sender.try_send(Err(error)));
+    }
+    drop(place);
+}
+
+/// The writing end of an export, on a thread that may wait.
+struct Pieces {
+    sender: mpsc::Sender<nearfield_engine::Result<Bytes>>,
+    handle: Handle,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let send = self.sender.send_timeout(Ok(Bytes::copy_from_slice(bytes)), PIECE_TIME);
+        let sent = self.handle.block_on(send);
+        sent.map_err(|_| std::io::Error::new(std::io::ErrorKind::BrokenPipe, "nobody reads"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The reading end, as a body.
+struct Stream {
+    first: Option<Bytes>,
+    pieces: mpsc::Receiver<nearfield_engine::Result<Bytes>>,
+}
+
+impl hyper::body::Body for Stream {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}

@@ -1,0 +1,198 @@
+//! A request that passed the gate: what handlers read from it.
+//!
+//! The body is unread until a handler asks for it, and then bounded in length, in memory and in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use nearfield_engine::{Error, Fault};
+
+use super::error::{ApiError, Result};
+use super::server::Server;
+use crate::workers::{Reservation, Served, Store};
+
+/// Most time between two pieces of a body.
+const BODY_IDLE: Duration = Duration::from_secs(10);
+/// A body without a length is paid for in pieces of this many bytes.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Memory that a JSON body and what is read from it take, in lengths of the body: a number is at least two
+/// characters, and four bytes once read.
+const JSON_MEMORY_FACTOR: u64 = 3;
+
+/// A request that may be answered.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) server: Arc<Server>,
+    pub(super) head: Parts,
+    pub(super) body: Body,
+    /// The `{name}` of the path, if it has one.
+    pub(super) collection: Option<String>,
+    /// The `{id}` of the path, if it has one.
+    pub(super) id: Option<String>,
+    /// It changes nothing: the budget has more room for it.
+    reads: bool,
+    /// Memory held until the answer is made.
+    held: Vec<Reservation>,
+}
+
+impl Call {
+    pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
+        Call { server, head, body, collection: None, id: None, reads, held: Vec::new() }
+    }
+
+    /// The store, if it serves.
+    pub(super) fn store(&self) -> Result<&Arc<Store>> {
+        self.server.store()
+    }
+
+    /// The collection that the path names, or the default one.
+    pub(super) fn served(&self) -> Result<Arc<Served>> {
+        Ok(self.store()?.collection(self.collection.as_deref())?)
+    }
+
+    /// Milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.server.now_ms()
+    }
+
+    /// A parameter behind the `?`; the values we know need no decoding.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self.head.uri.query()?.split('&');
+        let mut values = pairs.filter_map(|pair| pair.split_once('='));
+        values.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// `?wait=true|false`.
+    pub(super) fn wait(&self) -> Result<Option<bool>> {
+        match self.parameter("wait") {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => {
+                let message = format!("wait: expected true or false, got {other:?}");
+                let error = Error::invalid(Fault::Parameter, message);
+                Err(error.with("expected", "true or false").with("got", other).into())
+            }
+        }
+    }
+
+    /// Whether a write is answered once it is durable: what path or body (`asked`) say, else `--fsync`.
+    pub(super) fn waits(&self, asked: Option<bool>) -> Result<bool> {
+        Ok(self.wait()?.or(asked).unwrap_or(self.store()?.waits_by_default()))
+    }
+
+    /// Memory for the answer or for what is read, held until the answer is made.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<()> {
+        let store = self.store()?;
+        let held =
+            if self.reads { store.reserve_for_reading(bytes) } else { store.reserve(bytes) }?;
+        self.held.push(held);
+        Ok(())
+    }
+
+    /// The whole body, which must be JSON; `{}` if there is none.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`, `payload_too_large`, `request_timeout`, `resource_exhausted`.
+    pub(super) async fn json(&mut self) -> Result<Bytes> {
+        self.accept("application/json")?;
+        let bytes_max = self.server.config.body_bytes_max;
+        let declared = length(&self.head.headers);
+        if declared.is_some_and(|declared| declared > bytes_max) {
+            return Err(too_large(bytes_max, declared));
+        }
+        self.reserve(declared.unwrap_or(PIECE_BYTES) * JSON_MEMORY_FACTOR)?;
+        let limit = Duration::from_secs(self.server.config.request_timeout_secs);
+        let whole = self.whole(bytes_max, declared.unwrap_or(PIECE_BYTES));
+        tokio::time::timeout(limit, whole).await.unwrap_or_else(|_| Err(too_slow(limit)))
+    }
+
+    async fn whole(&mut self, bytes_max: u64, mut paid: u64) -> Result<Bytes> {
+        let Some(first) = self.piece().await? else { return Ok(Bytes::from_static(b"{}")) };
+        let Some(second) = self.piece().await? else { return Ok(first) };
+        let mut whole = BytesMut::with_capacity((paid.min(PIECE_BYTES)) as usize);
+        whole.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(piece) = next {
+            whole.extend_from_slice(&piece);
+            if whole.len() as u64 > bytes_max {
+                return Err(too_large(bytes_max, None));
+            }
+            while whole.len() as u64 > paid {
+                self.reserve(PIECE_BYTES * JSON_MEMORY_FACTOR)?;
+                paid += PIECE_BYTES;
+            }
+            next = self.piece().await?;
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// `request_timeout`; `bad_request` if the connection breaks.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let frame = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
+            match frame.map_err(|_| too_slow(BODY_IDLE))? {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data()
+                        && !piece.is_empty()
+                    {
+                        return Ok(Some(piece));
+                    }
+                }
+                Some(Err(error)) => {
+                    let message = format!("the body broke off: {error}");
+                    let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", message);
+                    return Err(error.closing());
+                }
+            }
+        }
+    }
+
+    /// Refuses a body that says it is something else.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`.
+    pub(super) fn accept(&self, expected: &str) -> Result<()> {
+        let Some(found) = self.head.headers.get(CONTENT_TYPE) else { return Ok(()) };
+        let found = String::from_utf8_lossy(found.as_bytes()).to_ascii_lowercase();
+        let kind = found.split(';').next().unwrap_or_default().trim();
+        // What clients say that were told nothing.
+        let unsaid = kind.is_empty() || kind == "application/x-www-form-urlencoded";
+        if kind == expected || unsaid {
+            return Ok(());
+        }
+        let message = format!("content-type: expected {expected}, got {kind}");
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let error = ApiError::new(status, "unsupported_media_type", message);
+        Err(error.with("expected", expected).with("got", kind).closing())
+    }
+}
+
+/// The declared length of a body.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(bytes_max: u64, got: Option<u64>) -> ApiError {
+    let found = got.map_or_else(|| "more".to_owned(), |got| got.to_string());
+    let message = format!("body: expected at most {bytes_max} bytes, got {found}");
+    let error = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message);
+    error.with("expected", bytes_max).with("got", got).closing()
+}
+
+fn too_slow(limit: Duration) -> ApiError {
+    let seconds = limit.as_secs();
+    let message = format!("the body did not come within {seconds} s");
+    let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
+    error.with("expected", format!("{seconds} s")).closing()
+}

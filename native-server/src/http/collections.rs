@@ -1,0 +1,122 @@
+//! `collections`: making, listing and dropping them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use nearfield_engine::{Error, Fault};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema, VectorSpec};
+
+use super::answer;
+use super::call::Call;
+use super::cursor::Cursor;
+use super::describe::{CollectionInfo, Collections, Dropped};
+use super::error::Result;
+use crate::workers::{Cost, Served, Store};
+
+const KEYS: [&str; 5] = ["name", "dim", "metric", "store", "vectors"];
+const SPEC_KEYS: [&str; 3] = ["dim", "metric", "store"];
+
+/// A vector field as asked for.
+#[derive(Debug, Default)]
+struct Field {
+    dim: Option<u32>,
+    metric: Option<Metric>,
+    store: Option<Encoding>,
+}
+
+/// Answers `POST collections`.
+pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
+    let store = Arc::clone(call.store()?);
+    let (name, schema) = read(&call.json().await?)?;
+    let maker = Arc::clone(&store);
+    let served = store.search(Cost::LONG, move || maker.create(&name, &schema)).await??;
+    Ok(answer::data(StatusCode::CREATED, info(&store, &served)))
+}
+
+/// Answers `GET collections`.
+pub(super) async fn list(call: Call) -> Result<Response<Body>> {
+    let store = Arc::clone(call.store()?);
+    let names = store.names();
+    // One that cannot be opened is named by health/ready; the others are listed.
+    let open = names.iter().filter_map(|name| store.collection(Some(name)).ok());
+    let collections = open.map(|served| info(&store, &served)).collect();
+    Ok(answer::ok(Collections { collections }))
+}
+
+/// Answers `GET collections/{name}`.
+pub(super) async fn get(call: Call) -> Result<Response<Body>> {
+    Ok(answer::ok(info(call.store()?, &*call.served()?)))
+}
+
+/// Answers `DELETE collections/{name}`.
+pub(super) async fn remove(call: Call) -> Result<Response<Body>> {
+    let store = Arc::clone(call.store()?);
+    let name = call.collection.unwrap_or_default();
+    let (dropper, dropped) = (Arc::clone(&store), name.clone());
+    store.search(Cost::LONG, move || dropper.drop_collection(&name)).await??;
+    Ok(answer::ok(Dropped { dropped }))
+}
+
+fn info(store: &Store, served: &Served) -> CollectionInfo {
+    let all = store.stats().collections;
+    let stats = all.into_iter().find(|stats| stats.name == served.name());
+    CollectionInfo::new(served, stats.unwrap_or_default())
+}
+
+fn read(body: &[u8]) -> Result<(String, Schema)> {
+    let (mut name, mut default, mut vectors) = (None, Field::default(), None);
+    Cursor::whole(body, |cursor| {
+        cursor.object(&KEYS, |key, cursor| {
+            match key {
+                "name" => name = Some(cursor.read::<String>("a string")?),
+                "vectors" => vectors = Some(read_fields(cursor)?),
+                _ => default.read(key, cursor)?,
+            }
+            Ok(())
+        })
+    })?;
+    let Some(name) = name else { return Err(missing("name", "the collection's name")) };
+    let schema = match vectors {
+        Some(vectors) => Schema { vectors },
+        None => Schema { vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]) },
+    };
+    Ok((name, schema))
+}
+
+fn read_fields(cursor: &mut Cursor<'_>) -> Result<BTreeMap<String, VectorSpec>> {
+    let mut fields = BTreeMap::new();
+    cursor.map(|name, cursor| {
+        let mut field = Field::default();
+        cursor.object(&SPEC_KEYS, |key, cursor| field.read(key, cursor))?;
+        if fields.insert(name, field.spec()?).is_some() {
+            return Err(cursor.refuse("each vector field once"));
+        }
+        Ok(())
+    })?;
+    Ok(fields)
+}
+
+impl Field {
+    fn read(&mut self, key: &str, cursor: &mut Cursor<'_>) -> Result<()> {
+        match key {
+            "dim" => self.dim = Some(cursor.read("a whole number")?),
+            "metric" => self.metric = Some(cursor.read("\"cosine\", \"dot\" or \"l2\"")?),
+            _ => self.store = Some(cursor.read("\"f32\" or \"f16\"")?),
+        }
+        Ok(())
+    }
+
+    fn spec(self) -> Result<VectorSpec> {
+        let Some(dim) = self.dim else { return Err(missing("dim", "elements of a vector")) };
+        let metric = self.metric.unwrap_or(Metric::Cosine);
+        Ok(VectorSpec { dim, metric, store: self.store.unwrap_or_default() })
+    }
+}
+
+fn missing(key: &'static str, what: &str) -> super::error::ApiError {
+    let message = format!("expected \"{key}\": {what}");
+    Error::invalid(Fault::Parameter, message).with("expected", key).into()
+}

@@ -1,0 +1,273 @@
+//! Reads a JSON body from front to back, once, straight into what the engine takes.
+//!
+//! A vector's numbers are never values of their own, and a filter or metadata is found but not taken apart.
+//! Objects refuse keys they do not know and keys that come twice: of two values neither may be lost
+//! silently. Depth is bounded by the shape asked for; what is skipped whole is skipped without recursion.
+//! Errors name the byte.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::error::{ApiError, Result};
+use super::floats::{self, Malformed, skip_blank};
+
+/// A place in the text of a body.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Reads all of `text` by `read`; nothing may follow.
+    ///
+    /// # Errors
+    /// `bad_request` naming the byte, or what `read` returns.
+    pub(super) fn whole<T>(
+        text: &'a [u8],
+        read: impl FnOnce(&mut Cursor<'a>) -> Result<T>,
+    ) -> Result<T> {
+        let mut cursor = Cursor { text, at: 0 };
+        let value = read(&mut cursor)?;
+        cursor.blank();
+        if cursor.at < text.len() { Err(cursor.refuse("nothing more")) } else { Ok(value) }
+    }
+
+    /// An object; `entry` is called with each key, the cursor before its value, which it must read.
+    /// It returns false for a key it does not know; `keys` are then named.
+    pub(super) fn object(
+        &mut self,
+        keys: &[&'static str],
+        mut entry: impl FnMut(&str, &mut Cursor<'a>) -> Result<()>,
+    ) -> Result<()> {
+        self.expect(b'{', "an object")?;
+        if self.eat(b'}') {
+            return Ok(());
+        }
+        let mut seen = Vec::with_capacity(keys.len());
+        loop {
+            let start = self.at;
+            let key = self.key()?;
+            let known = keys.iter().find(|known| **known == key);
+            let Some(known) = known.filter(|known| !seen.contains(known)) else {
+                return Err(strange_key(start, &key, keys));
+            };
+            seen.push(known);
+            self.expect(b':', "':'")?;
+            entry(known, self)?;
+            if self.eat(b'}') {
+                return Ok(());
+            }
+            self.expect(b',', "',' or '}'")?;
+        }
+    }
+
+    /// An object with keys of any name, each once.
+    pub(super) fn map(
+        &mut self,
+        mut entry: impl FnMut(String, &mut Cursor<'a>) -> Result<()>,
+    ) -> Result<()> {
+        self.expect(b'{', "an object")?;
+        if self.eat(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?.into_owned();
+            self.expect(b':', "':'")?;
+            entry(key, self)?;
+            if self.eat(b'}') {
+                return Ok(());
+            }
+            self.expect(b',', "',' or '}'")?;
+        }
+    }
+
+    /// An array; `item` must read one value each time it is called.
+    pub(super) fn array(
+        &mut self,
+        mut item: impl FnMut(&mut Cursor<'a>) -> Result<()>,
+    ) -> Result<()> {
+        self.expect(b'[', "an array")?;
+        if self.eat(b']') {
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            if self.eat(b']') {
+                return Ok(());
+            }
+            self.expect(b',', "',' or ']'")?;
+        }
+    }
+
+    /// Appends an array of numbers to `out`.
+    pub(super) fn floats(&mut self, out: &mut Vec<f32>) -> Result<()> {
+        match floats::array(self.text, self.at, out) {
+            Ok(end) => {
+                self.at = end;
+                Ok(())
+            }
+            Err(Malformed { position, expected }) => {
+                self.at = position;
+                Err(self.refuse(expected))
+            }
+        }
+    }
+
+    /// True, and the cursor behind it, if the value is `null`.
+    pub(super) fn null(&mut self) -> bool {
+        self.blank();
+        let found = self.text[self.at..].starts_with(b"null");
+        self.at += if found { 4 } else { 0 };
+        found
+    }
+
+    /// One value as it stands.
+    pub(super) fn raw(&mut self) -> Result<&'a str> {
+        self.value::<&'a RawValue>("a value").map(RawValue::get)
+    }
+
+    /// One value of a type that owns what it holds.
+    pub(super) fn read<T: DeserializeOwned>(&mut self, expected: &str) -> Result<T> {
+        self.value(expected)
+    }
+
+    /// The index of the next byte that counts.
+    pub(super) fn position(&mut self) -> usize {
+        self.blank();
+        self.at
+    }
+
+    fn value<T: Deserialize<'a>>(&mut self, expected: &str) -> Result<T> {
+        self.blank();
+        let rest = serde_json::Deserializer::from_slice(&self.text[self.at..]);
+        let mut values = rest.into_iter::<T>();
+        match values.next() {
+            Some(Ok(value)) => {
+                self.at += values.byte_offset();
+                Ok(value)
+            }
+            Some(Err(error)) if error.is_data() => Err(self.refuse(expected)),
+            Some(Err(_)) | None => {
+                self.at += values.byte_offset();
+                Err(self.refuse(&format!("{expected} in good JSON")))
+            }
+        }
+    }
+
+    /// A key. Those of the interface are short and plain; others take the long way.
+    fn key(&mut self) -> Result<std::borrow::Cow<'a, str>> {
+        self.blank();
+        let text: &'a [u8] = &self.text[self.at..];
+        let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'_');
+        if let [b'"', inner @ ..] = text {
+            let len = inner.iter().take_while(|byte| plain(byte)).count();
+            if inner.get(len) == Some(&b'"') {
+                self.at += len + 2;
+                let key = std::str::from_utf8(&inner[..len]).expect("lower-case letters");
+                return Ok(key.into());
+            }
+        }
+        self.value::<String>("a key").map(Into::into)
+    }
+
+    fn expect(&mut self, byte: u8, expected: &str) -> Result<()> {
+        if self.eat(byte) { Ok(()) } else { Err(self.refuse(expected)) }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        self.blank();
+        let found = self.text.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn blank(&mut self) {
+        self.at = skip_blank(self.text, self.at);
+    }
+
+    /// An error at the cursor.
+    pub(super) fn refuse(&mut self, expected: &str) -> ApiError {
+        self.blank();
+        let rest = &self.text[self.at.min(self.text.len())..];
+        let got = String::from_utf8_lossy(&rest[..rest.len().min(16)]);
+        let got = if rest.is_empty() { "the end".to_owned() } else { format!("{got:?}") };
+        ApiError::malformed(self.at, expected, &got)
+    }
+}
+
+fn strange_key(position: usize, key: &str, keys: &[&'static str]) -> ApiError {
+    let short: String = key.chars().take(64).collect();
+    let known = keys.join(", ");
+    let (expected, got) = if keys.contains(&key) {
+        ("each key once".to_owned(), format!("{short:?} again"))
+    } else {
+        (format!("one of {known}"), format!("{short:?}"))
+    };
+    let near = nearfield_segment::filter::near_names(key, keys.iter().copied());
+    ApiError::malformed(position, &expected, &got).with("near", near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Option<u64>, Vec<f32>, String)> {
+        Cursor::whole(text.as_bytes(), |cursor| {
+            let (mut k, mut vector, mut filter) = (None, Vec::new(), String::new());
+            cursor.object(&["k", "vector", "filter"], |key, cursor| {
+                match key {
+                    "k" => k = Some(cursor.read("a whole number")?),
+                    "vector" => cursor.floats(&mut vector)?,
+                    _ => cursor.raw()?.clone_into(&mut filter),
+                }
+                Ok(())
+            })?;
+            Ok((k, vector, filter))
+        })
+    }
+
+    #[test]
+    fn an_object_is_read_in_any_order_and_its_parts_as_they_stand() {
+        let text = r#" { "filter" : {"a":[1,{"b":"}"}]} , "vector":[1,2.5], "k":7 } "#;
+        let (k, vector, filter) = read(text).expect("good");
+        assert_eq!((k, vector), (Some(7), vec![1.0, 2.5]));
+        assert_eq!(filter, r#"{"a":[1,{"b":"}"}]}"#);
+        assert_eq!(read("{}").expect("empty").0, None);
+    }
+
+    #[test]
+    fn bad_bodies_are_refused_at_their_byte() {
+        let cases = [
+            ("", 0),
+            ("[]", 0),
+            ("{", 1),
+            ("{\"k\"}", 4),
+            ("{\"k\":}", 5),
+            ("{\"k\":1", 6),
+            ("{\"k\":1}x", 7),
+            ("{\"k\":1,}", 7),
+            ("{\"k\":-1}", 5),
+            ("{\"k\":1.5}", 5),
+            ("{\"k\":\"1\"}", 5),
+            ("{\"K\":1}", 1),
+            ("{\"k\":1,\"k\":2}", 7),
+            ("{\"vector\":[1,NaN]}", 13),
+            ("{\"k\":18446744073709551616}", 5),
+        ];
+        for (text, position) in cases {
+            let details = read(text).expect_err(text).into_response();
+            assert_eq!(details.status(), 400, "{text}");
+            assert_eq!(read(text).expect_err(text).position(), Some(position), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_may_be_nested_as_deep_as_it_likes() {
+        let deep = format!("{{\"filter\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(read(&deep).expect("skipped").2.len(), 200_000);
+        let unclosed = format!("{{\"filter\":{}}}", "[".repeat(100_000));
+        assert!(read(&unclosed).is_err());
+    }
+}

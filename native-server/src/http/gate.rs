@@ -1,0 +1,170 @@
+//! What happens to every request, in this order, whatever its route.
+//!
+//! 1. It gets an id. 2. Its key is checked, before one byte of the body is read. 3. Its handler runs; a panic
+//! there is an answer. 4. The answer carries the id. 5. The audit hears of it, without waiting.
+//!
+//! A route says who may call it ([`Access`]); there is no way to register one that does not.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+
+use axum::body::{Body, HttpBody};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use tracing::error;
+
+use super::call::Call;
+use super::error::{ApiError, Result};
+use super::routes::{Access, Route};
+use super::server::{Counted, Server};
+use crate::catalog::{AuditRow, KeyId, Refusal, Role};
+use crate::host::{self, Stopwatch};
+
+/// Name of the header that identifies a request.
+const REQUEST_ID: &str = "x-request-id";
+/// Longest id taken over from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Where a request came from; the listener marks each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Anybody.
+    Network,
+    /// The control socket: whoever may open it owns the files anyway.
+    ControlSocket,
+}
+
+/// Who asked, and whether that is written down.
+struct Admitted {
+    /// None for the public routes, and for the control socket.
+    key_id: Option<KeyId>,
+    audited: bool,
+}
+
+/// Takes a request through all steps.
+pub(super) async fn pass(
+    route: &'static Route,
+    server: Arc<Server>,
+    request: axum::http::Request<Body>,
+    parameters: Vec<(String, String)>,
+) -> Response<Body> {
+    let watch = Stopwatch::start();
+    let (head, body) = request.into_parts();
+    let request_id = request_id(&head.headers);
+    let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
+    let mut call =
+        Call::new(Arc::clone(&server), head, body, route.access == Access::Role(Role::Query));
+    for (name, value) in parameters {
+        if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
+    }
+    let collection = call.collection.clone();
+    let (who, answered) = match admit(&server, route.access, &call.head) {
+        Ok(who) => (who, guarded((route.handler)(call)).await),
+        Err(refusal) => {
+            if let Some(store) = server.opened() {
+                store.metrics().auth_failures.inc();
+            }
+            let pending = !call.body.is_end_stream();
+            let nobody = Admitted { key_id: None, audited: true };
+            (nobody, Err(if pending { refusal.closing() } else { refusal }))
+        }
+    };
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
+    if who.audited {
+        server.catalog.audit(AuditRow {
+            time_ms: server.now_ms(),
+            key_id: who.key_id,
+            action: route.action,
+            collection,
+            status: response.status().as_u16(),
+            latency_us: (watch.seconds() * 1e6) as u64,
+            request_id: request_id.to_str().unwrap_or_default().to_owned(),
+        });
+    }
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
+/// Runs a handler; a panic becomes `internal`.
+async fn guarded(
+    mut handler: std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>,
+) -> Result<Response<Body>> {
+    poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            error!("a request handler panicked");
+            let message = "the server made a mistake; its log says more";
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Poll::Ready(Err(ApiError::new(status, "internal", message)))
+        })
+    })
+    .await
+}
+
+/// Decides whether the sender of `head` may call a route.
+fn admit(server: &Server, access: Access, head: &Parts) -> Result<Admitted> {
+    let local = head.extensions.get::<Origin>() == Some(&Origin::ControlSocket);
+    if local {
+        return Ok(Admitted { key_id: None, audited: true });
+    }
+    let public = server.config.public_health_metrics;
+    let role = match access {
+        Access::Public => None,
+        Access::Health if public => None,
+        Access::Metrics if public => None,
+        Access::Health => Some(Role::Query),
+        Access::Metrics => Some(Role::Admin),
+        Access::Role(role) => Some(role),
+    };
+    let Some(role) = role else { return Ok(Admitted { key_id: None, audited: false }) };
+    let token = bearer(&head.headers)?;
+    let identity = server.catalog.authenticate(token).map_err(refused)?;
+    if identity.allows(role) {
+        return Ok(Admitted { key_id: Some(identity.key_id), audited: true });
+    }
+    let message = format!("this key lacks the role {}", role.name());
+    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).with("expected", role.name()))
+}
+
+/// The token of `authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        let message = "expected a header authorization: Bearer nfk_…";
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "missing_authorization", message));
+    };
+    let token = header.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token.ok_or_else(|| refused(Refusal::Malformed))
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    let (status, code, message) = match refusal {
+        Refusal::Malformed => {
+            let expected = "the header authorization: expected Bearer nfk_<id>.<secret>";
+            (StatusCode::UNAUTHORIZED, "invalid_authorization", expected)
+        }
+        Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized", "there is no such key"),
+        Refusal::Revoked => (StatusCode::FORBIDDEN, "revoked", "this key was revoked"),
+        Refusal::Expired => (StatusCode::FORBIDDEN, "expired", "this key has expired"),
+    };
+    ApiError::new(status, code, message)
+}
+
+/// The id the client gave, if it is usable, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|id| {
+        let bytes = id.as_bytes();
+        let visible = |byte: &u8| byte.is_ascii_graphic();
+        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(visible)
+    });
+    given.cloned().unwrap_or_else(|| {
+        let made = format!("req_{:016x}", host::seed());
+        HeaderValue::try_from(made).expect("letters and digits")
+    })
+}

@@ -1,0 +1,234 @@
+//! Sockets and connections: who may be connected, for how long, and how it ends.
+//!
+//! A connection costs memory only for headers until its key was checked. A client that sends its headers
+//! slowly, or says nothing between two requests, is cut off after [`HEADER_TIME`]; others are served
+//! meanwhile. At the end requests under way are answered, idle connections are closed.
+//!
+//! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
+//! and moved into place, by whoever holds the lock of the store, so that a stale one is never in the way.
+
+use std::convert::Infallible;
+use std::fs;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nearfield_engine::{Error, Result};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::Service;
+use tracing::warn;
+
+use super::gate::Origin;
+use super::router::router;
+use super::server::Server;
+
+/// Most connections from the network at a time; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 512;
+/// Most connections of the control socket.
+const CONTROL_CONNECTIONS_MAX: usize = 64;
+/// Most time from the start of a connection, or the end of a request, to the end of the next headers.
+const HEADER_TIME: Duration = Duration::from_secs(20);
+/// Bytes of headers, and of what is read ahead of a body.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 64;
+/// After a refusal the rest of the body is thrown away for this long, so that the client reads the answer
+/// before its own sending fails.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 32 << 20;
+/// Pause after the system refused a connection, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Name of the control socket in the data directory.
+pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+
+/// Ends all connections of the listeners made with its receivers.
+#[derive(Debug)]
+pub struct Stop {
+    sender: watch::Sender<bool>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Stop { sender: watch::Sender::new(false) }
+    }
+}
+
+impl Stop {
+    /// Stops accepting, and waits until every connection has ended, or `limit` is over.
+    pub async fn drain(&self, limit: Duration) {
+        self.sender.send_replace(true);
+        let ended = tokio::time::timeout(limit, self.sender.closed()).await;
+        if ended.is_err() {
+            warn!("connections that did not end in time are cut off");
+        }
+    }
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Network(TcpListener),
+    Control(UnixListener),
+}
+
+impl Listener {
+    /// Binds a TCP socket.
+    ///
+    /// # Errors
+    /// `Io` naming the address.
+    pub async fn network(host: IpAddr, port: u16) -> Result<Listener> {
+        let address = SocketAddr::new(host, port);
+        let bound = TcpListener::bind(address).await;
+        let socket = bound.map_err(|error| Error::io("listen on", &address.to_string(), error))?;
+        Ok(Listener { socket: Socket::Network(socket) })
+    }
+
+    /// Binds the control socket in `data_dir`, whose lock the caller holds; returns its path too.
+    ///
+    /// # Errors
+    /// `Io` naming the path: also if it is longer than a socket's may be, about 100 bytes.
+    pub fn control(data_dir: &Path) -> Result<(Listener, PathBuf)> {
+        let path = data_dir.join(CONTROL_SOCKET);
+        let fresh = data_dir.join(format!("{CONTROL_SOCKET}.new"));
+        let named = |error| Error::io("listen on", &path.display().to_string(), error);
+        // Left over from a process that ended between its two steps.
+        drop(fs::remove_file(&fresh));
+        let socket = UnixListener::bind(&fresh).map_err(named)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
+        fs::rename(&fresh, &path).map_err(named)?;
+        Ok((Listener { socket: Socket::Control(socket) }, path))
+    }
+
+    /// The address of a TCP socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Network(socket) => socket.local_addr().ok(),
+            Socket::Control(_) => None,
+        }
+    }
+
+    /// Accepts connections and answers their requests until `stop`.
+    pub fn serve(
+        self,
+        server: &Arc<Server>,
+        stop: &Stop,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (router, mut stopped) = (router(server), stop.sender.subscribe());
+        let server = Arc::clone(server);
+        async move {
+            let most = match &self.socket {
+                Socket::Network(_) => CONNECTIONS_MAX,
+                Socket::Control(_) => CONTROL_CONNECTIONS_MAX,
+            };
+            let room = Arc::new(Semaphore::new(most));
+            let ends = stopped.clone();
+            loop {
+                let next = tokio::select! {
+                    _ = stopped.changed() => break,
+                    next = self.next(&room, &router, &server, &ends) => next,
+                };
+                if let Err(error) = next {
+                    warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Accepts one connection and leaves it to a task of its own.
+    async fn next(
+        &self,
+        room: &Arc<Semaphore>,
+        router: &Router,
+        server: &Arc<Server>,
+        stopped: &watch::Receiver<bool>,
+    ) -> std::io::Result<()> {
+        let place = Arc::clone(room).acquire_owned().await.expect("never closed");
+        let shared = Shared { router: router.clone(), server: Arc::clone(server), place };
+        match &self.socket {
+            Socket::Network(socket) => {
+                let (stream, _) = socket.accept().await?;
+                stream.set_nodelay(true)?;
+                tokio::spawn(connection(stream, Origin::Network, shared, stopped.clone()));
+            }
+            Socket::Control(socket) => {
+                let (stream, _) = socket.accept().await?;
+                tokio::spawn(connection(stream, Origin::ControlSocket, shared, stopped.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a connection needs.
+struct Shared {
+    router: Router,
+    server: Arc<Server>,
+    place: OwnedSemaphorePermit,
+}
+
+/// Answers the requests of one connection.
+async fn connection<S>(stream: S, origin: Origin, shared: Shared, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Shared { router, server, place } = shared;
+    let open = server.connected();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin);
+        let answer = router.clone().call(request.map(Body::new));
+        Box::pin(async move { answer.await.map_err(|never: Infallible| never) })
+    });
+    let mut settings = http1::Builder::new();
+    settings.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+    let mut connection = settings.serve_connection(TokioIo::new(stream), service);
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
+            _ = stop.changed(), if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    // An error here is the client's: it broke off, or sent what is not HTTP.
+    if ended.is_ok() {
+        linger(connection.into_parts().io.into_inner()).await;
+    }
+    drop((open, place, stop));
+}
+
+/// Ends a connection so that its last answer arrives: our side is closed, theirs is read and forgotten.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let rest = async {
+        stream.shutdown().await?;
+        let (mut forgotten, mut count) = ([0; 16 << 10], 0);
+        while count < LINGER_BYTES_MAX {
+            match stream.read(&mut forgotten).await? {
+                0 => break,
+                read => count += read,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // Whether it worked is known to the client alone.
+    drop(tokio::time::timeout(LINGER_TIME, rest).await);
+}

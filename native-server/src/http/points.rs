@@ -1,0 +1,290 @@
+//! `points/*` and `count`: looking points up, paging through them, deleting them.
+//!
+//! A page is in order of ids, so that the last id of one is where the next begins, whatever was written
+//! between the two. It costs a look at every row; who wants everything takes `export`.
+
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::segment::Segment;
+use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload};
+use serde_json::json;
+
+use super::answer;
+use super::call::Call;
+use super::cursor::Cursor;
+use super::error::Result;
+use super::point::{self, Shown};
+use crate::workers::{Change, Cost, Written};
+
+/// Most points of one page, and most ids in one request for them.
+const PAGE_MAX: usize = 10_000;
+/// Points of a page if the request does not say.
+const PAGE_DEFAULT: usize = 100;
+
+const GET_KEYS: [&str; 7] =
+    ["ids", "filter", "limit", "after", "include_metadata", "include_vector", "field"];
+const DELETE_KEYS: [&str; 3] = ["ids", "filter", "wait"];
+const COUNT_KEYS: [&str; 1] = ["filter"];
+
+/// A request for points.
+#[derive(Debug)]
+struct Wanted {
+    ids: Option<Vec<PointId>>,
+    filter: Option<Filter>,
+    limit: usize,
+    after: Option<PointId>,
+    shown: Shown,
+    field: String,
+}
+
+/// Answers `POST points/get`.
+pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
+    let served = call.served()?;
+    let wanted = Wanted::read(&call.json().await?)?;
+    let view = served.view();
+    wanted.check_field(&view)?;
+    let dim = view.schema.vectors.get(&wanted.field).map_or(0, |spec| u64::from(spec.dim));
+    let count = wanted.ids.as_ref().map_or(wanted.limit, Vec::len).min(view.len() as usize);
+    call.reserve(count as u64 * (128 + if wanted.shown.vector { 16 * dim } else { 0 }))?;
+    let cost = if wanted.ids.is_some() { Cost::SHORT } else { Cost::bytes(view.len() * 16) };
+    let body = call.store()?.search(cost, move || wanted.answer(&view)).await??;
+    Ok(answer::json(StatusCode::OK, body))
+}
+
+/// Answers `GET points/{id}`.
+pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
+    let id = path_id(&call)?;
+    let view = call.served()?.view();
+    let Some(found) = view.find(&id) else {
+        let message = format!("there is no point {id}");
+        return Err(Error::new(ErrorKind::NotFound, message).into());
+    };
+    let mut out = b"{\"data\":".to_vec();
+    let shown = Shown { metadata: true, vector: true };
+    write_point(&mut out, &id, found.segment, found.row, default_field(&view), shown)?;
+    out.push(b'}');
+    Ok(answer::json(StatusCode::OK, out))
+}
+
+/// Answers `POST points/delete`.
+pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
+    call.store()?.metrics().ingest_requests.inc();
+    let (mut ids, mut filter, mut wait) = (None, None, None);
+    let body = call.json().await?;
+    Cursor::whole(&body, |cursor| {
+        cursor.object(&DELETE_KEYS, |key, cursor| {
+            match key {
+                "ids" => ids = Some(read_ids(cursor, usize::MAX)?),
+                "filter" => filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                _ => wait = cursor.read("true, false or null")?,
+            }
+            Ok(())
+        })
+    })?;
+    match (ids, filter) {
+        (Some(ids), None) => delete_ids(call, ids, wait).await,
+        (None, Some(filter)) => carry_out(call, Change::DeleteWhere(filter), wait).await,
+        (Some(_), Some(_)) | (None, None) => Err(either("\"ids\" or \"filter\"")),
+    }
+}
+
+/// Answers `DELETE points/{id}`.
+pub(super) async fn delete_one(call: Call) -> Result<Response<Body>> {
+    call.store()?.metrics().ingest_requests.inc();
+    let id = path_id(&call)?;
+    delete_ids(call, vec![id], None).await
+}
+
+/// Answers `POST count`.
+pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
+    let served = call.served()?;
+    let mut filter = None;
+    Cursor::whole(&call.json().await?, |cursor| {
+        cursor.object(&COUNT_KEYS, |_, cursor| {
+            if !cursor.null() {
+                filter = Some(Filter::from_json_text(cursor.raw()?)?);
+            }
+            Ok(())
+        })
+    })?;
+    let view = served.view();
+    let cost = if filter.is_some() { Cost::bytes(view.len() * 16) } else { Cost::SHORT };
+    let count = call.store()?.search(cost, move || view.count(filter.as_ref())).await??;
+    Ok(answer::ok(json!({ "count": count })))
+}
+
+async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result<Response<Body>> {
+    let schema = call.served()?.schema();
+    let time_ms = call.now_ms();
+    let draft = Draft { deletes: ids, time_ms, ..Draft::default() };
+    let batch = Batch::new(draft, &schema, &payload::validate)?;
+    carry_out(call, Change::Batch(batch), wait).await
+}
+
+async fn carry_out(
+    call: Call,
+    change: Change<'static>,
+    wait: Option<bool>,
+) -> Result<Response<Body>> {
+    let wait = call.waits(wait)?;
+    Ok(match call.served()?.write(change, wait).await? {
+        Written::Durable(Applied { deleted, lsn, .. }) => {
+            answer::ok(json!({ "deleted": deleted, "lsn": lsn }))
+        }
+        Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": 1 })),
+    })
+}
+
+impl Wanted {
+    fn read(body: &[u8]) -> Result<Wanted> {
+        let mut wanted = Wanted {
+            ids: None,
+            filter: None,
+            limit: PAGE_DEFAULT,
+            after: None,
+            shown: Shown { metadata: true, vector: false },
+            field: String::new(),
+        };
+        Cursor::whole(body, |cursor| {
+            cursor.object(&GET_KEYS, |key, cursor| {
+                match key {
+                    "ids" => wanted.ids = Some(read_ids(cursor, PAGE_MAX)?),
+                    "filter" if cursor.null() => {}
+                    "filter" => wanted.filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                    "limit" => wanted.limit = cursor.read("a whole number")?,
+                    "after" if cursor.null() => {}
+                    "after" => wanted.after = Some(point::read_id(cursor)?),
+                    "include_metadata" => wanted.shown.metadata = cursor.read("true or false")?,
+                    "include_vector" => wanted.shown.vector = cursor.read("true or false")?,
+                    _ => wanted.field = cursor.read("the name of a vector field")?,
+                }
+                Ok(())
+            })
+        })?;
+        if wanted.ids.is_some() && wanted.filter.is_some() {
+            return Err(either("\"ids\" or \"filter\""));
+        }
+        if !(1..=PAGE_MAX).contains(&wanted.limit) {
+            let (expected, got) = (format!("1 to {PAGE_MAX}"), wanted.limit);
+            let message = format!("limit: expected {expected}, got {got}");
+            let error = Error::invalid(Fault::Parameter, message);
+            return Err(error.with("expected", expected).with("got", got).into());
+        }
+        Ok(wanted)
+    }
+
+    fn check_field(&self, view: &View) -> Result<()> {
+        if !self.shown.vector || view.schema.vectors.contains_key(&self.field) {
+            return Ok(());
+        }
+        let names: Vec<&String> = view.schema.vectors.keys().collect();
+        let message = format!("no vector field {:?}; there are {names:?}", self.field);
+        Err(Error::new(ErrorKind::NotFound, message).into())
+    }
+
+    fn answer(&self, view: &Arc<View>) -> nearfield_engine::Result<Vec<u8>> {
+        let mut out = b"{\"data\":{\"points\":[".to_vec();
+        let mut first = true;
+        let mut write = |out: &mut Vec<u8>, id: &PointId, segment: &Segment, row| {
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            write_point(out, id, segment, row, &self.field, self.shown)
+        };
+        let Some(ids) = &self.ids else {
+            let page = self.page(view)?;
+            for (id, source, row) in page.iter().take(self.limit) {
+                write(&mut out, id, &view.segments[*source].segment, *row)?;
+            }
+            out.push(b']');
+            if page.len() > self.limit {
+                out.extend_from_slice(b",\"next\":");
+                point::write_id(&mut out, &page[self.limit - 1].0);
+            }
+            out.extend_from_slice(b"}}");
+            return Ok(out);
+        };
+        for id in ids {
+            if let Some(found) = view.find(id) {
+                write(&mut out, id, found.segment, found.row)?;
+            }
+        }
+        out.extend_from_slice(b"]}}");
+        Ok(out)
+    }
+
+    /// The points of the page in order of their ids, and one more if there is one.
+    fn page(&self, view: &View) -> nearfield_engine::Result<Vec<(PointId, usize, RowId)>> {
+        let sets = match &self.filter {
+            Some(filter) => view.matching(filter)?,
+            None => view.live_rows(),
+        };
+        let mut smallest = BinaryHeap::with_capacity(self.limit + 2);
+        for (source, rows) in sets.iter().enumerate() {
+            let segment = &view.segments[source].segment;
+            for row in rows.iter() {
+                let id = segment.id_of(row);
+                if self.after.as_ref().is_some_and(|after| id <= *after) {
+                    continue;
+                }
+                smallest.push((id, source, row));
+                if smallest.len() > self.limit + 1 {
+                    smallest.pop();
+                }
+            }
+        }
+        Ok(smallest.into_sorted_vec())
+    }
+}
+
+fn write_point(
+    out: &mut Vec<u8>,
+    id: &PointId,
+    segment: &Segment,
+    row: RowId,
+    field: &str,
+    shown: Shown,
+) -> nearfield_engine::Result<()> {
+    out.extend_from_slice(b"{\"id\":");
+    point::write_id(out, id);
+    point::write_rest(out, segment, row, field, shown)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// The field shown if none is named: the default one, or the first.
+fn default_field(view: &View) -> &str {
+    view.schema.vectors.keys().next().map_or(DEFAULT_FIELD, String::as_str)
+}
+
+fn read_ids(cursor: &mut Cursor<'_>, count_max: usize) -> Result<Vec<PointId>> {
+    let mut ids = Vec::new();
+    cursor.array(|cursor| {
+        ids.push(point::read_id(cursor)?);
+        if ids.len() > count_max {
+            let message = format!("ids: expected at most {count_max}, got more");
+            return Err(Error::invalid(Fault::Parameter, message)
+                .with("expected", count_max)
+                .into());
+        }
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
+fn path_id(call: &Call) -> Result<PointId> {
+    let text = call.id.as_deref().unwrap_or_default();
+    point::path_id(text, call.parameter("as") == Some("string"))
+}
+
+fn either(expected: &str) -> super::error::ApiError {
+    let message = format!("expected {expected}, and not both");
+    Error::invalid(Fault::Parameter, message).with("expected", expected).into()
+}

@@ -1,0 +1,289 @@
+//! `POST query`: one question, one or many vectors.
+//!
+//! The hot path: the body is read once, the search runs where it is cheapest, and the answer is written as
+//! text without a tree in between.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use nearfield_engine::{Error, ErrorKind, Fault, View};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::index::graph::Scratch;
+use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
+use nearfield_segment::{Kernel, Pool, VectorSpec};
+
+use super::answer;
+use super::call::Call;
+use super::cursor::Cursor;
+use super::error::{ApiError, Result};
+use super::point::{self, Shown};
+use crate::host::Stopwatch;
+use crate::json;
+use crate::workers::{Asked, Cost};
+
+/// Most query vectors in one request.
+const QUERIES_MAX: usize = 10_000;
+/// Results wanted if the request does not say.
+const K_DEFAULT: usize = 10;
+/// Bytes of a result besides its vector, about: for the memory budget.
+const RESULT_BYTES: u64 = 128;
+
+const KEYS: [&str; 10] = [
+    "vector",
+    "vectors",
+    "k",
+    "ef",
+    "exact",
+    "filter",
+    "search_tier",
+    "include_metadata",
+    "include_vector",
+    "field",
+];
+
+/// The question, as read.
+#[derive(Debug)]
+struct Ask {
+    vectors: Vec<f32>,
+    /// Elements of each query vector.
+    dim: usize,
+    /// The answer is a list of lists.
+    many: bool,
+    k: usize,
+    ef: Option<usize>,
+    exact: bool,
+    filter: Option<Filter>,
+    tier: Tier,
+    field: String,
+    shown: Shown,
+}
+
+/// Which levels are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tier {
+    All,
+    Active,
+    Archive,
+}
+
+thread_local! {
+    /// Working memory of searches, kept by each thread that does some.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Answers `POST query`.
+pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
+    let watch = Stopwatch::start();
+    let store = Arc::clone(call.store()?);
+    store.metrics().query_requests.inc();
+    let served = call.served()?;
+    let body = call.json().await?;
+    let ask = Ask::read(&body)?;
+    drop(body);
+    let view = served.view();
+    let spec = ask.check(&view)?;
+    let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
+    let vector_bytes = if ask.shown.vector { 16 * u64::from(spec.dim) } else { 0 };
+    call.reserve(wanted * (RESULT_BYTES + vector_bytes))?;
+    let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
+    let answered = move || ask.answer(&view, kernel, || threads.search_pool());
+    let body = store.search(cost, answered).await??;
+    store.metrics().observe_query(watch.seconds());
+    Ok(answer::json(StatusCode::OK, body))
+}
+
+impl Ask {
+    fn read(body: &[u8]) -> Result<Ask> {
+        let mut ask = Ask {
+            vectors: Vec::new(),
+            dim: 0,
+            many: false,
+            k: K_DEFAULT,
+            ef: None,
+            exact: false,
+            filter: None,
+            tier: Tier::All,
+            field: String::new(),
+            shown: Shown { metadata: true, vector: false },
+        };
+        let mut vectors_given = 0;
+        Cursor::whole(body, |cursor| {
+            cursor.object(&KEYS, |key, cursor| {
+                match key {
+                    "vector" | "vectors" => {
+                        vectors_given += 1;
+                        ask.many = key == "vectors";
+                        ask.read_vectors(cursor)?;
+                    }
+                    "k" => ask.k = cursor.read("a whole number")?,
+                    "ef" => ask.ef = cursor.read("a whole number or null")?,
+                    "exact" => ask.exact = cursor.read("true or false")?,
+                    "filter" if cursor.null() => {}
+                    "filter" => ask.filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                    "search_tier" => {
+                        ask.tier = cursor.read("\"all\", \"active\" or \"archive\"")?;
+                    }
+                    "include_metadata" => ask.shown.metadata = cursor.read("true or false")?,
+                    "include_vector" => ask.shown.vector = cursor.read("true or false")?,
+                    _ => ask.field = cursor.read("the name of a vector field")?,
+                }
+                Ok(())
+            })
+        })?;
+        if vectors_given == 1 {
+            return Ok(ask);
+        }
+        let message = format!("expected \"vector\" or \"vectors\", got {vectors_given} of them");
+        Err(Error::invalid(Fault::Parameter, message).with("got", vectors_given).into())
+    }
+
+    fn read_vectors(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        if !self.many {
+            cursor.floats(&mut self.vectors)?;
+            self.dim = self.vectors.len();
+            return Ok(());
+        }
+        let mut row = 0;
+        cursor.array(|cursor| {
+            let before = self.vectors.len();
+            cursor.floats(&mut self.vectors)?;
+            let len = self.vectors.len() - before;
+            if row == 0 {
+                self.dim = len;
+            }
+            if len != self.dim {
+                return Err(dimension(row, self.dim, len));
+            }
+            row += 1;
+            if row > QUERIES_MAX {
+                let message = format!("vectors: expected at most {QUERIES_MAX}, got more");
+                let error = Error::invalid(Fault::Parameter, message);
+                return Err(error.with("expected", QUERIES_MAX).into());
+            }
+            Ok(())
+        })
+    }
+
+    /// The spec of the field asked for, which all vectors fit.
+    fn check<'a>(&self, view: &'a View) -> Result<&'a VectorSpec> {
+        let spec = view.schema.vectors.get(&self.field).ok_or_else(|| {
+            let names: Vec<&String> = view.schema.vectors.keys().collect();
+            let message = format!("no vector field {:?}; there are {names:?}", self.field);
+            Error::new(ErrorKind::NotFound, message)
+        })?;
+        if self.dim != spec.dim as usize {
+            return Err(dimension(0, spec.dim as usize, self.dim));
+        }
+        for (row, vector) in self.vectors.chunks_exact(self.dim).enumerate() {
+            spec.check(vector, row)?;
+        }
+        if self.k > K_MAX {
+            let message = format!("k: expected 1 to {K_MAX}, got {}", self.k);
+            let error = Error::invalid(Fault::Parameter, message);
+            return Err(error.with("expected", format!("1 to {K_MAX}")).with("got", self.k).into());
+        }
+        Ok(spec)
+    }
+
+    /// What a search will take: decides on which thread it runs, never what it answers.
+    fn cost(&self, view: &View) -> Cost {
+        let asked = Asked {
+            field: &self.field,
+            vectors: self.vectors.len() / self.dim,
+            candidates: self.ef.unwrap_or(EF_DEFAULT).max(self.k),
+            exact: self.exact,
+            filtered: self.filter.is_some(),
+        };
+        Cost::of_query(view, asked)
+    }
+
+    /// The whole answer as JSON.
+    fn answer(
+        &self,
+        view: &View,
+        kernel: Kernel,
+        pool: impl FnOnce() -> Pool,
+    ) -> nearfield_engine::Result<Vec<u8>> {
+        let watch = Stopwatch::start();
+        let tier = self.tier.of(view);
+        let view = tier.as_ref().unwrap_or(view);
+        let question = Question {
+            field: &self.field,
+            k: self.k,
+            ef: self.ef,
+            exact: self.exact,
+            filter: self.filter.as_ref(),
+        };
+        let prepared = view.prepare(question, kernel)?;
+        let mut out = Vec::with_capacity(64 * self.k.min(1024));
+        out.extend_from_slice(b"{\"data\":{\"results\":");
+        out.extend_from_slice(if self.many { b"[" } else { b"" });
+        if self.many {
+            let answers = view.search_many(&prepared, &self.vectors, &pool())?;
+            for (index, (hits, _)) in answers.iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                self.write_hits(&mut out, view, hits)?;
+            }
+        } else {
+            let hits = SCRATCH.with_borrow_mut(|scratch| prepared.search(&self.vectors, scratch).0);
+            self.write_hits(&mut out, view, &hits)?;
+        }
+        out.extend_from_slice(if self.many { b"]" } else { b"" });
+        let spec = &view.schema.vectors[&self.field];
+        let kind = json::score_kind(spec.metric.score_kind());
+        let time_ms = watch.seconds() * 1e3;
+        let rest = format!(",\"score_kind\":\"{kind}\",\"query_time_ms\":{time_ms:.3}}}}}");
+        out.extend_from_slice(rest.as_bytes());
+        Ok(out)
+    }
+
+    fn write_hits(
+        &self,
+        out: &mut Vec<u8>,
+        view: &View,
+        hits: &[Hit],
+    ) -> nearfield_engine::Result<()> {
+        let spec = &view.schema.vectors[&self.field];
+        out.push(b'[');
+        for (rank, hit) in hits.iter().enumerate() {
+            out.extend_from_slice(if rank > 0 { b",{\"id\":" } else { b"{\"id\":" });
+            point::write_id(out, &hit.id);
+            out.extend_from_slice(b",\"score\":");
+            point::write_float(out, spec.metric.score(hit.distance));
+            let segment = &view.segments[hit.source].segment;
+            point::write_rest(out, segment, hit.row, &self.field, self.shown)?;
+            out.push(b'}');
+        }
+        out.push(b']');
+        Ok(())
+    }
+}
+
+impl Tier {
+    /// The view of this tier; `None` if it is all of it.
+    fn of(self, view: &View) -> Option<View> {
+        /// Level from which on a segment is in the archive.
+        const ARCHIVE_LEVEL: u8 = 2;
+        let archived = match self {
+            Tier::All => return None,
+            Tier::Active => false,
+            Tier::Archive => true,
+        };
+        let mut view = view.clone();
+        view.segments.retain(|live| {
+            let level = live.file.as_ref().map_or(0, |file| file.level);
+            (level >= ARCHIVE_LEVEL) == archived
+        });
+        Some(view)
+    }
+}
+
+fn dimension(row: usize, expected: usize, got: usize) -> ApiError {
+    let message = format!("vector {row}: expected {expected} elements, got {got}");
+    let error = Error::invalid(Fault::Dimension, message);
+    error.with("expected", expected).with("got", got).with("row", row).into()
+}

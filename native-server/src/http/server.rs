@@ -1,0 +1,124 @@
+//! What all requests share: catalog, store, settings, and how far the process is.
+//!
+//! The listener answers before the store is recovered: keys are checked from the first moment on, and what
+//! needs the store says that it is not ready.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::http::StatusCode;
+
+use super::error::{ApiError, Result};
+use nearfield_engine::Clock;
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::catalog::Catalog;
+use crate::config::ServerConfig;
+use crate::workers::{Readiness, Store};
+
+/// Exports at a time.
+const EXPORTS_MAX: usize = 8;
+
+/// The server as requests see it.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) config: ServerConfig,
+    pub(super) catalog: Arc<Catalog>,
+    store: OnceLock<Arc<Store>>,
+    closing: AtomicBool,
+    clock: Arc<dyn Clock>,
+    exports: Arc<Semaphore>,
+}
+
+impl Server {
+    /// A server whose store is not open yet.
+    pub fn new(config: ServerConfig, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Arc<Server> {
+        let (store, closing) = (OnceLock::new(), AtomicBool::new(false));
+        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
+        Arc::new(Server { config, catalog, store, closing, clock, exports })
+    }
+
+    /// Milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Counts a connection until the result is dropped.
+    pub(super) fn connected(&self) -> Option<Counted> {
+        self.opened().map(|store| Counted::new(&store.metrics().active_connections))
+    }
+
+    /// The store is recovered: from here on it serves.
+    pub fn ready(&self, store: Arc<Store>) {
+        drop(self.store.set(store));
+    }
+
+    /// From here on requests that need the store are refused.
+    pub fn closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// The store, once it is recovered.
+    pub(super) fn opened(&self) -> Option<&Arc<Store>> {
+        self.store.get()
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// `not_ready`, `shutting_down`.
+    pub(super) fn store(&self) -> Result<&Arc<Store>> {
+        if self.closing.load(Ordering::Acquire) {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(ApiError::new(status, "shutting_down", "the server is shutting down"));
+        }
+        self.opened().ok_or_else(|| {
+            let message = "the server is still recovering; health/ready says when it is done";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
+        })
+    }
+
+    /// Room for one more export: each has a thread of its own.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(super) fn place_for_export(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| {
+            let message = format!("{EXPORTS_MAX} exports are being read; try again later");
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", message)
+        })
+    }
+
+    /// Whether everything can be served.
+    pub(super) fn readiness(&self) -> Readiness {
+        let blocked = |blocker: &str| Readiness {
+            live: true,
+            ready: false,
+            blockers: vec![blocker.to_owned()],
+            report: blocker.to_owned(),
+        };
+        if self.closing.load(Ordering::Acquire) {
+            return blocked("shutting down");
+        }
+        self.opened()
+            .map_or_else(|| blocked("recovering: the log is read"), |store| store.readiness())
+    }
+}
+
+/// One more in a gauge, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted(IntGauge);
+
+impl Counted {
+    pub(super) fn new(gauge: &IntGauge) -> Counted {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,193 @@
+//! What is counted while the server runs, under the names that Prometheus scrapes.
+//!
+//! Whoever does something counts it here; what can be read from the state is read when metrics are rendered
+//! ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Upper bounds of the buckets of a query's time, in microseconds.
+const QUERY_MICROS: [u32; 13] =
+    [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000];
+
+/// Counters, gauges and histograms of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Queries asked for, answered or not.
+    pub query_requests: IntCounter,
+    /// Writes asked for, answered or not.
+    pub ingest_requests: IntCounter,
+    /// Changes that became durable.
+    pub ingest_ops: IntCounter,
+    /// Record batches of Arrow streams that were written.
+    pub arrow_batches: IntCounter,
+    /// Rows of Arrow streams that were written.
+    pub arrow_rows: IntCounter,
+    /// Time spent in reading Arrow streams, in microseconds.
+    pub arrow_decode_us: IntCounter,
+    /// Time spent in waiting for their batches to be durable, in microseconds.
+    pub arrow_commit_us: IntCounter,
+    /// Requests refused for their key.
+    pub auth_failures: IntCounter,
+    /// Audit rows that were dropped.
+    pub audit_failures: IntCounter,
+    /// Connections that are open.
+    pub active_connections: IntGauge,
+    /// Requests under way.
+    pub active_http_requests: IntGauge,
+    /// Arrow streams under way, in either direction.
+    pub active_streams: IntGauge,
+    pub(crate) commit_groups: IntCounter,
+    pub(crate) backpressure_soft: IntCounter,
+    pub(crate) backpressure_hard: IntCounter,
+    pub(crate) throttle_ms: IntCounter,
+    pub(crate) accepted_lost: IntCounter,
+    pub(crate) searches_refused: IntCounter,
+    pub(crate) checkpoints: IntCounter,
+    pub(crate) compactions: IntCounter,
+    pub(crate) checkpoints_inflight: IntGauge,
+    pub(crate) compactions_inflight: IntGauge,
+    pub(crate) upkeep_failures: IntCounter,
+    pub(crate) panics: IntCounter,
+    query_latency_us: Histogram,
+    query_latency_seconds: Histogram,
+    registry: Registry,
+}
+
+/// Numbers read from the state when metrics are rendered: name, help, and values by collection (`None` for
+/// the whole server).
+pub type Scrape = Vec<(&'static str, &'static str, Vec<(Option<String>, f64)>)>;
+
+impl Metrics {
+    /// All at zero, in a registry of their own.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| counter(&registry, name, help);
+        let gauge = |name: &str, help: &str| gauge(&registry, name, help);
+        let micros: Vec<f64> = QUERY_MICROS.into_iter().map(f64::from).collect();
+        let seconds = micros.iter().map(|micros| micros / 1e6).collect();
+        Metrics {
+            query_requests: counter("query_requests_total", "Queries asked for"),
+            ingest_requests: counter("ingest_requests_total", "Writes asked for"),
+            ingest_ops: counter("ingest_ops_total", "Changes that became durable"),
+            arrow_batches: counter("arrow_ingest_batches_total", "Record batches written"),
+            arrow_rows: counter("arrow_ingest_rows_total", "Rows of record batches written"),
+            arrow_decode_us: counter("arrow_decode_us_total", "Reading Arrow streams, µs"),
+            arrow_commit_us: counter("arrow_commit_us_total", "Waiting for their writes, µs"),
+            auth_failures: counter("auth_failures_total", "Requests refused for their key"),
+            audit_failures: counter("audit_failures_total", "Audit rows dropped"),
+            active_connections: gauge("active_connections", "Connections open"),
+            active_http_requests: gauge("active_http_requests", "Requests under way"),
+            active_streams: gauge("active_arrow_streams", "Arrow streams under way"),
+            commit_groups: counter("commit_groups_total", "Groups of changes written by one sync"),
+            backpressure_soft: counter("ingest_backpressure_soft_total", "Writes slowed down"),
+            backpressure_hard: counter(
+                "ingest_backpressure_hard_total",
+                "Requests refused, no room",
+            ),
+            throttle_ms: counter("ingest_semantic_throttle_ms_total", "Slowing down of writes, ms"),
+            accepted_lost: counter("ingest_accepted_lost_total", "wait=false changes not written"),
+            searches_refused: counter(
+                "searches_refused_total",
+                "Long searches refused, queue full",
+            ),
+            checkpoints: counter("checkpoint_total", "Checkpoints done"),
+            compactions: counter("compaction_total", "Compactions done"),
+            checkpoints_inflight: gauge("checkpoint_jobs_inflight", "Checkpoints under way"),
+            compactions_inflight: gauge("compaction_jobs_inflight", "Compactions under way"),
+            upkeep_failures: counter("upkeep_failures_total", "Failed attempts of background work"),
+            panics: counter("panics_total", "Panics caught in threads of the server"),
+            query_latency_us: histogram(&registry, "query_latency_us", "Query time, µs", micros),
+            query_latency_seconds: histogram(
+                &registry,
+                "query_latency_seconds",
+                "Query time, seconds",
+                seconds,
+            ),
+            registry,
+        }
+    }
+
+    /// Records how long a query took.
+    pub fn observe_query(&self, seconds: f64) {
+        self.query_latency_us.observe(seconds * 1e6);
+        self.query_latency_seconds.observe(seconds);
+    }
+
+    /// Everything in the text format 0.0.4, with numbers read from the state.
+    pub fn render(&self, scrape: Scrape) -> String {
+        let mut families = self.registry.gather();
+        for (name, help, values) in scrape {
+            let labelled = values.iter().any(|(collection, _)| collection.is_some());
+            let labels: &[&str] = if labelled { &["collection"] } else { &[] };
+            let gauges = GaugeVec::new(Opts::new(full(name), help), labels).expect("a good name");
+            for (collection, value) in values {
+                gauges.with_label_values(collection.as_slice()).set(value);
+            }
+            families.extend(gauges.collect());
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text).expect("a vector takes everything");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("nearfield_{name}")
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::with_opts(Opts::new(full(name), help)).expect("a good name");
+    registry.register(Box::new(counter.clone())).expect("each name once");
+    counter
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::with_opts(Opts::new(full(name), help)).expect("a good name");
+    registry.register(Box::new(gauge.clone())).expect("each name once");
+    gauge
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+    let options = HistogramOpts::new(full(name), help).buckets(buckets);
+    let histogram = Histogram::with_opts(options).expect("a good name");
+    registry.register(Box::new(histogram.clone())).expect("each name once");
+    histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_histograms_and_scraped_numbers_are_rendered() {
+        let metrics = Metrics::new();
+        metrics.query_requests.inc();
+        metrics.observe_query(0.000_02);
+        let by_collection = vec![(Some("a\"b".to_owned()), 5.0), (Some("c".to_owned()), 6.0)];
+        let scrape = vec![
+            ("wal_size_bytes", "Bytes of the log", by_collection),
+            ("ready", "Whether it is ready", vec![(None, 1.0)]),
+            ("none", "No collection", Vec::new()),
+        ];
+        let text = metrics.render(scrape);
+        for line in [
+            "nearfield_query_requests_total 1",
+            "nearfield_query_latency_us_bucket{le=\"25\"} 1",
+            "nearfield_query_latency_us_bucket{le=\"10\"} 0",
+            "nearfield_wal_size_bytes{collection=\"a\\\"b\"} 5",
+            "nearfield_ready 1",
+            "# TYPE nearfield_checkpoint_total counter",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Values of columns as JSON text, one cell at a time.
+//!
+//! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Times
+//! are milliseconds since 1970, rounded down. Nulls and NaN (pandas' null) are left out of objects, and
+//! `null` in lists. What has no JSON form (infinity) is an error naming row and column.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Date64Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, StructArray};
+use arrow_schema::{DataType, TimeUnit};
+use nearfield_engine::{Error, Fault, Result};
+use serde_json::Value;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Appends the object of a row: a key for each of `columns` that has a value there.
+///
+/// # Errors
+/// `InvalidInput(Metadata)` naming the key.
+pub(super) fn write_object(
+    out: &mut String,
+    columns: &mut dyn Iterator<Item = (&str, &ArrayRef)>,
+    row: usize,
+) -> Result<()> {
+    out.push('{');
+    let start = out.len();
+    for (name, column) in columns {
+        if is_missing(column, row) {
+            continue;
+        }
+        if out.len() > start {
+            out.push(',');
+        }
+        write_text(out, name);
+        out.push(':');
+        write(out, column, row).map_err(|error| error.context(name))?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// The text of a cell whose column is text; `None` for null.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
+pub(super) fn text(column: &dyn Array, row: usize) -> Option<&str> {
+    if row >= column.len() || column.is_null(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
+        DataType::Utf8View => Some(column.as_string_view().value(row)),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            let key = usize::try_from(whole(dictionary.keys(), row)?).ok()?;
+            text(dictionary.values(), key)
+        }
+        _ => None,
+    }
+}
+
+/// Null, or NaN.
+fn is_missing(column: &dyn Array, row: usize) -> bool {
+    column.is_null(row)
+        || *column.data_type() == DataType::Null
+        || float(column, row).is_some_and(f64::is_nan)
+        || matches!(column.data_type(), DataType::Dictionary(..)) && text(column, row).is_none()
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
+fn float(column: &dyn Array, row: usize) -> Option<f64> {
+    match column.data_type() {
+        DataType::Float16 => Some(column.as_primitive::<Float16Type>().value(row).to_f64()),
+        DataType::Float32 => Some(column.as_primitive::<Float32Type>().value(row).into()),
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        _ => None,
+    }
+}
+
+/// Appends one value; the column's type was checked by [`super::columns`].
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
+fn write(out: &mut String, column: &dyn Array, row: usize) -> Result<()> {
+    use DataType as T;
+    if is_missing(column, row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    match column.data_type() {
+        T::Boolean => out.push_str(if column.as_boolean().value(row) { "true" } else { "false" }),
+        // As f32, so that 0.1 does not become 0.10000000149011612.
+        T::Float32 => write_float(out, column.as_primitive::<Float32Type>().value(row))?,
+        T::Float16 => write_float(out, column.as_primitive::<Float16Type>().value(row).to_f32())?,
+        T::Float64 => write_float(out, column.as_primitive::<Float64Type>().value(row))?,
+        T::Decimal128(..) => {
+            out.push_str(&column.as_primitive::<Decimal128Type>().value_as_string(row));
+        }
+        T::List(_) => write_list(out, &column.as_list::<i32>().value(row))?,
+        T::LargeList(_) => write_list(out, &column.as_list::<i64>().value(row))?,
+        T::FixedSizeList(..) => write_list(out, &column.as_fixed_size_list().value(row))?,
+        T::Struct(_) => write_struct(out, column.as_struct(), row)?,
+        _ => match (whole(column, row), text(column, row)) {
+            (Some(number), _) => out.push_str(&number.to_string()),
+            (None, Some(text)) => write_text(out, text),
+            (None, None) => return Err(refused("a value that JSON has", column.data_type())),
+        },
+    }
+    Ok(())
+}
+
+/// Appends the object of a struct's row.
+///
+/// # Errors
+/// As [`write_object`].
+pub(super) fn write_struct(out: &mut String, column: &StructArray, row: usize) -> Result<()> {
+    let names = column.fields().iter().map(|field| field.name().as_str());
+    write_object(out, &mut names.zip(column.columns()), row)
+}
+
+fn write_list(out: &mut String, items: &ArrayRef) -> Result<()> {
+    out.push('[');
+    for item in 0..items.len() {
+        if item > 0 {
+            out.push(',');
+        }
+        write(out, items, item)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn write_text(out: &mut String, text: &str) {
+    out.push_str(&Value::from(text).to_string());
+}
+
+/// The shortest text that reads back as the same number; `{:?}` writes nothing that JSON has not.
+fn write_float(out: &mut String, number: impl Into<f64> + Copy + std::fmt::Debug) -> Result<()> {
+    if !number.into().is_finite() {
+        return Err(refused("a finite number", format!("{number:?}")));
+    }
+    out.push_str(&format!("{number:?}"));
+    Ok(())
+}
+
+/// A whole number, a day or a time; `None` for other types.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is refused"
+)]
+pub(super) fn whole(column: &dyn Array, row: usize) -> Option<i128> {
+    use DataType as T;
+    let ms = |value: i64, per_ms: i64| i128::from(value.div_euclid(per_ms));
+    Some(match column.data_type() {
+        T::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
+        T::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
+        T::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        T::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        T::UInt8 => column.as_primitive::<UInt8Type>().value(row).into(),
+        T::UInt16 => column.as_primitive::<UInt16Type>().value(row).into(),
+        T::UInt32 => column.as_primitive::<UInt32Type>().value(row).into(),
+        T::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
+        T::Date32 => (i64::from(column.as_primitive::<Date32Type>().value(row)) * DAY_MS).into(),
+        T::Date64 => column.as_primitive::<Date64Type>().value(row).into(),
+        T::Timestamp(unit, _) => match unit {
+            TimeUnit::Second => {
+                i128::from(column.as_primitive::<TimestampSecondType>().value(row)) * 1000
+            }
+            TimeUnit::Millisecond => {
+                column.as_primitive::<TimestampMillisecondType>().value(row).into()
+            }
+            TimeUnit::Microsecond => {
+                ms(column.as_primitive::<TimestampMicrosecondType>().value(row), 1000)
+            }
+            TimeUnit::Nanosecond => {
+                ms(column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000)
+            }
+        },
+        _ => return None,
+    })
+}
+
+fn refused(expected: &str, found: impl std::fmt::Display) -> Error {
+    let message = format!("expected {expected}, found {found}");
+    Error::invalid(Fault::Metadata, message)
+        .with("expected", expected)
+        .with("got", found.to_string())
+}

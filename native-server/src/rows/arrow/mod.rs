@@ -1,0 +1,161 @@
+//! Apache Arrow: tables in batches of columns, over the network and in files.
+//!
+//! [`ArrowRows`] turns the bytes of an IPC stream, in pieces of any size, into rows; [`write_arrow_stream`]
+//! goes the other way. Bytes are checked by [`frames`] before the arrow crates see them, so that what they
+//! allocate is bounded by what has arrived; columns by [`columns`], before the first row. Nothing here waits.
+
+mod cells;
+mod columns;
+mod file;
+mod frames;
+mod table;
+mod vectors;
+mod write;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{read_dictionary, read_record_batch};
+use arrow_ipc::{Message, MessageHeader};
+use arrow_schema::{ArrowError, SchemaRef};
+use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::Schema;
+
+use frames::{Frame, Frames};
+
+pub(crate) use columns::ColumnNames;
+pub(super) use file::ArrowFile;
+pub(crate) use table::{TableReader, TableRows};
+pub(crate) use write::{Layout, TableWriter, write_arrow_stream};
+
+/// A decoder of one IPC stream: bytes in, rows out, a record batch at a time.
+#[derive(Debug)]
+pub(crate) struct ArrowRows {
+    frames: Frames,
+    names: ColumnNames,
+    /// Of the collection, if it is known.
+    schema: Option<Schema>,
+    table: Option<(SchemaRef, TableReader)>,
+    dictionaries: HashMap<i64, ArrayRef>,
+    /// Most bytes of a message, and of all dictionaries.
+    batch_bytes_max: usize,
+}
+
+impl ArrowRows {
+    /// For a stream into a collection of `schema`; without one, all rows must be like the first. A record
+    /// batch above `batch_bytes_max`, as it comes or decompressed, is refused.
+    pub(crate) fn new(names: ColumnNames, schema: Option<Schema>, batch_bytes_max: usize) -> Self {
+        ArrowRows {
+            frames: Frames::new(batch_bytes_max),
+            names,
+            schema,
+            table: None,
+            dictionaries: HashMap::new(),
+            batch_bytes_max,
+        }
+    }
+
+    /// Takes bytes from the front of `bytes` up to the end of a record batch, and returns its rows; `None`
+    /// once all bytes are taken. To be called until then.
+    ///
+    /// # Errors
+    /// `InvalidInput` with `offset`, or with `row` and the column in the message. After one the decoder
+    /// must not be used again.
+    pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<TableRows>> {
+        while let Some(frame) = self.frames.take(bytes)? {
+            if let Some(batch) = self.decode(&frame)? {
+                let (_, reader) = self.table.as_mut().expect("a batch was decoded by its schema");
+                return reader.rows(&batch).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// To be called after the last byte.
+    ///
+    /// # Errors
+    /// `InvalidInput(Parameter)` if the stream is cut off, or never began.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let found = match (self.frames.is_complete(), &self.table) {
+            (true, Some(_)) => return Ok(()),
+            (true, None) => "one without a schema",
+            (false, _) => "one without its end mark (cut off, or its writer was not closed)",
+        };
+        Err(Error::invalid(
+            Fault::Parameter,
+            format!("expected a whole Arrow IPC stream, found {found}"),
+        ))
+    }
+
+    fn decode(&mut self, frame: &Frame) -> Result<Option<RecordBatch>> {
+        let message = frame.message()?;
+        match message.header_type() {
+            MessageHeader::Schema => self.take_schema(&message).map(|()| None),
+            MessageHeader::DictionaryBatch => self.take_dictionary(frame, &message).map(|()| None),
+            MessageHeader::RecordBatch => self.record_batch(frame, &message).map(Some),
+            other => Err(refused(format!("a message of kind {other:?}"))),
+        }
+    }
+
+    fn take_schema(&mut self, message: &Message<'_>) -> Result<()> {
+        if self.table.is_some() {
+            return Err(refused("a second schema"));
+        }
+        let schema =
+            message.header_as_schema().ok_or_else(|| refused("a schema without content"))?;
+        let little = arrow_ipc::Endianness::Little;
+        if schema.endianness() != little {
+            return Err(refused("big-endian columns"));
+        }
+        let table = Arc::new(guarded(|| try_fb_to_schema(schema))?);
+        let reader = TableReader::new(&table, &self.names, self.schema.as_ref())?;
+        self.table = Some((table, reader));
+        Ok(())
+    }
+
+    fn take_dictionary(&mut self, frame: &Frame, message: &Message<'_>) -> Result<()> {
+        let batch = message.header_as_dictionary_batch();
+        let (Some(batch), Some((table, _))) = (batch, &self.table) else {
+            return Err(refused("a dictionary before the schema"));
+        };
+        let (dictionaries, version) = (&mut self.dictionaries, message.version());
+        guarded(|| read_dictionary(&frame.body, batch, table, dictionaries, &version))?;
+        // Dictionaries can grow with each message, so that no one message is too large.
+        let bytes: usize = self.dictionaries.values().map(|d| d.get_array_memory_size()).sum();
+        if bytes > self.batch_bytes_max.saturating_mul(2) {
+            return Err(refused(format!("dictionaries of {bytes} bytes in all")));
+        }
+        Ok(())
+    }
+
+    fn record_batch(&self, frame: &Frame, message: &Message<'_>) -> Result<RecordBatch> {
+        let batch = message.header_as_record_batch();
+        let (Some(batch), Some((table, _))) = (batch, &self.table) else {
+            return Err(refused("rows before the schema"));
+        };
+        let (table, version) = (Arc::clone(table), message.version());
+        let dictionaries = &self.dictionaries;
+        guarded(|| read_record_batch(&frame.body, batch, table, dictionaries, None, &version))
+    }
+}
+
+/// Runs a decoder of the arrow crates. Bytes are checked before, but those crates index and assert where
+/// bytes from outside might still reach; a panic there must cost its caller one request, not a thread.
+/// Nothing that survives the call is changed by halves: dictionaries are put in whole, and after an error
+/// the decoder is not used again.
+fn guarded<T>(decode: impl FnOnce() -> std::result::Result<T, ArrowError>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(refused),
+        Err(_) => Err(refused("columns that contradict each other")),
+    }
+}
+
+fn refused(found: impl std::fmt::Display) -> Error {
+    Error::invalid(Fault::Parameter, format!("Arrow IPC stream: {found}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Record batches as rows: vectors to f32, ids, metadata as JSON text.
+//!
+//! Errors name column and row, counted from the first batch on. A batch whose metadata would fill more than the engine
+//! takes at once is refused while it is written, however small its columns are.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::Schema as Table;
+use nearfield_engine::log::BODY_BYTES_MAX;
+use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::{PointId, Schema};
+
+use super::cells;
+use super::columns::{ColumnNames, Columns, Metadata};
+use super::vectors::{self, RowFault};
+
+/// The rows of one record batch.
+#[derive(Debug)]
+pub(crate) struct TableRows {
+    /// Number of rows.
+    pub(crate) count: usize,
+    /// Elements by vector field, row-major.
+    pub(crate) vectors: BTreeMap<String, Vec<f32>>,
+    /// Ids by row, if there is a column of them.
+    pub(crate) ids: Option<Vec<PointId>>,
+    /// JSON objects by row; empty if no column is metadata.
+    pub(crate) metadata: Vec<Option<String>>,
+    /// Idempotency keys by row; empty if there is no column of them.
+    pub(crate) keys: Vec<Option<String>>,
+}
+
+/// How to read the batches of one table.
+#[derive(Debug)]
+pub(crate) struct TableReader {
+    columns: Columns,
+    /// Elements a row, by vector field; learned from the first row where the schema does not say.
+    dims: BTreeMap<String, usize>,
+    rows: u64,
+}
+
+impl TableReader {
+    /// Decides what the columns of `table` are; `schema` is the collection's, if it is known.
+    ///
+    /// # Errors
+    /// As [`Columns::find`].
+    pub(crate) fn new(table: &Table, names: &ColumnNames, schema: Option<&Schema>) -> Result<Self> {
+        let columns = Columns::find(table, names, schema)?;
+        let specs = schema.into_iter().flat_map(|schema| &schema.vectors);
+        let dims = specs.map(|(name, spec)| (name.clone(), spec.dim as usize)).collect();
+        Ok(TableReader { columns, dims, rows: 0 })
+    }
+
+    /// The rows of the next batch.
+    ///
+    /// # Errors
+    /// `InvalidInput` naming the column, and the row counted from the first batch on.
+    pub(crate) fn rows(&mut self, batch: &RecordBatch) -> Result<TableRows> {
+        let (first, count) = (self.rows, batch.num_rows());
+        let mut by_field = BTreeMap::new();
+        for (field, &position) in &self.columns.vectors {
+            let mut dim = self.dims.get(field).copied();
+            let elements = vectors::elements(batch.column(position), &mut dim);
+            let elements = elements.map_err(|fault| located(fault, batch, position, first))?;
+            by_field.insert(field.clone(), elements);
+            self.dims.extend(dim.map(|dim| (field.clone(), dim)));
+        }
+        let rows = TableRows {
+            count,
+            vectors: by_field,
+            ids: self.ids(batch)?,
+            metadata: self.metadata(batch)?,
+            keys: self.keys(batch),
+        };
+        self.rows += count as u64;
+        Ok(rows)
+    }
+
+    fn ids(&self, batch: &RecordBatch) -> Result<Option<Vec<PointId>>> {
+        let Some(position) = self.columns.id else { return Ok(None) };
+        let column = batch.column(position);
+        let numbers = self.columns.id_is_number.map(|position| batch.column(position));
+        let numbers = numbers.and_then(|column| column.as_boolean_opt());
+        let is_number = |row: usize| numbers.is_some_and(|marks| marks.value(row));
+        let id = |row| {
+            let id = id_at(column, row, is_number(row));
+            id.map_err(|error| located(RowFault { row, error }, batch, position, self.rows))
+        };
+        (0..batch.num_rows()).map(id).collect::<Result<_>>().map(Some)
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Vec<Option<String>> {
+        let Some(position) = self.columns.keys else { return Vec::new() };
+        let column = batch.column(position);
+        let key = |row| cells::text(column, row).map(str::to_owned);
+        (0..batch.num_rows()).map(key).collect()
+    }
+
+    fn metadata(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        let positions: &[usize] = match &self.columns.metadata {
+            Metadata::None => return Ok(Vec::new()),
+            Metadata::Whole(position) => std::slice::from_ref(position),
+            Metadata::Columns(positions) => positions,
+        };
+        let whole = matches!(self.columns.metadata, Metadata::Whole(_));
+        let table = batch.schema();
+        let columns: Vec<(&str, &ArrayRef)> = positions
+            .iter()
+            .map(|&position| (table.field(position).name().as_str(), batch.column(position)))
+            .collect();
+        let (mut rows, mut bytes) = (Vec::with_capacity(batch.num_rows()), 0);
+        for row in 0..batch.num_rows() {
+            let text = if whole { object(columns[0].1, row) } else { fields(&columns, row) };
+            let text = text.map_err(|error| {
+                let row = self.rows + row as u64;
+                error.context(format!("row {row}")).with("row", row)
+            })?;
+            bytes += text.as_ref().map_or(0, String::len);
+            if bytes > BODY_BYTES_MAX {
+                let message =
+                    format!("metadata of one batch: expected at most {BODY_BYTES_MAX} bytes");
+                return Err(Error::invalid(Fault::Metadata, message));
+            }
+            rows.push(text);
+        }
+        Ok(rows)
+    }
+}
+
+/// The object in a column of whole objects.
+fn object(column: &ArrayRef, row: usize) -> Result<Option<String>> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    if let Some(column) = column.as_struct_opt() {
+        let mut text = String::new();
+        cells::write_struct(&mut text, column, row)?;
+        return Ok(Some(text));
+    }
+    Ok(cells::text(column, row).map(str::to_owned))
+}
+
+/// The object made of one row of several columns; none if all are null there.
+fn fields(columns: &[(&str, &ArrayRef)], row: usize) -> Result<Option<String>> {
+    let mut text = String::new();
+    cells::write_object(&mut text, &mut columns.iter().copied(), row)?;
+    Ok((text != "{}").then_some(text))
+}
+
+fn id_at(column: &ArrayRef, row: usize, is_number: bool) -> Result<PointId> {
+    if column.is_null(row) {
+        return Err(bad_id("null"));
+    }
+    if let Some(number) = cells::whole(column, row) {
+        return u64::try_from(number).map(PointId::U64).map_err(|_| bad_id(number));
+    }
+    if let Some(bytes) = column.as_fixed_size_binary_opt() {
+        let bytes: std::result::Result<[u8; 16], _> = bytes.value(row).try_into();
+        let mut bytes = bytes.map_err(|_| bad_id("bytes that are no UUID"))?;
+        bytes.reverse();
+        return Ok(PointId::Uuid(u128::from_le_bytes(bytes)));
+    }
+    match cells::text(column, row) {
+        Some(text) if is_number => text.parse().map(PointId::U64).map_err(|_| bad_id(text)),
+        Some(text) => PointId::from_text(text),
+        None => Err(bad_id("null")),
+    }
+}
+
+fn bad_id(found: impl std::fmt::Display) -> Error {
+    let expected = "0 to 2^64 - 1 or a text";
+    let message = format!("id: expected {expected}, found {found}");
+    Error::invalid(Fault::Id, message).with("expected", expected).with("got", found.to_string())
+}
+
+/// Names the column, and the row as counted from the first batch on.
+fn located(fault: RowFault, batch: &RecordBatch, position: usize, first: u64) -> Error {
+    let (table, row) = (batch.schema(), first + fault.row as u64);
+    let column = table.field(position).name();
+    fault.error.context(format!("row {row}, column {column:?}")).with("row", row)
+}

@@ -1,0 +1,98 @@
+//! Parquet and Arrow files: the columns of [`Layout`].
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nearfield_engine::{Error, ErrorKind, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use super::super::arrow::{Layout, TableWriter};
+use super::{Census, Reported, failed};
+
+/// Bytes of a row group that is gathered in memory.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Arrow IPC with a footer.
+pub(super) fn write_arrow(
+    census: &Census,
+    rows: &mut Reported<'_>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let layout = Layout::new(census.ids, Some(rows.dim()));
+    write_table(TableWriter::file(layout, out)?, rows)
+}
+
+/// An Arrow IPC stream.
+pub(super) fn write_arrow_stream(
+    census: &Census,
+    rows: &mut Reported<'_>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let layout = Layout::new(census.ids, Some(rows.dim()));
+    write_table(TableWriter::stream(layout, out)?, rows)
+}
+
+fn write_table(mut table: TableWriter<&mut dyn Write>, rows: &mut Reported<'_>) -> Result<()> {
+    while let Some(part) = rows.next()? {
+        table.write(part)?;
+    }
+    table.finish()
+}
+
+/// Parquet with Zstandard, in row groups of about 64 MiB.
+pub(super) fn write_parquet(
+    census: &Census,
+    rows: &mut Reported<'_>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let layout = Layout::new(census.ids, Some(rows.dim()));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .build();
+    let spool = Spool::default();
+    let table = Arc::clone(layout.table());
+    let mut writer =
+        ArrowWriter::try_new(spool.clone(), table, Some(properties)).map_err(encoded)?;
+    while let Some(part) = rows.next()? {
+        writer.write(&layout.batch(part)?).map_err(encoded)?;
+        if writer.in_progress_size() > ROW_GROUP_BYTES {
+            writer.flush().map_err(encoded)?;
+        }
+        spool.drain(out)?;
+    }
+    writer.close().map_err(encoded)?;
+    spool.drain(out)
+}
+
+fn encoded(error: ParquetError) -> Error {
+    Error::new(ErrorKind::Io, format!("write a Parquet file: {error}"))
+}
+
+/// What the parquet crate has written: it wants to own a writer that may go to another thread, and ours
+/// is borrowed.
+#[derive(Debug, Clone, Default)]
+struct Spool(Arc<Mutex<Vec<u8>>>);
+
+impl Spool {
+    fn drain(&self, out: &mut dyn Write) -> Result<()> {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(&bytes).map_err(failed)?;
+        bytes.clear();
+        Ok(())
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

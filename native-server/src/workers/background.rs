@@ -1,0 +1,123 @@
+//! How merges and other long work are carried out beside requests: on threads that step back.
+//!
+//! Only computing and writing new files happens at low priority. Whoever holds the lock of a writer must
+//! not wait for a processor behind everybody else, because writes wait for him: plans are made and results
+//! committed by the caller, at ordinary priority (docs/decisions/0026-background-priority.md).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nearfield_engine::task::{Effort, MergeOutput, Task};
+use nearfield_engine::{Error, Result};
+use nearfield_segment::Pool;
+use prometheus::IntGauge;
+
+use super::code::Code;
+use super::context::Context;
+use super::line::Line;
+use crate::host;
+
+/// Carries long work out.
+#[derive(Debug)]
+pub(super) struct Background {
+    context: Arc<Context>,
+    /// Step back behind everybody else.
+    lowered: bool,
+    pool: Pool,
+    stopping: AtomicBool,
+}
+
+impl Background {
+    /// At low priority all processors are used, as nobody else wants them then; else half of them.
+    pub(super) fn new(context: Arc<Context>, lowered: bool) -> Background {
+        let threads = if lowered { host::processors() } else { host::processors().div_ceil(2) };
+        let (pool, stopping) = (Pool::new(threads), AtomicBool::new(false));
+        Background { context, lowered, pool, stopping }
+    }
+
+    /// Merges, until `gives_way` says so or the server closes.
+    ///
+    /// # Errors
+    /// As [`Task::run`]; [`Code::Internal`] if it panicked.
+    pub(super) fn carry(
+        &self,
+        task: Task,
+        gives_way: &(dyn Fn() -> bool + Sync),
+    ) -> Result<MergeOutput> {
+        let metrics = &self.context.metrics;
+        let (under_way, done) = match task.level() {
+            0 => (&metrics.checkpoints_inflight, &metrics.checkpoints),
+            _ => (&metrics.compactions_inflight, &metrics.compactions),
+        };
+        let _counted = UnderWay::new(under_way);
+        let mut watch = |_| {
+            if self.is_stopping() || gives_way() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let output = self.aside(|| task.run(&self.pool, &mut watch))?;
+        done.inc();
+        Ok(output)
+    }
+
+    /// Does `work` on a thread of its own, at low priority if asked for.
+    ///
+    /// # Errors
+    /// What `work` returns; [`Code::Internal`] if it panicked; `Io` without a thread.
+    pub(super) fn aside<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("background".to_owned());
+            let lowered = self.lowered;
+            let started = builder.spawn_scoped(scope, move || {
+                if lowered && !host::lower_priority() {
+                    tracing::debug!("the system has no idle priority for this thread");
+                }
+                work()
+            });
+            let thread = started.map_err(|e| Error::io("start", "a thread for upkeep", e))?;
+            thread.join().unwrap_or_else(|_| {
+                self.context.panicked("background work", "");
+                Err(Code::Internal.error("background work failed inside the server"))
+            })
+        })
+    }
+
+    /// The checkpoint of a server that closes: at once, on this thread, until `gives_way`.
+    ///
+    /// # Errors
+    /// As [`nearfield_engine::Collection::checkpoint`].
+    pub(super) fn last_checkpoint(&self, line: &Line, gives_way: &dyn Fn() -> bool) -> Result<()> {
+        let mut watch =
+            |_| if gives_way() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let mut carry = |task: Task| task.run(&self.pool, &mut watch);
+        line.collection.merge_by(Effort::Checkpoint, &mut carry).map(drop)
+    }
+
+    /// Merges end at their next step.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts one up as long as it lives.
+struct UnderWay<'a>(&'a IntGauge);
+
+impl<'a> UnderWay<'a> {
+    fn new(gauge: &'a IntGauge) -> UnderWay<'a> {
+        gauge.inc();
+        UnderWay(gauge)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

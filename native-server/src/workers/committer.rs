@@ -1,0 +1,241 @@
+//! The threads that write: each takes everything that waits for one collection, and one sync covers it.
+//!
+//! Threads are started when work waits and end when idle; there are never more than `THREADS_MAX`, however
+//! many collections. A collection is written by one at a time, so its changes keep their order.
+//!
+//! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is durable
+//! at the latest `--flush-interval-ms` plus one sync after it was accepted. A caller who waits and goes away
+//! before his change is taken from the queue leaves nothing behind; later it is written all the same.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nearfield_engine::batch::Change;
+use nearfield_engine::{Applied, Error, ErrorKind, Result};
+use nearfield_segment::Pool;
+use tokio::sync::oneshot;
+
+use super::budget::Reservation;
+use super::code::Code;
+use super::context::{Context, is_late};
+use super::line::Line;
+use super::queue::{Next, Queues, Refused};
+use super::upkeep::Upkeep;
+
+/// Groups being written at the same time: they mostly wait for the disk.
+const THREADS_MAX: usize = 16;
+/// How long a thread waits for more work before it ends.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+/// A change in the queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) line: Arc<Line>,
+    pub(super) change: Change<'static>,
+    /// Who waits; nobody with `wait=false`.
+    pub(super) answer: Option<oneshot::Sender<Result<Applied>>>,
+    pub(super) held: Reservation,
+}
+
+/// The queues and the threads that empty them.
+#[derive(Debug)]
+pub(super) struct Committers {
+    context: Arc<Context>,
+    upkeep: Arc<Upkeep>,
+    flush_interval: Duration,
+    state: Mutex<State>,
+    /// There is work, or the queues were closed.
+    work: Condvar,
+    /// A group was written, or a thread ended.
+    progress: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    queues: Queues<Waiting>,
+    threads: usize,
+    /// Of them, those that wait for work.
+    idle: usize,
+}
+
+impl Committers {
+    pub(super) fn new(
+        context: Arc<Context>,
+        upkeep: Arc<Upkeep>,
+        capacity: usize,
+        flush_interval: Duration,
+    ) -> Arc<Self> {
+        let state = State { queues: Queues::new(capacity), threads: 0, idle: 0 };
+        let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
+        Arc::new(Committers { context, upkeep, flush_interval, state, work, progress })
+    }
+
+    /// Queues a change. Never waits.
+    ///
+    /// # Errors
+    /// [`Code::ResourceExhausted`] if the collection's queue is full, [`Code::ShuttingDown`].
+    pub(super) fn push(self: &Arc<Self>, waiting: Waiting) -> Result<()> {
+        let throttle = self.context.budget.throttle();
+        let delay = if waiting.answer.is_some() { throttle } else { self.flush_interval };
+        let (lane, bytes) = (waiting.line.number, waiting.held.bytes());
+        let metrics = &self.context.metrics;
+        let mut state = self.state();
+        let due = self.context.time.elapsed() + delay;
+        state.queues.push(lane, waiting, bytes, due).map_err(|refused| match refused {
+            Refused::Full => {
+                metrics.backpressure_hard.inc();
+                Code::ResourceExhausted.error("the collection's queue is full; try again")
+            }
+            Refused::Closed => Code::ShuttingDown.error("the server is closing"),
+        })?;
+        if !throttle.is_zero() {
+            metrics.backpressure_soft.inc();
+            metrics.throttle_ms.inc_by(u64::try_from(throttle.as_millis()).unwrap_or(u64::MAX));
+        }
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// Items and bytes that wait for a collection.
+    pub(super) fn depth(&self, line: &Line) -> (u64, u64) {
+        self.state().queues.depth(line.number)
+    }
+
+    /// Takes nothing more and writes what waits, for at most `limit`. Returns how many changes were given
+    /// up; who waits for one is told.
+    pub(super) fn close(self: &Arc<Self>, limit: Duration) -> usize {
+        let mut state = self.state();
+        state.queues.close();
+        self.wake(&mut state);
+        self.work.notify_all();
+        let undone = |state: &mut State| !state.queues.is_drained() || state.threads > 0;
+        let waited = self.progress.wait_timeout_while(state, limit, undone);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let given_up = state.queues.clear();
+        drop(state);
+        given_up.len()
+    }
+
+    /// One more thread, if nobody is free for what waits.
+    fn wake(self: &Arc<Self>, state: &mut State) {
+        self.work.notify_one();
+        if state.idle > 0 || state.threads >= THREADS_MAX {
+            return;
+        }
+        let this = Arc::clone(self);
+        let started =
+            std::thread::Builder::new().name("committer".to_owned()).spawn(move || this.run());
+        match started {
+            Ok(_detached) => state.threads += 1,
+            // The next push tries again; those who wait already have a thread, or are told at closing.
+            Err(error) => tracing::error!(%error, "no thread to write with"),
+        }
+    }
+
+    fn run(self: Arc<Self>) {
+        let mut state = self.state();
+        let mut rested = false;
+        loop {
+            let now = self.context.time.elapsed();
+            let wait = match state.queues.next(now) {
+                Next::Group(lane, group) => {
+                    if state.queues.is_waiting() {
+                        self.wake(&mut state);
+                    }
+                    drop(state);
+                    self.write(group);
+                    state = self.state();
+                    state.queues.done(lane);
+                    self.progress.notify_all();
+                    rested = false;
+                    continue;
+                }
+                Next::WaitUntil(due) => due.saturating_sub(now),
+                Next::Nothing if rested || state.queues.is_closed() => break,
+                Next::Nothing => IDLE_AFTER,
+            };
+            state.idle += 1;
+            let waited = self.work.wait_timeout(state, wait);
+            let timeout;
+            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            // The queues are asked once more: a push may have counted on this thread meanwhile.
+            rested = timeout.timed_out();
+        }
+        state.threads -= 1;
+        self.progress.notify_all();
+    }
+
+    /// Writes a group. A panic costs this group its answers, never the thread.
+    fn write(&self, group: Vec<Waiting>) {
+        let Some(line) = group.first().map(|waiting| Arc::clone(&waiting.line)) else { return };
+        let failure = catch_unwind(AssertUnwindSafe(|| self.write_group(&line, group)));
+        let failure = failure.unwrap_or_else(|_| {
+            // Dropped with the group, the channels have told whoever waited.
+            self.context.panicked("writing", line.collection.name());
+            Some("a thread panicked while it was writing".to_owned())
+        });
+        self.context.observe(&line, failure.as_deref());
+        self.upkeep.look_at(&line);
+    }
+
+    /// Returns what went wrong, if something did.
+    fn write_group(&self, line: &Line, group: Vec<Waiting>) -> Option<String> {
+        let now_ms = self.context.clock.now_ms();
+        let (mut changes, mut answers, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for waiting in group.into_iter().filter_map(|waiting| still_wanted(waiting, now_ms)) {
+            changes.push(waiting.change);
+            answers.push(waiting.answer);
+            held.push(waiting.held);
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        let results = line.collection.apply_all(changes, &Pool::SERIAL);
+        self.context.metrics.commit_groups.inc();
+        let mut failure = None;
+        let mut lost = 0;
+        for (answer, result) in answers.into_iter().zip(results) {
+            match &result {
+                Ok(_) => self.context.metrics.ingest_ops.inc(),
+                Err(error) => failure = Some(error.message().to_owned()),
+            }
+            lost += u64::from(answer.is_none() && result.is_err());
+            // Who stopped waiting meanwhile has no use for the answer.
+            let _gone = answer.map(|answer| answer.send(result));
+        }
+        if let (true, Some(why)) = (lost > 0, &failure) {
+            self.context.lost(line, lost, why);
+        }
+        failure
+    }
+
+    /// The answer to a caller whose change vanished with a thread or with the queue.
+    pub(super) fn unanswered(&self) -> Error {
+        if self.state().queues.is_closed() {
+            return Code::ShuttingDown.error("the server closed before the change was written");
+        }
+        let message = "writing failed inside the server; whether it happened is not known";
+        Code::Internal.error(message)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The change, unless who waited for it is gone or has given up, which he is told.
+fn still_wanted(waiting: Waiting, now_ms: u64) -> Option<Waiting> {
+    let Some(answer) = &waiting.answer else { return Some(waiting) };
+    if answer.is_closed() {
+        return None;
+    }
+    if !is_late(&waiting.change, now_ms) {
+        return Some(waiting);
+    }
+    let message = "its deadline passed while the change waited; it was not written";
+    let late = Err(Error::new(ErrorKind::Cancelled, message));
+    let _told = waiting.answer.map(|answer| answer.send(late));
+    None
+}

@@ -1,0 +1,83 @@
+//! What all threads share: clocks, counters, the memory budget and the board of problems.
+
+use std::sync::Arc;
+
+use nearfield_engine::batch::Change;
+use nearfield_engine::{Clock, Result};
+
+use super::budget::{Budget, Purpose, Reservation};
+use super::line::{Line, Turn};
+use super::readiness::{Board, Topic};
+use crate::host::Stopwatch;
+use crate::metrics::Metrics;
+
+/// Shared by everything in `workers`.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// What time people say it is.
+    pub(super) clock: Arc<dyn Clock>,
+    /// What waiting goes by.
+    pub(super) time: Stopwatch,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) board: Board,
+}
+
+impl Context {
+    /// Memory for a request; a refusal is counted.
+    pub(super) fn reserve(&self, bytes: u64, purpose: Purpose) -> Result<Reservation> {
+        let reserved = self.budget.reserve(bytes, purpose);
+        if reserved.is_err() {
+            self.metrics.backpressure_hard.inc();
+        }
+        reserved
+    }
+
+    /// Looks at a line after somebody had its writer, and says on the board whether it writes.
+    pub(super) fn observe(&self, line: &Line, failure: Option<&str>) {
+        let name = line.collection.name();
+        match line.observe() {
+            Turn::Same => {}
+            Turn::Refuses => {
+                let why = failure.unwrap_or("a write failed");
+                tracing::error!(collection = name, why, "writes are refused until recovered");
+                self.board.note(Topic::Writing, name, format!("{name}: writes are refused: {why}"));
+            }
+            Turn::WritesAgain => {
+                tracing::info!(collection = name, "writes again");
+                self.board.clear(Topic::Writing, name);
+            }
+        }
+    }
+
+    /// Changes that were accepted without waiting could not be written.
+    pub(super) fn lost(&self, line: &Line, changes: u64, why: &str) {
+        let name = line.collection.name();
+        tracing::error!(collection = name, changes, why, "accepted changes could not be written");
+        self.metrics.accepted_lost.inc_by(changes);
+        let words = format!("{name}: {changes} changes accepted with wait=false were lost: {why}");
+        self.board.note(Topic::Lost, name, words);
+    }
+
+    /// A thread panicked and goes on.
+    pub(super) fn panicked(&self, doing: &str, collection: &str) {
+        tracing::error!(collection, doing, "a thread panicked");
+        self.metrics.panics.inc();
+    }
+}
+
+/// About what a change takes in memory. O(rows).
+pub(super) fn change_bytes(change: &Change<'_>) -> u64 {
+    match change {
+        Change::Batch(batch) => batch.encoded_bytes_max() as u64,
+        Change::DeleteWhere(_) => 1 << 10,
+    }
+}
+
+/// True if the caller has given up by now.
+pub(super) fn is_late(change: &Change<'_>, now_ms: u64) -> bool {
+    match change {
+        Change::Batch(batch) => batch.deadline_ms().is_some_and(|deadline| deadline < now_ms),
+        Change::DeleteWhere(_) => false,
+    }
+}

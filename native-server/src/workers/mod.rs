@@ -1,0 +1,55 @@
+//! The threads around the synchronous engine: who writes, who searches, who tidies up, and who has to wait.
+//!
+//! *Invariants.* Nobody waits without a bound: every queue has a capacity, a full one refuses. A request is
+//! answered exactly once, also when a thread panics. The three kinds of work (short searches where they
+//! arrive, long searches, writes and upkeep each on threads of their own) cannot take each other's threads.
+//!
+//! | file | what |
+//! |---|---|
+//! | `store`, `opening` | the open database, the door for everybody; how it comes to be |
+//! | `served` | one collection as requests see it |
+//! | `queue`, `committer` | what waits to be written (pure); the threads that write it, a group with one sync |
+//! | `cost`, `search` | whether a search is short; the threads for those that are not |
+//! | `care`, `upkeep` | what a collection needs next (pure); the threads that do it |
+//! | `background` | how long work is carried out beside requests |
+//! | `jobs` | what an operator asks for |
+//! | `line`, `context` | what the threads share of a collection, and of the server |
+//! | `budget` | memory that is promised to queues and requests |
+//! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
+//! | `code` | refusals that are the server's, not the engine's |
+//!
+//! Here are threads and no sockets; an `async fn` awaits a channel and nothing else.
+
+mod background;
+mod budget;
+mod care;
+mod code;
+mod committer;
+mod context;
+mod cost;
+mod jobs;
+mod line;
+mod opening;
+mod queue;
+mod readiness;
+mod search;
+mod served;
+mod stats;
+mod store;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+
+pub use budget::Reservation;
+pub use code::Code;
+pub use cost::{Asked, Cost};
+pub use jobs::{Job, JobKind};
+pub use readiness::Readiness;
+pub use served::{Served, Written};
+pub use stats::{CollectionStats, StoreStats};
+pub use store::Store;
+
+pub use nearfield_engine::batch::Change;
+
+pub use crate::catalog::JobState;

@@ -1,0 +1,170 @@
+//! Opening a store: the lock, recovery of every collection, the threads.
+//!
+//! A collection that cannot be opened is named on the board with the reason; the others are served.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use nearfield_engine::{Clock, Database, Mode, Options, Result, SystemClock};
+use nearfield_segment::storage::{Storage, open_directory};
+use nearfield_segment::{Encoding, Schema};
+
+use super::background::Background;
+use super::budget::Budget;
+use super::care::Intervals;
+use super::committer::Committers;
+use super::context::Context;
+use super::jobs::Jobs;
+use super::readiness::{Board, Topic};
+use super::search::SearchThreads;
+use super::store::{Names, Store};
+use super::upkeep::{Limits, Upkeep};
+use crate::catalog::Catalog;
+use crate::config::{Fsync, ServerConfig};
+use crate::host::{self, Stopwatch};
+use crate::metrics::Metrics;
+use crate::pacing::{PacedStorage, Pacer};
+
+/// The budget where the machine does not say how much memory it has.
+const MEMORY_UNKNOWN_BYTES: u64 = 2 << 30;
+const MEGABYTE: u64 = 1_000_000;
+
+impl Store {
+    /// Opens the directory of `config`: locks it and recovers every collection.
+    ///
+    /// # Errors
+    /// `Locked`, `Corrupt` or `Version` of the database itself; a collection that cannot be opened only
+    /// makes the store not ready.
+    pub fn open(config: &ServerConfig, catalog: Arc<Catalog>) -> Result<Arc<Store>> {
+        config.check()?;
+        let storage: Arc<dyn Storage> = Arc::new(open_directory(&config.data_dir)?);
+        Store::open_on(storage, config, catalog, Arc::new(SystemClock))
+    }
+
+    /// As [`Store::open`], on any storage and with any clock.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
+        config: &ServerConfig,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Store>> {
+        let pacer = Arc::new(Pacer::new(config.background_io_mb_per_sec * MEGABYTE));
+        let storage: Arc<dyn Storage> = Arc::new(PacedStorage::new(storage, Arc::clone(&pacer)));
+        let budget_bytes = config.memory_budget_bytes.unwrap_or_else(half_of_memory);
+        let options = options(config, budget_bytes)?;
+        let memtable_bytes_max = options.memtable_bytes_max;
+        let (time, owner) = (Arc::clone(&clock), host::owner("serve"));
+        let seed = host::seed();
+        let database =
+            Database::open(Arc::clone(&storage), Mode::Write, options, time, seed, &owner)?;
+        if let (true, Some(dim)) = (database.names().is_empty(), config.dim) {
+            let schema = Schema::dense(dim as usize, config.metric, Encoding::F32)?;
+            database.create(&config.collection, &schema)?;
+        }
+        let context = Arc::new(Context {
+            clock,
+            time: Stopwatch::start(),
+            metrics: Arc::new(Metrics::new()),
+            budget: Arc::new(Budget::new(budget_bytes)),
+            board: Board::new(),
+        });
+        let intervals = Intervals {
+            checkpoint: Duration::from_secs(config.checkpoint_interval_secs),
+            merge: Duration::from_secs(config.compaction_interval_secs),
+        };
+        let limits = Limits { intervals, memtable_bytes_max };
+        let store = start(config, context, Arc::new(database), storage, catalog, pacer, limits)?;
+        store.open_collections();
+        Ok(store)
+    }
+
+    /// Opens every collection; what recovery found goes to the report.
+    fn open_collections(&self) {
+        let (mut points, mut replayed, mut orphans) = (0, 0, 0);
+        let names = self.database.names();
+        for name in &names {
+            match self.database.collection(name).map(|collection| self.serve(collection)) {
+                Ok(served) => {
+                    let recovery = served.line.collection.recovery();
+                    points += served.view().len();
+                    replayed += recovery.replayed;
+                    orphans += recovery.orphans.len();
+                    tracing::info!(collection = name, points = served.view().len(), "recovered");
+                }
+                Err(error) => {
+                    tracing::error!(collection = name, %error, "cannot be opened");
+                    let words = format!("{name}: cannot be opened: {error}");
+                    self.context.board.note(Topic::Opening, name, words);
+                    self.names_mut().blocked.insert(name.clone(), error);
+                }
+            }
+        }
+        self.context.board.opened(format!(
+            "{} collections, {points} points, {replayed} batches from the log, {orphans} orphans",
+            names.len()
+        ));
+    }
+}
+
+/// The threads, and the store around them.
+fn start(
+    config: &ServerConfig,
+    context: Arc<Context>,
+    database: Arc<Database>,
+    storage: Arc<dyn Storage>,
+    catalog: Arc<Catalog>,
+    pacer: Arc<Pacer>,
+    limits: Limits,
+) -> Result<Arc<Store>> {
+    let shared = || Arc::clone(&context);
+    let background = Arc::new(Background::new(shared(), config.audio_colocated));
+    let threads = config.search_threads.unwrap_or_else(host::processors);
+    let searches = SearchThreads::start(shared(), threads)?;
+    let upkeep = Upkeep::start(shared(), Arc::clone(&background), pacer, limits)?;
+    let flush_interval = Duration::from_millis(config.flush_interval_ms);
+    let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
+    let committers = Committers::new(shared(), looked_after, capacity, flush_interval);
+    let (aside, opened) = (Arc::clone(&background), Arc::clone(&database));
+    let jobs = Jobs::new(shared(), aside, catalog, opened, storage);
+    Ok(Arc::new(Store {
+        context,
+        database,
+        background,
+        upkeep,
+        committers,
+        searches,
+        jobs,
+        default: config.collection.clone(),
+        waits_by_default: config.fsync == Fsync::Always,
+        shutdown_limit: Duration::from_secs(config.shutdown_timeout_secs),
+        data_dir: config.data_dir.clone(),
+        next_line: AtomicU64::new(0),
+        names: RwLock::new(Names::default()),
+    }))
+}
+
+fn half_of_memory() -> u64 {
+    host::memory_bytes().unwrap_or(2 * MEMORY_UNKNOWN_BYTES) / 2
+}
+
+/// The engine's usual options; a small budget is not used up by one memtable. Its own hard limit is out of
+/// reach: the budget refuses writes before, which an engine that checkpoints in the middle of a write, and
+/// makes a running merge start again, could not.
+fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
+    let hours_ms = |hours: u64| hours.saturating_mul(3_600_000);
+    let mut options = Options {
+        history_ms: hours_ms(config.history_hours),
+        quarantine_ms: hours_ms(config.orphan_ttl_hours),
+        quarantine_files_max: config.quarantine_max_files,
+        quarantine_bytes_max: config.quarantine_max_bytes,
+        ..Options::default()
+    };
+    options.segment.kernel = host::kernel()?;
+    options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 4);
+    options.memtable_bytes_hard = u64::MAX;
+    Ok(options)
+}

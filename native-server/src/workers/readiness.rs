@@ -1,0 +1,127 @@
+//! Whether everything that was acknowledged can be served, and if not, why: words for a person.
+//!
+//! Whoever meets a problem notes it under its topic, and takes the note away when the thing works again. A
+//! *blocker* makes the server not ready; a *warning* is only said.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::Serialize;
+
+/// What health routes say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The process works at all.
+    pub live: bool,
+    /// Every collection reads and writes.
+    pub ready: bool,
+    /// What stands in the way, one sentence each.
+    pub blockers: Vec<String>,
+    /// `recovered: …`, or `degraded: … blockers=a | b`; `warnings=` where there are any.
+    pub report: String,
+}
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    /// A collection could not be opened.
+    Opening,
+    /// A collection cannot be written.
+    Writing,
+    /// Background work fails; reading and writing go on.
+    Upkeep,
+    /// Changes that were accepted with `wait=false` and could not be written.
+    Lost,
+    /// The server is closing.
+    Closing,
+}
+
+impl Topic {
+    fn blocks(self) -> bool {
+        match self {
+            Topic::Opening | Topic::Writing | Topic::Closing => true,
+            Topic::Upkeep | Topic::Lost => false,
+        }
+    }
+}
+
+/// The notes of a server.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// What opening found.
+    recovered: OnceLock<String>,
+    notes: Mutex<BTreeMap<(Topic, String), String>>,
+}
+
+impl Board {
+    /// An empty board, before anything is opened.
+    pub(super) fn new() -> Board {
+        Board { recovered: OnceLock::new(), notes: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Opening has ended, and found this.
+    pub(super) fn opened(&self, recovered: String) {
+        let _once = self.recovered.set(recovered);
+    }
+
+    /// Notes a problem with `what` (a collection, or "" for the server), in place of an older one.
+    pub(super) fn note(&self, topic: Topic, what: &str, words: String) {
+        self.notes().insert((topic, what.to_owned()), words);
+    }
+
+    /// It works again.
+    pub(super) fn clear(&self, topic: Topic, what: &str) {
+        self.notes().remove(&(topic, what.to_owned()));
+    }
+
+    /// A collection of this name is no more.
+    pub(super) fn forget(&self, what: &str) {
+        self.notes().retain(|(_, named), _| named != what);
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        let notes = self.notes();
+        let words = |blocks: bool| -> Vec<String> {
+            let those = notes.iter().filter(|((topic, _), _)| topic.blocks() == blocks);
+            those.map(|(_, words)| words.clone()).collect()
+        };
+        let (blockers, warnings) = (words(true), words(false));
+        let recovered = self.recovered.get().map_or("", String::as_str);
+        let mut report = match blockers.as_slice() {
+            [] => format!("recovered: {recovered}"),
+            _ => format!("degraded: {recovered} blockers={}", blockers.join(" | ")),
+        };
+        if !warnings.is_empty() {
+            report = format!("{report} warnings={}", warnings.join(" | "));
+        }
+        Readiness { live: true, ready: blockers.is_empty(), blockers, report }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<(Topic, String), String>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blocks_is_named_until_it_works_again() {
+        let board = Board::new();
+        board.opened("1 collection".to_owned());
+        assert_eq!(board.readiness().report, "recovered: 1 collection");
+        board.note(Topic::Writing, "a", "a: the disk is full".to_owned());
+        board.note(Topic::Opening, "b", "b: damaged".to_owned());
+        board.note(Topic::Upkeep, "a", "a: no checkpoint".to_owned());
+        let readiness = board.readiness();
+        assert!(!readiness.ready && readiness.live);
+        let report = "degraded: 1 collection blockers=b: damaged | a: the disk is full \
+                      warnings=a: no checkpoint";
+        assert_eq!(readiness.report, report);
+        board.clear(Topic::Writing, "a");
+        board.forget("b");
+        let report = "recovered: 1 collection warnings=a: no checkpoint";
+        assert_eq!((board.readiness().ready, board.readiness().report.as_str()), (true, report));
+    }
+}

@@ -1,0 +1,85 @@
+//! One collection as requests see it: its newest view, and a door for changes.
+
+use std::sync::Arc;
+
+use nearfield_engine::batch::Change;
+use nearfield_engine::{Applied, Result, View};
+use nearfield_segment::{Kernel, Schema};
+use tokio::sync::oneshot;
+
+use super::budget::Purpose;
+use super::committer::{Committers, Waiting};
+use super::context::{Context, change_bytes};
+use super::line::Line;
+
+/// How a change was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// It survives a power cut.
+    Durable(Applied),
+    /// It is checked and queued.
+    Queued,
+}
+
+/// A collection that is served.
+#[derive(Debug)]
+pub struct Served {
+    pub(super) line: Arc<Line>,
+    context: Arc<Context>,
+    committers: Arc<Committers>,
+}
+
+impl Served {
+    pub(super) fn new(
+        line: Arc<Line>,
+        context: Arc<Context>,
+        committers: Arc<Committers>,
+    ) -> Served {
+        Served { line, context, committers }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.line.collection.name()
+    }
+
+    /// The newest view: a pointer clone.
+    pub fn view(&self) -> Arc<View> {
+        self.line.collection.view()
+    }
+
+    /// Its vector fields.
+    pub fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&self.view().schema)
+    }
+
+    /// The arithmetic of its searches.
+    pub fn kernel(&self) -> Kernel {
+        self.line.collection.kernel()
+    }
+
+    /// Changes and bytes that wait to be written.
+    pub(super) fn queue_depth(&self) -> (u64, u64) {
+        self.committers.depth(&self.line)
+    }
+
+    /// Writes a change, together with others that wait. With `wait` the answer is [`Written::Durable`];
+    /// without, the change is durable within `--flush-interval-ms` and one sync, or noted as lost on the
+    /// board. Dropping the future before the change is taken from the queue takes it back.
+    ///
+    /// # Errors
+    /// Those of the engine; [`super::Code::ResourceExhausted`] without room, [`super::Code::ShuttingDown`],
+    /// [`super::Code::Internal`].
+    pub async fn write(&self, change: Change<'static>, wait: bool) -> Result<Written> {
+        let held = self.context.reserve(change_bytes(&change), Purpose::Write)?;
+        let line = Arc::clone(&self.line);
+        if !wait {
+            self.committers.push(Waiting { line, change, answer: None, held })?;
+            return Ok(Written::Queued);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.committers.push(Waiting { line, change, answer: Some(sender), held })?;
+        let answered = receiver.await.unwrap_or_else(|_| Err(self.committers.unanswered()));
+        answered.map(Written::Durable)
+    }
+}

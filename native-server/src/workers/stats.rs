@@ -1,0 +1,162 @@
+//! What is going on, in numbers: for the stats route, the metrics and the status page.
+//!
+//! Read from views and from what was last seen of the writers, so that it never waits for a sync.
+
+use serde::Serialize;
+
+use super::readiness::Readiness;
+use super::served::Served;
+use crate::metrics::{Metrics, Scrape};
+
+/// One collection in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CollectionStats {
+    /// Its name.
+    pub name: String,
+    /// Live points.
+    pub points: u64,
+    /// Segments searched, in memory and in files.
+    pub segments: u64,
+    /// Segments with a damaged derived section, until the next compaction.
+    pub degraded_segments: u64,
+    /// The newest batch.
+    pub lsn: u64,
+    /// Live rows in memory and log only.
+    pub hot_vectors: u64,
+    /// Bytes of rows in memory and log only.
+    pub memory_bytes: u64,
+    /// Batches in the log and in no file.
+    pub wal_pending: u64,
+    /// Bytes of the log outside its archive.
+    pub wal_size_bytes: u64,
+    /// When the log was last truncated by this process, in milliseconds since 1970.
+    pub wal_last_truncate_ms: Option<u64>,
+    /// Bytes written to the log since.
+    pub wal_bytes_since_truncate: u64,
+    /// Batches waiting to be written.
+    pub queue_batches: u64,
+    /// Bytes waiting to be written.
+    pub queue_bytes: u64,
+}
+
+impl CollectionStats {
+    pub(super) fn of(served: &Served) -> CollectionStats {
+        let (line, view) = (&served.line, served.view());
+        let (queue_batches, queue_bytes) = served.queue_depth();
+        let in_memory = view.segments.iter().filter(|live| live.file.is_none());
+        let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());
+        CollectionStats {
+            name: served.name().to_owned(),
+            points: view.len(),
+            segments: view.segments.len() as u64,
+            degraded_segments: degraded.count() as u64,
+            lsn: view.lsn.0,
+            hot_vectors: in_memory.map(|live| u64::from(live.live_rows())).sum(),
+            memory_bytes: line.memory_bytes(),
+            wal_pending: line.pending(),
+            wal_size_bytes: 0,
+            wal_last_truncate_ms: None,
+            wal_bytes_since_truncate: 0,
+            queue_batches,
+            queue_bytes,
+        }
+    }
+}
+
+/// The whole database in numbers; the names of Vibrato's `/admin/stats` and more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StoreStats {
+    /// As in readiness.
+    pub ready: bool,
+    /// As in readiness.
+    pub live: bool,
+    /// Segments that are searched.
+    pub active_segments: u64,
+    /// Segments with a damaged derived section, and collections that cannot be opened.
+    pub failed_segments: u64,
+    /// Live rows in memory and log only.
+    pub hot_vectors: u64,
+    /// Batches in the log and in no file.
+    pub wal_pending: u64,
+    /// Live points.
+    pub total_vectors: u64,
+    /// Checkpoints under way.
+    pub checkpoint_jobs_inflight: u64,
+    /// Compactions under way.
+    pub compaction_jobs_inflight: u64,
+    /// Bytes of the catalog's own log.
+    pub sqlite_wal_bytes: u64,
+    /// Bytes waiting to be written.
+    pub ingest_queue_bytes: u64,
+    /// Bytes the budget counts: queues, requests, rows not yet in files.
+    pub memory_proxy_bytes: u64,
+    /// Their limit.
+    pub memory_budget_bytes: u64,
+    /// Each collection.
+    pub collections: Vec<CollectionStats>,
+}
+
+impl StoreStats {
+    /// Sums up; `failed` collections could not be opened.
+    pub(super) fn of(
+        readiness: &Readiness,
+        metrics: &Metrics,
+        collections: Vec<CollectionStats>,
+        failed: u64,
+    ) -> StoreStats {
+        let sum = |value: fn(&CollectionStats) -> u64| collections.iter().map(value).sum();
+        let count = |value: i64| u64::try_from(value).unwrap_or_default();
+        StoreStats {
+            ready: readiness.ready,
+            live: readiness.live,
+            active_segments: sum(|stats| stats.segments),
+            failed_segments: sum(|stats| stats.degraded_segments) + failed,
+            hot_vectors: sum(|stats| stats.hot_vectors),
+            wal_pending: sum(|stats| stats.wal_pending),
+            total_vectors: sum(|stats| stats.points),
+            checkpoint_jobs_inflight: count(metrics.checkpoints_inflight.get()),
+            compaction_jobs_inflight: count(metrics.compactions_inflight.get()),
+            ingest_queue_bytes: sum(|stats| stats.queue_bytes),
+            collections,
+            ..StoreStats::default()
+        }
+    }
+
+    /// The numbers of metrics that are read and not counted.
+    pub(super) fn scrape(&self, now_ms: u64) -> Scrape {
+        let one = |value: u64| vec![(None, value as f64)];
+        let each = |value: &dyn Fn(&CollectionStats) -> f64| {
+            let labelled = |stats: &CollectionStats| (Some(stats.name.clone()), value(stats));
+            self.collections.iter().map(labelled).collect::<Vec<_>>()
+        };
+        let since_ms = |stats: &CollectionStats| {
+            stats.wal_last_truncate_ms.map_or(f64::INFINITY, |at| now_ms.saturating_sub(at) as f64)
+        };
+        vec![
+            ("ready", "1 if every collection reads and writes", one(u64::from(self.ready))),
+            ("active_segments", "Segments searched", one(self.active_segments)),
+            ("failed_segments", "Damaged segments and collections", one(self.failed_segments)),
+            ("hot_vectors", "Rows in memory and log only", one(self.hot_vectors)),
+            ("wal_pending", "Batches in the log and in no file", one(self.wal_pending)),
+            ("wal_pending_rows", "Rows in the log and in no file", one(self.hot_vectors)),
+            ("total_vectors", "Live points", one(self.total_vectors)),
+            ("sqlite_wal_bytes", "Bytes of the catalog's own log", one(self.sqlite_wal_bytes)),
+            ("ingest_queue_bytes", "Bytes waiting to be written", one(self.ingest_queue_bytes)),
+            ("memory_proxy_bytes", "Bytes the budget counts", one(self.memory_proxy_bytes)),
+            ("memory_budget_bytes", "Their limit", one(self.memory_budget_bytes)),
+            ("points", "Live points", each(&|stats| stats.points as f64)),
+            ("segments", "Segments searched", each(&|stats| stats.segments as f64)),
+            ("wal_size_bytes", "Bytes of the log", each(&|stats| stats.wal_size_bytes as f64)),
+            (
+                "wal_seconds_since_truncate",
+                "Since the log was truncated; +Inf if not since the start",
+                each(&|stats| since_ms(stats) / 1e3),
+            ),
+            (
+                "wal_bytes_since_truncate",
+                "Bytes written to the log since it was truncated",
+                each(&|stats| stats.wal_bytes_since_truncate as f64),
+            ),
+        ]
+    }
+}

@@ -1,0 +1,305 @@
+//! The open database: names to served collections, and the door to everything the threads do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use nearfield_engine::{Collection, Database, Error, ErrorKind, Result};
+use nearfield_segment::{Pool, Schema};
+
+use super::background::Background;
+use super::budget::{Purpose, Reservation};
+use super::code::Code;
+use super::committer::Committers;
+use super::context::Context;
+use super::jobs::{Jobs, Scope};
+use super::line::Line;
+use super::readiness::{Readiness, Topic};
+use super::search::SearchThreads;
+use super::upkeep::Upkeep;
+use super::{CollectionStats, Cost, Job, JobKind, Served, StoreStats};
+use crate::catalog::{CATALOG, JobId};
+use crate::metrics::Metrics;
+
+/// The open database and its threads.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) context: Arc<Context>,
+    pub(super) database: Arc<Database>,
+    pub(super) background: Arc<Background>,
+    pub(super) upkeep: Arc<Upkeep>,
+    pub(super) committers: Arc<Committers>,
+    pub(super) searches: Arc<SearchThreads>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) default: String,
+    pub(super) waits_by_default: bool,
+    pub(super) shutdown_limit: Duration,
+    pub(super) data_dir: PathBuf,
+    pub(super) next_line: AtomicU64,
+    pub(super) names: RwLock<Names>,
+}
+
+/// What is served under which name.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) served: BTreeMap<String, Arc<Served>>,
+    /// Collections that could not be opened, and why.
+    pub(super) blocked: BTreeMap<String, Error>,
+}
+
+impl Store {
+    /// A collection; the default one without a name. A pointer clone.
+    ///
+    /// # Errors
+    /// `NotFound` listing near names, with [`Code::NoDefaultCollection`] if no name was given; the error
+    /// that its recovery met.
+    pub fn collection(&self, name: Option<&str>) -> Result<Arc<Served>> {
+        let wanted = name.unwrap_or(&self.default);
+        {
+            let names = self.names_read();
+            if let Some(served) = names.served.get(wanted) {
+                return Ok(Arc::clone(served));
+            }
+            if let Some(error) = names.blocked.get(wanted) {
+                return Err(error.again());
+            }
+        }
+        if name.is_none() {
+            let message = format!(
+                "this path means the default collection {wanted:?}, which does not exist; name one in \
+                 the path (/v2/collections/NAME/…), create it, or start with --collection NAME"
+            );
+            return Err(Code::NoDefaultCollection.error(message));
+        }
+        // The database words the refusal, with near names.
+        Ok(self.serve(self.database.collection(wanted)?))
+    }
+
+    /// Creates a collection. Does IO: not for a thread that must not wait.
+    ///
+    /// # Errors
+    /// As [`Database::create`].
+    pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Served>> {
+        Ok(self.serve(self.database.create(name, schema)?))
+    }
+
+    /// Removes a collection. Does IO: not for a thread that must not wait. What waits to be written to it
+    /// is refused.
+    ///
+    /// # Errors
+    /// As [`Database::drop_collection`].
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        let served = self.names_read().served.get(name).cloned();
+        if let Some(served) = &served {
+            served.line.mark_dropped();
+        }
+        let dropped = self.database.drop_collection(name);
+        let gone = dropped.is_ok() || !self.names().iter().any(|there| there == name);
+        let mut names = self.names_mut();
+        // Whether or not it succeeded, this handle may refuse changes now: if the collection is still there,
+        // it is opened anew. Under the name may be another one already.
+        if let Some(served) = served {
+            self.upkeep.remove(&served.line);
+            if names.served.get(name).is_some_and(|there| Arc::ptr_eq(there, &served)) {
+                names.served.remove(name);
+            }
+        }
+        if gone {
+            names.blocked.remove(name);
+            self.context.board.forget(name);
+        }
+        dropped
+    }
+
+    /// Names of the collections, sorted, those that cannot be opened among them.
+    pub fn names(&self) -> Vec<String> {
+        self.database.names()
+    }
+
+    /// The name that paths without a collection mean, whether it exists or not.
+    pub fn default_name(&self) -> &str {
+        &self.default
+    }
+
+    /// Whether a write that does not say `wait` waits.
+    pub fn waits_by_default(&self) -> bool {
+        self.waits_by_default
+    }
+
+    /// Whether everything can be served, in words.
+    pub fn readiness(&self) -> Readiness {
+        self.context.board.readiness()
+    }
+
+    /// Everything in numbers; never waits for a running sync.
+    pub fn stats(&self) -> StoreStats {
+        let (served, failed) = {
+            let names = self.names_read();
+            let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
+            (served, names.blocked.len() as u64)
+        };
+        let collections = served.iter().map(|served| CollectionStats::of(served)).collect();
+        let (readiness, budget) = (self.readiness(), &self.context.budget);
+        StoreStats {
+            sqlite_wal_bytes: len_bytes(&self.data_dir.join(format!("{CATALOG}-wal"))),
+            memory_proxy_bytes: budget.used_bytes(),
+            memory_budget_bytes: budget.limit_bytes(),
+            ..StoreStats::of(&readiness, &self.context.metrics, collections, failed)
+        }
+    }
+
+    /// What is counted, for whoever counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
+    }
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    pub fn render_metrics(&self) -> String {
+        self.context.metrics.render(self.stats().scrape(self.now_ms()))
+    }
+
+    /// Milliseconds since 1970, for the time of a batch.
+    pub fn now_ms(&self) -> u64 {
+        self.context.clock.now_ms()
+    }
+
+    /// Memory for the body of a request that changes something, before it is read.
+    ///
+    /// # Errors
+    /// [`Code::ResourceExhausted`] if the budget is used up.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
+        self.context.reserve(bytes, Purpose::Write)
+    }
+
+    /// Memory for the body of a request that only reads: refused later than writes.
+    ///
+    /// # Errors
+    /// As [`Store::reserve`].
+    pub fn reserve_for_reading(&self, bytes: u64) -> Result<Reservation> {
+        self.context.reserve(bytes, Purpose::Read)
+    }
+
+    /// Runs a job on one collection or all; answers when it has ended, or at once without `wait`. It goes on
+    /// when the caller goes away.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running. A job that fails is
+    /// an answer with the state `Failed`.
+    pub async fn run_job(
+        &self,
+        kind: JobKind,
+        collection: Option<&str>,
+        wait: bool,
+    ) -> Result<Job> {
+        let served: Vec<Arc<Served>> = match collection {
+            Some(_) => vec![self.collection(collection)?],
+            None => self.names_read().served.values().cloned().collect(),
+        };
+        let lines = served.iter().map(|served| Arc::clone(&served.line)).collect();
+        let collection = collection.map(str::to_owned);
+        let (id, ended) = self.jobs.start(kind, Scope { collection, lines })?;
+        if wait {
+            // A thread that vanished has left its job as it is, and that is what is reported.
+            let _vanished = ended.await;
+        }
+        let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id}"));
+        self.jobs.job(id)?.ok_or_else(unknown)
+    }
+
+    /// The newest jobs, newest first.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        self.jobs.newest(limit)
+    }
+
+    /// A job by its id, if it is still remembered.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn job(&self, job_id: &str) -> Result<Option<Job>> {
+        JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.job(id))
+    }
+
+    /// Does work that only reads: short work right here, long work on the search threads.
+    ///
+    /// # Errors
+    /// [`Code::ResourceExhausted`] if too many long searches wait; [`Code::Internal`] if `work` panicked.
+    pub async fn search<R: Send + 'static>(
+        &self,
+        cost: Cost,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R> {
+        if cost.is_short() { self.searches.run_here(work) } else { self.searches.run(work).await }
+    }
+
+    /// Threads that one long search may use: its own and those that have nothing to do right now.
+    pub fn search_pool(&self) -> Pool {
+        self.searches.spare()
+    }
+
+    /// Stops taking work, finishes what was taken, checkpoints; within `--shutdown-timeout-secs`. Blocks.
+    /// What is left undone is replayed from the log by the next start, except changes accepted with
+    /// `wait=false` that were still queued: those are counted and logged as lost.
+    pub fn close(&self) {
+        let started = self.context.time.elapsed();
+        let left = || self.shutdown_limit.saturating_sub(self.context.time.elapsed() - started);
+        let words = "the server is closing".to_owned();
+        self.context.board.note(Topic::Closing, "", words);
+        self.searches.close();
+        let given_up = self.committers.close(left());
+        if given_up > 0 {
+            tracing::error!(changes = given_up, "gave up changes that were still queued");
+        }
+        self.background.stop();
+        let stopped = self.upkeep.stop(left());
+        if !(stopped && self.jobs.wait(left())) {
+            tracing::warn!("background work did not stop in time");
+        }
+        let served: Vec<Arc<Served>> = self.names_read().served.values().cloned().collect();
+        for served in served {
+            let line = &served.line;
+            if let Err(error) = self.background.last_checkpoint(line, &|| left().is_zero()) {
+                let collection = served.name();
+                tracing::warn!(collection, %error, "no checkpoint; the next start replays the log");
+            }
+        }
+    }
+
+    /// Serves a collection under its name from now on.
+    pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<Served> {
+        let number = self.next_line.fetch_add(1, Ordering::Relaxed);
+        let line = Arc::new(Line::new(number, collection, Arc::clone(&self.context.budget)));
+        let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
+        let served = Arc::new(Served::new(Arc::clone(&line), context, committers));
+        {
+            let mut names = self.names_mut();
+            if let Some(there) = names.served.get(served.name())
+                && Arc::ptr_eq(&there.line.collection, &line.collection)
+            {
+                return Arc::clone(there);
+            }
+            names.served.insert(served.name().to_owned(), Arc::clone(&served));
+            names.blocked.remove(served.name());
+        }
+        self.context.observe(&line, Some("its log could not be repaired; is the disk full?"));
+        self.upkeep.add(line);
+        served
+    }
+
+    fn names_read(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Length of a file outside the store; 0 if it is not there.
+fn len_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,382 @@
+//! The threads through the door of the store: what is answered, what is durable, what is refused.
+//!
+//! Held up on purpose by taking a writer, never by sleeping; what threads do by themselves is waited for
+//! with a bound that only a failure reaches.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::task::{Context as Poller, Poll, Waker};
+
+use clap::Parser;
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Error, ErrorKind, ManualClock};
+use nearfield_segment::storage::{Directory, MemoryStorage, SimDisk, Storage};
+use nearfield_segment::{PointId, Schema};
+use tempfile::TempDir;
+
+use super::*;
+use crate::catalog::{Catalog, CatalogOptions};
+use crate::config::ServerConfig;
+use crate::host::Stopwatch;
+use std::sync::Arc;
+
+const DIM: usize = 8;
+const PATIENCE_SECS: f64 = 60.0;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: ServerConfig,
+}
+
+/// A store in memory or on a simulated disk, with a catalog in a directory of its own.
+struct Place {
+    storage: Arc<dyn Storage>,
+    dir: TempDir,
+}
+
+impl Place {
+    fn new(storage: Arc<dyn Storage>) -> Place {
+        Place { storage, dir: TempDir::new().expect("a directory") }
+    }
+
+    fn in_memory() -> Place {
+        Place::new(Arc::new(MemoryStorage::default()))
+    }
+
+    /// Opens with a default collection of [`DIM`]; `flags` override.
+    fn open(&self, flags: &str) -> Arc<Store> {
+        let words = "nearfield --dim 8 --metric l2 --audio-colocated true".split(' ');
+        let words = words.chain(flags.split(' ').filter(|word| !word.is_empty()));
+        let mut config = Arguments::try_parse_from(words).expect("good flags").config;
+        config.data_dir = self.dir.path().to_owned();
+        config.check().expect("good values");
+        let clock = Arc::new(ManualClock::new(1));
+        let options = CatalogOptions { pepper: None, audit_rows_max: 10 };
+        let time: Arc<dyn nearfield_engine::Clock> = clock;
+        let catalog = Catalog::open_with(self.dir.path(), Arc::clone(&time), options);
+        let catalog = catalog.expect("a catalog");
+        Store::open_on(Arc::clone(&self.storage), &config, catalog, time).expect("opens")
+    }
+}
+
+fn points(schema: &Schema, ids: std::ops::Range<u64>) -> Change<'static> {
+    let rows = ids.clone().count();
+    let elements: Vec<f32> = ids.clone().flat_map(|id| [id as f32; DIM]).collect();
+    let vectors = BTreeMap::from([(String::new(), Cow::Owned(elements))]);
+    let ids = Some(ids.map(PointId::U64).collect());
+    let draft = Draft { ids, rows, vectors, ..Draft::default() };
+    Batch::new(draft, schema, &|_, _| Ok(())).expect("a good batch").into()
+}
+
+/// Waits for a future on this thread.
+fn wait<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(future)
+}
+
+fn write(
+    served: &Served,
+    ids: std::ops::Range<u64>,
+    waits: bool,
+) -> nearfield_engine::Result<Written> {
+    wait(served.write(points(&served.schema(), ids), waits))
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let watch = Stopwatch::start();
+    while !holds() {
+        assert!(watch.seconds() < PATIENCE_SECS, "not within {PATIENCE_SECS} s: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn code(error: &Error) -> Option<Code> {
+    Code::of(error)
+}
+
+/// Calls `meanwhile` while the writer of `served` is taken, so that nothing can be committed.
+fn with_writer_taken<R>(served: &Served, meanwhile: impl FnOnce() -> R) -> R {
+    let collection = &served.line.collection;
+    collection.with_writer(|_| Ok(meanwhile())).expect("a writer")
+}
+
+#[test]
+fn changes_that_wait_together_share_one_sync() {
+    let disk = SimDisk::new(1);
+    let place = Place::new(Arc::new(Directory::new(disk.clone())));
+    let store = place.open("--flush-interval-ms 60000");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..1, true).expect("the first begins a file");
+    let syncs = || disk.op_log().iter().filter(|op| op.contains("sync")).count();
+    let before = (syncs(), store.metrics().commit_groups.get());
+    for id in 1..21 {
+        assert_eq!(write(&served, id..id + 1, false).expect("queued"), Written::Queued);
+    }
+    assert_eq!(served.view().len(), 1, "nobody waits for them");
+    let written = write(&served, 21..22, true).expect("written");
+    assert!(matches!(written, Written::Durable(applied) if applied.inserted == 1));
+    assert_eq!(served.view().len(), 22, "those before it were written with it");
+    assert_eq!(store.metrics().commit_groups.get(), before.1 + 1);
+    assert_eq!(syncs(), before.0 + 1, "{:?}", disk.op_log());
+    store.close();
+}
+
+#[test]
+fn changes_accepted_without_waiting_are_written_within_the_interval() {
+    let store = Place::in_memory().open("--flush-interval-ms 1");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, false).expect("queued");
+    until("three points", || served.view().len() == 3);
+    store.close();
+}
+
+#[test]
+fn closing_writes_what_was_accepted_and_refuses_what_comes_later() {
+    let place = Place::in_memory();
+    let store = place.open("--flush-interval-ms 60000");
+    let served = store.collection(None).expect("the default collection");
+    for id in 0..5 {
+        write(&served, id..id + 1, false).expect("queued");
+    }
+    store.close();
+    let error = write(&served, 9..10, true).expect_err("closed");
+    assert_eq!(code(&error), Some(Code::ShuttingDown));
+    let error = wait(store.search(Cost::LONG, || ())).expect_err("closed");
+    assert_eq!(code(&error), Some(Code::ShuttingDown));
+    assert!(!store.readiness().ready);
+    drop((served, store));
+    let store = place.open("");
+    let served = store.collection(None).expect("the default collection");
+    assert_eq!(served.view().len(), 5);
+    assert_eq!(served.line.pending(), 0, "closing made a checkpoint");
+    store.close();
+}
+
+#[test]
+fn a_full_queue_refuses_and_loses_nothing_it_accepted() {
+    let store = Place::in_memory().open("--queue-capacity 4 --flush-interval-ms 60000");
+    let served = store.collection(None).expect("the default collection");
+    let accepted = with_writer_taken(&served, || {
+        let mut accepted = 0;
+        // Up to four are taken by the thread that then waits for the writer; four more wait.
+        for id in 0..9 {
+            match write(&served, id..id + 1, false) {
+                Ok(_) => accepted += 1,
+                Err(error) => assert_eq!(code(&error), Some(Code::ResourceExhausted)),
+            }
+        }
+        accepted
+    });
+    assert!((4..9).contains(&accepted), "{accepted}");
+    assert_eq!(store.metrics().backpressure_hard.get(), 9 - accepted);
+    until("everything accepted", || served.view().len() == accepted);
+    store.close();
+}
+
+#[test]
+fn who_goes_away_before_his_change_is_taken_leaves_nothing_behind() {
+    let store = Place::in_memory().open("--flush-interval-ms 1");
+    let served = store.collection(None).expect("the default collection");
+    with_writer_taken(&served, || {
+        write(&served, 0..1, false).expect("queued");
+        until("the thread has taken it", || served.queue_depth().0 == 0);
+        let mut leaves = Box::pin(served.write(points(&served.schema(), 1..2), true));
+        let mut poller = Poller::from_waker(Waker::noop());
+        assert!(matches!(leaves.as_mut().poll(&mut poller), Poll::Pending));
+        assert_eq!(served.queue_depth().0, 1);
+    });
+    write(&served, 2..3, true).expect("written");
+    let view = served.view();
+    let there = |id| view.find(&PointId::U64(id)).is_some();
+    assert_eq!((there(0), there(1), there(2)), (true, false, true));
+    store.close();
+}
+
+#[test]
+fn memory_in_queues_rows_and_requests_is_counted_against_the_budget() {
+    let store = Place::in_memory().open("--memory-budget-bytes 16777216");
+    let served = store.collection(None).expect("the default collection");
+    let used = || store.stats().memory_proxy_bytes;
+    let body = store.reserve(13 << 20).expect("there is room");
+    let error = write(&served, 0..40_000, true).expect_err("no room");
+    assert_eq!((code(&error), used()), (Some(Code::ResourceExhausted), 13 << 20));
+    let read = store.reserve_for_reading(1 << 20).expect("reads may use the rest");
+    drop((body, read));
+    write(&served, 0..40_000, true).expect("written");
+    until("rows not in files count", || used() >= (40_000 * DIM * 4) as u64);
+    let job = wait(store.run_job(JobKind::Checkpoint, None, true)).expect("runs");
+    assert_eq!(job.state, JobState::Completed);
+    until("rows in files do not", || used() == 0);
+    store.close();
+}
+
+#[test]
+fn rows_beyond_their_size_become_a_file_without_being_asked() {
+    let store = Place::in_memory().open("--memory-budget-bytes 16777216");
+    let served = store.collection(None).expect("the default collection");
+    // A quarter of the budget is due for a checkpoint; 32 bytes a row and a little more.
+    for chunk in 0..15_u64 {
+        write(&served, chunk * 10_000..(chunk + 1) * 10_000, true).expect("written");
+    }
+    until("a file", || served.view().segments.iter().any(|live| live.file.is_some()));
+    assert!(store.metrics().checkpoints.get() > 0);
+    store.close();
+}
+
+#[test]
+fn a_panic_costs_one_search_and_no_thread() {
+    let store = Place::in_memory().open("--search-threads 1");
+    for cost in [Cost::LONG, Cost::SHORT] {
+        let panic = wait(store.search(cost, || panic!("on purpose")));
+        let error = panic.map(|()| ()).expect_err("it panicked");
+        assert_eq!(code(&error), Some(Code::Internal));
+        assert_eq!(wait(store.search(cost, || 7)).expect("goes on"), 7);
+    }
+    assert_eq!(store.metrics().panics.get(), 2);
+    store.close();
+}
+
+#[test]
+fn long_searches_beyond_the_queue_are_refused_while_short_ones_go_on() {
+    let store = Place::in_memory().open("--search-threads 1");
+    let (release, held) = mpsc::channel::<()>();
+    let mut poller = Poller::from_waker(Waker::noop());
+    let mut first = Box::pin(store.search(Cost::LONG, move || held.recv().is_err()));
+    assert!(first.as_mut().poll(&mut poller).is_pending());
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut search = Box::pin(store.search(Cost::LONG, || ()));
+        match search.as_mut().poll(&mut poller) {
+            Poll::Pending => waiting.push(search),
+            Poll::Ready(answer) => break answer.expect_err("refused"),
+        }
+        assert!(waiting.len() < 100, "the queue has no end");
+    };
+    assert_eq!(code(&refused), Some(Code::ResourceExhausted));
+    assert_eq!(wait(store.search(Cost::SHORT, || 7)).expect("runs here"), 7);
+    drop(release);
+    wait(first).expect("done");
+    waiting.into_iter().for_each(|search| wait(search).expect("done"));
+    store.close();
+}
+
+#[test]
+fn a_writer_that_broke_is_named_recovered_and_writes_again() {
+    let store = Place::in_memory().open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    let collection = &served.line.collection;
+    let panic = || collection.with_writer(|_| -> nearfield_engine::Result<()> { panic!("here") });
+    assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
+    let error = write(&served, 3..4, true).expect_err("refused");
+    assert!(error.message().contains("panicked"), "{error}");
+    until("recovered", || store.readiness().ready);
+    write(&served, 3..4, true).expect("writes again");
+    assert_eq!(served.view().len(), 4);
+    store.close();
+}
+
+#[test]
+fn on_a_full_disk_writes_are_refused_reads_go_on_and_writes_follow_once_there_is_room() {
+    let disk = SimDisk::new(1);
+    let place = Place::new(Arc::new(Directory::new(disk.clone())));
+    let store = place.open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..100, true).expect("written");
+    disk.set_capacity(0);
+    let error = write(&served, 100..10_000, true).expect_err("full");
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    let readiness = store.readiness();
+    assert!(readiness.blockers.iter().any(|words| words.contains("default")), "{readiness:?}");
+    assert_eq!(served.view().len(), 100, "reads go on");
+    write(&served, 100..200, false).expect("accepted");
+    until("it is said to be lost", || store.readiness().report.contains("wait=false were lost"));
+    disk.set_capacity(u64::MAX);
+    until("it writes again", || write(&served, 100..10_000, true).is_ok());
+    assert_eq!(served.view().len(), 10_000);
+    assert!(store.readiness().ready, "{:?}", store.readiness());
+    store.close();
+}
+
+#[test]
+fn a_damaged_collection_is_a_blocker_and_the_others_are_served() {
+    let place = Place::in_memory();
+    let store = place.open("");
+    let served = store.create("other", &store.collection(None).expect("one").schema());
+    write(&served.expect("creates"), 0..3, true).expect("written");
+    store.close();
+    let dirs = ["default", "other"].map(|name| {
+        let manifest = store.collection(Some(name)).expect("served").line.collection.clone();
+        manifest.with_writer(|writer| Ok(format!("c/{}", writer.manifest().collection)))
+    });
+    let [dir, _] = dirs.map(|dir| dir.expect("a writer"));
+    drop(store);
+    for name in place.storage.list(&dir).expect("lists") {
+        if name.starts_with("manifest") {
+            let path = format!("{dir}/{name}");
+            let fill = &mut |out: &mut dyn std::io::Write| {
+                out.write_all(b"nonsense").map_err(|error| Error::io("write", "it", error))
+            };
+            place.storage.put(&path, fill).expect("writes");
+        }
+    }
+    let store = place.open("");
+    let readiness = store.readiness();
+    assert!(!readiness.ready && readiness.live);
+    assert!(readiness.report.contains("blockers=default: cannot be opened"), "{readiness:?}");
+    let error = store.collection(None).expect_err("damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let other = store.collection(Some("other")).expect("served");
+    write(&other, 3..4, true).expect("written");
+    assert_eq!((other.view().len(), store.stats().failed_segments), (4, 1));
+    store.close();
+}
+
+#[test]
+fn jobs_say_what_they_did_and_are_remembered() {
+    let store = Place::in_memory().open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    let run = |kind| wait(store.run_job(kind, None, true)).expect("runs");
+    let checkpoint = run(JobKind::Checkpoint);
+    assert_eq!(checkpoint.state, JobState::Completed);
+    assert_eq!(checkpoint.details["collections"], serde_json::json!(["default"]));
+    let idle = run(JobKind::Checkpoint);
+    assert_eq!((idle.state, &idle.details["reason"]), (JobState::Idle, &"no_pending_wal".into()));
+    assert_eq!(run(JobKind::Compact).state, JobState::Completed);
+    assert_eq!(run(JobKind::Compact).state, JobState::Idle);
+    let snapshot = run(JobKind::Snapshot);
+    assert!(snapshot.details["snapshot_dir"].as_str().is_some_and(|dir| dir.contains("snap")));
+    assert_eq!(run(JobKind::Verify).details["findings"], serde_json::json!([]));
+    assert_eq!(store.job(&idle.job_id).expect("readable"), Some(idle));
+    assert_eq!(store.job("job_0").expect("readable"), None);
+    assert_eq!(store.jobs(100).expect("readable").len(), 6);
+    let unknown = wait(store.run_job(JobKind::Compact, Some("none"), true));
+    assert_eq!(unknown.expect_err("unknown").kind(), ErrorKind::NotFound);
+    store.close();
+}
+
+#[test]
+fn a_dropped_collection_refuses_and_gives_its_memory_back() {
+    let store = Place::in_memory().open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..100, true).expect("written");
+    store.drop_collection("default").expect("drops");
+    until("its memory is free", || store.stats().memory_proxy_bytes == 0);
+    let error = write(&served, 0..1, true).expect_err("dropped");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = store.collection(None).expect_err("none");
+    assert_eq!(code(&error), Some(Code::NoDefaultCollection));
+    assert_eq!(store.collection(Some("x")).expect_err("none").kind(), ErrorKind::NotFound);
+    assert!(store.names().is_empty());
+    let again = store.create("default", &served.schema()).expect("creates");
+    write(&again, 0..1, true).expect("written");
+    assert_eq!(store.collection(None).expect("served").view().len(), 1);
+    assert!(store.readiness().ready, "{:?}", store.readiness());
+    store.close();
+}

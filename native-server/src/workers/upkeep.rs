@@ -1,0 +1,254 @@
+//! The threads that keep collections in order: recovery of a writer that refuses, checkpoints, merges.
+//!
+//! Two of them, so that a long merge of one collection does not hold up the checkpoints of the others. Each
+//! looks for the collection whose next step (`care`) is due, does it, and waits when there is none. Errors
+//! are said on the board and tried again later; nothing here stops a request.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nearfield_engine::task::Effort;
+use nearfield_engine::{Error, Result};
+
+use super::background::Background;
+use super::care::{Care, Facts, Intervals, Outcome, Step};
+use super::context::Context;
+use super::line::Line;
+use super::readiness::Topic;
+use crate::pacing::Pacer;
+
+const THREADS: usize = 2;
+/// How long nothing may look after a collection: due times may move while a thread waits.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Sizes and times of upkeep.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) intervals: Intervals,
+    /// Bytes of rows in memory from which a checkpoint is due.
+    pub(super) memtable_bytes_max: u64,
+}
+
+/// The threads and what they remember.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    context: Arc<Context>,
+    background: Arc<Background>,
+    pacer: Arc<Pacer>,
+    limits: Limits,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: BTreeMap<u64, Tended>,
+    stopping: bool,
+    threads: Vec<JoinHandle<()>>,
+    running: usize,
+}
+
+#[derive(Debug)]
+struct Tended {
+    line: Arc<Line>,
+    care: Care,
+    busy: bool,
+}
+
+impl Upkeep {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// `Io` if the system has no more threads.
+    pub(super) fn start(
+        context: Arc<Context>,
+        background: Arc<Background>,
+        pacer: Arc<Pacer>,
+        limits: Limits,
+    ) -> Result<Arc<Upkeep>> {
+        let (lines, threads) = (BTreeMap::new(), Vec::new());
+        let state = Mutex::new(State { lines, stopping: false, threads, running: 0 });
+        let this =
+            Arc::new(Upkeep { context, background, pacer, limits, state, wake: Condvar::new() });
+        for number in 0..THREADS {
+            let thread = Arc::clone(&this);
+            let builder = std::thread::Builder::new().name(format!("upkeep-{number}"));
+            match builder.spawn(move || thread.run()) {
+                Ok(handle) => {
+                    let mut state = this.state();
+                    state.threads.push(handle);
+                    state.running += 1;
+                }
+                Err(error) => {
+                    this.state().stopping = true;
+                    this.wake.notify_all();
+                    return Err(Error::io("start", "a thread for upkeep", error));
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    /// From now on a collection is looked after.
+    pub(super) fn add(&self, line: Arc<Line>) {
+        let care = Care::new(self.context.time.elapsed(), self.limits.intervals);
+        self.state().lines.insert(line.number, Tended { line, care, busy: false });
+        self.wake.notify_one();
+    }
+
+    /// No more.
+    pub(super) fn remove(&self, line: &Line) {
+        self.state().lines.remove(&line.number);
+    }
+
+    /// A collection was written: something may be due.
+    pub(super) fn look_at(&self, line: &Line) {
+        let tight = self.pace();
+        if line.memory_bytes() < self.limits.memtable_bytes_max && !line.refuses() && !tight {
+            return;
+        }
+        let mut state = self.state();
+        let Some(tended) = state.lines.get_mut(&line.number) else { return };
+        tended.care.look();
+        if !tended.busy {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Lifts the limit of background writing while memory is tight: room comes first. True if it is.
+    fn pace(&self) -> bool {
+        let tight = self.context.budget.is_tight();
+        self.pacer.lift(tight || self.background.is_stopping());
+        tight
+    }
+
+    /// Ends the threads; merges stop at their next step. False if `limit` passed first.
+    pub(super) fn stop(&self, limit: Duration) -> bool {
+        self.background.stop();
+        self.pacer.lift(true);
+        let mut state = self.state();
+        state.stopping = true;
+        self.wake.notify_all();
+        let waited = self.wake.wait_timeout_while(state, limit, |state| state.running > 0);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !timeout.timed_out() {
+            let threads = std::mem::take(&mut state.threads);
+            drop(state);
+            // They have said that they are done, and a panic of theirs was caught.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        }
+        !timeout.timed_out()
+    }
+
+    fn run(&self) {
+        let mut state = self.state();
+        while !state.stopping {
+            let now = self.context.time.elapsed();
+            let Some((line, step)) = self.most_urgent(&mut state, now) else {
+                let wait = self.rest(&state, now);
+                let waited = self.wake.wait_timeout(state, wait);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let result = catch_unwind(AssertUnwindSafe(|| self.take(&line, step)));
+            let result = result.unwrap_or_else(|_| {
+                self.context.panicked("upkeep", line.collection.name());
+                Err(super::Code::Internal.error("upkeep panicked; the server's log says where"))
+            });
+            state = self.state();
+            self.remember(&mut state, &line, step, result);
+        }
+        state.running -= 1;
+        self.wake.notify_all();
+    }
+
+    /// A collection with something to do now, marked as busy.
+    fn most_urgent(&self, state: &mut State, now: Duration) -> Option<(Arc<Line>, Step)> {
+        let facts_of = |line: &Line| self.facts(line);
+        let free = state.lines.values_mut().filter(|tended| !tended.busy);
+        free.into_iter().find_map(|tended| {
+            let step = tended.care.next(facts_of(&tended.line), now);
+            let waits = matches!(step, Step::Wait(_));
+            tended.busy = !waits;
+            (!waits).then(|| (Arc::clone(&tended.line), step))
+        })
+    }
+
+    /// How long there is nothing to do.
+    fn rest(&self, state: &State, now: Duration) -> Duration {
+        let until = state.lines.values().filter(|tended| !tended.busy).map(|tended| {
+            match tended.care.next(self.facts(&tended.line), now) {
+                Step::Wait(until) => until.saturating_sub(now),
+                Step::Recover | Step::Merge(_) => Duration::ZERO,
+            }
+        });
+        until.min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
+    }
+
+    fn facts(&self, line: &Line) -> Facts {
+        let budget = &self.context.budget;
+        let share = budget.used_bytes() / 8;
+        let tight = budget.is_tight() && line.memory_bytes() >= share;
+        Facts { refuses: line.refuses(), pending: line.pending() > 0, tight }
+    }
+
+    fn take(&self, line: &Line, step: Step) -> Result<bool> {
+        let collection = &line.collection;
+        let effort = match step {
+            Step::Recover => {
+                collection.recover()?;
+                return Ok(true);
+            }
+            Step::Merge(effort) => effort,
+            Step::Wait(_) => return Ok(false),
+        };
+        let gives_way = || collection.is_wanted() || line.is_dropped();
+        collection.maintain_by(effort, &mut |task| self.background.carry(task, &gives_way))
+    }
+
+    fn remember(&self, state: &mut State, line: &Arc<Line>, step: Step, result: Result<bool>) {
+        let name = line.collection.name();
+        let outcome = match &result {
+            Ok(true) => Outcome::Did,
+            Ok(false) => Outcome::Nothing,
+            Err(_) => Outcome::Failed,
+        };
+        self.context.observe(line, result.as_ref().err().map(Error::message));
+        self.pace();
+        let Some(tended) = state.lines.get_mut(&line.number) else { return };
+        tended.busy = false;
+        let was_failing = tended.care.is_failing();
+        let now = self.context.time.elapsed();
+        let wait = tended.care.done(step, outcome, now, self.limits.intervals);
+        if let (Some(wait), Err(error)) = (wait, result) {
+            let doing = words(step);
+            tracing::warn!(collection = name, %error, wait_secs = wait.as_secs(), "{doing} failed");
+            self.context.metrics.upkeep_failures.inc();
+            let again = format!("tried again {} s after the last attempt", wait.as_secs());
+            self.context.board.note(
+                Topic::Upkeep,
+                name,
+                format!("{name}: {doing} fails, {again}: {error}"),
+            );
+        } else if was_failing && !tended.care.is_failing() {
+            self.context.board.clear(Topic::Upkeep, name);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn words(step: Step) -> &'static str {
+    match step {
+        Step::Recover => "recovery of the log",
+        Step::Merge(Effort::Checkpoint) => "the checkpoint",
+        Step::Merge(Effort::Due | Effort::Worthwhile | Effort::Everything) => "merging",
+        Step::Wait(_) => "waiting",
+    }
+}
