@@ -4,8 +4,10 @@
 //! ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Upper bounds of the buckets of a query's time, in microseconds.
@@ -119,14 +121,11 @@ impl Metrics {
     /// Everything in the text format 0.0.4, with numbers read from the state.
     pub fn render(&self, scrape: Scrape) -> String {
         let mut families = self.registry.gather();
-        for (name, help, values) in scrape {
+        // A name without a value is no line of the format.
+        for (name, help, values) in scrape.into_iter().filter(|(_, _, values)| !values.is_empty()) {
             let labelled = values.iter().any(|(collection, _)| collection.is_some());
             let labels: &[&str] = if labelled { &["collection"] } else { &[] };
-            let gauges = GaugeVec::new(Opts::new(full(name), help), labels).expect("a good name");
-            for (collection, value) in values {
-                gauges.with_label_values(collection.as_slice()).set(value);
-            }
-            families.extend(gauges.collect());
+            families.extend(read(Opts::new(full(name), help), labels, &values));
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text).expect("a vector takes everything");
@@ -138,6 +137,22 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics::new()
     }
+}
+
+/// Numbers as they are now: of a name that ends in `_total` a counter, else a gauge.
+fn read(opts: Opts, labels: &[&str], values: &[(Option<String>, f64)]) -> Vec<MetricFamily> {
+    if opts.name.ends_with("_total") {
+        let counters = CounterVec::new(opts, labels).expect("a good name");
+        for (collection, value) in values {
+            counters.with_label_values(collection.as_slice()).inc_by(*value);
+        }
+        return counters.collect();
+    }
+    let gauges = GaugeVec::new(opts, labels).expect("a good name");
+    for (collection, value) in values {
+        gauges.with_label_values(collection.as_slice()).set(*value);
+    }
+    gauges.collect()
 }
 
 fn full(name: &str) -> String {
@@ -177,6 +192,7 @@ mod tests {
             ("wal_size_bytes", "Bytes of the log", by_collection),
             ("ready", "Whether it is ready", vec![(None, 1.0)]),
             ("none", "No collection", Vec::new()),
+            ("wal_fsyncs_total", "Syncs", vec![(Some("c".to_owned()), 3.0)]),
         ];
         let text = metrics.render(scrape);
         for line in [
@@ -185,6 +201,8 @@ mod tests {
             "nearfield_query_latency_us_bucket{le=\"10\"} 0",
             "nearfield_wal_size_bytes{collection=\"a\\\"b\"} 5",
             "nearfield_ready 1",
+            "# TYPE nearfield_wal_fsyncs_total counter",
+            "nearfield_wal_fsyncs_total{collection=\"c\"} 3",
             "# TYPE nearfield_checkpoint_total counter",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} in:\n{text}");

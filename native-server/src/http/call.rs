@@ -115,6 +115,9 @@ impl Call {
 
     async fn whole(&mut self, bytes_max: u64, mut paid: u64) -> Result<Bytes> {
         let Some(first) = self.piece().await? else { return Ok(Bytes::from_static(b"{}")) };
+        if first.len() as u64 > bytes_max {
+            return Err(too_large(bytes_max, None));
+        }
         let Some(second) = self.piece().await? else { return Ok(first) };
         let mut whole = BytesMut::with_capacity((paid.min(PIECE_BYTES)) as usize);
         whole.extend_from_slice(&first);

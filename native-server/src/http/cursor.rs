@@ -133,12 +133,6 @@ impl<'a> Cursor<'a> {
         self.value(expected)
     }
 
-    /// The index of the next byte that counts.
-    pub(super) fn position(&mut self) -> usize {
-        self.blank();
-        self.at
-    }
-
     fn value<T: Deserialize<'a>>(&mut self, expected: &str) -> Result<T> {
         self.blank();
         let rest = serde_json::Deserializer::from_slice(&self.text[self.at..]);

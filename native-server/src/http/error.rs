@@ -63,11 +63,6 @@ impl ApiError {
         self.0.details.get("position").and_then(Value::as_u64)
     }
 
-    /// The status of the answer.
-    pub(super) fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
     /// The answer.
     pub(super) fn into_response(self) -> Response<Body> {
         let Inner { status, code, message, details, closes } = *self.0;

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 /// A number from 0 to 2^64 - 1, or a string of 1 to 256 bytes.
@@ -112,12 +112,28 @@ pub(super) struct FoundPoint {
     vector: Option<Vec<f32>>,
 }
 
+/// A list of points, or for several vectors a list of such lists.
+pub(super) struct Results;
+
+impl PartialSchema for Results {
+    fn schema() -> RefOr<Schema> {
+        let point = Ref::from_schema_name(FoundPoint::name());
+        let points = || ArrayBuilder::new().items(point.clone());
+        OneOfBuilder::new().item(points()).item(ArrayBuilder::new().items(points())).into()
+    }
+}
+
+impl ToSchema for Results {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((FoundPoint::name().into_owned(), FoundPoint::schema()));
+        FoundPoint::schemas(schemas);
+    }
+}
+
 /// The nearest points, closest first
 #[derive(ToSchema)]
 pub(super) struct QueryAnswer {
-    /// A list of points, or for several vectors a list of such lists
-    #[schema(value_type = Vec<Value>)]
-    results: Vec<FoundPoint>,
+    results: Results,
     /// similarity or distance
     score_kind: String,
     query_time_ms: f64,

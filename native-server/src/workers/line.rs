@@ -2,14 +2,18 @@
 //!
 //! The numbers are published by whoever had the writer; reading them never waits for a sync.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nearfield_engine::Collection;
+use nearfield_engine::{Collection, LogStats};
+use nearfield_segment::Lsn;
 
 use super::budget::Budget;
 
-/// A collection with its gauges.
+/// Bytes of the log between two events `wal_growth`.
+const GROWTH_BYTES: u64 = 64 << 20;
+
+/// A collection with what was last seen of its writer.
 #[derive(Debug)]
 pub(super) struct Line {
     /// Differs between two collections of the same name in time.
@@ -17,10 +21,16 @@ pub(super) struct Line {
     pub(super) collection: Arc<Collection>,
     budget: Arc<Budget>,
     memory_bytes: AtomicU64,
-    /// The newest LSN that is in files.
-    cut: AtomicU64,
     refuses: AtomicBool,
     dropped: AtomicBool,
+    log: Mutex<LogSeen>,
+}
+
+/// What was last said about the log.
+#[derive(Debug)]
+struct LogSeen {
+    cut: Lsn,
+    growths: u64,
 }
 
 /// What an observation saw of the writer, against the one before.
@@ -33,9 +43,12 @@ pub(super) enum Turn {
 
 impl Line {
     pub(super) fn new(number: u64, collection: Arc<Collection>, budget: Arc<Budget>) -> Line {
-        let zero = || AtomicU64::new(0);
+        let memory_bytes = AtomicU64::new(0);
         let (refuses, dropped) = (AtomicBool::new(false), AtomicBool::new(false));
-        Line { number, collection, budget, memory_bytes: zero(), cut: zero(), refuses, dropped }
+        let log = collection.stats().log;
+        let growths = log.bytes_since_truncation / GROWTH_BYTES;
+        let log = Mutex::new(LogSeen { cut: log.cut, growths });
+        Line { number, collection, budget, memory_bytes, refuses, dropped, log }
     }
 
     /// Looks at the writer, which must not be busy for long: for those who just had it.
@@ -43,12 +56,11 @@ impl Line {
         if self.is_dropped() {
             return Turn::Same;
         }
-        let seen = self.collection.with_writer(|writer| {
-            Ok((writer.memory_bytes(), writer.manifest().cut.0, writer.poisoned().is_some()))
-        });
-        let Ok((bytes, cut, refuses)) = seen else { return Turn::Same };
-        self.cut.store(cut, Ordering::Relaxed);
-        self.count(bytes);
+        let seen = self.collection.with_writer(|writer| Ok(writer.poisoned().is_some()));
+        let Ok(refuses) = seen else { return Turn::Same };
+        let stats = self.collection.stats();
+        self.tell_of_log(&stats.log);
+        self.count(stats.memory_bytes);
         if self.is_dropped() {
             // It was dropped in between, perhaps before these bytes were counted.
             self.count(0);
@@ -60,13 +72,30 @@ impl Line {
         }
     }
 
+    /// The events an operator may watch instead of metrics.
+    fn tell_of_log(&self, log: &LogStats) {
+        let collection = self.collection.name();
+        let mut seen = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.cut > seen.cut {
+            seen.cut = log.cut;
+            tracing::info!(collection, cut = log.cut.0, bytes = log.bytes, "wal_truncated");
+        }
+        let growths = log.bytes_since_truncation / GROWTH_BYTES;
+        if growths > seen.growths {
+            let bytes_since_truncate = log.bytes_since_truncation;
+            tracing::warn!(collection, bytes = log.bytes, bytes_since_truncate, "wal_growth");
+        }
+        seen.growths = growths;
+    }
+
     pub(super) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Batches in the log that no file contains.
     pub(super) fn pending(&self) -> u64 {
-        self.collection.view().lsn.0.saturating_sub(self.cut.load(Ordering::Relaxed))
+        let log = self.collection.stats().log;
+        log.last.0.saturating_sub(log.cut.0)
     }
 
     /// True if the writer has to be recovered before it writes again.

@@ -55,7 +55,7 @@ impl Store {
         let pacer = Arc::new(Pacer::new(config.background_io_mb_per_sec * MEGABYTE));
         let storage: Arc<dyn Storage> = Arc::new(PacedStorage::new(storage, Arc::clone(&pacer)));
         let budget_bytes = config.memory_budget_bytes.unwrap_or_else(half_of_memory);
-        let options = options(budget_bytes)?;
+        let options = options(config, budget_bytes)?;
         let memtable_bytes_max = options.memtable_bytes_max;
         let (time, owner) = (Arc::clone(&clock), host::owner("serve"));
         let seed = host::seed();
@@ -154,8 +154,15 @@ fn half_of_memory() -> u64 {
 /// The engine's usual options; a small budget is not used up by one memtable. Its own hard limit is out of
 /// reach: the budget refuses writes before, which an engine that checkpoints in the middle of a write, and
 /// makes a running merge start again, could not.
-fn options(budget_bytes: u64) -> Result<Options> {
-    let mut options = Options::default();
+fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
+    let hours_ms = |hours: u64| hours.saturating_mul(3_600_000);
+    let mut options = Options {
+        history_ms: hours_ms(config.history_hours),
+        quarantine_ms: hours_ms(config.orphan_ttl_hours),
+        quarantine_files_max: config.quarantine_max_files,
+        quarantine_bytes_max: config.quarantine_max_bytes,
+        ..Options::default()
+    };
     options.segment.kernel = host::kernel()?;
     options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 4);
     options.memtable_bytes_hard = u64::MAX;

@@ -2,6 +2,7 @@
 //!
 //! Read from views and from what was last seen of the writers, so that it never waits for a sync.
 
+use nearfield_engine::KeyCounts;
 use serde::Serialize;
 
 use super::readiness::Readiness;
@@ -29,19 +30,24 @@ pub struct CollectionStats {
     pub wal_pending: u64,
     /// Bytes of the log outside its archive.
     pub wal_size_bytes: u64,
-    /// When the log was last truncated by this process, in milliseconds since 1970.
+    /// When the log was last truncated, in milliseconds since 1970; none before the first checkpoint.
     pub wal_last_truncate_ms: Option<u64>,
     /// Bytes written to the log since.
     pub wal_bytes_since_truncate: u64,
+    /// Syncs of the log since the collection was opened or recovered.
+    pub wal_fsyncs: u64,
     /// Batches waiting to be written.
     pub queue_batches: u64,
     /// Bytes waiting to be written.
     pub queue_bytes: u64,
+    /// Idempotency keys remembered.
+    pub idempotency: KeyCounts,
 }
 
 impl CollectionStats {
     pub(super) fn of(served: &Served) -> CollectionStats {
         let (line, view) = (&served.line, served.view());
+        let seen = line.collection.stats();
         let (queue_batches, queue_bytes) = served.queue_depth();
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
         let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());
@@ -52,13 +58,15 @@ impl CollectionStats {
             degraded_segments: degraded.count() as u64,
             lsn: view.lsn.0,
             hot_vectors: in_memory.map(|live| u64::from(live.live_rows())).sum(),
-            memory_bytes: line.memory_bytes(),
+            memory_bytes: seen.memory_bytes,
             wal_pending: line.pending(),
-            wal_size_bytes: 0,
-            wal_last_truncate_ms: None,
-            wal_bytes_since_truncate: 0,
+            wal_size_bytes: seen.log.bytes,
+            wal_last_truncate_ms: seen.log.truncated_ms,
+            wal_bytes_since_truncate: seen.log.bytes_since_truncation,
+            wal_fsyncs: seen.log.syncs,
             queue_batches,
             queue_bytes,
+            idempotency: seen.keys,
         }
     }
 }
@@ -149,13 +157,18 @@ impl StoreStats {
             ("wal_size_bytes", "Bytes of the log", each(&|stats| stats.wal_size_bytes as f64)),
             (
                 "wal_seconds_since_truncate",
-                "Since the log was truncated; +Inf if not since the start",
+                "Since the log was truncated; +Inf if never",
                 each(&|stats| since_ms(stats) / 1e3),
             ),
             (
                 "wal_bytes_since_truncate",
                 "Bytes written to the log since it was truncated",
                 each(&|stats| stats.wal_bytes_since_truncate as f64),
+            ),
+            (
+                "wal_fsyncs_total",
+                "Syncs of the log since the collection was opened or recovered",
+                each(&|stats| stats.wal_fsyncs as f64),
             ),
         ]
     }

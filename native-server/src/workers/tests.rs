@@ -380,3 +380,31 @@ fn a_dropped_collection_refuses_and_gives_its_memory_back() {
     assert!(store.readiness().ready, "{:?}", store.readiness());
     store.close();
 }
+
+#[test]
+fn the_log_is_told_in_stats_and_metrics_and_ends_with_a_checkpoint() {
+    let disk = SimDisk::new(1);
+    let store = Place::new(Arc::new(Directory::new(disk))).open("--checkpoint-interval-secs 3600");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    let stats = || store.stats().collections.remove(0);
+    let before = stats();
+    assert_eq!((before.points, before.hot_vectors, before.wal_pending), (3, 3, 1));
+    assert!(before.wal_size_bytes > 0 && before.wal_fsyncs > 0, "{before:?}");
+    assert_eq!(before.wal_last_truncate_ms, None);
+    let text = store.render_metrics();
+    for line in [
+        "nearfield_total_vectors 3",
+        "nearfield_wal_pending 1",
+        "nearfield_wal_seconds_since_truncate{collection=\"default\"} +Inf",
+        &format!("nearfield_wal_size_bytes{{collection=\"default\"}} {}", before.wal_size_bytes),
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line} in:\n{text}");
+    }
+    wait(store.run_job(JobKind::Checkpoint, None, true)).expect("runs");
+    let after = stats();
+    assert_eq!((after.points, after.hot_vectors, after.wal_pending), (3, 0, 0));
+    assert_eq!(after.wal_last_truncate_ms, Some(1));
+    assert!(store.render_metrics().contains("nearfield_checkpoint_total 1"));
+    store.close();
+}

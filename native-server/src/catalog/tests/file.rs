@@ -203,7 +203,7 @@ fn without_the_pepper_keys_are_listed_and_revoked_all_the_same() {
     let key = query_key(&server);
     let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
     let mut ledger = Ledger::open(place.path(), clock).expect("opens");
-    assert_eq!(ledger.list_keys().expect("listed"), [key.info.clone()]);
+    assert_eq!(ledger.list_keys().expect("listed"), std::slice::from_ref(&key.info));
     ledger.revoke_key(&key.info.id.to_string()).expect("revoked");
     assert_eq!(server.authenticate(key.token.reveal()), Err(Refusal::Revoked));
 }

@@ -203,8 +203,8 @@ fn deciding_about_a_token_takes() {
     for threads in [1, 2, 4] {
         let clock = host::Stopwatch::start();
         std::thread::scope(|scope| {
-            for thread in 0..threads {
-                let (catalog, key) = (&catalog, &keys[thread]);
+            for key in keys.iter().take(threads) {
+                let catalog = &catalog;
                 scope.spawn(move || {
                     for _ in 0..calls {
                         catalog.authenticate(key.token.reveal()).expect("a good key");

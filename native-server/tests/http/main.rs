@@ -1,0 +1,12 @@
+//! The server over real sockets, in the process of the test: who gets in, what bad bodies get, what good
+//! ones do.
+//!
+//! Each test has a server of its own on a free port of loopback, and a directory of its own.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod bodies;
+mod doors;
+mod flows;
+mod running;
+mod shapes;
