@@ -61,6 +61,10 @@ impl Store {
         let seed = host::seed();
         let database =
             Database::open(Arc::clone(&storage), Mode::Write, options, time, seed, &owner)?;
+        // Under the lock: whoever left jobs running is gone.
+        if let Err(error) = catalog.interrupt_left_jobs() {
+            tracing::warn!(%error, "jobs of the process before stay listed as running");
+        }
         if let (true, Some(dim)) = (database.names().is_empty(), config.dim) {
             let schema = Schema::dense(dim as usize, config.metric, Encoding::F32)?;
             database.create(&config.collection, &schema)?;

@@ -157,7 +157,7 @@ impl StoreStats {
             ("wal_size_bytes", "Bytes of the log", each(&|stats| stats.wal_size_bytes as f64)),
             (
                 "wal_seconds_since_truncate",
-                "Since the log was truncated; +Inf if never",
+                "Since the log was truncated; inf if never",
                 each(&|stats| since_ms(stats) / 1e3),
             ),
             (
