@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearfield_engine::task::Effort;
 
 /// Between two attempts at most.
-const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// Before asking again for what could not be done because somebody else was at work.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -104,7 +104,7 @@ impl Care {
         intervals: Intervals,
     ) -> Option<Duration> {
         if outcome == Outcome::Failed {
-            let wait = Duration::from_secs(1 << self.failures.min(9)).min(BACK_OFF_MAX);
+            let wait = Duration::from_secs(1 << self.failures.min(6)).min(BACK_OFF_MAX);
             self.failures += 1;
             self.not_before = now + wait;
             return Some(wait);
@@ -195,7 +195,7 @@ mod tests {
         let mut care = settled();
         let (step, facts) = (Step::Recover, Facts { refuses: true, ..IDLE });
         let mut now = SECOND;
-        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(care.next(facts, now), step);
             let wait = care.done(step, Outcome::Failed, now, INTERVALS);
             assert_eq!(wait, Some(expected * SECOND));
