@@ -83,7 +83,7 @@ pub struct ServerConfig {
     /// Threads that answer requests [default: one per processor]
     #[arg(long)]
     pub http_threads: Option<usize>,
-    /// Seconds a request may take, its body included
+    /// Seconds the body of a request may take to arrive; Arrow streams only must not pause
     #[arg(long, default_value_t = 60)]
     pub request_timeout_secs: u64,
     /// Seconds that closing may take

@@ -143,6 +143,10 @@ impl Storage for PacedStorage {
         self.inner.list(dir)
     }
 
+    fn directories(&self, dir: &str) -> Result<Vec<String>> {
+        self.inner.directories(dir)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.inner.rename(from, to)
     }
@@ -153,6 +157,10 @@ impl Storage for PacedStorage {
 
     fn remove(&self, name: &str) -> Result<()> {
         self.inner.remove(name)
+    }
+
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
+        self.inner.remove_durably(dir, names)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

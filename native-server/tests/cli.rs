@@ -246,7 +246,7 @@ fn what_is_not_there_ends_with_3_and_near_names() {
     place.run("search db points --id 1000").expect(3).says(&["1000"]);
     place.run("compact db pointz").expect(3).says(&["points"]);
     std::fs::create_dir(place.path("empty")).unwrap();
-    for command in ["info", "verify", "snapshot"] {
+    for command in ["info", "verify", "snapshot-create --data-dir", "vacuum --data-dir"] {
         place.run(&format!("{command} empty")).expect(3).says(&["no database in"]);
         place.run(&format!("{command} missing")).expect(3).says(&["missing"]);
     }
@@ -278,7 +278,8 @@ fn a_locked_directory_names_its_holder_and_can_still_be_read() {
     let options = Options::default();
     let held = Database::open(storage, Mode::Write, options, Arc::new(SystemClock), 1, &owner);
     let held = held.unwrap();
-    for command in ["compact db points", "snapshot db", "import db points v.npy"] {
+    for command in ["compact db points", "snapshot-create --data-dir db", "import db points v.npy"]
+    {
         place.run(command).expect(4).says(&["locked", &owner]);
     }
     place.run("search db points --id 5").expect(0);
@@ -412,14 +413,95 @@ fn a_damaged_log_and_damaged_manifests_are_named() {
     }
 }
 
+fn rows_of(place: &Place, db: &str) -> (u64, u64) {
+    let info = place.run(&format!("info {db} --json")).expect(0).json();
+    let points = &info["collections"][0];
+    (points["rows"].as_u64().unwrap(), points["lsn"].as_u64().unwrap())
+}
+
 #[test]
-fn a_snapshot_restores_to_an_empty_directory_only() {
+fn a_snapshot_is_put_in_place_of_what_came_after_it_and_opens_in_an_empty_directory() {
     let place = filled();
-    let made = place.run("snapshot db").expect(0);
-    let snapshot = made.out.trim().rsplit(' ').next().unwrap().to_owned();
-    place.run(&format!("restore {snapshot} back")).expect(0);
-    place.run(&format!("restore {snapshot} back")).expect(2).says(&["already"]);
+    let made = place.run("snapshot-create --data-dir db --collection points --json").expect(0);
+    let made = made.json();
+    assert_eq!((&made["collections"], &made["segments"]), (&1.into(), &1.into()));
+    let dir = made["snapshot_dir"].as_str().unwrap().to_owned();
+    assert_eq!(dir, format!("db/snapshots/{}", made["snapshot_id"].as_str().unwrap()));
+    place.run("import db points v.npy").expect(0);
+    place.run("import db other v.npy --metric l2").expect(0);
+    assert_eq!(rows_of(&place, "db").0, 100, "the first by name is \"other\"");
+    let restore = format!("snapshot-restore --snapshot-dir {dir}");
+    let done = place.run(&format!("{restore} --data-dir db --json")).expect(0).json();
+    assert_eq!(done["collections"], serde_json::json!(["points"]));
+    let backup = done["backup_dir"].as_str().unwrap();
+    assert!(backup.starts_with("db/tmp/restore_backup_"), "{backup}");
+    assert_eq!(rows_of(&place, backup).0, 200);
     let search = "points --vector [9,10,0,1] --json";
-    let original = place.run(&format!("search db {search}")).expect(0).json();
-    assert_eq!(place.run(&format!("search back {search}")).expect(0).json(), original);
+    let there = place.run(&format!("search db {search}")).expect(0).json();
+    // Elsewhere, beside a database that is there, and where there is none.
+    for _ in 0..2 {
+        place.run(&format!("{restore} --data-dir elsewhere")).expect(0).says(&["points"]);
+        let copied = place.run(&format!("search elsewhere {search}")).expect(0).json();
+        assert_eq!(copied, there);
+    }
+    place.run("verify db").expect(0).says(&["2 collections"]);
+    place.run("snapshot-restore --data-dir db --snapshot-dir nowhere").expect(3);
+    place.run("snapshot-create --data-dir db --collection point").expect(3).says(&["points"]);
+    let file = place.find_all(&dir, "segments/").swap_remove(0);
+    place.flip(&file, 70);
+    place.run(&format!("{restore} --data-dir db")).expect(5).says(&["verification"]);
+}
+
+#[test]
+fn replay_takes_a_collection_back_in_place_or_elsewhere_and_says_what_is_in_reach() {
+    let place = filled();
+    let (_, cut) = rows_of(&place, "db");
+    place.run("import db points v.npy --no-compact").expect(0);
+    let (rows, middle) = rows_of(&place, "db");
+    assert_eq!(rows, 200);
+    place.run("import db points v.npy --no-compact").expect(0);
+    let (_, last) = rows_of(&place, "db");
+    let replay = |lsn: u64, more: &str| {
+        place.run(&format!(
+            "replay-to-lsn --data-dir db --collection points --target-lsn {lsn}{more}"
+        ))
+    };
+    let range = format!("expected {cut} to {last}, got {}", last + 1);
+    replay(last + 1, "").expect(2).says(&[&range]);
+    assert_eq!(rows_of(&place, "db"), (300, last));
+    replay(middle, " --into copy").expect(0).says(&["200 points", "copy"]);
+    replay(middle, " --into copy").expect(2).says(&["already"]);
+    assert_eq!((rows_of(&place, "db").0, rows_of(&place, "copy").0), (300, 200));
+    let done = replay(middle, " --json").expect(0).json();
+    assert_eq!((&done["points"], &done["lsn"]), (&200.into(), &middle.into()));
+    let backup = done["backup_dir"].as_str().unwrap();
+    assert_eq!((rows_of(&place, "db").0, rows_of(&place, backup).0), (200, 300));
+    place.run("verify db").expect(0);
+    replay(cut, "").expect(0).says(&["100 points", "is kept in"]);
+}
+
+#[test]
+fn vacuum_gives_up_the_past_that_is_not_asked_for() {
+    let place = filled();
+    for _ in 0..2 {
+        let options = Options { history_ms: u64::MAX, ..Options::default() };
+        let storage = Arc::new(open_existing_directory(place.path("db")).unwrap());
+        let clock = Arc::new(SystemClock);
+        let db = Database::open(storage, Mode::Write, options, clock, 1, "test").unwrap();
+        let collection = db.collection("points").unwrap();
+        let nothing =
+            &nearfield_segment::filter::Filter::from_json(&serde_json::json!({"and": []}));
+        collection.delete_where(nothing.as_ref().unwrap()).unwrap();
+        collection.checkpoint(&nearfield_segment::Pool::SERIAL).unwrap();
+    }
+    let manifests = || place.find_all("db", "/manifest-").len();
+    let before = manifests();
+    assert!(before > 1, "there is a past");
+    place.run("import db points v.npy").expect(0);
+    place.run("vacuum --data-dir db").expect(0);
+    assert!(manifests() >= before, "a command for a moment keeps the past that is there");
+    let done = place.run("vacuum --data-dir db --history-hours 0 --json").expect(0).json();
+    assert!(done["removed"].as_u64().unwrap() > 0, "{done}");
+    assert_eq!(manifests(), 1);
+    place.run("verify db").expect(0);
 }

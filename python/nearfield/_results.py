@@ -55,6 +55,8 @@ class Finding:
     offset: int | None
     #: True if the damaged part is rebuilt by the next compaction.
     derived: bool
+    #: True if only earlier moments are hurt: what is there now is whole.
+    past: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ pub struct Oracle {
     pub points: BTreeMap<PointId, Point>,
     /// The next id to assign; `None` once all are used.
     pub next_id: Option<u64>,
+    /// When it was created: tells two collections of one name apart.
+    pub born: u64,
     /// The newest keys of batches, and the ids of their points.
     pub keys: VecDeque<(String, Vec<PointId>)>,
     /// The newest keys of points, and their ids.
@@ -86,11 +88,21 @@ pub struct Oracle {
 impl Default for Oracle {
     fn default() -> Self {
         let (keys, row_keys) = (VecDeque::new(), VecDeque::new());
-        Oracle { points: BTreeMap::new(), next_id: Some(0), keys, row_keys }
+        Oracle { points: BTreeMap::new(), next_id: Some(0), born: 0, keys, row_keys }
     }
 }
 
 impl Oracle {
+    /// This content in the place of `current`: ids that were used stay used.
+    #[must_use]
+    pub fn in_place_of(&self, current: &Oracle) -> Oracle {
+        let next_id = match (self.next_id, current.next_id) {
+            (Some(own), Some(other)) => Some(own.max(other)),
+            _ => None,
+        };
+        Oracle { next_id, ..self.clone() }
+    }
+
     /// Applies a change, unless its key is known, except rows whose keys are. Returns the ids of its points.
     ///
     /// # Panics

@@ -5,24 +5,24 @@
 use nearfield_segment::storage::{Failure, SimDisk};
 use nearfield_segment::{ErrorKind, Rng};
 use nearfield_tests::sim::{
-    Outcome, Session, World, check_store, describe, open, random_step, run, same_content, script,
-    storage,
+    Outcome, Session, Step, World, check_store, describe, open, random_step, run, same_content,
+    script, script_of_the_past, storage,
 };
 
 const DISK_SEED: u64 = 1;
 
-fn ops_of_script() -> u64 {
+fn ops_of(script: &[Step]) -> u64 {
     let disk = SimDisk::new(DISK_SEED);
-    let outcome = run(storage(&disk), World::default(), &script(), DISK_SEED);
+    let outcome = run(storage(&disk), World::default(), script, DISK_SEED);
     assert_eq!(outcome.error, None, "without failures everything works");
     disk.op_count()
 }
 
 /// Runs the script on a disk whose operation `op` fails.
-fn run_with_failure(op: u64, failure: Failure) -> (SimDisk, Outcome) {
+fn run_with_failure(script: &[Step], op: u64, failure: Failure) -> (SimDisk, Outcome) {
     let disk = SimDisk::new(DISK_SEED ^ op);
     disk.fail_at(op, failure);
-    let outcome = run(storage(&disk), World::default(), &script(), DISK_SEED);
+    let outcome = run(storage(&disk), World::default(), script, DISK_SEED);
     (disk, outcome)
 }
 
@@ -31,7 +31,7 @@ fn go_on(session: &Session, mut world: World, rng: &mut Rng, count: usize) -> Re
     for _ in 0..count {
         let step = random_step(rng, &world);
         let after = world.after(&step);
-        session.perform(&step, world.steps).map_err(|error| format!("{step:?}: {error}"))?;
+        session.perform_in(&step, &world).map_err(|error| format!("{step:?}: {error}"))?;
         world = after;
         same_content(&session.db, &world.collections)
             .map_err(|wrong| format!("after {step:?}: {wrong}"))?;
@@ -70,11 +70,13 @@ fn restart_and_check(disk: &SimDisk, outcome: &Outcome, op: u64, restart: u64) {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
-    let ops = ops_of_script();
-    println!("{ops} operations");
-    for op in 0..ops {
-        let (disk, outcome) = run_with_failure(op, Failure::Crash);
-        (0..4).for_each(|restart| restart_and_check(&disk, &outcome, op, restart));
+    for script in [script(), script_of_the_past()] {
+        let ops = ops_of(&script);
+        println!("{ops} operations");
+        for op in 0..ops {
+            let (disk, outcome) = run_with_failure(&script, op, Failure::Crash);
+            (0..4).for_each(|restart| restart_and_check(&disk, &outcome, op, restart));
+        }
     }
 }
 
@@ -87,7 +89,7 @@ fn was_a_sync_of_names(disk: &SimDisk, op: u64) -> bool {
 
 /// After a failed operation: reads go on as before it, the store recovers without reopening, takes the
 /// rest of the script, and loses nothing in a power cut at the end.
-fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
+fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> Result<(), String> {
     let disk = SimDisk::new(DISK_SEED ^ op);
     disk.fail_at(op, failure);
     let mut world = World::default();
@@ -95,9 +97,9 @@ fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
         Ok(session) => session,
         Err(_) => open(storage(&disk), 0, DISK_SEED + 1).map_err(|e| format!("reopening: {e}"))?,
     };
-    for step in &script() {
+    for step in script {
         let after = world.after(step);
-        let Err(error) = session.perform(step, world.steps) else {
+        let Err(error) = session.perform_in(step, &world) else {
             world = after;
             continue;
         };
@@ -116,9 +118,11 @@ fn fail_and_go_on(op: u64, failure: Failure) -> Result<(), String> {
         }
         world = recovered(&session, &world, &after).map_err(context)?;
         // What is already done is not done again; what is not, is. A write with keys sees to that itself.
-        if step.is_keyed() || world.collections != after.collections {
+        let undone =
+            (&world.collections, &world.snapshots) != (&after.collections, &after.snapshots);
+        if step.is_keyed() || undone {
             let again = world.after(step);
-            session.perform(step, world.steps).map_err(|e| format!("{step:?} again: {e}"))?;
+            session.perform_in(step, &world).map_err(|e| format!("{step:?} again: {e}"))?;
             world = again;
             same_content(&session.db, &world.collections).map_err(context)?;
         }
@@ -156,23 +160,27 @@ fn recovered(session: &Session, before: &World, after: &World) -> Result<World, 
     let happened = same_content(&session.db, &before.collections).is_err();
     let content = if happened { after } else { before };
     let collections = content.collections.clone();
-    Ok(World { collections, steps: after.steps, ..before.clone() })
+    Ok(World { collections, steps: after.steps, ..before.clone() }.settled())
 }
 
 #[test]
 fn a_failing_medium_loses_nothing_and_work_goes_on() {
-    for op in 0..ops_of_script() {
-        if let Err(wrong) = fail_and_go_on(op, Failure::Io) {
-            panic!("input/output error at operation {op}: {wrong}");
+    for script in [script(), script_of_the_past()] {
+        for op in 0..ops_of(&script) {
+            if let Err(wrong) = fail_and_go_on(&script, op, Failure::Io) {
+                panic!("input/output error at operation {op} of {}: {wrong}", script.len());
+            }
         }
     }
 }
 
 #[test]
 fn a_full_disk_loses_nothing_and_work_goes_on_once_there_is_space() {
-    for op in 0..ops_of_script() {
-        if let Err(wrong) = fail_and_go_on(op, Failure::Full) {
-            panic!("full disk at operation {op}: {wrong}");
+    for script in [script(), script_of_the_past()] {
+        for op in 0..ops_of(&script) {
+            if let Err(wrong) = fail_and_go_on(&script, op, Failure::Full) {
+                panic!("full disk at operation {op} of {}: {wrong}", script.len());
+            }
         }
     }
 }

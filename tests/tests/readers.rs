@@ -13,7 +13,7 @@ use nearfield_segment::storage::SimDisk;
 use nearfield_segment::{Lsn, Rng};
 use nearfield_tests::oracle::Oracle;
 use nearfield_tests::sim::{
-    Step, Watched, World, open, random_step, script, small_options, storage,
+    Step, Watched, World, open, random_step, script, script_of_the_past, small_options, storage,
 };
 
 const NAME: &str = "a";
@@ -92,6 +92,12 @@ impl Audience {
     }
 }
 
+/// Whether a step puts something else, or nothing, in the place of the collection: who holds it has to ask
+/// for it again.
+fn replaces(step: &Step) -> bool {
+    matches!(step, Step::Drop(NAME) | Step::Replay(NAME, _) | Step::Restore)
+}
+
 fn perform_before_an_audience(steps: impl Iterator<Item = Step>, seed: u64) -> usize {
     let disk = SimDisk::new(seed);
     let audience = Arc::new(Mutex::new(Audience::new(&disk, seed)));
@@ -101,7 +107,7 @@ fn perform_before_an_audience(steps: impl Iterator<Item = Step>, seed: u64) -> u
     let files = Arc::new(Watched::new(storage(&disk), watcher));
     let session = open(files, 0, seed).unwrap();
     let mut world = World::default();
-    for step in steps.filter(|step| *step != Step::Drop(NAME)) {
+    for step in steps.filter(|step| !replaces(step)) {
         if matches!(step, Step::Create(name) if world.collections.contains_key(name)) {
             continue;
         }
@@ -137,7 +143,7 @@ fn readers_follow_random_workloads() {
         let mut world = World::default().after(&Step::Create(NAME));
         let steps = (0..60).map(|_| {
             let step = random_step(&mut rng, &world);
-            if step != Step::Drop(NAME) {
+            if !replaces(&step) {
                 world = world.after(&step);
             }
             step
@@ -145,4 +151,38 @@ fn readers_follow_random_workloads() {
         let steps: Vec<Step> = std::iter::once(Step::Create(NAME)).chain(steps).collect();
         perform_before_an_audience(steps.into_iter(), seed);
     }
+}
+
+/// Whenever a reader asks for it by name, a collection that goes back is the old one or the new one.
+#[test]
+fn a_reader_that_asks_by_name_sees_the_old_state_or_the_new_one() {
+    let disk = SimDisk::new(4);
+    let worlds = Arc::new(Mutex::new((World::default(), World::default(), 0)));
+    let (seen, beside) = (Arc::clone(&worlds), disk.clone());
+    let watcher = Arc::new(move |_: &'static str, _: &str| {
+        let (before, after, looks) = &mut *seen.lock().unwrap();
+        if !before.collections.contains_key(NAME) || !after.collections.contains_key(NAME) {
+            return;
+        }
+        let clock = Arc::new(ManualClock::default());
+        let options = small_options();
+        let db = Database::open(storage(&beside), Mode::Read, options, clock, 9, "a reader");
+        let view = db.unwrap().collection(NAME).unwrap().view();
+        let old = before.collections[NAME].difference(&view);
+        let new = after.collections[NAME].difference(&view);
+        assert!(old.is_none() || new.is_none(), "{old:?}; or else: {new:?}");
+        *looks += 1;
+    });
+    let session = open(Arc::new(Watched::new(storage(&disk), watcher)), 0, 4).unwrap();
+    let mut world = World::default();
+    for step in script_of_the_past() {
+        let after = world.after(&step);
+        {
+            let mut worlds = worlds.lock().unwrap();
+            (worlds.0, worlds.1) = (world.clone(), after.clone());
+        }
+        session.perform_in(&step, &world).unwrap();
+        world = after;
+    }
+    assert!(worlds.lock().unwrap().2 > 100, "the reader looked only seldom");
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use nearfield_segment::storage::{Failure, SimDisk, Storage, SyncKind};
 use nearfield_tests::sim::{
-    Outcome, Watched, World, check_store, open_and_compare, run, script, storage,
+    Outcome, Step, Watched, World, check_store, open_and_compare, run, script, script_of_the_past,
+    storage,
 };
 
 /// A sync about to happen.
@@ -37,9 +38,14 @@ impl Sync<'_> {
         self.kind == SyncKind::Dir && self.path.is_empty()
     }
 
-    /// Not about a snapshot.
+    /// Not about a snapshot or a backup.
     fn live(&self) -> bool {
-        !self.name.starts_with("snapshots/")
+        !self.name.starts_with("snapshots/") && !self.backup()
+    }
+
+    /// About a backup.
+    fn backup(&self) -> bool {
+        self.name.starts_with("tmp/")
     }
 
     fn is(&self, op: &str, part: &str) -> bool {
@@ -68,14 +74,14 @@ fn lying(disk: &SimDisk, lie: Lie) -> Arc<dyn Storage> {
 }
 
 /// The first loss that leaving out these syncs leads to, if any does.
-fn first_loss(lie: Lie) -> Option<String> {
+fn first_loss(steps: &[Step], lie: Lie) -> Option<String> {
     let disk = SimDisk::new(SEED);
-    let outcome = run(lying(&disk, lie), World::default(), &script(), SEED);
+    let outcome = run(lying(&disk, lie), World::default(), steps, SEED);
     assert_eq!(outcome.error, None);
     for op in 0..disk.op_count() {
         let disk = SimDisk::new(SEED ^ op);
         disk.fail_at(op, Failure::Crash);
-        let outcome = run(lying(&disk, lie), World::default(), &script(), SEED);
+        let outcome = run(lying(&disk, lie), World::default(), steps, SEED);
         let found = loss_in_power_cut(&disk, &outcome, op)
             .and_then(|()| loss_after_kill(&disk, lie, &outcome, op));
         if let Err(wrong) = found {
@@ -105,14 +111,14 @@ fn loss_after_kill(disk: &SimDisk, lie: Lie, outcome: &Outcome, op: u64) -> Resu
 
 #[test]
 fn an_honest_disk_loses_nothing() {
-    assert_eq!(first_loss(|_| false), None);
+    assert_eq!(first_loss(&script(), |_| false), None);
 }
 
 macro_rules! losses {
-    ($($name:ident: $lie:expr,)*) => { $(
+    ($steps:expr; $($name:ident: $lie:expr,)*) => { $(
         #[test]
         fn $name() {
-            let wrong = first_loss($lie);
+            let wrong = first_loss(&$steps, $lie);
             println!("{wrong:?}");
             assert!(wrong.is_some(), "no loss was found: this sync is not needed, or not tested");
         }
@@ -120,11 +126,13 @@ macro_rules! losses {
 }
 
 losses! {
+    script();
     without_syncing_log_files: |s| s.file() && s.live() && s.path.ends_with(".log"),
     without_syncing_names_of_log_files: |s| s.dir("/wal") && s.is("append_new", "/wal/"),
     without_syncing_the_name_of_wal: |s| !s.file() && !s.dir("/wal") && s.is("append_new", "/wal/"),
     without_syncing_segment_files: |s| s.file() && s.live() && s.is("put_new", ".seg"),
     without_syncing_names_of_segment_files: |s| s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
+    without_syncing_the_name_of_segments: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
     without_syncing_delete_lists: |s| s.file() && s.live() && s.is("put", ".del"),
     without_syncing_names_of_delete_lists: |s| !s.file() && s.live() && s.is("put", ".del"),
     without_syncing_files_of_keys: |s| s.file() && s.live() && s.is("put", ".keys"),
@@ -149,11 +157,24 @@ losses! {
     without_settling_what_a_killed_process_left: |s| s.op == "settle",
 }
 
+losses! {
+    script_of_the_past();
+    without_syncing_names_of_archived_log_files: |s| s.is("rename", "/archive/"),
+    without_syncing_the_removal_of_manifests: |s| s.op == "remove_durably",
+    without_syncing_names_of_links_in_place: |s| !s.file() && s.live() && s.op == "link",
+    without_syncing_the_file_of_a_timeline: |s| s.file() && s.is("put_new", "/wal/"),
+    without_syncing_names_of_links_in_backups: |s| s.dir("/segments") && s.backup() && s.op == "link",
+    without_syncing_names_of_logs_in_backups: |s| s.dir("/wal") && s.backup() && s.op == "link",
+    without_syncing_names_of_manifests_in_backups: |s| s.dir("-") && s.backup() && s.op == "link",
+    without_syncing_the_documents_of_backups: |s| s.file() && s.backup(),
+    without_syncing_names_of_documents_of_backups: |s| s.dir("") && s.backup() && s.op == "put_new",
+}
+
 macro_rules! covered {
-    ($($name:ident: $lie:expr,)*) => { $(
+    ($steps:expr; $($name:ident: $lie:expr,)*) => { $(
         #[test]
         fn $name() {
-            assert_eq!(first_loss($lie), None);
+            assert_eq!(first_loss(&$steps, $lie), None);
         }
     )* };
 }
@@ -161,8 +182,12 @@ macro_rules! covered {
 // Syncs on which nothing acknowledged rests: the same directory is synced again before anything does, or
 // the file is one that recovery does not need.
 covered! {
-    the_name_of_segments_is_covered_by_the_manifest: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
+    script();
     the_name_of_c_is_covered_by_the_database_manifest: |s| s.root() && s.live() && s.is("put_new", "/manifest-"),
-    archived_log_files_are_behind_the_cut: |s| s.is("rename", "/archive/"),
     quarantined_files_are_not_needed: |s| s.is("rename", "/quarantine/"),
+}
+
+covered! {
+    script_of_the_past();
+    the_name_of_the_file_of_a_timeline_is_covered_by_the_proof: |s| !s.file() && s.is("put_new", "/wal/"),
 }

@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use nearfield_engine::ErrorKind;
+use nearfield_engine::{ErrorKind, verify};
 use nearfield_segment::storage::{Disk, Failure, SimDisk, Storage};
 use nearfield_segment::{Pool, Rng};
 use nearfield_tests::oracle::Oracle;
-use nearfield_tests::sim::{Session, Step, Watched, open, random_change, storage};
+use nearfield_tests::sim::{Session, Step, Watched, memory, open, random_change, storage, tree};
 
 const NAME: &str = "a";
 
@@ -84,6 +84,70 @@ fn a_dropped_collection_cannot_be_recovered_to_life() {
     let batch = random_change(&mut Rng::new(4), 3, 0).batch(&collection.view().schema).unwrap();
     let refused = collection.apply(batch, &Pool::SERIAL).expect_err("dropped");
     assert_eq!(refused.kind(), ErrorKind::NotFound);
+}
+
+/// Leaves a file that no manifest names behind, as a task that was cut short does.
+fn leave_orphan(disk: &SimDisk, name: &str) {
+    let id = disk.list("c").unwrap()[0].name.clone();
+    storage(disk).put_new(&format!("c/{id}/segments/{name}.seg"), &[7; 100]).unwrap();
+}
+
+#[test]
+fn orphans_stay_in_quarantine_until_they_are_too_old_or_too_many() {
+    let disk = SimDisk::new(1);
+    drop(filled(&disk));
+    let count = |now| {
+        let session = open(storage(&disk), now, now).unwrap();
+        session.db.collection(NAME).unwrap().quarantine().unwrap().files
+    };
+    leave_orphan(&disk, "first");
+    assert_eq!((count(10), count(11)), (1, 1), "the next recovery does not remove it");
+    leave_orphan(&disk, "second");
+    assert_eq!((count(35), count(40)), (2, 2));
+    assert_eq!(count(41), 1, "the first is 31 old, and 30 are allowed");
+    for name in ["third", "fourth", "fifth"] {
+        leave_orphan(&disk, name);
+    }
+    assert_eq!(count(42), 3, "as many as are allowed");
+    let session = open(storage(&disk), 43, 1).unwrap();
+    let collection = session.db.collection(NAME).unwrap();
+    assert_eq!(collection.vacuum().unwrap().evicted, 0);
+    session.perform(&Step::Checkpoint(NAME), 90).unwrap();
+    assert_eq!(collection.vacuum().unwrap().evicted, 3, "while it is open, by a call");
+}
+
+#[test]
+fn quarantine_gives_way_when_the_disk_is_full() {
+    let disk = SimDisk::new(1);
+    drop(filled(&disk));
+    leave_orphan(&disk, "first");
+    let session = open(storage(&disk), 10, 2).unwrap();
+    let collection = session.db.collection(NAME).unwrap();
+    assert_eq!(collection.quarantine().unwrap().files, 1);
+    disk.fail_at(disk.op_count(), Failure::Full);
+    let write = Step::Write(NAME, random_change(&mut Rng::new(4), 3, 0));
+    let refused = session.perform(&write, 11).expect_err("the disk is full");
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    session.perform(&write, 12).unwrap();
+    assert_eq!(collection.quarantine().unwrap().files, 0);
+}
+
+#[test]
+fn a_manifest_of_the_past_that_is_damaged_goes_to_quarantine_and_the_present_opens() {
+    let disk = SimDisk::new(1);
+    let (session, oracle) = filled(&disk);
+    drop(session);
+    let mut files = tree(&disk, "").unwrap();
+    let oldest = files.keys().find(|name| name.contains("/manifest-")).unwrap().clone();
+    files.get_mut(&oldest).unwrap()[90] ^= 1;
+    let store = memory(&files);
+    let found = verify(&store).unwrap().findings;
+    assert!(!found.is_empty() && found.iter().all(|finding| finding.past), "{found:?}");
+    let session = open(store, 10, 2).unwrap();
+    let collection = session.db.collection(NAME).unwrap();
+    assert_eq!(oracle.difference(&collection.view()), None);
+    assert_eq!(collection.recovery().orphans.len(), 1, "{:?}", collection.recovery());
+    assert_eq!(collection.quarantine().unwrap().files, 1);
 }
 
 /// Storage that keeps whoever opens a file of `dir` waiting until it is told to go on.

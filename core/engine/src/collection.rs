@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result, Rng};
+use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result};
 
 use crate::batch::{Applied, Batch, Change};
+use crate::quarantine::{self, QuarantineStats};
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::task::{Effort, MergeOutput, Progress, Task};
 use crate::view::View;
-use crate::writer::{CollectionStats, Reader, Writer};
+use crate::writer::{CollectionStats, Reader, Site, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
@@ -35,6 +36,15 @@ pub struct Collection {
     /// Callers who want the slot; background work makes way for them.
     waiting: AtomicU32,
     recovery: Mutex<RecoveryReport>,
+}
+
+/// What a vacuum removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Vacuumed {
+    /// Files that nothing needed any more.
+    pub removed: u64,
+    /// Files in quarantine that were too old, too many or too much.
+    pub evicted: u64,
 }
 
 #[derive(Debug)]
@@ -233,6 +243,28 @@ impl Collection {
         Ok(())
     }
 
+    /// Removes files that neither the present nor the past to be kept needs, and what has been in quarantine
+    /// for long. Returns how many files of each.
+    ///
+    /// # Errors
+    /// As [`Writer::vacuum`]; `ReadOnly` for a handle that cannot write.
+    pub fn vacuum(&self) -> Result<Vacuumed> {
+        let _slot = self.take_slot();
+        let mut writer = self.writer()?;
+        let removed = writer.vacuum()?;
+        let Site { storage, dir, .. } = &writer.site;
+        let evicted = quarantine::clean(&**storage, dir, &writer.options, writer.clock.now_ms())?;
+        Ok(Vacuumed { removed, evicted })
+    }
+
+    /// What is in quarantine. O(files).
+    ///
+    /// # Errors
+    /// `Io`; `ReadOnly` for a handle that cannot write.
+    pub fn quarantine(&self) -> Result<QuarantineStats> {
+        self.with_writer(|writer| quarantine::stats(&*writer.site.storage, &writer.site.dir))
+    }
+
     /// The slot for a caller: background work makes way.
     fn take_slot(&self) -> MutexGuard<'_, ()> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +279,12 @@ impl Collection {
         let (poisoned, full) = {
             let writer = self.writer()?;
             let poisoned = writer.poisoned();
-            if poisoned == Some(ErrorKind::StorageFull) {
+            if poisoned == Some(ErrorKind::StorageFull)
+                && let Err(error) = writer.check_space(bytes)
+            {
+                if quarantine::empty(&*writer.site.storage, &writer.site.dir)? == 0 {
+                    return Err(error);
+                }
                 writer.check_space(bytes)?;
             }
             (poisoned, writer.memory_bytes() >= writer.options.memtable_bytes_hard)
@@ -271,8 +308,12 @@ impl Collection {
         let output = task.check_space().and_then(|()| carry(task));
         let mut writer = self.writer()?;
         let finished = output.and_then(|output| writer.finish(output));
-        if finished.is_err() {
+        if let Err(error) = &finished {
             writer.abandon();
+            if error.kind() == ErrorKind::StorageFull {
+                // The next attempt shall find what space there is.
+                let _left = quarantine::empty(&*writer.site.storage, &writer.site.dir);
+            }
         }
         // Done is done, and failed is failed: files left behind take space, and are tried again.
         let _left = writer.tidy();
@@ -294,11 +335,6 @@ impl Collection {
             )),
         }
     }
-}
-
-/// A seed for one collection's file ids.
-pub(crate) fn seed_for(rng: &Mutex<Rng>) -> u64 {
-    rng.lock().expect("a generator does not panic").next_u64()
 }
 
 #[cfg(test)]

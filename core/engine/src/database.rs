@@ -9,8 +9,9 @@ use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema};
 
 use crate::clock::Clock;
-use crate::collection::{Collection, seed_for};
+use crate::collection::Collection;
 use crate::export::{ExportReport, open_export, write_export};
+use crate::leftovers;
 use crate::manifest::{DatabaseManifest, Stored, check_schema, commit, list_numbers, load_newest};
 use crate::opening::Opening;
 use crate::options::Options;
@@ -36,16 +37,16 @@ pub enum Mode {
 pub struct Database {
     pub(crate) storage: Arc<dyn Storage>,
     mode: Mode,
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
-    rng: Mutex<Rng>,
+    pub(crate) rng: Mutex<Rng>,
     inner: Mutex<Inner>,
     _lock: Option<Box<dyn Lock>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    manifest: Stored<DatabaseManifest>,
+pub(crate) struct Inner {
+    pub(crate) manifest: Stored<DatabaseManifest>,
     /// Collections that were asked for. While this is locked nobody waits for one to be opened, except to
     /// retire it.
     open: BTreeMap<FileId, Arc<Opening>>,
@@ -65,7 +66,7 @@ impl Inner {
 
     /// Takes a collection from everybody: its handles refuse changes from now on because of `cause`, and it is
     /// not opened again. Whoever asks for its name finds what has the name then.
-    fn retire(&mut self, id: FileId, cause: &str) -> Result<()> {
+    pub(crate) fn retire(&mut self, id: FileId, cause: &str) -> Result<()> {
         let Some(open) = self.open.remove(&id).and_then(|opening| opening.retire()) else {
             return Ok(());
         };
@@ -111,7 +112,11 @@ impl Database {
         let rng = Mutex::new(Rng::new(seed));
         let database = Database { storage, mode, options, clock, rng, inner, _lock: lock };
         if writes {
-            dropped.into_iter().for_each(|id| database.remove_files(&mut database.inner(), id));
+            let mut inner = database.inner();
+            dropped.into_iter().for_each(|id| database.remove_files(&mut inner, id));
+            // What cannot be removed now is no reason not to open.
+            let _left = leftovers::sweep(&*database.storage, &inner.manifest.document);
+            drop(inner);
         }
         Ok(database)
     }
@@ -269,12 +274,15 @@ impl Database {
     }
 
     /// Commits a change of the names.
-    fn change(&self, inner: &mut Inner, mut next: DatabaseManifest) -> Result<()> {
+    pub(crate) fn change(&self, inner: &mut Inner, mut next: DatabaseManifest) -> Result<()> {
         next.dropped.retain(|id| !inner.removed.contains(id));
         match commit(&*self.storage, "", next) {
             Ok(manifest) => {
                 inner.manifest = manifest;
                 inner.removed.clear();
+                let newest = inner.manifest.document.number;
+                // Older documents do no harm.
+                let _left = leftovers::remove_older_documents(&*self.storage, newest);
                 Ok(())
             }
             Err(error) => {
@@ -285,7 +293,7 @@ impl Database {
     }
 
     /// After a failed change: takes what is visible now as what happened, and makes that durable.
-    fn make_sure(&self, inner: &mut Inner) -> Result<()> {
+    pub(crate) fn make_sure(&self, inner: &mut Inner) -> Result<()> {
         if !inner.unsure {
             return Ok(());
         }
@@ -299,30 +307,20 @@ impl Database {
     }
 
     /// Removes what is left of a dropped collection. What cannot be removed waits for the next opening.
-    fn remove_files(&self, inner: &mut Inner, id: FileId) {
-        let site = self.site(id);
-        let remove_all = || -> Result<()> {
-            for dir in ["segments", "wal", "archive", "quarantine", ""] {
-                let dir = if dir.is_empty() { site.dir.clone() } else { site.path(dir) };
-                for name in self.storage.list(&dir)? {
-                    self.storage.remove(&format!("{dir}/{name}"))?;
-                }
-            }
-            Ok(())
-        };
-        if remove_all().is_ok() {
+    pub(crate) fn remove_files(&self, inner: &mut Inner, id: FileId) {
+        if leftovers::remove_collection(&*self.storage, &self.site(id).dir).is_ok() {
             inner.removed.push(id);
         }
     }
 
     fn create_in_memory(&self, name: &str, site: Site, schema: &Schema) -> Result<Collection> {
-        let (clock, seed) = (Arc::clone(&self.clock), seed_for(&self.rng));
+        let (clock, seed) = (Arc::clone(&self.clock), self.seed());
         let writer = recovery::create_in_memory(site, schema, self.options.clone(), clock, seed)?;
         Ok(Collection::writing(name, writer, recovery::RecoveryReport::default()))
     }
 
     fn open_collection(&self, name: &str, site: Site) -> Result<Collection> {
-        let (options, seed) = (self.options.clone(), seed_for(&self.rng));
+        let (options, seed) = (self.options.clone(), self.seed());
         let kernel = options.segment.kernel;
         let opened = if self.mode == Mode::Read {
             Follower::open(site, options, seed)
@@ -348,7 +346,12 @@ impl Database {
         Ok(())
     }
 
-    fn site(&self, id: FileId) -> Site {
+    /// A seed for one collection's file ids.
+    pub(crate) fn seed(&self) -> u64 {
+        self.rng.lock().expect("a generator does not panic").next_u64()
+    }
+
+    pub(crate) fn site(&self, id: FileId) -> Site {
         let residence =
             if self.mode == Mode::Memory { Residence::InPlace } else { Residence::Copied };
         Site { storage: Arc::clone(&self.storage), dir: format!("c/{id}"), residence }
@@ -358,11 +361,11 @@ impl Database {
         self.inner().manifest.document.clone()
     }
 
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    pub(crate) fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn check_writable(&self) -> Result<()> {
+    pub(crate) fn check_writable(&self) -> Result<()> {
         if self.mode == Mode::Read {
             return Err(Error::new(ErrorKind::ReadOnly, "the database is open for reading only"));
         }
@@ -370,7 +373,7 @@ impl Database {
     }
 }
 
-fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
+pub(crate) fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
     manifest.resolve(name).map_err(|_| {
         let names: Vec<&str> = manifest.collections.keys().map(String::as_str).collect();
         let near = near_names(name, names.iter().copied());

@@ -6,29 +6,37 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `space` |
-//! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `space` · `quarantine` |
+//! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
-//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) |
-//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `snapshot` (backups) |
+//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
+//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
 mod clock;
 mod collection;
 mod database;
 mod export;
+mod history;
 mod keys;
+mod leftovers;
 pub mod log;
 pub mod manifest;
 mod opening;
 mod options;
 mod pin;
+mod quarantine;
+mod rebuild;
 pub mod recall;
 mod recovery;
+mod replay;
+mod restore;
 mod snapshot;
 mod space;
 mod state;
+mod succession;
 pub mod task;
+mod transfer;
 mod verify;
 mod view;
 mod writer;
@@ -37,14 +45,17 @@ pub use batch::{Applied, RowOutcome};
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
-pub use collection::{Carry, Collection, Watch};
+pub use collection::{Carry, Collection, Vacuumed, Watch};
 pub use database::{Database, Mode};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
 pub use keys::KeyCounts;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;
+pub use quarantine::QuarantineStats;
 pub use recovery::{Follower, RecoveryReport};
-pub use snapshot::{SNAPSHOTS, Snapshot, restore};
+pub use replay::Replayed;
+pub use restore::{Restored, restore};
+pub use snapshot::{SNAPSHOTS, Snapshot};
 pub use verify::{Finding, VerifyReport, verify, verify_export};
 pub use view::{Found, LiveSegment, Tier, View};
 pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

@@ -19,6 +19,17 @@ pub struct Options {
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
     pub log_file_bytes_max: u64,
+    /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only.
+    pub history_ms: u64,
+    /// Bytes that files kept for the past alone may have; above, the oldest past is given up first. 0: no
+    /// bound, the whole of `history_ms` is kept.
+    pub history_bytes_max: u64,
+    /// How long a file that no manifest names stays in quarantine, in milliseconds.
+    pub quarantine_ms: u64,
+    /// Files in the quarantine of a collection.
+    pub quarantine_files_max: u64,
+    /// Bytes in the quarantine of a collection.
+    pub quarantine_bytes_max: u64,
     /// Idempotency keys that are remembered: the newest so many of batches, and of rows. Each takes about
     /// 100 bytes of memory and its own length; with 0, batches with keys are refused.
     pub idempotency_keys_max: usize,
@@ -36,6 +47,11 @@ impl Default for Options {
             level0_rows_max: 16_384,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
+            history_ms: 0,
+            history_bytes_max: 0,
+            quarantine_ms: 168 * 3_600_000,
+            quarantine_files_max: 50,
+            quarantine_bytes_max: 5 << 30,
             idempotency_keys_max: 100_000,
             segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },
         }

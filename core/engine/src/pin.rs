@@ -7,7 +7,7 @@ use nearfield_segment::storage::{Lock, LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Result};
 
 /// Name of the lock file in a collection's directory.
-const PIN: &str = "pin";
+pub(crate) const PIN: &str = "pin";
 
 /// For opening files. Where this process may not write there is no pin, and while files are being removed
 /// there is none either: whoever then finds a file gone has to start again.

@@ -1,11 +1,12 @@
 //! From files to a running collection: after a clean close, a crash or a power cut alike.
 //!
 //! 1. The newest manifest is the truth; a damaged one is a blocker, never a silent step back.
-//! 2. Files it does not name are orphans of unfinished work: they go to `quarantine/`.
+//! 2. Files that neither it nor one of the past names are orphans of unfinished work: they go to `quarantine/`.
 //! 3. Segments and delete lists are opened and verified; a damaged derived section is done without.
 //! 4. The log after the manifest's cut is replayed; a torn tail is cut off, damage inside refuses.
 //! 5. A fresh log file is begun, so that nothing is ever appended to a file a crash has touched.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield_segment::segment::Segment;
@@ -13,6 +14,7 @@ use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
+use crate::history::Past;
 use crate::keys::{self, Keys};
 use crate::log::{
     FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
@@ -20,6 +22,7 @@ use crate::log::{
 use crate::manifest::{Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest};
 use crate::options::Options;
 use crate::pin;
+use crate::quarantine;
 use crate::state::{Held, State};
 use crate::view::View;
 use crate::writer::{CollectionStats, LogMark, Reader, Site, Writer};
@@ -64,14 +67,20 @@ pub(crate) fn open_writer(
 ) -> Result<(Writer, RecoveryReport)> {
     site.storage.settle(&site.dir)?;
     let manifest = newest_manifest(&site)?;
-    let orphans = quarantine_orphans(&site, &manifest.document)?;
+    let orphans = quarantine_orphans(&site, &manifest.document, &options, clock.now_ms())?;
     let place = log_of(&site, &manifest.document);
     let replay_in = |mode| -> Result<(State, ReplayReport)> {
         let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
-        let replayed = replay_into(&mut state, &place, mode)?;
+        let mut replayed = replay_into(&mut state, &place, mode)?;
+        // Without log files the manifest alone knows.
+        replayed.timeline = replayed.timeline.max(manifest.document.timeline);
         Ok((state, replayed))
     };
-    let (poisoned, (state, replayed)) = match replay_in(Mode::Recover) {
+    let mut recovered = replay_in(Mode::Recover);
+    if is_full(&recovered) && quarantine::empty(&*site.storage, &site.dir)? > 0 {
+        recovered = replay_in(Mode::Recover);
+    }
+    let (poisoned, (state, replayed)) = match recovered {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let cause = (error.kind(), error.message().to_owned());
             (Some(cause), replay_in(Mode::ReadOnly)?)
@@ -125,6 +134,9 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
         return Err(Error::new(*kind, cause.clone()));
     }
     let (site, options) = (writer.site.clone(), writer.options.clone());
+    if writer.poisoned() == Some(ErrorKind::StorageFull) {
+        quarantine::empty(&*site.storage, &site.dir)?;
+    }
     let seed = writer.state.rng.next_u64();
     let (mut fresh, report) = open_writer(site, options, Arc::clone(&writer.clock), seed)?;
     if let Some((kind, cause)) = fresh.poisoned {
@@ -135,6 +147,10 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     fresh.publish();
     *writer = fresh;
     Ok(Some(report))
+}
+
+fn is_full<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull)
 }
 
 fn log_of(site: &Site, manifest: &Manifest) -> LogDirectory {
@@ -154,16 +170,32 @@ pub(crate) fn create_in_memory(
 ) -> Result<Writer> {
     let mut rng = Rng::new(seed);
     create(&site, rng.file_id(), schema, clock.now_ms())?;
-    let manifest = newest_manifest(&site)?;
+    open_without_log(site, options, clock, rng.next_u64())
+}
+
+/// Opens what the newest manifest names, over a log that forgets: for collections in memory, and for building
+/// files that nobody uses yet.
+///
+/// # Errors
+/// As [`open_writer`].
+pub(crate) fn open_without_log(
+    site: Site,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+) -> Result<Writer> {
+    // Without a log no moment of the past could be reached.
+    let options = Options { history_ms: 0, ..options };
+    let (manifest, rng) = (newest_manifest(&site)?, Rng::new(seed));
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
-    let log: Box<dyn Log> = Box::new(MemoryLog::default());
+    let log: Box<dyn Log> = Box::new(MemoryLog::new(manifest.document.cut));
     let writer = Writer {
         site,
         options,
         clock,
+        epoch: manifest.document.epoch,
         manifest,
-        epoch: 1,
         state,
         log,
         reader,
@@ -185,23 +217,29 @@ fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
     })
 }
 
-/// Moves what the manifest does not name out of the way.
-/// Those of the recovery before are removed for good: space that a full disk needs must come back.
-fn quarantine_orphans(site: &Site, manifest: &Manifest) -> Result<Vec<String>> {
-    for name in site.storage.list(&site.path("quarantine"))? {
-        site.storage.remove(&site.path(&format!("quarantine/{name}")))?;
-    }
-    let mut orphans = Vec::new();
-    for name in site.storage.list(&site.path("segments"))? {
+/// Moves what no manifest names out of the way, and manifests of the past that cannot be read. What has been
+/// in quarantine for long is removed.
+fn quarantine_orphans(
+    site: &Site,
+    manifest: &Manifest,
+    options: &Options,
+    now_ms: u64,
+) -> Result<Vec<String>> {
+    let Site { storage, dir, .. } = site;
+    let past = Past::read(&**storage, dir, manifest.number)?;
+    let mut moved = past.set_damaged_aside(&**storage, dir, now_ms)?;
+    let manifests = past.manifests.iter().chain([manifest]);
+    let named: HashSet<&str> =
+        manifests.flat_map(Manifest::files).map(|(file, _, _)| file).collect();
+    for name in storage.list(&site.path("segments"))? {
         let file = format!("segments/{name}");
-        if manifest.files().any(|(named, _, _)| named == file) {
-            continue;
+        if !named.contains(file.as_str()) {
+            quarantine::put(&**storage, dir, &file, quarantine::Reason::Orphan, now_ms)?;
+            moved.push(file);
         }
-        let target = site.path(&format!("quarantine/{name}"));
-        site.storage.rename(&site.path(&file), &target)?;
-        orphans.push(file);
     }
-    Ok(orphans)
+    quarantine::clean(&**storage, dir, options, now_ms)?;
+    Ok(moved)
 }
 
 /// Opens what the manifest names. Segments that are open in `known` are shared, not opened again.

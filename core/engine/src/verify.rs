@@ -3,18 +3,22 @@
 //! Changes nothing. A finding in a derived section costs speed, not answers; any other costs data, and a
 //! collection with one refuses to open. Files no manifest names are not looked at.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield_segment::format::{FRONT_PREFIX_BYTES, Front, Residence, Section};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{Blob, Storage};
-use nearfield_segment::{Error, ErrorKind, Result};
+use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
 use crate::batch;
 use crate::export::open_export;
+use crate::history::Past;
 use crate::keys;
 use crate::log::{LogDirectory, Mode, replay};
-use crate::manifest::{DatabaseManifest, Manifest, SegmentEntry, list_numbers, load_newest};
+use crate::manifest::{
+    DatabaseManifest, Manifest, SegmentEntry, document_name, list_numbers, load, load_newest,
+};
 use crate::pin;
 
 /// How often a collection is read again because its files moved on meanwhile.
@@ -31,9 +35,25 @@ pub struct Finding {
     pub message: String,
     /// True if the damaged part is rebuilt from others by the next compaction.
     pub derived: bool,
+    /// True if only earlier moments are hurt: what is there now is whole, and opens.
+    pub past: bool,
+    /// Of the error that was met.
+    #[serde(skip)]
+    kind: ErrorKind,
 }
 
 impl Finding {
+    /// The error to refuse with, unless everything that is there now can be read all the same.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        if self.derived || self.past {
+            return None;
+        }
+        let error = Error::new(self.kind, &*self.message).with("file", self.file.as_str());
+        let error =
+            self.offset.into_iter().fold(error, |error, offset| error.with("offset", offset));
+        Some(error.context("verification before restoring"))
+    }
+
     /// The file and offset the error names, else `file`.
     fn of(file: &str, error: &Error, derived: bool) -> Finding {
         let named = error.detail("file").and_then(|name| name.as_str());
@@ -42,6 +62,8 @@ impl Finding {
             offset: error.detail("offset").and_then(|offset| offset.as_u64()),
             message: error.message().to_owned(),
             derived,
+            past: false,
+            kind: error.kind(),
         }
     }
 }
@@ -96,17 +118,27 @@ impl VerifyReport {
     }
 }
 
-/// Reads and checks every file of a store that its manifests name, and the log behind them. O(bytes).
+/// Reads and checks every file of a store that its manifests name, those of the past too, and the log behind
+/// them. O(bytes).
 ///
 /// # Errors
 /// `NotFound` without a database. Whatever is met in reading a file is reported as a finding.
 pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
+    verify_below(storage, "")
+}
+
+/// As [`verify`], for the store in the directory `root` of a storage.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn verify_below(storage: &Arc<dyn Storage>, root: &str) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    match load_newest::<DatabaseManifest>(&**storage, "") {
+    let slash = if root.is_empty() { "" } else { "/" };
+    match load_newest::<DatabaseManifest>(&**storage, root) {
         Ok(Some(database)) => {
             for entry in database.document.collections.values() {
                 report.collections += 1;
-                verify_collection(storage, &format!("c/{}", entry.id), &mut report);
+                verify_collection(storage, &format!("{root}{slash}c/{}", entry.id), &mut report);
             }
         }
         Ok(None) => {
@@ -163,31 +195,88 @@ fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport
         }
         Err(error) => return report.note(dir, Err(error)),
     };
+    let mut seen = HashSet::new();
+    verify_named(&**storage, dir, &manifest, &mut seen, report);
+    let batches = verify_log(storage, dir, &manifest, manifest.cut, report);
+    report.log_batches += batches;
+    let present = report.findings.len();
+    verify_past(storage, dir, &manifest, &mut seen, report);
+    report.findings[present..].iter_mut().for_each(|finding| finding.past = true);
+}
+
+/// Checks what a manifest names, except what was `seen` before.
+fn verify_named(
+    storage: &dyn Storage,
+    dir: &str,
+    manifest: &Manifest,
+    seen: &mut HashSet<String>,
+    report: &mut VerifyReport,
+) {
     for entry in &manifest.segments {
         let path = format!("{dir}/{}", entry.file);
-        let result = verify_segment(&**storage, &path, entry, report);
-        report.note(&path, result);
-        for list in &entry.deletes {
-            let path = format!("{dir}/{}", list.file);
-            report.read(list.len);
-            let result = list.read(&**storage, dir, entry).map(drop);
+        if seen.insert(path.clone()) {
+            let result = verify_segment(storage, &path, entry, report);
             report.note(&path, result);
         }
+        for list in &entry.deletes {
+            let path = format!("{dir}/{}", list.file);
+            if seen.insert(path.clone()) {
+                report.read(list.len);
+                let result = list.read(storage, dir, entry).map(drop);
+                report.note(&path, result);
+            }
+        }
     }
-    if let Some(entry) = &manifest.keys {
+    if let Some(entry) = &manifest.keys
+        && seen.insert(entry.file.clone())
+    {
         report.read(entry.len);
         // All are read, one is kept.
-        let result = keys::open(&**storage, dir, manifest.collection, entry, 1).map(drop);
+        let result = keys::open(storage, dir, manifest.collection, entry, 1).map(drop);
         report.note(&format!("{dir}/{}", entry.file), result);
     }
+}
+
+/// Checks the log after `from`; returns how many batches it holds.
+fn verify_log(
+    storage: &Arc<dyn Storage>,
+    dir: &str,
+    manifest: &Manifest,
+    from: Lsn,
+    report: &mut VerifyReport,
+) -> u64 {
     let place = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
     let mut batches = 0;
-    let replayed = replay(&place, manifest.cut, Mode::ReadOnly, &mut |_, body| {
+    let replayed = replay(&place, from, Mode::ReadOnly, &mut |_, body| {
         batches += 1;
         batch::decode(body, &manifest.schema).map(drop)
     });
-    report.log_batches += batches;
     report.note(&format!("{dir}/wal"), replayed.map(drop));
+    batches
+}
+
+/// Checks the manifests of the past, what only they name, and the log after the oldest.
+fn verify_past(
+    storage: &Arc<dyn Storage>,
+    dir: &str,
+    newest: &Manifest,
+    seen: &mut HashSet<String>,
+    report: &mut VerifyReport,
+) {
+    let past = match Past::read(&**storage, dir, newest.number) {
+        Ok(past) => past,
+        Err(error) => return report.note(dir, Err(error)),
+    };
+    for &number in &past.damaged {
+        let name = document_name::<Manifest>(dir, number);
+        report.note(&name, load::<Manifest>(&**storage, dir, number).map(drop));
+    }
+    for manifest in &past.manifests {
+        verify_named(&**storage, dir, manifest, seen, report);
+    }
+    if !past.manifests.is_empty() {
+        verify_log(storage, dir, newest, past.oldest(newest), report);
+    }
 }
 
 fn verify_segment(

@@ -22,11 +22,11 @@ use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
+use crate::history;
 use crate::keys;
-use crate::log::Log;
+use crate::log::{Log, LogDirectory};
 use crate::manifest::{
     DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
-    document_name, list_numbers,
 };
 use crate::options::Options;
 use crate::pin;
@@ -54,6 +54,12 @@ pub struct Site {
 }
 
 impl Site {
+    /// The root of a storage, for reading or copying whole files.
+    pub(crate) fn root(storage: &Arc<dyn Storage>) -> Site {
+        let (storage, residence) = (Arc::clone(storage), Residence::InPlace);
+        Site { storage, dir: String::new(), residence }
+    }
+
     /// A name inside the collection's directory.
     pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.dir)
@@ -359,40 +365,24 @@ impl Writer {
         space::check(&*self.site.storage, needed, "recovering the log and writing")
     }
 
-    /// Removes files that no retained manifest needs: old segments and delete lists, orphans of abandoned
-    /// tasks, older manifests, archived log. Does nothing while a reader is opening the collection.
-    /// Returns the number of files removed.
+    /// Removes files that neither the newest manifest nor the past to be kept ([`Options::history_ms`])
+    /// needs: old segments and delete lists, orphans of abandoned tasks, older manifests, archived log. Does
+    /// nothing while a reader is opening the collection. Returns the number of files removed.
     ///
     /// # Errors
     /// `Io`; what was removed stays removed. A poisoned writer refuses.
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
+        let Site { storage, dir, .. } = &self.site;
+        let alone = pin::exclusive(&**storage, dir)?;
         let busy = self.under_way;
-        let storage = &self.site.storage;
-        let alone = pin::exclusive(&**storage, &self.site.dir)?;
         if busy || alone.is_none() {
             return Ok(0);
         }
-        let mut removed = 0;
         let manifest = &self.manifest.document;
-        let needed = |name: &str| manifest.files().any(|(file, _, _)| file == name);
-        for (dir, keep) in [("segments", true), ("archive", false)] {
-            for name in storage.list(&self.site.path(dir))? {
-                let name = format!("{dir}/{name}");
-                if !(keep && needed(&name)) {
-                    storage.remove(&self.site.path(&name))?;
-                    removed += 1;
-                }
-            }
-        }
-        for number in list_numbers::<Manifest>(&**storage, &self.site.dir)? {
-            if number < manifest.number {
-                storage.remove(&document_name::<Manifest>(&self.site.dir, number))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
+        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms())
     }
 
     pub(crate) fn publish(&self) {

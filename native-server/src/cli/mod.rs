@@ -5,17 +5,19 @@
 //! No algorithm lives here, and nothing here is used by the library bindings.
 
 mod audit;
+mod compact;
 mod demo;
 mod exit;
 mod export;
 mod import;
 mod info;
 mod keys;
+mod replay;
 mod search;
 mod serve;
 mod server;
+mod snapshot;
 mod store;
-mod upkeep;
 mod verify;
 
 pub use exit::{Exit, Failure, Result};
@@ -48,12 +50,16 @@ pub enum Command {
     OpenApi(serve::OpenApi),
     /// Write collections to one .near file, or a collection to a file for others
     Export(export::Export),
-    /// Write a backup below the database's own directory
-    Snapshot(upkeep::Snapshot),
-    /// Copy a snapshot to an empty directory, after checking it
-    Restore(upkeep::Restore),
+    /// Write a snapshot below the database's own directory
+    SnapshotCreate(snapshot::SnapshotCreate),
+    /// Put the collections of a snapshot in the place of those of the same names, after checking it
+    SnapshotRestore(snapshot::SnapshotRestore),
+    /// Take a collection back to an earlier LSN; the state before is kept
+    ReplayToLsn(replay::ReplayToLsn),
     /// Merge a collection into one segment in its final form
-    Compact(upkeep::Compact),
+    Compact(compact::Compact),
+    /// Remove files that neither the present nor the history to be kept needs
+    Vacuum(compact::Vacuum),
     /// Make a key and show its token, this once
     KeyCreate(keys::KeyCreate),
     /// Take a key away; a running server obeys at once
@@ -79,9 +85,11 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::Serve(command) => command.run(out).map(|()| Exit::Ok),
         Command::OpenApi(command) => command.run(out).map(|()| Exit::Ok),
         Command::Export(command) => command.run(out).map(|()| Exit::Ok),
-        Command::Snapshot(command) => command.run(out).map(|()| Exit::Ok),
-        Command::Restore(command) => command.run(out).map(|()| Exit::Ok),
+        Command::SnapshotCreate(command) => command.run(out).map(|()| Exit::Ok),
+        Command::SnapshotRestore(command) => command.run(out).map(|()| Exit::Ok),
+        Command::ReplayToLsn(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Vacuum(command) => command.run(out).map(|()| Exit::Ok),
         Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
         Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),
         Command::KeyList(command) => command.run(out).map(|()| Exit::Ok),

@@ -3,10 +3,11 @@
 //! Readers open beside a writer and leave the directory as it is. Writers say in the lock who they are.
 //! What recovery did is reported as warnings; the command goes on.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::manifest::{DatabaseManifest, load_newest};
+use nearfield_engine::manifest::{DatabaseManifest, Manifest, list_numbers, load_newest};
 use nearfield_engine::{
     Collection, Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View,
     open_export,
@@ -18,17 +19,80 @@ use tracing::warn;
 
 use crate::host;
 
-/// Opens the database in `dir` for writing; `create` makes directory and database where missing.
+/// Milliseconds of an hour.
+pub(super) const HOUR_MS: u64 = 3_600_000;
+/// Hours of the past that are kept for replay where nobody says otherwise.
+pub(super) const HISTORY_HOURS: u64 = 24;
+
+/// Opens the database in `dir` for writing; `create` makes directory and database where missing. A past that
+/// somebody keeps there is kept.
 ///
 /// # Errors
 /// `Locked` naming the process that holds it; `NotFound` without `create` and a database.
 pub(super) fn open_for_writing(dir: &Path, command: &str, create: bool) -> Result<Database> {
     let storage = if create { open_directory(dir)? } else { open_existing_directory(dir)? };
     let storage: Arc<dyn Storage> = Arc::new(storage);
-    if !create {
-        require_database(&storage, dir)?;
+    let mut options = options()?;
+    let past = if create && !has_database(dir)? {
+        false
+    } else {
+        has_past(&*storage, &require_database(&storage, dir)?)?
+    };
+    if past {
+        options.history_ms = HISTORY_HOURS * HOUR_MS;
     }
-    open_with(storage, Mode::Write, options()?, command).map_err(|error| named(error, dir))
+    open_with(storage, Mode::Write, options, command).map_err(|error| named(error, dir))
+}
+
+/// Opens the database in `dir` for writing with options of the caller's.
+///
+/// # Errors
+/// As [`open_for_writing`].
+pub(super) fn open_with_options(dir: &Path, options: Options, command: &str) -> Result<Database> {
+    let (storage, _) = existing(dir)?;
+    open_with(storage, Mode::Write, options, command).map_err(|error| named(error, dir))
+}
+
+/// Opens the database in `dir` for reading, beside its writer if there is one.
+///
+/// # Errors
+/// `NotFound`, `Corrupt`.
+pub(super) fn open_for_reading(dir: &Path) -> Result<Database> {
+    let (storage, _) = existing(dir)?;
+    open_with(storage, Mode::Read, options()?, "read").map_err(|error| named(error, dir))
+}
+
+/// Whether a collection keeps manifests of the past: a command for a moment shall not shorten what the
+/// server that owns the directory keeps for a day.
+fn has_past(storage: &dyn Storage, database: &DatabaseManifest) -> Result<bool> {
+    let mut collections = database.collections.values();
+    collections.try_fold(false, |past, entry| {
+        let numbers = list_numbers::<Manifest>(storage, &format!("c/{}", entry.id))?;
+        Ok(past || numbers.len() > 1)
+    })
+}
+
+/// Whether `dir` is a directory with a database.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub(super) fn has_database(dir: &Path) -> Result<bool> {
+    match existing(dir) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says where the state before a change was kept.
+///
+/// # Errors
+/// Those of `out`.
+pub(super) fn say_backup(out: &mut dyn Write, backup: Option<&str>) -> super::exit::Result {
+    match backup {
+        Some(dir) => Ok(writeln!(out, "the state before is kept in {dir}; remove it when done")?),
+        None => Ok(()),
+    }
 }
 
 /// The usual options, with the instruction set of this call.
@@ -98,9 +162,7 @@ impl Readable {
             let shared = |(name, view)| (name, Arc::new(view));
             return Ok(Readable::Export(collections.into_iter().map(shared).collect()));
         }
-        let (storage, _) = existing(path)?;
-        let opened = open_with(storage, Mode::Read, options()?, "read");
-        opened.map(|database| Readable::Database(Box::new(database))).map_err(|e| named(e, path))
+        open_for_reading(path).map(|database| Readable::Database(Box::new(database)))
     }
 
     /// Names of the collections, sorted.

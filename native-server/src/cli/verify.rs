@@ -1,6 +1,6 @@
 //! `nearfield verify`: every byte read, every checksum compared; says which file is hurt, and where.
 //!
-//! Changes nothing. Damage to a part that can be rebuilt from others ends with 1, any other with 5.
+//! Changes nothing. Damage to a part that can be rebuilt, or to the past alone, ends with 1, any other with 5.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Verify {
         } else {
             print(out, &report)?
         }
-        Ok(match report.findings.iter().map(|finding| finding.derived).min() {
+        Ok(match report.findings.iter().map(|finding| finding.derived || finding.past).min() {
             None => Exit::Ok,
             Some(true) => Exit::Findings,
             Some(false) => Exit::Damaged,
@@ -56,10 +56,10 @@ fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
 fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
     let VerifyReport { collections, files, bytes, log_batches, findings } = report;
     for finding in findings {
-        let remedy = if finding.derived {
-            "can be rebuilt: nearfield compact"
-        } else {
-            "restore from a snapshot"
+        let remedy = match (finding.past, finding.derived) {
+            (true, _) => "only earlier moments are lost: nearfield vacuum --history-hours 0",
+            (false, true) => "can be rebuilt: nearfield compact",
+            (false, false) => "restore a snapshot: nearfield snapshot-restore",
         };
         // Most messages begin with a file: that of the finding, or one inside the directory it names.
         let within = finding.message.starts_with(finding.file.as_str());

@@ -1,7 +1,6 @@
-//! What happens to every request, in this order, whatever its route.
-//!
-//! 1. It gets an id. 2. Its key is checked, before one byte of the body is read. 3. Its handler runs; a panic
-//! there is an answer. 4. The answer carries the id. 5. The audit hears of it, without waiting.
+//! What happens to every request, in this order, whatever its route: it gets an id; its key is checked,
+//! before one byte of the body is read; its handler runs, and a panic there is an answer; the answer gets the
+//! id; the audit hears of it, without anybody waiting for that.
 //!
 //! A route says who may call it ([`Access`]); there is no way to register one that does not.
 

@@ -200,16 +200,14 @@ impl Jobs {
                 self.merge(scope, Effort::Everything, "not_enough_compaction_candidates")
             }
             JobKind::Snapshot => {
-                let snapshot = self.database.snapshot()?;
-                let id = snapshot.dir.rsplit('/').next().unwrap_or_default();
-                let segments: usize =
-                    scope.lines.iter().map(|line| line.collection.view().segments.len()).sum();
+                let named: Vec<String> = scope.collection.iter().cloned().collect();
+                let snapshot = self.database.snapshot(&named)?;
                 Ok((
                     JobState::Completed,
                     json!({
-                        "snapshot_id": id,
+                        "snapshot_id": snapshot.id,
                         "snapshot_dir": snapshot.dir,
-                        "segments": segments,
+                        "segments": snapshot.segments,
                         "collections": snapshot.collections,
                         "files": snapshot.files,
                     }),

@@ -55,12 +55,16 @@ impl Store {
         let pacer = Arc::new(Pacer::new(config.background_io_mb_per_sec * MEGABYTE));
         let storage: Arc<dyn Storage> = Arc::new(PacedStorage::new(storage, Arc::clone(&pacer)));
         let budget_bytes = config.memory_budget_bytes.unwrap_or_else(half_of_memory);
-        let options = options(budget_bytes)?;
+        let options = options(config, budget_bytes)?;
         let memtable_bytes_max = options.memtable_bytes_max;
         let (time, owner) = (Arc::clone(&clock), host::owner("serve"));
         let seed = host::seed();
         let database =
             Database::open(Arc::clone(&storage), Mode::Write, options, time, seed, &owner)?;
+        // Under the lock: whoever left jobs running is gone.
+        if let Err(error) = catalog.interrupt_left_jobs() {
+            tracing::warn!(%error, "jobs of the process before stay listed as running");
+        }
         if let (true, Some(dim)) = (database.names().is_empty(), config.dim) {
             let schema = Schema::dense(dim as usize, config.metric, Encoding::F32)?;
             database.create(&config.collection, &schema)?;
@@ -155,8 +159,15 @@ fn half_of_memory() -> u64 {
 /// The engine's usual options; a small budget is not used up by one memtable. Its own hard limit is out of
 /// reach: the budget refuses writes before, which an engine that checkpoints in the middle of a write, and
 /// makes a running merge start again, could not.
-fn options(budget_bytes: u64) -> Result<Options> {
-    let mut options = Options::default();
+fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
+    let hours_ms = |hours: u64| hours.saturating_mul(3_600_000);
+    let mut options = Options {
+        history_ms: hours_ms(config.history_hours),
+        quarantine_ms: hours_ms(config.orphan_ttl_hours),
+        quarantine_files_max: config.quarantine_max_files,
+        quarantine_bytes_max: config.quarantine_max_bytes,
+        ..Options::default()
+    };
     options.segment.kernel = host::kernel()?;
     options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 4);
     options.memtable_bytes_hard = u64::MAX;

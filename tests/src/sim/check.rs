@@ -28,7 +28,7 @@ pub fn check_store(
     verified(&storage(disk)).map_err(|wrong| format!("before recovery: {wrong}"))?;
     let (session, world) = open_and_compare(storage(disk), outcome, seed)?;
     verified(&storage(disk)).map_err(|wrong| format!("after recovery: {wrong}"))?;
-    check_copies(disk, outcome)?;
+    check_copies(disk, outcome, &world)?;
     Ok((session, world))
 }
 
@@ -54,9 +54,13 @@ pub fn open_and_compare(
         }
     }
     let world = found.ok_or_else(|| reasons.join("; or else: "))?;
-    let mut world = World { steps, ..world.clone() };
+    let happened = world.collections != outcome.acknowledged.collections;
+    let mut world = World { steps, ..world.clone() }.settled();
     world.snapshots.clone_from(&outcome.acknowledged.snapshots);
     world.exports.clone_from(&outcome.acknowledged.exports);
+    if !happened {
+        world.backups.clone_from(&outcome.acknowledged.backups);
+    }
     Ok((session, world))
 }
 
@@ -88,8 +92,13 @@ fn verified(storage: &Arc<dyn Storage>) -> std::result::Result<(), Wrong> {
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.findings)) }
 }
 
-/// Acknowledged snapshots and exports are there; one under way is whole or not there.
-fn check_copies(disk: &SimDisk, outcome: &Outcome) -> std::result::Result<(), Wrong> {
+/// Acknowledged snapshots and exports are there; one under way is whole or not there. What was replaced is
+/// in a backup, whether or not that was acknowledged.
+fn check_copies(
+    disk: &SimDisk,
+    outcome: &Outcome,
+    found: &World,
+) -> std::result::Result<(), Wrong> {
     let all = outcome.pending.as_ref().unwrap_or(&outcome.acknowledged);
     for (dir, content) in &all.snapshots {
         let required = outcome.acknowledged.snapshots.contains_key(dir);
@@ -99,7 +108,27 @@ fn check_copies(disk: &SimDisk, outcome: &Outcome) -> std::result::Result<(), Wr
         let required = outcome.acknowledged.exports.contains_key(name);
         check_export(disk, name, content, required).map_err(|wrong| format!("{name}: {wrong}"))?;
     }
+    for (dir, content) in &all.backups {
+        let required = found.backups.contains_key(dir);
+        check_backup(disk, dir, content, required).map_err(|wrong| format!("{dir}: {wrong}"))?;
+    }
     Ok(())
+}
+
+/// A backup is a database that opens as it is.
+fn check_backup(
+    disk: &SimDisk,
+    dir: &str,
+    content: &Content,
+    required: bool,
+) -> std::result::Result<(), Wrong> {
+    let files = tree(disk, dir).unwrap_or_default();
+    if !required && !files.keys().any(|name| name.starts_with("database-")) {
+        return Ok(());
+    }
+    let backup = memory(&files);
+    verified(&backup)?;
+    same_content(&open(backup, 0, 1).map_err(|error| error.to_string())?.db, content)
 }
 
 fn check_snapshot(

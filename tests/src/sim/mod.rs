@@ -18,12 +18,15 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::SegmentOptions;
 use nearfield_segment::storage::{Directory, SimDisk, Storage};
-use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Pool, Schema};
+use nearfield_segment::{Encoding, InstructionSet, Kernel, Lsn, Metric, Pool, Schema};
 
 use crate::oracle::{Change, KEYS_MAX, Oracle};
 
 pub use check::{Files, check_store, describe, memory, open_and_compare, same_content, tree};
-pub use script::{keyed_change, random_change, random_id, random_step, row_keyed_change, script};
+pub use script::{
+    keyed_change, random_change, random_id, random_step, row_keyed_change, script,
+    script_of_the_past,
+};
 pub use watched::{Watched, Watcher};
 
 /// Dimension of every vector here.
@@ -31,6 +34,9 @@ pub const DIM: usize = 4;
 
 /// Pieces of background work that must suffice for the little that is ever due here.
 const MAINTENANCE_MAX: usize = 10;
+
+/// How far back every moment can be reached; a step takes a millisecond.
+pub const HISTORY_STEPS: u64 = 15;
 
 /// Something a user does.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +59,10 @@ pub enum Step {
     Vacuum(&'static str),
     /// Takes a snapshot.
     Snapshot,
+    /// Puts the collections of the newest snapshot in place of those there are.
+    Restore,
+    /// Goes back to before the last so many writes.
+    Replay(&'static str, u64),
     /// Writes every collection to one file.
     Export,
 }
@@ -76,6 +86,10 @@ pub struct World {
     pub snapshots: BTreeMap<String, Content>,
     /// Content of each export, by its file.
     pub exports: BTreeMap<String, Content>,
+    /// Content of each backup that a replay or restore made, by its directory.
+    pub backups: BTreeMap<String, Content>,
+    /// Content before each of the latest writes, with their time: where a replay can go back to.
+    pub undo: BTreeMap<String, Vec<(u64, Oracle)>>,
     /// Steps tried so far; also the time, so that names of snapshots can be foretold.
     pub steps: u64,
 }
@@ -87,15 +101,28 @@ impl World {
         let mut world = World { steps: self.steps + 1, ..self.clone() };
         match step {
             Step::Create(name) => {
-                world.collections.insert((*name).to_owned(), Oracle::default());
+                let created = Oracle { born: self.steps, ..Oracle::default() };
+                world.collections.insert((*name).to_owned(), created);
+                world.undo.remove(*name);
             }
             Step::Drop(name) => {
                 world.collections.remove(*name);
             }
             Step::Write(name, change) => {
+                let before = (self.steps, world.oracle(name).clone());
+                world.undo.entry((*name).to_owned()).or_default().push(before);
+                if step.is_keyed() {
+                    // One that was written before takes no LSN.
+                    world.undo.remove(*name);
+                }
                 world.oracle(name).apply(change);
             }
-            Step::DeleteBelow(name, bound) => world.oracle(name).delete_below(*bound),
+            Step::DeleteBelow(name, bound) => {
+                world.oracle(name).delete_below(*bound);
+                world.undo.remove(*name);
+            }
+            Step::Restore => self.restored(&mut world),
+            Step::Replay(name, back) => self.replayed(&mut world, name, *back),
             Step::Checkpoint(_) | Step::Compact(_) | Step::Maintain(_) | Step::Vacuum(_) => {}
             Step::Snapshot => {
                 world.snapshots.insert(self.snapshot_dir(), self.collections.clone());
@@ -105,6 +132,54 @@ impl World {
             }
         }
         world
+    }
+
+    /// The world after a failure: how many writes there were is not known.
+    #[must_use]
+    pub fn settled(self) -> World {
+        World { undo: BTreeMap::new(), ..self }
+    }
+
+    /// Before how many of the latest writes a replay can go.
+    pub fn undoable(&self, name: &str) -> u64 {
+        let Some(writes) = self.undo.get(name) else { return 0 };
+        let within = |(step, _): &&(u64, Oracle)| step + HISTORY_STEPS > self.steps;
+        writes.iter().rev().take_while(within).count() as u64
+    }
+
+    fn restored(&self, world: &mut World) {
+        // After a failure there may be none.
+        let Some((_, snapshot)) = self.snapshots.last_key_value() else { return };
+        let mut replaced = Content::new();
+        for (name, oracle) in snapshot {
+            let old = self.collections.get(name);
+            replaced.extend(old.map(|old| (name.clone(), old.clone())));
+            // A collection created since has ids of its own.
+            let same = old.filter(|old| old.born == oracle.born);
+            let new = same.map_or_else(|| oracle.clone(), |old| oracle.in_place_of(old));
+            world.collections.insert(name.clone(), new);
+            world.undo.remove(name);
+        }
+        if !replaced.is_empty() {
+            world.backups.insert(format!("tmp/restore_backup_{:014}", self.steps), replaced);
+        }
+    }
+
+    /// How far back a replay of `back` writes goes: after a failure less is known than a script foresaw.
+    fn back(&self, name: &str, back: u64) -> u64 {
+        back.min(self.undo.get(name).map_or(0, |writes| writes.len() as u64))
+    }
+
+    fn replayed(&self, world: &mut World, name: &str, back: u64) {
+        let current = &self.collections[name];
+        let then = match self.back(name, back) as usize {
+            0 => current,
+            back => &self.undo[name][self.undo[name].len() - back].1,
+        };
+        world.collections.insert(name.to_owned(), then.in_place_of(current));
+        let kept = Content::from([(name.to_owned(), current.clone())]);
+        world.backups.insert(format!("tmp/replay_backup_{:014}", self.steps), kept);
+        world.undo.remove(name);
     }
 
     fn oracle(&mut self, name: &str) -> &mut Oracle {
@@ -145,6 +220,11 @@ pub fn small_options() -> Options {
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
         idempotency_keys_max: KEYS_MAX,
+        history_ms: HISTORY_STEPS,
+        history_bytes_max: 0,
+        quarantine_ms: 30,
+        quarantine_files_max: 3,
+        quarantine_bytes_max: 1 << 20,
         segment: SegmentOptions { kernel, graph_rows_min: 12, graph },
     }
 }
@@ -182,7 +262,7 @@ pub fn run(storage: Arc<dyn Storage>, world: World, steps: &[Step], seed: u64) -
         Ok(session) => {
             for step in steps {
                 let after = world.after(step);
-                if let Err(error) = session.perform(step, world.steps) {
+                if let Err(error) = session.perform_in(step, world) {
                     (outcome.pending, outcome.failed) = (Some(after), Some(step.clone()));
                     outcome.error = Some(error.to_string());
                     break;
@@ -209,6 +289,15 @@ impl Session {
     /// # Errors
     /// Those of the engine.
     pub fn perform(&self, step: &Step, now: u64) -> Result<()> {
+        self.perform_in(step, &World { steps: now, ..World::default() })
+    }
+
+    /// Does one step in a world, whose newest snapshot is the one to restore.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn perform_in(&self, step: &Step, world: &World) -> Result<()> {
+        let now = world.steps;
         self.clock.set(now);
         let (db, pool) = (&self.db, Pool::SERIAL);
         match step {
@@ -241,7 +330,15 @@ impl Session {
                 Err(Error::new(ErrorKind::Conflict, "background work does not come to an end"))
             }
             Step::Vacuum(name) => db.collection(name)?.with_writer(|w| w.vacuum()).map(drop),
-            Step::Snapshot => db.snapshot().map(drop),
+            Step::Snapshot => db.snapshot(&[]).map(drop),
+            Step::Restore => match world.snapshots.last_key_value() {
+                Some((dir, _)) => db.restore_snapshot(dir).map(drop),
+                None => Ok(()),
+            },
+            Step::Replay(name, back) => {
+                let target = Lsn(db.collection(name)?.view().lsn.0 - world.back(name, *back));
+                db.replay_to(name, target, &pool).map(drop)
+            }
             Step::Export => {
                 let name = format!("exports/{now}.near");
                 db.export(&*self.storage, &name, &[]).map(drop)

@@ -16,7 +16,7 @@ const B: &str = "b";
 
 /// Everything a user does, in an order that meets every kind of file: log files that end, checkpoints
 /// with and without deletes, delete lists that grow and are folded, compactions, snapshots, exports, a
-/// collection dropped and one created in its place.
+/// collection dropped and one created in its place. The past is kept all the while.
 pub fn script() -> Vec<Step> {
     let mut rng = Rng::new(42);
     let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
@@ -45,6 +45,20 @@ pub fn script() -> Vec<Step> {
     steps
 }
 
+/// Everything that goes back: replays to before and after checkpoints, twice over and onto a timeline's
+/// beginning, restores with and without anything to replace, and work after each.
+pub fn script_of_the_past() -> Vec<Step> {
+    let mut rng = Rng::new(43);
+    let mut write = |rows, deletes| Step::Write(A, random_change(&mut rng, rows, deletes));
+    let mut steps =
+        vec![Step::Create(A), write(9, 0), write(5, 2), Step::Checkpoint(A), write(6, 1)];
+    steps.extend([write(0, 3), Step::Compact(A), write(3, 0), Step::Replay(A, 3), write(2, 0)]);
+    steps.extend([write(1, 1), Step::Replay(A, 2), write(4, 1), Step::Snapshot, write(3, 3)]);
+    steps.extend([Step::Checkpoint(A), write(1, 0), Step::Restore, write(2, 1), Step::Vacuum(A)]);
+    steps.extend([Step::Drop(A), Step::Restore, write(1, 2), Step::Checkpoint(A)]);
+    steps
+}
+
 /// A step that fits `world`.
 pub fn random_step(rng: &mut Rng, world: &World) -> Step {
     let name = if rng.below(4) == 0 { B } else { A };
@@ -65,6 +79,10 @@ pub fn random_step(rng: &mut Rng, world: &World) -> Step {
             let start = rng.below(2 * KEYS_MAX as u64);
             let rows = 1 + rng.below(KEYS_MAX as u64);
             Step::Write(name, row_keyed_change(rng, start, rows))
+        }
+        29 if !world.snapshots.is_empty() => Step::Restore,
+        30..32 if world.undoable(name) > 0 => {
+            Step::Replay(name, 1 + rng.below(world.undoable(name)))
         }
         _ => {
             let (rows, deletes) = (rng.below(12) as usize, rng.below(4) as usize);

@@ -62,6 +62,11 @@ impl Storage for Watched {
         self.inner.list(dir)
     }
 
+    fn directories(&self, dir: &str) -> Result<Vec<String>> {
+        self.tell("directories", dir);
+        self.inner.directories(dir)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.tell("rename", to);
         self.inner.rename(from, to)
@@ -75,6 +80,11 @@ impl Storage for Watched {
     fn remove(&self, name: &str) -> Result<()> {
         self.tell("remove", name);
         self.inner.remove(name)
+    }
+
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
+        self.tell("remove_durably", dir);
+        self.inner.remove_durably(dir, names)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

@@ -91,6 +91,58 @@ impl LogDirectory {
         }
     }
 
+    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn archived_through(&self, cut: Lsn) -> Result<Vec<String>> {
+        let files = self.list()?;
+        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let archived = files[..start].iter().filter(|file| !file.live);
+        Ok(archived.map(|file| self.archive_name(file.first)).collect())
+    }
+
+    /// Files that begin at or before `lsn`, below the collection's directory: the name, and that in the
+    /// archive.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn files_from_before(&self, lsn: Lsn) -> Result<Vec<(String, String)>> {
+        let files = self.list()?.into_iter().filter(|file| file.first <= lsn);
+        let names = files.map(|file| {
+            let folder = if file.live { "wal" } else { "archive" };
+            let name = |folder| format!("{folder}/{:020}.log", file.first.0);
+            (name(folder), name("archive"))
+        });
+        Ok(names.collect())
+    }
+
+    /// An LSN at or above all that were ever used here, by the names and lengths of the files alone.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn lsn_bound(&self) -> Result<Lsn> {
+        let mut bound = Lsn(0);
+        for file in self.list()? {
+            let name = if file.live { Self::live_name } else { Self::archive_name };
+            let bytes = self.storage.open(&name(self, file.first))?.len();
+            bound = bound.max(Lsn(file.first.0 + bytes / FRAME_HEADER_BYTES as u64));
+        }
+        Ok(bound)
+    }
+
+    /// Bytes of the other archived files: those that replay from `cut` may read.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn archived_bytes_after(&self, cut: Lsn) -> Result<u64> {
+        let unneeded = self.archived_through(cut)?;
+        let archived = self.list()?.into_iter().filter(|file| !file.live);
+        let names = archived.map(|file| self.archive_name(file.first));
+        let needed = names.filter(|name| !unneeded.contains(name));
+        needed.map(|name| Ok(self.storage.open(&name)?.len())).sum()
+    }
+
     /// Opens a file and reads its header.
     ///
     /// # Errors

@@ -99,6 +99,10 @@ impl Storage for TestStorage {
         Ok(self.edit(|files| files.keys().filter_map(inside).collect()))
     }
 
+    fn directories(&self, _dir: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.link(from, to)?;
         self.remove(from)
@@ -112,6 +116,10 @@ impl Storage for TestStorage {
     fn remove(&self, name: &str) -> Result<()> {
         self.edit(|files| files.remove(name));
         Ok(())
+    }
+
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| self.remove(&format!("{dir}/{name}")))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

@@ -124,15 +124,27 @@ pub fn load<D: Document>(storage: &dyn Storage, dir: &str, number: u64) -> Resul
     Ok(stored)
 }
 
-/// Reads the document with the highest number; `None` if there is none.
+/// Reads the document with the highest number; `None` if there is none. Beside a writer who replaces it
+/// meanwhile, the newer one.
 ///
 /// # Errors
 /// As [`load`]; a damaged newest document is an error even if older ones are whole.
 pub fn load_newest<D: Document>(storage: &dyn Storage, dir: &str) -> Result<Option<Stored<D>>> {
-    match list_numbers::<D>(storage, dir)?.last() {
-        Some(&number) => load(storage, dir, number).map(Some),
-        None => Ok(None),
+    let newest = || Ok(list_numbers::<D>(storage, dir)?.pop());
+    let mut listed = newest()?;
+    // Ends: numbers only grow, and a writer commits finitely often while this reads.
+    while let Some(number) = listed {
+        match load(storage, dir, number) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                listed = newest()?;
+                if listed == Some(number) {
+                    return Err(error);
+                }
+            }
+            other => return other.map(Some),
+        }
     }
+    Ok(None)
 }
 
 /// Writes a document under its number: the moment the change it describes happens.

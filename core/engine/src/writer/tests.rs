@@ -60,8 +60,8 @@ fn change(draft: Draft<'static>) -> Change<'static> {
     Batch::new(draft, &schema(), &|_, _| Ok(())).expect("a good batch").into()
 }
 
-fn numbers(ids: impl IntoIterator<Item = u64>) -> Option<Vec<PointId>> {
-    Some(ids.into_iter().map(PointId::U64).collect())
+fn numbers(ids: impl IntoIterator<Item = u64>) -> Vec<PointId> {
+    ids.into_iter().map(PointId::U64).collect()
 }
 
 fn lsns(answers: Vec<Result<Applied>>) -> Vec<u64> {

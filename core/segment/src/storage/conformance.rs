@@ -16,7 +16,7 @@ const LARGE_BYTES: usize = 300_000;
 /// # Panics
 /// At the first broken promise.
 pub fn battery(make: &dyn Fn() -> Arc<dyn Storage>) {
-    let checks: [fn(&dyn Storage); 13] = [
+    let checks: [fn(&dyn Storage); 14] = [
         a_put_blob_reads_back_in_any_range,
         put_replaces_and_open_handles_keep_the_old_bytes,
         a_failing_fill_leaves_the_old_blob,
@@ -26,6 +26,7 @@ pub fn battery(make: &dyn Fn() -> Arc<dyn Storage>) {
         rename_moves_within_and_between_directories,
         link_makes_a_second_independent_name,
         remove_frees_the_name_and_forgives_a_missing_one,
+        removing_durably_takes_the_named_files_only,
         bad_names_are_rejected_everywhere,
         a_name_is_a_file_or_a_directory_but_not_both,
         locks_exclude_and_name_their_holder,
@@ -115,6 +116,11 @@ fn list_is_sorted_flat_and_hides_the_rest(storage: &dyn Storage) {
     assert_eq!(storage.list("a").expect("list"), ["x"]);
     assert_eq!(storage.list("a/sub").expect("list"), ["deep"]);
     assert_eq!(storage.list("b").expect("a file holds nothing"), [""; 0]);
+    assert_eq!(storage.directories("").expect("list"), ["a"]);
+    assert_eq!(storage.directories("a").expect("list"), ["sub"]);
+    for none in ["a/sub", "missing", "b"] {
+        assert_eq!(storage.directories(none).expect("list"), [""; 0], "{none}");
+    }
 }
 
 fn rename_moves_within_and_between_directories(storage: &dyn Storage) {
@@ -151,6 +157,16 @@ fn remove_frees_the_name_and_forgives_a_missing_one(storage: &dyn Storage) {
     storage.put_new("a/1", b"two").expect("free again");
     storage.remove("a/1/x").expect("a file holds nothing");
     assert_eq!(content(storage, "a/1").expect("open"), b"two");
+}
+
+fn removing_durably_takes_the_named_files_only(storage: &dyn Storage) {
+    for name in ["d/a", "d/b", "d/c", "a"] {
+        storage.put_new(name, b"").expect("free");
+    }
+    storage.remove_durably("d", &["a", "missing", "c"].map(str::to_owned)).expect("removed");
+    storage.remove_durably("nowhere", &[]).expect("nothing to do");
+    assert_eq!(storage.list("d").expect("list"), ["b"]);
+    assert_eq!(storage.list("").expect("list"), ["a"]);
 }
 
 fn bad_names_are_rejected_everywhere(storage: &dyn Storage) {

@@ -197,7 +197,8 @@ impl Disk for OsDisk {
         let mut lock = OsLock { file, mode };
         if mode == LockMode::Exclusive {
             lock.file.set_len(0)?;
-            writeln!(lock.file, "{}", owner_line(owner))?;
+            // The line is for messages only: a full disk must not keep the writer, who frees space, out.
+            let _unnamed = writeln!(lock.file, "{}", owner_line(owner));
         }
         Ok(LockAttempt::Held(Box::new(lock)))
     }

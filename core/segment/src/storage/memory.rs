@@ -81,6 +81,17 @@ impl Storage for MemoryStorage {
         Ok(below.filter(|rest| !rest.contains('/')).map(str::to_owned).collect())
     }
 
+    fn directories(&self, dir: &str) -> Result<Vec<String>> {
+        name::check_directory(dir)?;
+        let prefix = name::join(dir, "");
+        let files = self.files();
+        let below = files.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('/'));
+        let mut names: Vec<String> = below.map(|(part, _)| part.to_owned()).collect();
+        names.dedup();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let mut files = self.files();
         add_name(&mut files, from, to)?;
@@ -96,6 +107,10 @@ impl Storage for MemoryStorage {
         name::check(name)?;
         self.files().remove(name);
         Ok(())
+    }
+
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|part| self.remove(&name::join(dir, part)))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

@@ -86,6 +86,10 @@ pub trait Storage: Send + Sync + Debug {
     /// names that no storage would accept are not listed.
     fn list(&self, dir: &str) -> Result<Vec<String>>;
 
+    /// Names (without the directory) of the directories directly in `dir` (`""` is the root), sorted by bytes.
+    /// A missing directory has none. Empty ones may or may not be listed.
+    fn directories(&self, dir: &str) -> Result<Vec<String>>;
+
     /// Moves a file; durable on return. Used to archive and to quarantine. A crash leaves it under the old
     /// name, the new one, or both; never under neither.
     ///
@@ -102,6 +106,13 @@ pub trait Storage: Send + Sync + Debug {
 
     /// Removes the name of a file; a missing one is no error. Removal may be undone by a power cut.
     fn remove(&self, name: &str) -> Result<()>;
+
+    /// Removes files directly in `dir`, as [`remove`](Storage::remove) does; on return no power cut brings
+    /// them back. One sync. For files whose absence others rely on.
+    ///
+    /// # Errors
+    /// `Io`; any of them may then be there or not.
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()>;
 
     /// Bytes that can still be written, where the medium can tell.
     fn free_bytes(&self) -> Result<Option<u64>>;

@@ -17,7 +17,7 @@ fn a_group_takes_one_sync_however_many_changes_are_in_it() {
 #[test]
 fn a_change_that_is_wrong_fails_alone() {
     let Bench { collection, db, disk } = Bench::new();
-    let last = change(Draft { ids: numbers([u64::MAX]), ..draft(1) });
+    let last = change(Draft { ids: Some(numbers([u64::MAX])), ..draft(1) });
     let unknown = Filter::from_json(&json!({"nowhere": 1})).expect("a filter");
     let metadata = vec![Some("{\"n\":1}".into())];
     let group = vec![
@@ -25,7 +25,7 @@ fn a_change_that_is_wrong_fails_alone() {
         last,
         change(draft(1)),
         Change::DeleteWhere(unknown),
-        change(Draft { ids: numbers([7]), ..draft(1) }),
+        change(Draft { ids: Some(numbers([7])), ..draft(1) }),
     ];
     let answers = collection.apply_all(group, &Pool::SERIAL);
     let kinds: Vec<_> =
@@ -42,7 +42,7 @@ fn a_filter_means_the_points_that_are_there_at_its_turn() {
     let bench = Bench::new();
     let with = |id, n: u32| {
         let metadata = vec![Some(format!("{{\"n\":{n}}}").into())];
-        change(Draft { ids: numbers([id]), metadata, ..draft(1) })
+        change(Draft { ids: Some(numbers([id])), metadata, ..draft(1) })
     };
     let below_5 = Filter::from_json(&json!({"n": {"lt": 5}})).expect("a filter");
     let group = vec![with(1, 1), with(2, 9), Change::DeleteWhere(below_5), with(3, 2), with(4, 9)];

@@ -44,7 +44,7 @@ fn rows_whose_keys_are_known_are_left_out_and_answered_with_their_ids() {
     let mixed = one(&collection, row_keyed(&[None, Some("b"), Some("c"), Some("a")], None));
     let expected = [(3, Inserted), (2, Repeated), (4, Inserted), (0, Repeated)];
     assert_eq!((points(&mixed, None), mixed.inserted), (expected.to_vec(), 2));
-    let given = numbers([1, 9]);
+    let given = Some(numbers([1, 9]));
     let replaced = one(&collection, row_keyed(&[Some("d"), Some("c")], given.clone()));
     assert_eq!(points(&replaced, given.as_deref()), [(1, Replaced), (4, Repeated)]);
     let lsn = collection.view().lsn;

@@ -7,6 +7,7 @@
 //! | `append_new` | create, sync file, sync directory |
 //! | `rename` | rename, sync the new directory, sync the old one |
 //! | `link` | hard link (else a copy as by `put_new`), sync directory |
+//! | `remove_durably` | unlink, sync directory |
 //! | new directory | make, sync its parent, before its first use |
 //!
 //! Content is durable before a name shows it, and the name before the call returns. A directory that is
@@ -109,6 +110,21 @@ impl<D: Disk> Directory<D> {
         self.sync_dir(name::parent(name))
     }
 
+    /// Names of the files or of the directories in `dir`.
+    fn list_kind(&self, dir: &str, directories: bool) -> Result<Vec<String>> {
+        let entries = match self.disk.list(dir) {
+            Ok(entries) => entries,
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("list", shown(dir), error)),
+        };
+        let wanted = entries
+            .into_iter()
+            .filter(|entry| entry.is_dir == directories && name::is_part(&entry.name));
+        let mut names: Vec<String> = wanted.map(|entry| entry.name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn copy(&self, from: &str, to: &str) -> Result<()> {
         let bytes = self.disk.read(from).map_err(|e| open_error(from, e))?;
         self.put_new(to, &bytes)
@@ -168,15 +184,12 @@ impl<D: Disk> Storage for Directory<D> {
 
     fn list(&self, dir: &str) -> Result<Vec<String>> {
         name::check_directory(dir)?;
-        let entries = match self.disk.list(dir) {
-            Ok(entries) => entries,
-            Err(error) if is_missing(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("list", shown(dir), error)),
-        };
-        let files = entries.into_iter().filter(|entry| !entry.is_dir && name::is_part(&entry.name));
-        let mut names: Vec<String> = files.map(|entry| entry.name).collect();
-        names.sort_unstable();
-        Ok(names)
+        self.list_kind(dir, false)
+    }
+
+    fn directories(&self, dir: &str) -> Result<Vec<String>> {
+        name::check_directory(dir)?;
+        self.list_kind(dir, true)
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -208,6 +221,16 @@ impl<D: Disk> Storage for Directory<D> {
             Err(error) if !is_missing(&error) => Err(Error::io("remove", name, error)),
             _ => Ok(()),
         }
+    }
+
+    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        for part in names {
+            self.remove(&name::join(dir, part))?;
+        }
+        self.sync_dir(dir)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

@@ -1,0 +1,166 @@
+//! Going back to an earlier moment of a collection, in place or as a database of its own.
+//!
+//! In place, the batches after the target no longer count, and a new timeline begins; the state before is
+//! kept below `tmp/`. What could be reached before the target can still be reached afterwards. Elsewhere, the
+//! collection itself is only read, so that works beside its writer.
+
+use std::sync::Arc;
+
+use nearfield_segment::storage::{LockMode, Storage};
+use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
+
+use crate::database::{Database, LOCK, Mode, id_of};
+use crate::history::Past;
+use crate::log::{LogDirectory, Mode as LogMode, replay};
+use crate::manifest::{DatabaseManifest, Manifest, Reason, commit, document_name, load_newest};
+use crate::pin;
+use crate::rebuild::{Ground, base_for, rebuild};
+use crate::succession::Used;
+use crate::transfer::bring;
+use crate::writer::Site;
+
+/// What those are told who still hold the collection.
+const CAUSE: &str = "the collection went back to an earlier LSN, or should have";
+
+/// A collection that is what it was.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Replayed {
+    /// The LSN asked for.
+    pub lsn: Lsn,
+    /// Points at that moment.
+    pub points: u64,
+    /// Where the state before was kept, from the root of the store; none if it was not touched.
+    pub backup: Option<String>,
+}
+
+impl Database {
+    /// Makes a collection what it was at `target`. The state before is kept as a database below `tmp/`.
+    /// Handles to the collection refuse changes from then on; ask for it again. A crash leaves the old state
+    /// or the new one. O(rows after the manifest it starts from), plus the log's length.
+    ///
+    /// # Errors
+    /// `NotFound`, `ReadOnly`; `InvalidInput(Parameter)` naming the LSNs that can be reached; `Corrupt` if
+    /// what is needed is damaged; `StorageFull`, `Io`. Nothing has changed then, unless the message says that
+    /// it is unknown.
+    pub fn replay_to(&self, name: &str, target: Lsn, pool: &Pool) -> Result<Replayed> {
+        self.check_in_directory()?;
+        let collection = self.collection(name)?;
+        let (base, newest) = collection.with_writer(|writer| {
+            let last = writer.log.last().max(writer.state.lsn);
+            let base = base_for(&writer.site, writer.manifest(), last, target)?;
+            Ok((base, writer.manifest().number))
+        })?;
+        let mut inner = self.inner();
+        self.make_sure(&mut inner)?;
+        let id = id_of(&inner.manifest.document, name)?;
+        let used = collection.with_writer(|writer| {
+            if let Some(kind) = writer.poisoned() {
+                return Err(Error::new(kind, "the collection has to be recovered first"));
+            }
+            if writer.site.dir != self.site(id).dir || writer.manifest().number != newest {
+                let message = format!("collection {name:?} changed meanwhile; try again");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            // From here on nothing is acknowledged that the change would take away.
+            writer.close(CAUSE);
+            Ok(Used::by(writer))
+        })?;
+        inner.retire(id, CAUSE)?;
+        let (heir, site) = self.heir(name);
+        let points = self
+            .rebuild_in_place(&self.site(id), &base, &used, target, site, pool)
+            .map_err(|error| self.give_up(&inner, error))?;
+        let backup = self.put_in_place(&mut inner, &[heir], "replay")?;
+        Ok(Replayed { lsn: target, points, backup })
+    }
+
+    fn rebuild_in_place(
+        &self,
+        source: &Site,
+        base: &Manifest,
+        used: &Used,
+        target: Lsn,
+        site: Site,
+        pool: &Pool,
+    ) -> Result<u64> {
+        let now_ms = self.clock.now_ms();
+        let first = used.successor(base, Reason::Replay, now_ms);
+        let (built, points) =
+            rebuild(source, base, first, target, self.ground(site.clone(), pool))?;
+        bring_past(source, base, built.cut, &site)?;
+        let place = LogDirectory::new(Arc::clone(&site.storage), &site.dir, built.collection);
+        let log = replay(&place, built.cut, LogMode::Through(built.cut), &mut |_, _| Ok(()))?;
+        used.begin_timeline(&place, &log, built.cut, now_ms)?;
+        Ok(points)
+    }
+
+    /// Writes a database with one collection, as it was at `target`, to the empty `into`. This database may
+    /// be open for reading beside its writer; vacuum waits meanwhile.
+    ///
+    /// # Errors
+    /// As [`Database::replay_to`]; `Conflict` if there is a database in `into`. A database that was not
+    /// finished has no document and is none.
+    pub fn replay_into(
+        &self,
+        name: &str,
+        target: Lsn,
+        into: &Arc<dyn Storage>,
+        pool: &Pool,
+    ) -> Result<Replayed> {
+        let collection = self.collection(name)?;
+        let source = self.site(id_of(&self.manifest(), name)?);
+        let _pin = pin::shared(&*source.storage, &source.dir)?;
+        let last = collection.refresh()?.lsn;
+        let newest = load_newest::<Manifest>(&*source.storage, &source.dir)?.ok_or_else(|| {
+            let message = format!("collection {name:?} has no files: it cannot be replayed");
+            Error::invalid(Fault::Parameter, message)
+        })?;
+        let base = base_for(&source, &newest.document, last, target)?;
+        let _alone = into.lock(LOCK, LockMode::Exclusive, "replay")?;
+        if load_newest::<DatabaseManifest>(&**into, "")?.is_some() {
+            let message = "the target holds a database already; replay into an empty directory";
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let (heir, place) = self.heir(name);
+        let site = Site { storage: Arc::clone(into), ..place };
+        let used = Used::named(&newest.document, newest.crc);
+        let first = used.successor(&base, Reason::Replay, self.clock.now_ms());
+        let (_, points) = rebuild(&source, &base, first, target, self.ground(site, pool))?;
+        let mut database = DatabaseManifest::first();
+        database.create(name, heir.id)?;
+        commit(&**into, "", database)?;
+        Ok(Replayed { lsn: target, points, backup: None })
+    }
+
+    fn ground<'a>(&self, site: Site, pool: &'a Pool) -> Ground<'a> {
+        let (options, clock) = (self.options.clone(), Arc::clone(&self.clock));
+        Ground { site, options, clock, seed: self.seed(), pool }
+    }
+
+    pub(crate) fn check_in_directory(&self) -> Result<()> {
+        self.check_writable()?;
+        if self.mode() == Mode::Memory {
+            let message = "a database in memory has no past and no snapshots";
+            return Err(Error::invalid(Fault::Parameter, message));
+        }
+        Ok(())
+    }
+}
+
+/// Brings what reaches the moments before `branch`: the manifests up to `base`, their files, and the log.
+fn bring_past(source: &Site, base: &Manifest, branch: Lsn, target: &Site) -> Result<()> {
+    let storage = &*source.storage;
+    let past = Past::read(storage, &source.dir, base.number + 1)?;
+    for manifest in &past.manifests {
+        for (file, _, _) in manifest.files() {
+            bring(source, file, target, file)?;
+        }
+        let name = document_name::<Manifest>("", manifest.number);
+        bring(source, &name, target, &name)?;
+    }
+    let log = LogDirectory::new(Arc::clone(&source.storage), &source.dir, base.collection);
+    for (from, to) in log.files_from_before(branch)? {
+        bring(source, &from, target, &to)?;
+    }
+    Ok(())
+}

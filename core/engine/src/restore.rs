@@ -1,0 +1,203 @@
+//! Restoring a snapshot: to an empty directory, or in the place of collections of a database.
+//!
+//! Every checksum of the snapshot is compared before anything is written. In place, its collections come in
+//! whole, under new directory ids, and one database document makes the change (`succession`); collections
+//! that are not in the snapshot stay as they are.
+
+use std::sync::Arc;
+
+use nearfield_segment::storage::{Lock, LockMode, Storage};
+use nearfield_segment::{Error, ErrorKind, Result};
+
+use crate::collection::Collection;
+use crate::database::{Database, Inner, LOCK};
+use crate::log::{LogDirectory, Mode, replay};
+use crate::manifest::{DatabaseManifest, Manifest, Reason, Stored, commit, load_newest};
+use crate::succession::Used;
+use crate::transfer::bring;
+use crate::verify::{Finding, verify_below};
+use crate::writer::Site;
+
+/// What was restored in place.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Restored {
+    /// Names of the collections that came from the snapshot, sorted.
+    pub collections: Vec<String>,
+    /// Where the collections they replaced were kept, from the root of the store; none if there were none.
+    pub backup: Option<String>,
+}
+
+/// A snapshot that was found to be whole, held still while it is read.
+struct Source {
+    place: Site,
+    database: DatabaseManifest,
+    _still: Option<Box<dyn Lock>>,
+}
+
+impl Source {
+    /// The snapshot (or closed database) in the directory `place`, after verifying every checksum of it.
+    fn open(place: Site) -> Result<Source> {
+        let Site { storage, dir, .. } = &place;
+        // A living store has a lock file; a snapshot has none.
+        let living = storage.list(dir)?.iter().any(|name| name == LOCK);
+        let lock = below(dir, LOCK);
+        let still = living.then(|| storage.lock(&lock, LockMode::Shared, "")).transpose()?;
+        let database = load_newest::<DatabaseManifest>(&**storage, dir)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no snapshot in this directory")
+        })?;
+        let report = verify_below(storage, dir)?;
+        if let Some(error) = report.findings.iter().find_map(Finding::refusal) {
+            return Err(error);
+        }
+        Ok(Source { database: database.document, place, _still: still })
+    }
+
+    /// Brings the files of a collection's newest manifest, and its log; returns the manifest.
+    fn bring_collection(&self, dir: &str, target: &Site) -> Result<Stored<Manifest>> {
+        let source = Site { dir: below(&self.place.dir, dir), ..self.place.clone() };
+        let manifest = load_newest::<Manifest>(&*source.storage, &source.dir)?
+            .ok_or_else(|| Error::corrupt(&source.dir, "manifest", "there is none"))?;
+        let log = source.storage.list(&source.path("wal"))?;
+        let log = log.into_iter().map(|name| format!("wal/{name}"));
+        let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
+        for file in files.chain(log) {
+            bring(&source, &file, target, &file)?;
+        }
+        Ok(manifest)
+    }
+}
+
+fn below(dir: &str, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+}
+
+/// Copies a snapshot (or any closed database) in `source` to the empty `target`, after verifying every
+/// checksum of it. The database manifest is written last, so an interrupted restore is no database.
+///
+/// # Errors
+/// `Locked` if somebody writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
+/// `source` holds no database; `StorageFull`, `Io`.
+pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<()> {
+    let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
+    if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
+        let message = "the target holds a database already; restore into an empty directory";
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    let source = Source::open(Site::root(source))?;
+    for entry in source.database.collections.values() {
+        let site = Site { dir: format!("c/{}", entry.id), ..Site::root(target) };
+        let manifest = source.bring_collection(&site.dir, &site)?;
+        commit(&**target, &site.dir, manifest.document)?;
+    }
+    commit(&**target, "", source.database).map(drop)
+}
+
+impl Database {
+    /// Puts the collections of the snapshot in `dir` (from the root of this store) in the place of those of
+    /// the same names; its files are linked. See [`Database::restore_from`].
+    ///
+    /// # Errors
+    /// As [`Database::restore_from`].
+    pub fn restore_snapshot(&self, dir: &str) -> Result<Restored> {
+        let place = Site { dir: dir.to_owned(), ..Site::root(&self.storage) };
+        self.restore_at(place)
+    }
+
+    /// Puts the collections of a snapshot (or any closed database) elsewhere in the place of those of the same
+    /// names, after verifying every checksum of it; its files are copied. What they replace is kept as a
+    /// database below `tmp/`, also if it is damaged. Handles to replaced collections refuse changes from then
+    /// on; ask for them again. A crash leaves the old state or the new one. O(bytes).
+    ///
+    /// # Errors
+    /// `Corrupt` naming the first damage in the snapshot; `NotFound` if it is none; `Conflict` if a name in it
+    /// is an alias here; `Locked`, `ReadOnly`, `StorageFull`, `Io`. Nothing has changed then, unless the
+    /// message says that it is unknown.
+    pub fn restore_from(&self, snapshot: &Arc<dyn Storage>) -> Result<Restored> {
+        self.restore_at(Site::root(snapshot))
+    }
+
+    fn restore_at(&self, place: Site) -> Result<Restored> {
+        self.check_in_directory()?;
+        let source = Source::open(place)?;
+        let names: Vec<&String> = source.database.collections.keys().collect();
+        // Opened before the names are locked; one that does not open is what a restore is for.
+        let open = names.iter().map(|name| self.unless_ruined(name)).collect::<Result<Vec<_>>>()?;
+        let mut inner = self.inner();
+        self.make_sure(&mut inner)?;
+        let alias = names.iter().find(|&&name| inner.manifest.document.aliases.contains_key(name));
+        if let Some(alias) = alias {
+            let message = format!("{alias:?} is an alias here: remove it first");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let mut heirs = Vec::new();
+        for (name, open) in names.iter().zip(&open) {
+            let used = self.close_replaced(&mut inner, name, open.as_deref())?;
+            let (heir, site) = self.heir(name);
+            let dir = format!("c/{}", source.database.collections[*name].id);
+            self.bring_in_place(&source, &dir, used, &site)
+                .map_err(|error| self.give_up(&inner, error))?;
+            heirs.push(heir);
+        }
+        let backup = self.put_in_place(&mut inner, &heirs, "restore")?;
+        let collections = names.into_iter().cloned().collect();
+        Ok(Restored { collections, backup })
+    }
+
+    /// A collection that is there and opens; none if there is none, or if its files are not what was written.
+    fn unless_ruined(&self, name: &str) -> Result<Option<Arc<Collection>>> {
+        match self.collection(name) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Version
+                ) =>
+            {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// Ends the writer of a collection that will be replaced, and says what it has used up.
+    fn close_replaced(
+        &self,
+        inner: &mut Inner,
+        name: &str,
+        open: Option<&Collection>,
+    ) -> Result<Option<Used>> {
+        let Some(entry) = inner.manifest.document.collections.get(name) else { return Ok(None) };
+        let site = self.site(entry.id);
+        inner.retire(entry.id, "the collection was restored, or should have been")?;
+        match open {
+            None => Used::by_damaged(&site),
+            Some(collection) => collection.with_writer(|writer| {
+                if writer.site.dir == site.dir {
+                    return Ok(Some(Used::by(writer)));
+                }
+                let message = format!("collection {name:?} was replaced meanwhile; try again");
+                Err(Error::new(ErrorKind::Conflict, message))
+            }),
+        }
+    }
+
+    /// Brings a collection of `source` to `site`, on a timeline of its own above what was used.
+    fn bring_in_place(
+        &self,
+        source: &Source,
+        dir: &str,
+        used: Option<Used>,
+        site: &Site,
+    ) -> Result<()> {
+        let Stored { document: manifest, crc } = source.bring_collection(dir, site)?;
+        let own = Used::named(&manifest, crc);
+        // Another collection of that name has numbers of its own.
+        let same = |used: &Used| used.collection.is_none_or(|id| id == manifest.collection);
+        let used = used.filter(same).map_or_else(|| own.clone(), |used| own.and(&used));
+        let now_ms = self.clock.now_ms();
+        let first = used.successor(&manifest, Reason::Restore, now_ms);
+        commit(&*site.storage, &site.dir, first)?;
+        let place = LogDirectory::new(Arc::clone(&site.storage), &site.dir, manifest.collection);
+        let log = replay(&place, manifest.cut, Mode::Recover, &mut |_, _| Ok(()))?;
+        used.begin_timeline(&place, &log, log.last, now_ms).map(drop)
+    }
+}

@@ -1,0 +1,58 @@
+//! Bringing immutable files from one collection's directory to another: links where both are on one storage
+//! and the disk has links, copies everywhere else.
+//!
+//! Log files count as immutable here: whoever calls this knows that nobody appends to them any more, and
+//! recovery replaces a file rather than to change it.
+
+use nearfield_segment::Result;
+use nearfield_segment::storage::Storage;
+use nearfield_segment::{Error, ErrorKind};
+
+use crate::leftovers::COLLECTION_DIRS;
+use crate::writer::Site;
+
+/// Makes `file` of `source` the file `to` of `target`. One that is there already stays.
+///
+/// # Errors
+/// `NotFound` without the file, `StorageFull`, `Io`.
+pub(crate) fn bring(source: &Site, file: &str, target: &Site, to: &str) -> Result<()> {
+    let (from, to) = (source.path(file), target.path(to));
+    if !std::sync::Arc::ptr_eq(&source.storage, &target.storage) {
+        return copy(&*source.storage, &from, &*target.storage, &to);
+    }
+    match source.storage.link(&from, &to) {
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+        other => other,
+    }
+}
+
+/// Brings everything in a collection's directory but its quarantine. Returns the number of files.
+///
+/// # Errors
+/// As [`bring`].
+pub(crate) fn bring_all(source: &Site, target: &Site) -> Result<u64> {
+    let mut count = 0;
+    for dir in COLLECTION_DIRS.into_iter().filter(|&dir| dir != "quarantine") {
+        let slash = if dir.is_empty() { "" } else { "/" };
+        for name in source.storage.list(source.path(dir).trim_end_matches('/'))? {
+            // The lock of a living collection.
+            if dir.is_empty() && name == crate::pin::PIN {
+                continue;
+            }
+            let file = format!("{dir}{slash}{name}");
+            bring(source, &file, target, &file)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Copies a whole file; durable on return.
+///
+/// # Errors
+/// As [`bring`].
+pub(crate) fn copy(source: &dyn Storage, from: &str, target: &dyn Storage, to: &str) -> Result<()> {
+    let blob = source.open(from)?;
+    let bytes = blob.read(0..blob.len())?;
+    target.put(to, &mut |out| out.write_all(&bytes).map_err(|error| Error::io("write", to, error)))
+}

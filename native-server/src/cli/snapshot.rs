@@ -1,0 +1,111 @@
+//! `snapshot-create` and `snapshot-restore`: backups below the database's own directory, and back.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use nearfield_engine::{Error, Restored, restore};
+use nearfield_segment::storage::{Storage, open_directory};
+use serde_json::json;
+
+use super::exit::Result;
+use super::store;
+
+/// Write a snapshot below the database's own directory
+#[derive(Debug, Args)]
+pub struct SnapshotCreate {
+    /// Directory of the database
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Collections [default: all]
+    #[arg(long = "collection", value_name = "NAME")]
+    collections: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl SnapshotCreate {
+    /// Links or copies what is there now.
+    ///
+    /// # Errors
+    /// `NotFound`, `Locked`, `StorageFull`, `Io`.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let database = store::open_for_writing(&self.data_dir, "snapshot-create", false)?;
+        let made = database.snapshot(&self.collections)?;
+        let dir = self.data_dir.join(&made.dir);
+        if self.json {
+            let report = json!({
+                "snapshot_id": made.id, "snapshot_dir": dir.display().to_string(),
+                "collections": made.collections, "segments": made.segments, "files": made.files,
+            });
+            return Ok(writeln!(out, "{report}")?);
+        }
+        writeln!(out, "snapshot_id   {}", made.id)?;
+        writeln!(out, "snapshot_dir  {}", dir.display())?;
+        writeln!(out, "collections   {}", made.collections)?;
+        writeln!(out, "segments      {}", made.segments)?;
+        Ok(writeln!(out, "files         {}", made.files)?)
+    }
+}
+
+/// Put the collections of a snapshot in the place of those of the same names, after checking it
+#[derive(Debug, Args)]
+pub struct SnapshotRestore {
+    /// Directory of the database; made if missing
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Directory of the snapshot, below the database's or anywhere else
+    #[arg(long, value_name = "DIR")]
+    snapshot_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl SnapshotRestore {
+    /// Compares every checksum, then changes everything at once.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the first damage in the snapshot, `NotFound`, `Locked`, `StorageFull`, `Io`.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        let (snapshot, manifest) = store::existing(&self.snapshot_dir)?;
+        let restored = match store::has_database(&self.data_dir)? {
+            true => self.in_place(&snapshot)?,
+            false => {
+                let target: Arc<dyn Storage> = Arc::new(open_directory(&self.data_dir)?);
+                restore(&snapshot, &target)?;
+                let collections = manifest.collections.into_keys().collect();
+                Restored { collections, backup: None }
+            }
+        };
+        let names = &restored.collections;
+        let backup = restored.backup.map(|dir| self.data_dir.join(dir).display().to_string());
+        if self.json {
+            let report = json!({ "collections": names, "backup_dir": backup });
+            return Ok(writeln!(out, "{report}")?);
+        }
+        let (count, dir) = (names.len(), self.data_dir.display());
+        writeln!(out, "{count} collections restored to {dir}: {}", names.join(", "))?;
+        store::say_backup(out, backup.as_deref())
+    }
+
+    fn in_place(&self, snapshot: &Arc<dyn Storage>) -> nearfield_engine::Result<Restored> {
+        let database = store::open_for_writing(&self.data_dir, "snapshot-restore", false)?;
+        match within(&self.data_dir, &self.snapshot_dir)? {
+            Some(dir) => database.restore_snapshot(&dir),
+            None => database.restore_from(snapshot),
+        }
+    }
+}
+
+/// The name of `inner` from the root of `outer`, if it lies below it.
+fn within(outer: &Path, inner: &Path) -> nearfield_engine::Result<Option<String>> {
+    let real = |path: &Path| {
+        path.canonicalize().map_err(|error| Error::io("open", &path.display().to_string(), error))
+    };
+    let inner = real(inner)?;
+    let below = inner.strip_prefix(real(outer)?).ok().and_then(Path::to_str);
+    Ok(below.filter(|below| !below.is_empty()).map(str::to_owned))
+}

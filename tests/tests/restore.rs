@@ -1,0 +1,184 @@
+//! Snapshots put in the place of what is there: again and again, over damage, for some collections only.
+//!
+//! Crashes in the middle of it are in `durability.rs`.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::sync::Arc;
+
+use nearfield_engine::{ErrorKind, Restored};
+use nearfield_segment::Rng;
+use nearfield_segment::storage::{Failure, SimDisk};
+use nearfield_tests::sim::{
+    Session, Step, World, memory, open, random_change, same_content, storage, tree,
+};
+
+/// Two collections, a snapshot of both, and a batch after it.
+fn filled(disk: &SimDisk) -> (Session, World) {
+    let session = open(storage(disk), 0, 1).unwrap();
+    let mut rng = Rng::new(5);
+    let mut write = |name| Step::Write(name, random_change(&mut rng, 8, 1));
+    let steps = [
+        Step::Create("a"),
+        write("a"),
+        Step::Checkpoint("a"),
+        write("a"),
+        Step::Create("b"),
+        write("b"),
+        Step::Snapshot,
+        write("a"),
+        write("b"),
+    ];
+    let world = perform(&session, World::default(), &steps);
+    (session, world)
+}
+
+fn perform(session: &Session, mut world: World, steps: &[Step]) -> World {
+    for step in steps {
+        session.perform_in(step, &world).unwrap();
+        world = world.after(step);
+        same_content(&session.db, &world.collections).unwrap();
+    }
+    world
+}
+
+fn write(seed: u64, name: &'static str) -> Step {
+    Step::Write(name, random_change(&mut Rng::new(seed), 5, 2))
+}
+
+#[test]
+fn restoring_twice_and_from_a_snapshot_of_what_was_restored() {
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    let steps = [
+        Step::Restore,
+        write(1, "a"),
+        Step::Restore,
+        write(2, "b"),
+        Step::Checkpoint("b"),
+        Step::Snapshot,
+        write(3, "b"),
+        Step::Restore,
+        Step::Compact("a"),
+        write(4, "a"),
+    ];
+    let world = perform(&session, world, &steps);
+    drop(session);
+    let session = open(storage(&disk.restart(7)), world.steps, 2).unwrap();
+    same_content(&session.db, &world.collections).unwrap();
+}
+
+#[test]
+fn the_batches_since_a_restore_are_within_reach_and_those_before_are_in_the_backup() {
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    let world = perform(&session, world, &[Step::Restore, write(1, "a"), Step::Replay("a", 1)]);
+    let (dir, content) = world.backups.first_key_value().unwrap();
+    let backup = memory(&tree(&disk, dir).unwrap());
+    same_content(&open(backup, 0, 1).unwrap().db, content).unwrap();
+}
+
+#[test]
+fn a_snapshot_of_one_collection_leaves_the_others_alone() {
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    assert_eq!(session.db.snapshot(&["c".to_owned()]).unwrap_err().kind(), ErrorKind::NotFound);
+    let snapshot = session.db.snapshot(&["b".to_owned()]).unwrap();
+    assert_eq!(snapshot.collections, 1);
+    let (a, b) = (world.collections["a"].clone(), world.collections["b"].clone());
+    let world = perform(&session, world, &[write(1, "a"), write(2, "b")]);
+    let restored = session.db.restore_snapshot(&snapshot.dir).unwrap();
+    assert_eq!(restored.collections, ["b"]);
+    assert_ne!(world.collections["a"], a);
+    let view = session.db.collection("b").unwrap().view();
+    assert_eq!(b.difference(&view), None);
+    let view = session.db.collection("a").unwrap().view();
+    assert_eq!(world.collections["a"].difference(&view), None);
+}
+
+#[test]
+fn a_collection_that_does_not_open_is_replaced_and_its_ruins_are_kept() {
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    drop(session);
+    let mut files = tree(&disk, "").unwrap();
+    let newest = files.keys().filter(|name| name.starts_with("c/") && name.contains("/manifest-"));
+    let damaged: Vec<String> = newest.cloned().collect();
+    for name in &damaged {
+        files.get_mut(name).unwrap()[90] ^= 1;
+    }
+    let store = memory(&files);
+    let session = open(Arc::clone(&store), 30, 2).unwrap();
+    assert_eq!(session.db.collection("a").unwrap_err().kind(), ErrorKind::Corrupt);
+    let (dir, content) = world.snapshots.last_key_value().unwrap();
+    let Restored { backup, .. } = session.db.restore_snapshot(dir).unwrap();
+    same_content(&session.db, content).unwrap();
+    let backup = backup.unwrap();
+    for name in &damaged {
+        let kept = store.open(&format!("{backup}/{name}")).unwrap();
+        assert_eq!(kept.read(0..kept.len()).unwrap()[..], files[name][..], "{name}");
+    }
+    session.perform(&write(9, "a"), 31).unwrap();
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_nothing_changes() {
+    let disk = SimDisk::new(1);
+    let (session, mut world) = filled(&disk);
+    let (dir, _) = world.snapshots.last_key_value().unwrap();
+    let good = tree(&disk, dir).unwrap();
+    let mut refused = 0;
+    for name in good.keys() {
+        let mut files = good.clone();
+        let bytes = files.get_mut(name).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 4;
+        match session.db.restore_from(&memory(&files)) {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+                refused += 1;
+            }
+            // A part that is made again, or the log below the cut, which nobody reads.
+            Ok(_) => world = world.after(&Step::Restore),
+        }
+        same_content(&session.db, &world.collections).unwrap();
+    }
+    assert!(refused * 2 > good.len(), "{refused} of {} refused", good.len());
+    let step = write(1, "a");
+    perform(&session, world, &[step]);
+}
+
+#[test]
+fn a_restore_cut_short_leaves_no_files_that_nothing_names() {
+    let ops = {
+        let disk = SimDisk::new(1);
+        let (session, world) = filled(&disk);
+        let start = disk.op_count();
+        session.perform_in(&Step::Restore, &world).unwrap();
+        disk.op_count() - start
+    };
+    for op in 0..ops {
+        let disk = SimDisk::new(op);
+        let (session, world) = filled(&disk);
+        disk.fail_at(disk.op_count() + op, Failure::Crash);
+        let _cut_short = session.perform_in(&Step::Restore, &world);
+        drop(session);
+        let disk = disk.restart(op);
+        drop(open(storage(&disk), 30, 2).unwrap());
+        let files = tree(&disk, "").unwrap();
+        let directories = |part: &str| -> Vec<String> {
+            let below = files.keys().filter(|name| name.starts_with(part));
+            let mut names: Vec<String> =
+                below.map(|name| name.split('/').take(2).collect::<Vec<_>>().join("/")).collect();
+            names.dedup();
+            names
+        };
+        assert_eq!(directories("c/").len(), 2, "crash at {op}: {:?}", directories("c/"));
+        for backup in directories("tmp/") {
+            let document = files.keys().any(|n| n.starts_with(&format!("{backup}/database-")));
+            assert!(document, "crash at {op}: {backup} is no database");
+        }
+        let documents = files.keys().filter(|name| name.starts_with("database-"));
+        assert_eq!(documents.count(), 1, "crash at {op}");
+    }
+}
