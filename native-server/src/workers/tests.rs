@@ -232,8 +232,8 @@ fn rows_beyond_their_size_become_a_file_without_being_asked() {
 fn a_panic_costs_one_search_and_no_thread() {
     let store = Place::in_memory().open("--search-threads 1");
     for cost in [Cost::LONG, Cost::SHORT] {
-        let panic = wait(store.search(cost, || panic!("on purpose")));
-        let error = panic.map(|()| ()).expect_err("it panicked");
+        let panic: nearfield_engine::Result<()> = wait(store.search(cost, || panic!("on purpose")));
+        let error = panic.expect_err("it panicked");
         assert_eq!(code(&error), Some(Code::Internal));
         assert_eq!(wait(store.search(cost, || 7)).expect("goes on"), 7);
     }

@@ -189,7 +189,7 @@ impl Upkeep {
         let until = state.lines.values().filter(|tended| !tended.busy).map(|tended| {
             match tended.care.next(self.facts(&tended.line), now) {
                 Step::Wait(until) => until.saturating_sub(now),
-                Step::Recover | Step::Merge(_) => Duration::ZERO,
+                Step::Recover | Step::Merge(_) | Step::Tidy => Duration::ZERO,
             }
         });
         until.min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
@@ -206,11 +206,19 @@ impl Upkeep {
         let collection = &line.collection;
         let effort = match step {
             Step::Recover => return self.recover(line).map(|()| true),
+            Step::Tidy => return self.tidy(line),
             Step::Merge(effort) => effort,
             Step::Wait(_) => return Ok(false),
         };
         let gives_way = || collection.is_wanted() || line.is_dropped();
         collection.maintain_by(effort, &mut |task| self.background.carry(task, &gives_way))
+    }
+
+    fn tidy(&self, line: &Line) -> Result<bool> {
+        let vacuumed = line.collection.vacuum()?;
+        self.context.metrics.quarantine_evictions.inc_by(vacuumed.evicted);
+        line.look_into_quarantine()?;
+        Ok(vacuumed.removed + vacuumed.evicted > 0)
     }
 
     /// Ends the refusal of a writer. On a disk that is still full its log might be in order at once, and
@@ -265,6 +273,7 @@ fn words(step: Step) -> &'static str {
         Step::Recover => "recovery of the log",
         Step::Merge(Effort::Checkpoint) => "the checkpoint",
         Step::Merge(Effort::Due | Effort::Worthwhile | Effort::Everything) => "merging",
+        Step::Tidy => "removing old files",
         Step::Wait(_) => "waiting",
     }
 }
