@@ -1,16 +1,19 @@
 //! `snapshot-create` and `snapshot-restore`: backups below the database's own directory, and back.
+//!
+//! Beside a running server it is the server that writes the snapshot. A restore wants the directory to itself.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::{Error, Restored, restore};
+use nearfield_engine::{Error, ErrorKind, Fault, Restored, restore};
 use nearfield_segment::storage::{Storage, open_directory};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::Result;
-use super::store;
+use super::{server, store};
+use crate::client::Client;
 
 /// Write a snapshot below the database's own directory
 #[derive(Debug, Args)]
@@ -27,26 +30,54 @@ pub struct SnapshotCreate {
 }
 
 impl SnapshotCreate {
-    /// Links or copies what is there now.
+    /// Links or copies what is there now; where a server runs, lets it do that.
     ///
     /// # Errors
-    /// `NotFound`, `Locked`, `StorageFull`, `Io`.
+    /// `NotFound`, `Locked` by a process that is no server, `StorageFull`, `Io`.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let database = store::open_for_writing(&self.data_dir, "snapshot-create", false)?;
-        let made = database.snapshot(&self.collections)?;
-        let dir = self.data_dir.join(&made.dir);
+        let mut made = match store::open_for_writing(&self.data_dir, "snapshot-create", false) {
+            Ok(database) => {
+                let made = database.snapshot(&self.collections)?;
+                json!({
+                    "snapshot_id": made.id, "snapshot_dir": made.dir, "collections": made.collections,
+                    "segments": made.segments, "files": made.files,
+                })
+            }
+            Err(error) => self.by(&server::holder(&self.data_dir, error)?)?,
+        };
+        let below = made["snapshot_dir"].as_str().unwrap_or_default();
+        made["snapshot_dir"] = json!(self.data_dir.join(below).display().to_string());
         if self.json {
-            let report = json!({
-                "snapshot_id": made.id, "snapshot_dir": dir.display().to_string(),
-                "collections": made.collections, "segments": made.segments, "files": made.files,
-            });
-            return Ok(writeln!(out, "{report}")?);
+            return Ok(writeln!(out, "{made}")?);
         }
-        writeln!(out, "snapshot_id   {}", made.id)?;
-        writeln!(out, "snapshot_dir  {}", dir.display())?;
-        writeln!(out, "collections   {}", made.collections)?;
-        writeln!(out, "segments      {}", made.segments)?;
-        Ok(writeln!(out, "files         {}", made.files)?)
+        for name in ["snapshot_id", "snapshot_dir", "collections", "segments", "files"] {
+            let value = made[name].as_str().map_or_else(|| made[name].to_string(), str::to_owned);
+            writeln!(out, "{name:12}  {value}")?;
+        }
+        Ok(())
+    }
+
+    /// The same report from the server that has the directory.
+    fn by(&self, client: &Client) -> nearfield_engine::Result<Value> {
+        let collection = match self.collections.as_slice() {
+            [] => None,
+            [name] => Some(name),
+            several => {
+                let message = "beside a running server: expected one collection, or none for all";
+                return Err(Error::invalid(Fault::Parameter, message)
+                    .with("expected", 1)
+                    .with("got", several.len()));
+            }
+        };
+        let body = json!({ "collection": collection });
+        let made = client.post("/v2/admin/snapshot", &body)?["details"].take();
+        match made["snapshot_id"].is_string() && made["snapshot_dir"].is_string() {
+            true => Ok(made),
+            false => {
+                let message = format!("the server did not say which snapshot it wrote: {made}");
+                Err(Error::new(ErrorKind::Io, message))
+            }
+        }
     }
 }
 

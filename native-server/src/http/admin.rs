@@ -9,7 +9,7 @@ use super::answer;
 use super::call::Call;
 use super::cursor::Cursor;
 use super::describe::Jobs;
-use super::error::Result;
+use super::error::{ApiError, Result};
 use crate::workers::{JobKind, JobState};
 
 const KEYS: [&str; 1] = ["collection"];
@@ -47,12 +47,16 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     })?;
     let wait = call.wait()?.unwrap_or(true);
     let job = call.store()?.run_job(kind, collection.as_deref(), wait).await?;
-    let status = match job.state {
-        JobState::Completed | JobState::Idle => StatusCode::OK,
-        JobState::Running => StatusCode::ACCEPTED,
-        JobState::Failed | JobState::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    Ok(answer::data(status, job))
+    match job.state {
+        JobState::Completed | JobState::Idle => Ok(answer::data(StatusCode::OK, job)),
+        JobState::Running => Ok(answer::data(StatusCode::ACCEPTED, job)),
+        JobState::Failed | JobState::Interrupted => {
+            let why = job.details["message"].as_str().unwrap_or("it was interrupted");
+            let message = format!("{} {}: {why}", job.kind, job.state.name());
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Err(ApiError::new(status, "job_failed", message).with("job_id", job.job_id))
+        }
+    }
 }
 
 /// Answers `GET admin/stats`.
