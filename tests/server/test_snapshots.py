@@ -26,13 +26,13 @@ def served(start: Start) -> tuple[Server, str]:
     return server, token
 
 
-def put(client: Client, value: int, id: int = 1) -> int:
+def put(client: Client, value: int, id: int | str = 1) -> int:
     """One batch of one row; its LSN."""
     row = {"id": id, "vector": [float(value)] * 8, "metadata": {"value": value}}
     return int(client.post("/v2/vectors/batch", {"vectors": [row]})["lsn"])
 
 
-def value_of(client: Client, id: int = 1) -> Any:
+def value_of(client: Client, id: int | str = 1) -> Any:
     found = client.post("/v2/points/get", {"ids": [id]})["points"]
     return found[0]["metadata"]["value"] if found else None
 
@@ -64,7 +64,7 @@ def test_a_snapshot_beside_a_busy_server_holds_whole_batches_and_is_restored(
         thread.join()
     assert all(writer.failure is None for writer in writers), [w.failure for w in writers]
     with server.client(token) as client:
-        put(client, 77, id=5)
+        put(client, 77, id="after")
     refused = run(binary, "snapshot-restore", "--data-dir", data_dir, "--snapshot-dir", taken, code=4)
     assert "lock" in refused.lower() or "server" in refused.lower(), refused
     assert server.stop() == 0
@@ -77,8 +77,8 @@ def test_a_snapshot_beside_a_busy_server_holds_whole_batches_and_is_restored(
         check_acknowledged(client, known)
         count = client.post("/v2/count")["count"]
         assert count >= ROWS * len(known) and count % ROWS == 0
-        assert value_of(client, id=5) is None
-        assert put(client, 78, id=5) > 0
+        assert value_of(client, id="after") is None
+        assert put(client, 78, id="after") > 0
     assert server.stop() == 0
     # The state that the restore replaced is a database of its own.
     assert "damage" not in run(binary, "verify", backups[0]).lower()

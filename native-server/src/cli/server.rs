@@ -1,9 +1,9 @@
 //! Which server a command talks to, as its arguments say it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nearfield_engine::{Error, Fault, Result};
+use nearfield_engine::{Error, ErrorKind, Fault, Result};
 
 use crate::client::Client;
 
@@ -55,6 +55,17 @@ impl ServerArguments {
             }
         }
     }
+}
+
+/// The server that has locked `dir`, if it is one.
+///
+/// # Errors
+/// `locked` itself, if it is no lock or nobody listens there.
+pub(super) fn holder(dir: &Path, locked: Error) -> Result<Client> {
+    if locked.kind() != ErrorKind::Locked {
+        return Err(locked);
+    }
+    Client::beside(dir).map_err(|_| locked)
 }
 
 /// The path of a collection on a server; `below` begins with a slash or is empty.

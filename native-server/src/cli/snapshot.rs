@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::{Error, Restored, restore};
+use nearfield_engine::{Error, ErrorKind, Fault, Restored, restore};
 use nearfield_segment::storage::{Storage, open_directory};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::Result;
 use super::store;
+use crate::client::Client;
 
 /// Write a snapshot below the database's own directory
 #[derive(Debug, Args)]
@@ -27,26 +28,53 @@ pub struct SnapshotCreate {
 }
 
 impl SnapshotCreate {
-    /// Links or copies what is there now.
+    /// Links or copies what is there now. A server that holds the directory is asked to do it.
     ///
     /// # Errors
-    /// `NotFound`, `Locked`, `StorageFull`, `Io`.
+    /// `NotFound`, `Locked` by another process than a server, `StorageFull`, `Io`.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let database = store::open_for_writing(&self.data_dir, "snapshot-create", false)?;
-        let made = database.snapshot(&self.collections)?;
-        let dir = self.data_dir.join(&made.dir);
+        let made = match store::open_for_writing(&self.data_dir, "snapshot-create", false) {
+            Ok(database) => {
+                let made = database.snapshot(&self.collections)?;
+                json!({
+                    "snapshot_id": made.id, "snapshot_dir": made.dir,
+                    "collections": made.collections, "segments": made.segments, "files": made.files,
+                })
+            }
+            Err(error) if error.kind() == ErrorKind::Locked => self.ask_the_server(error)?,
+            Err(error) => return Err(error.into()),
+        };
+        self.report(&made, out)
+    }
+
+    /// What the server that holds the directory made; `locked` if nobody answers on its socket.
+    fn ask_the_server(&self, locked: Error) -> nearfield_engine::Result<Value> {
+        let Ok(client) = Client::beside(&self.data_dir) else { return Err(locked) };
+        let collection = match self.collections.as_slice() {
+            [] => Value::Null,
+            [name] => name.as_str().into(),
+            [_, _, ..] => {
+                let expected = "one --collection, or none for all, while a server runs";
+                let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
+                return Err(error.with("expected", expected).with("got", self.collections.len()));
+            }
+        };
+        let mut job = client.post("/v2/admin/snapshot", &json!({ "collection": collection }))?;
+        Ok(job["details"].take())
+    }
+
+    fn report(&self, made: &Value, out: &mut dyn Write) -> Result {
+        let mut made = made.clone();
+        let dir = self.data_dir.join(made["snapshot_dir"].as_str().unwrap_or_default());
+        made["snapshot_dir"] = dir.display().to_string().into();
         if self.json {
-            let report = json!({
-                "snapshot_id": made.id, "snapshot_dir": dir.display().to_string(),
-                "collections": made.collections, "segments": made.segments, "files": made.files,
-            });
-            return Ok(writeln!(out, "{report}")?);
+            return Ok(writeln!(out, "{made}")?);
         }
-        writeln!(out, "snapshot_id   {}", made.id)?;
-        writeln!(out, "snapshot_dir  {}", dir.display())?;
-        writeln!(out, "collections   {}", made.collections)?;
-        writeln!(out, "segments      {}", made.segments)?;
-        Ok(writeln!(out, "files         {}", made.files)?)
+        for name in ["snapshot_id", "snapshot_dir", "collections", "segments", "files"] {
+            let value = made[name].as_str().map_or_else(|| made[name].to_string(), str::to_owned);
+            writeln!(out, "{name:13} {value}")?;
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use super::answer;
 use super::call::Call;
 use super::cursor::Cursor;
 use super::describe::Jobs;
-use super::error::Result;
-use crate::workers::{JobKind, JobState};
+use super::error::{ApiError, Result};
+use crate::workers::{Job, JobKind, JobState};
 
 const KEYS: [&str; 1] = ["collection"];
 /// Jobs listed.
@@ -50,9 +50,18 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     let status = match job.state {
         JobState::Completed | JobState::Idle => StatusCode::OK,
         JobState::Running => StatusCode::ACCEPTED,
-        JobState::Failed | JobState::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+        JobState::Failed | JobState::Interrupted => return Err(failed(&job)),
     };
     Ok(answer::data(status, job))
+}
+
+/// `checkpoint_failed` and so on, with what is known about it.
+fn failed(job: &Job) -> ApiError {
+    let said = job.details["message"].as_str().unwrap_or("it was interrupted");
+    let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, format!("{}_failed", job.kind));
+    let error = ApiError::new(status, &code, said).with("job_id", job.job_id.as_str());
+    let details = job.details.as_object().into_iter().flatten();
+    details.fold(error, |error, (name, value)| error.with(name, value.clone()))
 }
 
 /// Answers `GET admin/stats`.

@@ -18,9 +18,8 @@ use nearfield_segment::{Encoding, Metric, PointId};
 use serde_json::{Value, json};
 
 use super::exit::Result;
-use super::server::{Place, ServerArguments};
+use super::server::{self, Place, ServerArguments};
 use super::store;
-use crate::client::Client;
 use crate::host::{self, ProgressLine, Stopwatch};
 use crate::rows::{self, ColumnNames, RowFile, Rows};
 
@@ -135,7 +134,7 @@ impl Import {
                     local::import(&database, &order, &mut source, clock, &pool, !self.no_compact)?
                 }
                 Err(error) => {
-                    let client = server_of(&dir, error)?;
+                    let client = server::holder(&dir, error)?;
                     remote::import(&client, &order, &mut source, clock)?
                 }
             },
@@ -222,17 +221,6 @@ impl Source {
         self.line.show(done, total);
         Ok(rows)
     }
-}
-
-/// The server that has locked `dir`, if it is one.
-///
-/// # Errors
-/// `locked` itself, if it is no lock or nobody listens there.
-fn server_of(dir: &Path, locked: Error) -> nearfield_engine::Result<Client> {
-    if locked.kind() != ErrorKind::Locked {
-        return Err(locked);
-    }
-    Client::beside(dir).map_err(|_| locked)
 }
 
 /// That a collection is of another kind than the file or the arguments ask for.
