@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change;
-use nearfield_engine::{Clock, Result};
+use nearfield_engine::{Clock, ErrorKind, Result};
 
 use super::budget::{Budget, Purpose, Reservation};
 use super::line::{Line, Turn};
@@ -38,10 +38,12 @@ impl Context {
         let name = line.collection.name();
         match line.observe() {
             Turn::Same => {}
-            Turn::Refuses => {
+            Turn::Refuses(kind) => {
                 let why = failure.unwrap_or("a write failed");
                 tracing::error!(collection = name, why, "writes are refused until recovered");
-                self.board.note(Topic::Writing, name, format!("{name}: writes are refused: {why}"));
+                let words =
+                    format!("{name}: writes are refused, reads go on. {}: {why}", help(kind));
+                self.board.note(Topic::Writing, name, words);
             }
             Turn::WritesAgain => {
                 tracing::info!(collection = name, "writes again");
@@ -63,6 +65,27 @@ impl Context {
     pub(super) fn panicked(&self, doing: &str, collection: &str) {
         tracing::error!(collection, doing, "a thread panicked");
         self.metrics.panics.inc();
+    }
+}
+
+/// What an operator can do about a writer that refuses.
+fn help(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull => {
+            "The disk is full. Free as much as the newest log file takes, or more, and writes go on by \
+             themselves"
+        }
+        ErrorKind::InvalidInput(_)
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Corrupt
+        | ErrorKind::Version
+        | ErrorKind::Locked
+        | ErrorKind::ReadOnly
+        | ErrorKind::Io
+        | ErrorKind::Cancelled => {
+            "Recovery is tried again and again; if it goes on failing, look at the disk and restart"
+        }
     }
 }
 
