@@ -207,6 +207,9 @@ impl Committers {
         }
         let results = line.collection.apply_all(changes, &Pool::SERIAL);
         self.context.metrics.commit_groups.inc();
+        let full = results.iter().filter_map(|result| result.as_ref().err());
+        let full = full.filter(|error| error.kind() == ErrorKind::StorageFull).last();
+        self.context.found(line, full.map(Error::message));
         let mut failure = None;
         let mut lost = 0;
         for (answer, result) in answers.into_iter().zip(results) {

@@ -48,7 +48,21 @@ impl Context {
             Turn::WritesAgain => {
                 tracing::info!(collection = name, "writes again");
                 self.board.clear(Topic::Writing, name);
+                self.board.clear(Topic::Space, name);
             }
+        }
+    }
+
+    /// How the last write of a line found the disk: `full` is why it says so.
+    pub(super) fn found(&self, line: &Line, full: Option<&str>) {
+        let name = line.collection.name();
+        match full {
+            Some(why) => {
+                let help = help(ErrorKind::StorageFull);
+                let words = format!("{name}: the last write was refused. {help}: {why}");
+                self.board.note(Topic::Space, name, words);
+            }
+            None => self.board.clear(Topic::Space, name),
         }
     }
 
