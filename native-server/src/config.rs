@@ -74,7 +74,7 @@ pub struct ServerConfig {
     /// When a write is answered that does not say `wait`
     #[arg(long, value_enum, default_value_t = Fsync::Always)]
     pub fsync: Fsync,
-    /// Milliseconds after which a write answered early is durable at the latest
+    /// Milliseconds within which a write answered early is durable; on a slower disk such writes get 429
     #[arg(long, default_value_t = 100)]
     pub flush_interval_ms: u64,
     /// Threads for long searches [default: one per processor]
@@ -96,7 +96,7 @@ pub struct ServerConfig {
 pub enum Fsync {
     /// Once it is durable
     Always,
-    /// Once it is checked and queued; durable within `--flush-interval-ms`
+    /// Once it is checked and queued; durable within `--flush-interval-ms` where the disk keeps up
     Interval,
 }
 

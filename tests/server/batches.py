@@ -54,6 +54,8 @@ class Writer:
     stop: threading.Event = field(default_factory=threading.Event)
     # Batch → ids, in the order of rows; None where the answer does not tell them (wait=false).
     acknowledged: dict[int, list[Id] | None] = field(default_factory=dict)
+    # Monotonic seconds; a batch that is tried again counts from its last try.
+    sent_at: dict[int, float] = field(default_factory=dict)
     acknowledged_at: dict[int, float] = field(default_factory=dict)
     # The batch whose answer never came.
     unsure: int | None = None
@@ -82,8 +84,10 @@ class Writer:
             batch, self.next = self.next, self.next + 1
         else:
             batch = self.unsure
+        body = request(batch, self.assigned, self.wait)
+        self.sent_at[batch] = time.monotonic()
         try:
-            answer = client.post("/v2/vectors/batch", request(batch, self.assigned, self.wait))
+            answer = client.post("/v2/vectors/batch", body)
         except Refused as refused:
             if refused.status not in (429, 503):
                 raise

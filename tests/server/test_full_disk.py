@@ -6,6 +6,7 @@ go on by themselves. Nothing that was acknowledged is lost, also not by killing 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +150,47 @@ def test_a_full_disk_refuses_writes_serves_reads_and_recovers(
     with server.client(token) as client:
         check_all(client, acknowledged)
         assert client.post("/v2/count")["count"] == ROWS * len(acknowledged)
+
+
+def fill(place: Path) -> Path:
+    """A file that takes the disk's last byte."""
+    path = place / "filler"
+    with path.open("ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return path
+
+
+def test_a_server_starts_and_serves_reads_without_one_free_byte(start: Start, small_disk: Path) -> None:
+    data = small_disk / "data"
+    server = start(*COLLECTION, "--bootstrap-admin-key", "true", on=data)
+    token = server.bootstrap_key()
+    server.wait_ready()
+    acknowledged = list(range(10))
+    with server.client(token) as client:
+        for number in acknowledged:
+            client.post("/v2/vectors/batch", batch(number))
+    # The first end finds space, the others do not.
+    for end in (server.stop, server.kill, server.stop):
+        assert end() in (0, None)
+        filler = fill(small_disk)
+        server = start(*COLLECTION, on=data)
+        with server.client(token) as client:
+            wait_until_readable(client)
+            check_all(client, acknowledged)
+            with pytest.raises(Refused) as refused:
+                client.post("/v2/vectors/batch", batch(99))
+            assert refused.value.status == 507, refused.value
+            assert "Free" in readiness(client), readiness(client)
+            with pytest.raises(Refused) as failed:
+                client.post("/v2/admin/snapshot")
+            assert failed.value.code == "job_failed", failed.value
+    filler.unlink()
+    with server.client(token) as client:
+        write_with_patience(client, acknowledged)
+        check_all(client, acknowledged)
 
 
 def wait_until_readable(client: Client) -> None:

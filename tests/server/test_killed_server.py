@@ -1,8 +1,8 @@
 """The server killed (-9) at random moments, under four writers, checkpoints and compactions every second.
 
 With wait=true every acknowledged batch is there, whole, with its vectors, and a batch tried again under
-its idempotency key is there once. With wait=false what is lost was acknowledged within the flush interval
-before the kill, and each writer loses an end of its batches, never one from the middle.
+its idempotency key is there once. With wait=false what is lost was accepted within one flush interval, however
+slow the machine, and each writer loses an end of its batches, never one from the middle.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ WRITERS = 4
 EVERY_SECOND = ["--checkpoint-interval-secs", "1", "--compaction-interval-secs", "1"]
 COLLECTION = ["--collection", "c", "--dim", "8"]
 FLUSH_INTERVAL_SECONDS = 1.0
-# What a commit itself, the answer's way back, and a busy machine may take beyond the interval.
-COMMIT_SECONDS = 1.0
 Start = Callable[..., Server]
 
 
@@ -121,7 +119,7 @@ def finish_unsure(client: Client, writers: list[Writer]) -> None:
             assert writer.write(client) and writer.repeated == known + 1
 
 
-def test_what_was_not_waited_for_is_lost_only_within_the_flush_interval(start: Start) -> None:
+def test_what_was_not_waited_for_is_lost_only_within_one_flush_interval(start: Start) -> None:
     moments = random_moments()
     flush = ["--flush-interval-ms", str(int(FLUSH_INTERVAL_SECONDS * 1000))]
     server = start(*COLLECTION, *EVERY_SECOND, *flush, "--bootstrap-admin-key", "true")
@@ -135,16 +133,17 @@ def test_what_was_not_waited_for_is_lost_only_within_the_flush_interval(start: S
         server = start(*COLLECTION, *EVERY_SECOND, *flush)
         server.wait_ready()
         with server.client(token) as client:
-            for writer in writers:
-                accepted += writer.next - first[writer.number]
-                lost += check_end(client, writer, first[writer.number], killed_at)
+            gone = [(writer, b) for writer in writers for b in lost_end(client, writer, first[writer.number])]
+        check_window(gone, killed_at)
+        accepted += sum(writer.next - first[writer.number] for writer in writers)
+        lost += len(gone)
     print(f"accepted without waiting: {accepted} batches, of these lost by 6 kills: {lost}")
     assert accepted > 100
     assert server.stop() == 0
 
 
-def check_end(client: Client, writer: Writer, first: int, killed_at: float) -> int:
-    """How many batches from `first` on are lost: only the last, only those accepted late enough."""
+def lost_end(client: Client, writer: Writer, first: int) -> list[int]:
+    """The batches from `first` on that were accepted and are lost: only the last ones."""
     def whole(batch: int) -> bool:
         there = rows_of(client, batch)
         assert there in (0, ROWS), f"half of batch {batch}: {there} rows"
@@ -153,8 +152,14 @@ def check_end(client: Client, writer: Writer, first: int, killed_at: float) -> i
     present = [whole(batch) for batch in range(first, writer.next)]
     kept = sum(present)
     assert all(present[:kept]), f"writer {writer.number} lost batches before batches that are there"
-    for batch in range(first + kept, writer.next):
-        accepted_at = writer.acknowledged_at.get(batch, killed_at)
-        age = killed_at - accepted_at
-        assert age <= FLUSH_INTERVAL_SECONDS + COMMIT_SECONDS, f"batch {batch} lost {age:.2f} s after 202"
-    return len(present) - kept
+    return [batch for batch in range(first + kept, writer.next) if batch in writer.acknowledged_at]
+
+
+def check_window(gone: list[tuple[Writer, int]], killed_at: float) -> None:
+    """A batch was accepted between its sending and its answer, so this needs no allowance for slowness."""
+    if not gone:
+        return
+    oldest = min(writer.acknowledged_at[batch] for writer, batch in gone)
+    youngest = max(writer.sent_at[batch] for writer, batch in gone)
+    print(f"lost {len(gone)} batches; the oldest {killed_at - oldest:.2f} s after 202, within {youngest - oldest:.2f} s")
+    assert youngest - oldest <= FLUSH_INTERVAL_SECONDS

@@ -236,13 +236,13 @@ impl Writer {
     /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
     /// nothing; a failure of the manifest itself poisons the writer.
     pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
-        self.abandon();
-        self.check_writable()?;
         if output.incarnation != self.incarnation {
-            // Recovery took its file for an orphan.
+            // Recovery took its file for an orphan, and another task may be under way since.
             let message = "the task was planned before the writer was recovered";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
+        self.abandon();
+        self.check_writable()?;
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
         let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());

@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearfield_engine::{Clock, Error, Result};
+use nearfield_engine::{Clock, Error, ErrorKind, Result};
 use nearfield_segment::storage::open_directory;
 
 use super::audit::{self, AuditEntry};
 use super::keys::{self, KeyInfo};
 use super::sqlite::{Purpose, Sqlite};
-use super::{private, schema};
+use super::{private, reserve, schema};
 
 /// Name of the file in the data directory.
 pub const CATALOG: &str = "catalog.sqlite3";
@@ -33,8 +33,14 @@ impl Ledger {
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Ledger> {
         open_directory(dir)?;
         let path = made(dir)?;
-        let mut file = Sqlite::open(&path, Purpose::Keys)?;
+        let mut file = match Sqlite::open(&path, Purpose::Keys) {
+            Err(error) if error.kind() == ErrorKind::StorageFull && reserve::give_up(dir) => {
+                Sqlite::open(&path, Purpose::Keys)?
+            }
+            opened => opened?,
+        };
         schema::migrate(&mut file)?;
+        reserve::keep(dir);
         Ok(Ledger { path, file, clock })
     }
 

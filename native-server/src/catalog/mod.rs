@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `role` `token` `pepper` | words, secrets, digests |
 //! | `private` `sqlite` `schema` | the file, one connection to it, its tables |
+//! | `reserve` | space to open it with on a full disk |
 //! | `ledger` `mark` | the file opened; the pepper it belongs to |
 //! | `keys` `ring` | the table of keys; the decision about a token |
 //! | `audit` `jobs` | the two histories |
@@ -19,6 +20,7 @@ mod ledger;
 mod mark;
 mod pepper;
 mod private;
+mod reserve;
 mod ring;
 mod role;
 mod schema;

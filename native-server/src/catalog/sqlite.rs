@@ -169,6 +169,10 @@ fn translated(file: &str, action: &str, error: &rusqlite::Error) -> Error {
                     let text = "another process is changing the catalog; try again";
                     about(ErrorKind::Locked, text.to_owned())
                 }
+                ErrorKind::StorageFull => {
+                    let text = format!("{said}: no space left on the disk");
+                    about(ErrorKind::StorageFull, text)
+                }
                 kind => about(kind, said),
             }
         }

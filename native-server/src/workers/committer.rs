@@ -3,8 +3,9 @@
 //! Threads are started when work waits and end when idle; there are never more than `THREADS_MAX`, however
 //! many collections. A collection is written by one at a time, so its changes keep their order.
 //!
-//! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is durable
-//! at the latest `--flush-interval-ms` plus one sync after it was accepted. A caller who waits and goes away
+//! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is taken
+//! after half of `--flush-interval-ms`; the other half is for the write before it and its own. On a disk that
+//! is slower than that nothing more is accepted: what a crash takes was accepted within one interval. A caller who waits and goes away
 //! before his change is taken from the queue leaves nothing behind; later it is written all the same.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ use super::budget::Reservation;
 use super::code::Code;
 use super::context::{Context, is_late};
 use super::line::Line;
-use super::queue::{Next, Queues, Refused};
+use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
 
 /// Groups being written at the same time: they mostly wait for the disk.
@@ -66,7 +67,8 @@ impl Committers {
         capacity: usize,
         flush_interval: Duration,
     ) -> Arc<Self> {
-        let state = State { queues: Queues::new(capacity), threads: 0, idle: 0 };
+        let queues = Queues::new(capacity, flush_interval);
+        let state = State { queues, threads: 0, idle: 0 };
         let (state, work, progress) = (Mutex::new(state), Condvar::new(), Condvar::new());
         Arc::new(Committers { context, upkeep, flush_interval, state, work, progress })
     }
@@ -74,18 +76,29 @@ impl Committers {
     /// Queues a change. Never waits.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`] if the collection's queue is full, [`Code::ShuttingDown`].
+    /// [`Code::ResourceExhausted`] if the collection's queue is full, or nobody waits and what was accepted
+    /// an interval ago is not written; [`Code::ShuttingDown`].
     pub(super) fn push(self: &Arc<Self>, waiting: Waiting) -> Result<()> {
         let throttle = self.context.budget.throttle();
-        let delay = if waiting.answer.is_some() { throttle } else { self.flush_interval };
+        let waits = waiting.answer.is_some();
+        let delay = if waits { throttle } else { self.flush_interval / 2 };
         let (lane, bytes) = (waiting.line.number, waiting.held.bytes());
         let metrics = &self.context.metrics;
         let mut state = self.state();
-        let due = self.context.time.elapsed() + delay;
+        // Under the lock, so that times are in the order of the queue.
+        let now = self.context.time.elapsed();
+        let due = Due { at: now + delay, promised: (!waits).then_some(now) };
         state.queues.push(lane, waiting, bytes, due).map_err(|refused| match refused {
             Refused::Full => {
                 metrics.backpressure_hard.inc();
                 Code::ResourceExhausted.error("the collection's queue is full; try again")
+            }
+            Refused::Behind => {
+                metrics.backpressure_hard.inc();
+                Code::ResourceExhausted.error(
+                    "what was accepted --flush-interval-ms ago is not written yet; \
+                     try again, or wait for the answer",
+                )
             }
             Refused::Closed => Code::ShuttingDown.error("the server is closing"),
         })?;
@@ -194,6 +207,9 @@ impl Committers {
         }
         let results = line.collection.apply_all(changes, &Pool::SERIAL);
         self.context.metrics.commit_groups.inc();
+        let full = results.iter().filter_map(|result| result.as_ref().err());
+        let full = full.filter(|error| error.kind() == ErrorKind::StorageFull).last();
+        self.context.found(line, full.map(Error::message));
         let mut failure = None;
         let mut lost = 0;
         for (answer, result) in answers.into_iter().zip(results) {

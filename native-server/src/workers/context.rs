@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change;
-use nearfield_engine::{Clock, Result};
+use nearfield_engine::{Clock, ErrorKind, Result};
 
 use super::budget::{Budget, Purpose, Reservation};
 use super::line::{Line, Turn};
@@ -38,15 +38,31 @@ impl Context {
         let name = line.collection.name();
         match line.observe() {
             Turn::Same => {}
-            Turn::Refuses => {
+            Turn::Refuses(kind) => {
                 let why = failure.unwrap_or("a write failed");
                 tracing::error!(collection = name, why, "writes are refused until recovered");
-                self.board.note(Topic::Writing, name, format!("{name}: writes are refused: {why}"));
+                let words =
+                    format!("{name}: writes are refused, reads go on. {}: {why}", help(kind));
+                self.board.note(Topic::Writing, name, words);
             }
             Turn::WritesAgain => {
                 tracing::info!(collection = name, "writes again");
                 self.board.clear(Topic::Writing, name);
+                self.board.clear(Topic::Space, name);
             }
+        }
+    }
+
+    /// How the last write of a line found the disk: `full` is why it says so.
+    pub(super) fn found(&self, line: &Line, full: Option<&str>) {
+        let name = line.collection.name();
+        match full {
+            Some(why) => {
+                let help = help(ErrorKind::StorageFull);
+                let words = format!("{name}: the last write was refused. {help}: {why}");
+                self.board.note(Topic::Space, name, words);
+            }
+            None => self.board.clear(Topic::Space, name),
         }
     }
 
@@ -63,6 +79,27 @@ impl Context {
     pub(super) fn panicked(&self, doing: &str, collection: &str) {
         tracing::error!(collection, doing, "a thread panicked");
         self.metrics.panics.inc();
+    }
+}
+
+/// What an operator can do about a writer that refuses.
+fn help(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull => {
+            "The disk is full. Free as much as the newest log file takes, or more, and writes go on by \
+             themselves"
+        }
+        ErrorKind::InvalidInput(_)
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Corrupt
+        | ErrorKind::Version
+        | ErrorKind::Locked
+        | ErrorKind::ReadOnly
+        | ErrorKind::Io
+        | ErrorKind::Cancelled => {
+            "Recovery is tried again and again; if it goes on failing, look at the disk and restart"
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nearfield_engine::{Collection, LogStats, QuarantineStats, Result};
+use nearfield_engine::{Collection, ErrorKind, LogStats, QuarantineStats, Result};
 use nearfield_segment::Lsn;
 
 use super::budget::Budget;
@@ -38,7 +38,8 @@ struct LogSeen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Same,
-    Refuses,
+    /// Because of a failure of this kind.
+    Refuses(ErrorKind),
     WritesAgain,
 }
 
@@ -58,8 +59,8 @@ impl Line {
         if self.is_dropped() {
             return Turn::Same;
         }
-        let seen = self.collection.with_writer(|writer| Ok(writer.poisoned().is_some()));
-        let Ok(refuses) = seen else { return Turn::Same };
+        let seen = self.collection.with_writer(|writer| Ok(writer.poisoned()));
+        let Ok(poisoned) = seen else { return Turn::Same };
         let stats = self.collection.stats();
         self.tell_of_log(&stats.log);
         self.count(stats.memory_bytes);
@@ -67,10 +68,10 @@ impl Line {
             // It was dropped in between, perhaps before these bytes were counted.
             self.count(0);
         }
-        match (self.refuses.swap(refuses, Ordering::Relaxed), refuses) {
-            (false, true) => Turn::Refuses,
-            (true, false) => Turn::WritesAgain,
-            (true, true) | (false, false) => Turn::Same,
+        match (self.refuses.swap(poisoned.is_some(), Ordering::Relaxed), poisoned) {
+            (false, Some(kind)) => Turn::Refuses(kind),
+            (true, None) => Turn::WritesAgain,
+            (true, Some(_)) | (false, None) => Turn::Same,
         }
     }
 

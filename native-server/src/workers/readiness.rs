@@ -28,6 +28,9 @@ pub(super) enum Topic {
     Opening,
     /// A collection cannot be written.
     Writing,
+    /// The last write found the disk full; nothing is broken, and only the next write tells whether it is so
+    /// still.
+    Space,
     /// Background work fails; reading and writing go on.
     Upkeep,
     /// Changes that were accepted with `wait=false` and could not be written.
@@ -40,7 +43,7 @@ impl Topic {
     fn blocks(self) -> bool {
         match self {
             Topic::Opening | Topic::Writing | Topic::Closing => true,
-            Topic::Upkeep | Topic::Lost => false,
+            Topic::Space | Topic::Upkeep | Topic::Lost => false,
         }
     }
 }

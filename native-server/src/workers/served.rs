@@ -64,11 +64,11 @@ impl Served {
     }
 
     /// Writes a change, together with others that wait. With `wait` the answer is [`Written::Durable`];
-    /// without, the change is durable within `--flush-interval-ms` and one sync, or noted as lost on the
-    /// board. Dropping the future before the change is taken from the queue takes it back.
+    /// without, the change is durable within `--flush-interval-ms` where the disk keeps up, or noted as lost
+    /// on the board. Dropping the future before the change is taken from the queue takes it back.
     ///
     /// # Errors
-    /// Those of the engine; [`super::Code::ResourceExhausted`] without room, [`super::Code::ShuttingDown`],
+    /// Those of the engine; [`super::Code::ResourceExhausted`] without room or behind, [`super::Code::ShuttingDown`],
     /// [`super::Code::Internal`].
     pub async fn write(&self, change: Change<'static>, wait: bool) -> Result<Written> {
         let held = self.context.reserve(change_bytes(&change), Purpose::Write)?;

@@ -285,7 +285,7 @@ impl Store {
             names.served.insert(served.name().to_owned(), Arc::clone(&served));
             names.blocked.remove(served.name());
         }
-        self.context.observe(&line, Some("its log could not be repaired; is the disk full?"));
+        self.context.observe(&line, Some("its log could not be repaired"));
         self.upkeep.add(line);
         served
     }
