@@ -122,6 +122,17 @@ fn a_write_that_does_not_wait_is_accepted_and_comes() {
 }
 
 #[test]
+fn a_filter_may_name_what_only_the_other_tier_has() {
+    let running = Running::start();
+    running.post("/v2/vectors", r#"{"id":1,"vector":[1,2,3],"metadata":{"n":1}}"#).data(201);
+    for (tier, count) in [("all", 1), ("active", 1), ("archive", 0)] {
+        let ask = format!(r#"{{"vector":[1,2,3],"filter":{{"n":1}},"search_tier":"{tier}"}}"#);
+        let answer = running.post("/v2/query", &ask).data(200);
+        assert_eq!(answer["results"].as_array().unwrap().len(), count, "{tier}");
+    }
+}
+
+#[test]
 fn pages_follow_each_other_in_order_of_ids() {
     let running = Running::start();
     let row = |id: usize| format!("{{\"id\":{id},\"vector\":[1,2,3]}}");
