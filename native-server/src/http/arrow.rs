@@ -160,12 +160,16 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let out = Pieces { sender, handle: Handle::current() };
     let view = served.view();
     tokio::task::spawn_blocking(move || write(view, filter.as_ref(), include_vector, out, place));
-    let first = pieces.recv().await;
-    let first = first.ok_or_else(|| Error::new(ErrorKind::Io, "the export broke off"))??;
+    let first = pieces.recv().await.ok_or_else(broke_off)??;
     Ok(answer::typed(StatusCode::OK, ARROW_TYPE, Body::new(Stream { first: Some(first), pieces })))
 }
 
-/// Writes the whole stream; an error is the last thing sent.
+/// An export whose thread went away without a word: it failed while nothing more could be sent, or panicked.
+fn broke_off() -> Error {
+    Error::new(ErrorKind::Io, "the export broke off")
+}
+
+/// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
 fn write(
     view: Arc<View>,
     filter: Option<&Filter>,
@@ -173,14 +177,13 @@ fn write(
     out: Pieces,
     place: OwnedSemaphorePermit,
 ) {
-    let sender = out.sender.clone();
+    let (sender, handle) = (out.sender.clone(), out.handle.clone());
     let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
     let written = write_arrow_stream(view, filter, include_vector, &mut out);
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
-    if let Err(error) = written.and(flushed) {
-        // Who is gone does not hear of it.
-        drop(sender.try_send(Err(error)));
-    }
+    let last = written.and(flushed).map(|()| Bytes::new());
+    // Who is gone, or too slow, does not hear of it, and misses the end.
+    drop(handle.block_on(sender.send_timeout(last, PIECE_TIME)));
     drop(place);
 }
 
@@ -203,7 +206,8 @@ impl Write for Pieces {
     }
 }
 
-/// The reading end, as a body.
+/// The reading end, as a body. It ends well only with the empty piece: HTTP would otherwise close a stream that
+/// was cut short like a whole one.
 struct Stream {
     first: Option<Bytes>,
     pieces: mpsc::Receiver<nearfield_engine::Result<Bytes>>,
@@ -217,9 +221,37 @@ impl hyper::body::Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Error>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        let first = self.first.take().map(|first| Poll::Ready(Some(Ok(first))));
+        first.unwrap_or_else(|| self.pieces.poll_recv(context)).map(|piece| match piece {
+            Some(Ok(piece)) if piece.is_empty() => None,
+            Some(piece) => Some(piece.map(Frame::data)),
+            None => Some(Err(broke_off())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// The pieces that were sent, then nothing: as after a panic of the thread that sends.
+    async fn read(sent: Vec<nearfield_engine::Result<Bytes>>) -> Option<Vec<u8>> {
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        for piece in sent {
+            sender.send(piece).await.expect("there is room");
         }
-        self.pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        drop(sender);
+        let body = Stream { first: Some(Bytes::from_static(b"a")), pieces };
+        body.collect().await.ok().map(|whole| whole.to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_export_that_breaks_off_is_no_whole_one() {
+        let piece = || Ok(Bytes::from_static(b"b"));
+        assert_eq!(read(vec![piece(), Ok(Bytes::new())]).await.as_deref(), Some(&b"ab"[..]));
+        assert_eq!(read(vec![piece()]).await, None);
+        assert_eq!(read(vec![piece(), Err(broke_off())]).await, None);
     }
 }
