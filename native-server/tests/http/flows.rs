@@ -133,6 +133,23 @@ fn a_filter_may_name_what_only_the_other_tier_has() {
 }
 
 #[test]
+fn an_answer_larger_than_the_memory_budget_is_refused() {
+    // A point looked up 10,000 times: a short request whose answer would be 10 GB.
+    let running = Running::with(&["--dim", "3", "--memory-budget-bytes", "67108864"]);
+    let text = "x".repeat(1_000_000);
+    let row = format!(r#"{{"id":1,"vector":[1,2,3],"metadata":{{"text":"{text}"}}}}"#);
+    running.post("/v2/vectors", &row).data(201);
+    let same = |value: &str, count: usize| vec![value; count].join(",");
+    let get = |count| format!(r#"{{"ids":[{}]}}"#, same("1", count));
+    running.post("/v2/points/get", &get(2)).data(200);
+    let refused = (429, "resource_exhausted".to_owned());
+    assert_eq!(running.post("/v2/points/get", &get(10_000)).refusal(), refused);
+    let query = format!(r#"{{"vectors":[{}]}}"#, same("[1,2,3]", 10_000));
+    assert_eq!(running.post("/v2/query", &query).refusal(), refused);
+    running.post("/v2/points/get", &get(2)).data(200);
+}
+
+#[test]
 fn pages_follow_each_other_in_order_of_ids() {
     let running = Running::start();
     let row = |id: usize| format!("{{\"id\":{id},\"vector\":[1,2,3]}}");
