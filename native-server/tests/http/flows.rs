@@ -186,6 +186,8 @@ fn an_export_taken_in_again_is_the_same() {
     let ingested = running.send("POST", "/v2/collections/copy/ingest", &headers, &exported.body);
     let ingested = ingested.data(201);
     assert_eq!((&ingested["rows"], &ingested["inserted"]), (&json!(2), &json!(2)), "{ingested}");
+    let metrics = String::from_utf8(running.get("/v2/metrics").body).unwrap();
+    assert!(metrics.contains("\nnearfield_arrow_ingest_rows_total 2\n"), "{metrics}");
     let ask = "{\"vector\":[1,2,3],\"include_vector\":true}";
     let there = running.post("/v2/query", ask).data(200)["results"].take();
     let here = running.post("/v2/collections/copy/query", ask).data(200)["results"].take();
