@@ -4,10 +4,18 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
+use nearfield_engine::Result;
 use serde::Serialize;
+use std::sync::Arc;
+
+use crate::workers::{Reservation, Store};
+
+/// Memory reserved at a time for an answer that grows.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// A JSON body with its status.
-pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     typed(status, "application/json", body)
 }
 
@@ -21,6 +29,44 @@ pub(super) fn typed(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// An answer whose length nobody knows before: its memory counts against the budget while it grows, and until
+/// it is sent.
+#[derive(Debug)]
+pub(super) struct Growing {
+    pub(super) text: Vec<u8>,
+    store: Arc<Store>,
+    held: Vec<Reservation>,
+}
+
+impl Growing {
+    /// Nothing yet.
+    pub(super) fn new(store: Arc<Store>) -> Growing {
+        Growing { text: Vec::new(), store, held: Vec::new() }
+    }
+
+    /// Reserves what the text has grown to; to be called after each point.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(super) fn pay(&mut self) -> Result<()> {
+        while self.text.capacity() as u64 > PIECE_BYTES * self.held.len() as u64 {
+            self.held.push(self.store.reserve_for_reading(PIECE_BYTES)?);
+        }
+        Ok(())
+    }
+
+    /// The body, which gives the memory back once it is sent.
+    pub(super) fn finish(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Growing {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
 }
 
 /// What every success looks like.

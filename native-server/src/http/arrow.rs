@@ -22,15 +22,17 @@ use nearfield_engine::{Error, ErrorKind, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Schema, payload};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::answer;
 use super::call::Call;
 use super::cursor::Cursor;
 use super::describe::Ingested;
 use super::error::Result;
+use super::server::Counted;
+use crate::host::Stopwatch;
 use crate::rows::arrow::{ArrowRows, ColumnNames, TableRows, write_arrow_stream};
-use crate::workers::{Change, Served, Written};
+use crate::workers::{Change, Served, Store, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
@@ -49,7 +51,10 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     call.accept(ARROW_TYPE)?;
     let wait = call.waits(None)?;
-    let mut stream = Ingest { served, wait, queue: VecDeque::new(), done: Ingested::default() };
+    let store = Arc::clone(call.store()?);
+    let _counted = Counted::new(&store.metrics().active_streams);
+    let (queue, done) = (VecDeque::new(), Ingested::default());
+    let mut stream = Ingest { store, served, wait, queue, done };
     let read = stream.read(&mut call).await;
     // Batches under way are waited for also after an error: what is answered about them is what happened.
     let settled = stream.settle(0).await;
@@ -64,6 +69,7 @@ type UnderWay = (u64, Pin<Box<dyn Future<Output = nearfield_engine::Result<Writt
 
 /// A stream that is being written.
 struct Ingest {
+    store: Arc<Store>,
     served: Arc<Served>,
     wait: bool,
     queue: VecDeque<UnderWay>,
@@ -78,7 +84,11 @@ impl Ingest {
         let mut rows = ArrowRows::new(ColumnNames::default(), known, batch_bytes_max);
         while let Some(piece) = call.piece().await? {
             let mut bytes = &piece[..];
-            while let Some(table) = rows.next(&mut bytes)? {
+            loop {
+                let watch = Stopwatch::start();
+                let table = rows.next(&mut bytes);
+                self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
+                let Some(table) = table? else { break };
                 if table.count > 0 {
                     self.begin(table, &schema, call.now_ms()).await?;
                 }
@@ -108,7 +118,10 @@ impl Ingest {
         let mut failed = None;
         while self.queue.len() > left {
             let Some((count, write)) = self.queue.pop_front() else { break };
-            match write.await {
+            let watch = Stopwatch::start();
+            let ended = write.await;
+            self.store.metrics().arrow_commit_us.inc_by(microseconds(watch));
+            match ended {
                 Ok(written) => self.note(count, written),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -119,12 +132,18 @@ impl Ingest {
     fn note(&mut self, count: u64, written: Written) {
         self.done.rows += count;
         self.done.batches += 1;
+        self.store.metrics().arrow_rows.inc_by(count);
+        self.store.metrics().arrow_batches.inc();
         if let Written::Durable(applied) = written {
             self.done.inserted += applied.inserted;
             self.done.replaced += applied.replaced;
             self.done.lsn = self.done.lsn.max(applied.lsn.0);
         }
     }
+}
+
+fn microseconds(watch: Stopwatch) -> u64 {
+    (watch.seconds() * 1e6) as u64
 }
 
 fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'static>> {
@@ -156,32 +175,32 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
         })
     })?;
     let place = call.server.place_for_export()?;
+    let counted = Counted::new(&call.store()?.metrics().active_streams);
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     let out = Pieces { sender, handle: Handle::current() };
     let view = served.view();
-    tokio::task::spawn_blocking(move || write(view, filter.as_ref(), include_vector, out, place));
-    let first = pieces.recv().await;
-    let first = first.ok_or_else(|| Error::new(ErrorKind::Io, "the export broke off"))??;
+    tokio::task::spawn_blocking(move || {
+        write(view, filter.as_ref(), include_vector, out);
+        drop((place, counted));
+    });
+    let first = pieces.recv().await.ok_or_else(broke_off)??;
     Ok(answer::typed(StatusCode::OK, ARROW_TYPE, Body::new(Stream { first: Some(first), pieces })))
 }
 
-/// Writes the whole stream; an error is the last thing sent.
-fn write(
-    view: Arc<View>,
-    filter: Option<&Filter>,
-    include_vector: bool,
-    out: Pieces,
-    place: OwnedSemaphorePermit,
-) {
-    let sender = out.sender.clone();
+/// An export whose thread went away without a word: it failed while nothing more could be sent, or panicked.
+fn broke_off() -> Error {
+    Error::new(ErrorKind::Io, "the export broke off")
+}
+
+/// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
+fn write(view: Arc<View>, filter: Option<&Filter>, include_vector: bool, out: Pieces) {
+    let (sender, handle) = (out.sender.clone(), out.handle.clone());
     let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
     let written = write_arrow_stream(view, filter, include_vector, &mut out);
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
-    if let Err(error) = written.and(flushed) {
-        // Who is gone does not hear of it.
-        drop(sender.try_send(Err(error)));
-    }
-    drop(place);
+    let last = written.and(flushed).map(|()| Bytes::new());
+    // Who is gone, or too slow, does not hear of it, and misses the end.
+    drop(handle.block_on(sender.send_timeout(last, PIECE_TIME)));
 }
 
 /// The writing end of an export, on a thread that may wait.
@@ -203,7 +222,8 @@ impl Write for Pieces {
     }
 }
 
-/// The reading end, as a body.
+/// The reading end, as a body. It ends well only with the empty piece: HTTP would otherwise close a stream that
+/// was cut short like a whole one.
 struct Stream {
     first: Option<Bytes>,
     pieces: mpsc::Receiver<nearfield_engine::Result<Bytes>>,
@@ -217,9 +237,37 @@ impl hyper::body::Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Error>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        let first = self.first.take().map(|first| Poll::Ready(Some(Ok(first))));
+        first.unwrap_or_else(|| self.pieces.poll_recv(context)).map(|piece| match piece {
+            Some(Ok(piece)) if piece.is_empty() => None,
+            Some(piece) => Some(piece.map(Frame::data)),
+            None => Some(Err(broke_off())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// The pieces that were sent, then nothing: as after a panic of the thread that sends.
+    async fn read(sent: Vec<nearfield_engine::Result<Bytes>>) -> Option<Vec<u8>> {
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        for piece in sent {
+            sender.send(piece).await.expect("there is room");
         }
-        self.pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        drop(sender);
+        let body = Stream { first: Some(Bytes::from_static(b"a")), pieces };
+        body.collect().await.ok().map(|whole| whole.to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_export_that_breaks_off_is_no_whole_one() {
+        let piece = || Ok(Bytes::from_static(b"b"));
+        assert_eq!(read(vec![piece(), Ok(Bytes::new())]).await.as_deref(), Some(&b"ab"[..]));
+        assert_eq!(read(vec![piece()]).await, None);
+        assert_eq!(read(vec![piece(), Err(broke_off())]).await, None);
     }
 }

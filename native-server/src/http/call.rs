@@ -35,7 +35,7 @@ pub(super) struct Call {
     pub(super) collection: Option<String>,
     /// The `{id}` of the path, if it has one.
     pub(super) id: Option<String>,
-    /// It changes nothing: the budget has more room for it.
+    /// It writes no points: the budget has more room for it, also for the checkpoint that empties it.
     reads: bool,
     /// Memory held until the answer is made.
     held: Vec<Reservation>,

@@ -56,7 +56,7 @@ pub(super) async fn pass(
     let request_id = request_id(&head.headers);
     let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
     let mut call =
-        Call::new(Arc::clone(&server), head, body, route.access == Access::Role(Role::Query));
+        Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
     for (name, value) in parameters {
         if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
     }

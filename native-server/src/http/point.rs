@@ -77,8 +77,27 @@ pub(super) fn read_id(cursor: &mut Cursor<'_>) -> Result<PointId> {
 
 /// An id in a path: digits are a number, unless `as_string`.
 pub(super) fn path_id(text: &str, as_string: bool) -> Result<PointId> {
+    // A sign is no digit, though the standard library reads one.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(number) if !as_string => Ok(PointId::U64(number)),
+        Ok(number) if digits && !as_string => Ok(PointId::U64(number)),
         _ => Ok(PointId::from_text(text)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_digits_in_a_path_are_a_number() {
+        let text = |text: &str| PointId::from_text(text).expect("an id");
+        let read = |text, as_string| path_id(text, as_string).expect("an id");
+        assert_eq!(read("5", false), PointId::U64(5));
+        assert_eq!(read("18446744073709551615", false), PointId::U64(u64::MAX));
+        assert_eq!(read("5", true), text("5"));
+        for other in ["+5", "-5", "5.0", "18446744073709551616"] {
+            assert_eq!(read(other, false), text(other));
+        }
     }
 }

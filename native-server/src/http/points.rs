@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
 use nearfield_segment::filter::Filter;
@@ -16,7 +17,7 @@ use nearfield_segment::segment::Segment;
 use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload};
 use serde_json::json;
 
-use super::answer;
+use super::answer::{self, Growing};
 use super::call::Call;
 use super::cursor::Cursor;
 use super::error::Result;
@@ -50,11 +51,9 @@ pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
     let wanted = Wanted::read(&call.json().await?)?;
     let view = served.view();
     wanted.check_field(&view)?;
-    let dim = view.schema.vectors.get(&wanted.field).map_or(0, |spec| u64::from(spec.dim));
-    let count = wanted.ids.as_ref().map_or(wanted.limit, Vec::len).min(view.len() as usize);
-    call.reserve(count as u64 * (128 + if wanted.shown.vector { 16 * dim } else { 0 }))?;
     let cost = if wanted.ids.is_some() { Cost::SHORT } else { Cost::bytes(view.len() * 16) };
-    let body = call.store()?.search(cost, move || wanted.answer(&view)).await??;
+    let out = Growing::new(Arc::clone(call.store()?));
+    let body = call.store()?.search(cost, move || wanted.answer(&view, out)).await??;
     Ok(answer::json(StatusCode::OK, body))
 }
 
@@ -189,35 +188,36 @@ impl Wanted {
         Err(Error::new(ErrorKind::NotFound, message).into())
     }
 
-    fn answer(&self, view: &Arc<View>) -> nearfield_engine::Result<Vec<u8>> {
-        let mut out = b"{\"data\":{\"points\":[".to_vec();
+    fn answer(&self, view: &Arc<View>, mut out: Growing) -> nearfield_engine::Result<Bytes> {
+        out.text.extend_from_slice(b"{\"data\":{\"points\":[");
         let mut first = true;
-        let mut write = |out: &mut Vec<u8>, id: &PointId, segment: &Segment, row| {
+        let mut write = |out: &mut Growing, id: &PointId, segment: &Segment, row| {
             if !std::mem::take(&mut first) {
-                out.push(b',');
+                out.text.push(b',');
             }
-            write_point(out, id, segment, row, &self.field, self.shown)
+            write_point(&mut out.text, id, segment, row, &self.field, self.shown)?;
+            out.pay()
         };
         let Some(ids) = &self.ids else {
             let page = self.page(view)?;
             for (id, source, row) in page.iter().take(self.limit) {
                 write(&mut out, id, &view.segments[*source].segment, *row)?;
             }
-            out.push(b']');
+            out.text.push(b']');
             if page.len() > self.limit {
-                out.extend_from_slice(b",\"next\":");
-                point::write_id(&mut out, &page[self.limit - 1].0);
+                out.text.extend_from_slice(b",\"next\":");
+                point::write_id(&mut out.text, &page[self.limit - 1].0);
             }
-            out.extend_from_slice(b"}}");
-            return Ok(out);
+            out.text.extend_from_slice(b"}}");
+            return Ok(out.finish());
         };
         for id in ids {
             if let Some(found) = view.find(id) {
                 write(&mut out, id, found.segment, found.row)?;
             }
         }
-        out.extend_from_slice(b"]}}");
-        Ok(out)
+        out.text.extend_from_slice(b"]}}");
+        Ok(out.finish())
     }
 
     /// The points of the page in order of their ids, and one more if there is one.

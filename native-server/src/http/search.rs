@@ -9,13 +9,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use nearfield_engine::{Error, ErrorKind, Fault, Tier, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
-use nearfield_segment::{Kernel, Pool, VectorSpec};
+use nearfield_segment::{Kernel, Pool};
 
-use super::answer;
+use super::answer::{self, Growing};
 use super::call::Call;
 use super::cursor::Cursor;
 use super::error::{ApiError, Result};
@@ -28,7 +29,7 @@ use crate::workers::{Asked, Cost};
 const QUERIES_MAX: usize = 10_000;
 /// Results wanted if the request does not say.
 const K_DEFAULT: usize = 10;
-/// Bytes of a result besides its vector, about: for the memory budget.
+/// Bytes of a hit before it is written, about: for the memory budget.
 const RESULT_BYTES: u64 = 128;
 
 const KEYS: [&str; 10] = [
@@ -76,12 +77,12 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let ask = Ask::read(&body)?;
     drop(body);
     let view = served.view();
-    let spec = ask.check(&view)?;
+    ask.check(&view)?;
     let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
-    let vector_bytes = if ask.shown.vector { 16 * u64::from(spec.dim) } else { 0 };
-    call.reserve(wanted * (RESULT_BYTES + vector_bytes))?;
+    call.reserve(wanted * RESULT_BYTES)?;
     let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
-    let answered = move || ask.answer(&view, kernel, || threads.search_pool());
+    let out = Growing::new(Arc::clone(&store));
+    let answered = move || ask.answer(&view, kernel, || threads.search_pool(), out);
     let body = store.search(cost, answered).await??;
     store.metrics().observe_query(watch.seconds());
     Ok(answer::json(StatusCode::OK, body))
@@ -157,8 +158,8 @@ impl Ask {
         })
     }
 
-    /// The spec of the field asked for, which all vectors fit.
-    fn check<'a>(&self, view: &'a View) -> Result<&'a VectorSpec> {
+    /// All vectors fit the field asked for, and there are not too many results.
+    fn check(&self, view: &View) -> Result<()> {
         let spec = view.schema.vectors.get(&self.field).ok_or_else(|| {
             let names: Vec<&String> = view.schema.vectors.keys().collect();
             let message = format!("no vector field {:?}; there are {names:?}", self.field);
@@ -175,7 +176,7 @@ impl Ask {
             let error = Error::invalid(Fault::Parameter, message);
             return Err(error.with("expected", format!("1 to {K_MAX}")).with("got", self.k).into());
         }
-        Ok(spec)
+        Ok(())
     }
 
     /// What a search will take: decides on which thread it runs, never what it answers.
@@ -196,7 +197,8 @@ impl Ask {
         view: &View,
         kernel: Kernel,
         pool: impl FnOnce() -> Pool,
-    ) -> nearfield_engine::Result<Vec<u8>> {
+        mut out: Growing,
+    ) -> nearfield_engine::Result<Bytes> {
         let watch = Stopwatch::start();
         let question = Question {
             field: &self.field,
@@ -206,46 +208,48 @@ impl Ask {
             filter: self.filter.as_ref(),
         };
         let prepared = view.prepare_tier(self.tier, question, kernel)?;
-        let mut out = Vec::with_capacity(64 * self.k.min(1024));
-        out.extend_from_slice(b"{\"data\":{\"results\":");
-        out.extend_from_slice(if self.many { b"[" } else { b"" });
+        out.text.reserve(64 * self.k.min(1024));
+        out.text.extend_from_slice(b"{\"data\":{\"results\":");
+        out.text.extend_from_slice(if self.many { b"[" } else { b"" });
         if self.many {
             let answers = view.search_many(&prepared, &self.vectors, &pool())?;
             for (index, (hits, _)) in answers.iter().enumerate() {
-                out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
                 self.write_hits(&mut out, view, hits)?;
             }
         } else {
             let hits = SCRATCH.with_borrow_mut(|scratch| prepared.search(&self.vectors, scratch).0);
             self.write_hits(&mut out, view, &hits)?;
         }
-        out.extend_from_slice(if self.many { b"]" } else { b"" });
+        out.text.extend_from_slice(if self.many { b"]" } else { b"" });
         let spec = &view.schema.vectors[&self.field];
         let kind = json::score_kind(spec.metric.score_kind());
         let time_ms = watch.seconds() * 1e3;
         let rest = format!(",\"score_kind\":\"{kind}\",\"query_time_ms\":{time_ms:.3}}}}}");
-        out.extend_from_slice(rest.as_bytes());
-        Ok(out)
+        out.text.extend_from_slice(rest.as_bytes());
+        Ok(out.finish())
     }
 
     fn write_hits(
         &self,
-        out: &mut Vec<u8>,
+        out: &mut Growing,
         view: &View,
         hits: &[Hit],
     ) -> nearfield_engine::Result<()> {
         let spec = &view.schema.vectors[&self.field];
-        out.push(b'[');
+        out.text.push(b'[');
         for (rank, hit) in hits.iter().enumerate() {
-            out.extend_from_slice(if rank > 0 { b",{\"id\":" } else { b"{\"id\":" });
-            point::write_id(out, &hit.id);
-            out.extend_from_slice(b",\"score\":");
-            point::write_float(out, spec.metric.score(hit.distance));
+            let text = &mut out.text;
+            text.extend_from_slice(if rank > 0 { b",{\"id\":" } else { b"{\"id\":" });
+            point::write_id(text, &hit.id);
+            text.extend_from_slice(b",\"score\":");
+            point::write_float(text, spec.metric.score(hit.distance));
             let segment = &view.segments[hit.source].segment;
-            point::write_rest(out, segment, hit.row, &self.field, self.shown)?;
-            out.push(b'}');
+            point::write_rest(text, segment, hit.row, &self.field, self.shown)?;
+            text.push(b'}');
+            out.pay()?;
         }
-        out.push(b']');
+        out.text.push(b']');
         Ok(())
     }
 }

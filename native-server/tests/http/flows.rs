@@ -122,6 +122,34 @@ fn a_write_that_does_not_wait_is_accepted_and_comes() {
 }
 
 #[test]
+fn a_filter_may_name_what_only_the_other_tier_has() {
+    let running = Running::start();
+    running.post("/v2/vectors", r#"{"id":1,"vector":[1,2,3],"metadata":{"n":1}}"#).data(201);
+    for (tier, count) in [("all", 1), ("active", 1), ("archive", 0)] {
+        let ask = format!(r#"{{"vector":[1,2,3],"filter":{{"n":1}},"search_tier":"{tier}"}}"#);
+        let answer = running.post("/v2/query", &ask).data(200);
+        assert_eq!(answer["results"].as_array().unwrap().len(), count, "{tier}");
+    }
+}
+
+#[test]
+fn an_answer_larger_than_the_memory_budget_is_refused() {
+    // A point looked up 10,000 times: a short request whose answer would be 10 GB.
+    let running = Running::with(&["--dim", "3", "--memory-budget-bytes", "67108864"]);
+    let text = "x".repeat(1_000_000);
+    let row = format!(r#"{{"id":1,"vector":[1,2,3],"metadata":{{"text":"{text}"}}}}"#);
+    running.post("/v2/vectors", &row).data(201);
+    let same = |value: &str, count: usize| vec![value; count].join(",");
+    let get = |count| format!(r#"{{"ids":[{}]}}"#, same("1", count));
+    running.post("/v2/points/get", &get(2)).data(200);
+    let refused = (429, "resource_exhausted".to_owned());
+    assert_eq!(running.post("/v2/points/get", &get(10_000)).refusal(), refused);
+    let query = format!(r#"{{"vectors":[{}]}}"#, same("[1,2,3]", 10_000));
+    assert_eq!(running.post("/v2/query", &query).refusal(), refused);
+    running.post("/v2/points/get", &get(2)).data(200);
+}
+
+#[test]
 fn pages_follow_each_other_in_order_of_ids() {
     let running = Running::start();
     let row = |id: usize| format!("{{\"id\":{id},\"vector\":[1,2,3]}}");
@@ -158,6 +186,8 @@ fn an_export_taken_in_again_is_the_same() {
     let ingested = running.send("POST", "/v2/collections/copy/ingest", &headers, &exported.body);
     let ingested = ingested.data(201);
     assert_eq!((&ingested["rows"], &ingested["inserted"]), (&json!(2), &json!(2)), "{ingested}");
+    let metrics = String::from_utf8(running.get("/v2/metrics").body).unwrap();
+    assert!(metrics.contains("\nnearfield_arrow_ingest_rows_total 2\n"), "{metrics}");
     let ask = "{\"vector\":[1,2,3],\"include_vector\":true}";
     let there = running.post("/v2/query", ask).data(200)["results"].take();
     let here = running.post("/v2/collections/copy/query", ask).data(200)["results"].take();
