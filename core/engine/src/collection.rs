@@ -279,8 +279,12 @@ impl Collection {
         let (poisoned, full) = {
             let writer = self.writer()?;
             let poisoned = writer.poisoned();
-            if poisoned == Some(ErrorKind::StorageFull) && writer.check_space(bytes).is_err() {
-                quarantine::empty(&*writer.site.storage, &writer.site.dir)?;
+            if poisoned == Some(ErrorKind::StorageFull)
+                && let Err(error) = writer.check_space(bytes)
+            {
+                if quarantine::empty(&*writer.site.storage, &writer.site.dir)? == 0 {
+                    return Err(error);
+                }
                 writer.check_space(bytes)?;
             }
             (poisoned, writer.memory_bytes() >= writer.options.memtable_bytes_hard)

@@ -109,22 +109,25 @@ pub(crate) fn vacuum(
         number < newest.number && !kept.iter().any(|manifest| manifest.number == number)
     });
     let gone: Vec<String> = gone.map(|number| document_name::<Manifest>("", number)).collect();
-    storage.remove_durably(dir, &gone)?;
-    let mut removed = gone.len() as u64;
+    let mut unneeded = log.archived_through(oldest_cut(&kept, newest))?;
     let needed: HashSet<&str> = names(kept.iter().chain([newest])).collect();
     for name in storage.list(&format!("{dir}/segments"))? {
         let file = format!("segments/{name}");
         if !needed.contains(file.as_str()) {
-            storage.remove(&format!("{dir}/{file}"))?;
-            removed += 1;
+            unneeded.push(format!("{dir}/{file}"));
         }
     }
-    let oldest = kept.iter().map(|manifest| manifest.cut).min();
-    for file in log.archived_through(oldest.unwrap_or(newest.cut))? {
-        storage.remove(&file)?;
-        removed += 1;
+    if !gone.is_empty() || !unneeded.is_empty() {
+        // Also if none goes now: an earlier call may have removed some without getting to the sync.
+        storage.remove_durably(dir, &gone)?;
     }
-    Ok(removed)
+    unneeded.iter().try_for_each(|file| storage.remove(file))?;
+    Ok((gone.len() + unneeded.len()) as u64)
+}
+
+/// All log after this is needed.
+fn oldest_cut(kept: &[Manifest], newest: &Manifest) -> Lsn {
+    kept.iter().map(|manifest| manifest.cut).min().unwrap_or(newest.cut)
 }
 
 fn names<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> impl Iterator<Item = &'a str> {

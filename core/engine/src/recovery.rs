@@ -97,7 +97,7 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, under_way, untidy, incarnation) = (false, false, false, 0);
+    let (closed, under_way, incarnation) = (false, false, 0);
     let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let writer = Writer {
@@ -112,7 +112,8 @@ pub(crate) fn open_writer(
         poisoned,
         closed,
         mark,
-        untidy,
+        untidy: false,
+        unsettled: false,
         under_way,
         incarnation,
     };
@@ -204,6 +205,7 @@ pub(crate) fn open_without_log(
         closed: true,
         mark: LogMark::default(),
         untidy: false,
+        unsettled: false,
         under_way: false,
         incarnation: 0,
     };

@@ -85,6 +85,8 @@ pub struct Writer {
     pub(crate) mark: LogMark,
     /// Files are left that a merge or an archived log should have taken away.
     pub(crate) untidy: bool,
+    /// The last attempt to tidy up failed halfway.
+    pub(crate) unsettled: bool,
     /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
     pub(crate) under_way: bool,
     /// Number of this recovery within the process.
@@ -266,9 +268,10 @@ impl Writer {
     pub fn tidy(&mut self) -> Result<()> {
         if self.untidy {
             self.check_writable()?;
+            self.settle()?;
             self.log.archive_through(self.cut())?;
-            self.vacuum()?;
-            self.untidy = false;
+            self.clean()?;
+            (self.untidy, self.unsettled) = (false, false);
             self.publish();
         }
         Ok(())
@@ -374,6 +377,23 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
+        self.settle()?;
+        let removed = self.clean()?;
+        self.unsettled = false;
+        Ok(removed)
+    }
+
+    /// Names that an earlier attempt moved or removed, and then could not make durable, are made so before
+    /// more is removed: what a power cut brings back must find its files. Until the attempt that begins here
+    /// has succeeded, it counts as one that failed.
+    fn settle(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.unsettled, true) {
+            self.site.storage.settle(&self.site.dir)?;
+        }
+        Ok(())
+    }
+
+    fn clean(&self) -> Result<u64> {
         let Site { storage, dir, .. } = &self.site;
         let alone = pin::exclusive(&**storage, dir)?;
         let busy = self.under_way;

@@ -1,6 +1,4 @@
 //! `snapshot-create` and `snapshot-restore`: backups below the database's own directory, and back.
-//!
-//! Beside a running server it is the server that writes the snapshot. A restore wants the directory to itself.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +10,7 @@ use nearfield_segment::storage::{Storage, open_directory};
 use serde_json::{Value, json};
 
 use super::exit::Result;
-use super::{server, store};
+use super::store;
 use crate::client::Client;
 
 /// Write a snapshot below the database's own directory
@@ -30,54 +28,53 @@ pub struct SnapshotCreate {
 }
 
 impl SnapshotCreate {
-    /// Links or copies what is there now; where a server runs, lets it do that.
+    /// Links or copies what is there now. A server that holds the directory is asked to do it.
     ///
     /// # Errors
-    /// `NotFound`, `Locked` by a process that is no server, `StorageFull`, `Io`.
+    /// `NotFound`, `Locked` by another process than a server, `StorageFull`, `Io`.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let mut made = match store::open_for_writing(&self.data_dir, "snapshot-create", false) {
+        let made = match store::open_for_writing(&self.data_dir, "snapshot-create", false) {
             Ok(database) => {
                 let made = database.snapshot(&self.collections)?;
                 json!({
-                    "snapshot_id": made.id, "snapshot_dir": made.dir, "collections": made.collections,
-                    "segments": made.segments, "files": made.files,
+                    "snapshot_id": made.id, "snapshot_dir": made.dir,
+                    "collections": made.collections, "segments": made.segments, "files": made.files,
                 })
             }
-            Err(error) => self.by(&server::holder(&self.data_dir, error)?)?,
+            Err(error) if error.kind() == ErrorKind::Locked => self.ask_the_server(error)?,
+            Err(error) => return Err(error.into()),
         };
-        let below = made["snapshot_dir"].as_str().unwrap_or_default();
-        made["snapshot_dir"] = json!(self.data_dir.join(below).display().to_string());
+        self.report(&made, out)
+    }
+
+    /// What the server that holds the directory made; `locked` if nobody answers on its socket.
+    fn ask_the_server(&self, locked: Error) -> nearfield_engine::Result<Value> {
+        let Ok(client) = Client::beside(&self.data_dir) else { return Err(locked) };
+        let collection = match self.collections.as_slice() {
+            [] => Value::Null,
+            [name] => name.as_str().into(),
+            [_, _, ..] => {
+                let expected = "one --collection, or none for all, while a server runs";
+                let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
+                return Err(error.with("expected", expected).with("got", self.collections.len()));
+            }
+        };
+        let mut job = client.post("/v2/admin/snapshot", &json!({ "collection": collection }))?;
+        Ok(job["details"].take())
+    }
+
+    fn report(&self, made: &Value, out: &mut dyn Write) -> Result {
+        let mut made = made.clone();
+        let dir = self.data_dir.join(made["snapshot_dir"].as_str().unwrap_or_default());
+        made["snapshot_dir"] = dir.display().to_string().into();
         if self.json {
             return Ok(writeln!(out, "{made}")?);
         }
         for name in ["snapshot_id", "snapshot_dir", "collections", "segments", "files"] {
             let value = made[name].as_str().map_or_else(|| made[name].to_string(), str::to_owned);
-            writeln!(out, "{name:12}  {value}")?;
+            writeln!(out, "{name:13} {value}")?;
         }
         Ok(())
-    }
-
-    /// The same report from the server that has the directory.
-    fn by(&self, client: &Client) -> nearfield_engine::Result<Value> {
-        let collection = match self.collections.as_slice() {
-            [] => None,
-            [name] => Some(name),
-            several => {
-                let message = "beside a running server: expected one collection, or none for all";
-                return Err(Error::invalid(Fault::Parameter, message)
-                    .with("expected", 1)
-                    .with("got", several.len()));
-            }
-        };
-        let body = json!({ "collection": collection });
-        let made = client.post("/v2/admin/snapshot", &body)?["details"].take();
-        match made["snapshot_id"].is_string() && made["snapshot_dir"].is_string() {
-            true => Ok(made),
-            false => {
-                let message = format!("the server did not say which snapshot it wrote: {made}");
-                Err(Error::new(ErrorKind::Io, message))
-            }
-        }
     }
 }
 

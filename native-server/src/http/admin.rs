@@ -10,7 +10,7 @@ use super::call::Call;
 use super::cursor::Cursor;
 use super::describe::Jobs;
 use super::error::{ApiError, Result};
-use crate::workers::{JobKind, JobState};
+use crate::workers::{Job, JobKind, JobState};
 
 const KEYS: [&str; 1] = ["collection"];
 /// Jobs listed.
@@ -47,16 +47,21 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     })?;
     let wait = call.wait()?.unwrap_or(true);
     let job = call.store()?.run_job(kind, collection.as_deref(), wait).await?;
-    match job.state {
-        JobState::Completed | JobState::Idle => Ok(answer::data(StatusCode::OK, job)),
-        JobState::Running => Ok(answer::data(StatusCode::ACCEPTED, job)),
-        JobState::Failed | JobState::Interrupted => {
-            let why = job.details["message"].as_str().unwrap_or("it was interrupted");
-            let message = format!("{} {}: {why}", job.kind, job.state.name());
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Err(ApiError::new(status, "job_failed", message).with("job_id", job.job_id))
-        }
-    }
+    let status = match job.state {
+        JobState::Completed | JobState::Idle => StatusCode::OK,
+        JobState::Running => StatusCode::ACCEPTED,
+        JobState::Failed | JobState::Interrupted => return Err(failed(&job)),
+    };
+    Ok(answer::data(status, job))
+}
+
+/// `checkpoint_failed` and so on, with what is known about it.
+fn failed(job: &Job) -> ApiError {
+    let said = job.details["message"].as_str().unwrap_or("it was interrupted");
+    let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, format!("{}_failed", job.kind));
+    let error = ApiError::new(status, &code, said).with("job_id", job.job_id.as_str());
+    let details = job.details.as_object().into_iter().flatten();
+    details.fold(error, |error, (name, value)| error.with(name, value.clone()))
 }
 
 /// Answers `GET admin/stats`.

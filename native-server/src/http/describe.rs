@@ -53,8 +53,12 @@ struct FieldInfo {
 /// How idempotency keys are kept.
 #[derive(Debug, Serialize, ToSchema)]
 struct IdempotencyInfo {
-    /// Whether a repeated key is answered with what the first one did
-    remembered: bool,
+    /// Keys of whole batches that are remembered
+    batches: usize,
+    /// Keys of rows that are remembered
+    rows: usize,
+    /// The most of each; the oldest are forgotten first
+    max: usize,
     /// Longest key
     key_bytes_max: usize,
 }
@@ -87,7 +91,9 @@ impl CollectionInfo {
             wal_bytes_since_truncate: stats.wal_bytes_since_truncate,
             memory_bytes: stats.memory_bytes,
             idempotency: IdempotencyInfo {
-                remembered: true,
+                batches: stats.idempotency.batches,
+                rows: stats.idempotency.rows,
+                max: stats.idempotency.max,
                 key_bytes_max: nearfield_engine::batch::IDEMPOTENCY_KEY_BYTES_MAX,
             },
         }

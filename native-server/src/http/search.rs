@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nearfield_engine::{Error, ErrorKind, Fault, View};
+use nearfield_engine::{Error, ErrorKind, Fault, Tier, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
@@ -59,15 +59,6 @@ struct Ask {
     tier: Tier,
     field: String,
     shown: Shown,
-}
-
-/// Which levels are searched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Tier {
-    All,
-    Active,
-    Archive,
 }
 
 thread_local! {
@@ -124,9 +115,7 @@ impl Ask {
                     "exact" => ask.exact = cursor.read("true or false")?,
                     "filter" if cursor.null() => {}
                     "filter" => ask.filter = Some(Filter::from_json_text(cursor.raw()?)?),
-                    "search_tier" => {
-                        ask.tier = cursor.read("\"all\", \"active\" or \"archive\"")?;
-                    }
+                    "search_tier" => ask.tier = read_tier(cursor)?,
                     "include_metadata" => ask.shown.metadata = cursor.read("true or false")?,
                     "include_vector" => ask.shown.vector = cursor.read("true or false")?,
                     _ => ask.field = cursor.read("the name of a vector field")?,
@@ -209,8 +198,6 @@ impl Ask {
         pool: impl FnOnce() -> Pool,
     ) -> nearfield_engine::Result<Vec<u8>> {
         let watch = Stopwatch::start();
-        let tier = self.tier.of(view);
-        let view = tier.as_ref().unwrap_or(view);
         let question = Question {
             field: &self.field,
             k: self.k,
@@ -218,7 +205,7 @@ impl Ask {
             exact: self.exact,
             filter: self.filter.as_ref(),
         };
-        let prepared = view.prepare(question, kernel)?;
+        let prepared = view.prepare_tier(self.tier, question, kernel)?;
         let mut out = Vec::with_capacity(64 * self.k.min(1024));
         out.extend_from_slice(b"{\"data\":{\"results\":");
         out.extend_from_slice(if self.many { b"[" } else { b"" });
@@ -263,22 +250,17 @@ impl Ask {
     }
 }
 
-impl Tier {
-    /// The view of this tier; `None` if it is all of it.
-    fn of(self, view: &View) -> Option<View> {
-        /// Level from which on a segment is in the archive.
-        const ARCHIVE_LEVEL: u8 = 2;
-        let archived = match self {
-            Tier::All => return None,
-            Tier::Active => false,
-            Tier::Archive => true,
-        };
-        let mut view = view.clone();
-        view.segments.retain(|live| {
-            let level = live.file.as_ref().map_or(0, |file| file.level);
-            (level >= ARCHIVE_LEVEL) == archived
-        });
-        Some(view)
+fn read_tier(cursor: &mut Cursor<'_>) -> Result<Tier> {
+    let expected = "\"all\", \"active\" or \"archive\"";
+    match cursor.read::<String>(expected)?.as_str() {
+        "all" => Ok(Tier::All),
+        "active" => Ok(Tier::Active),
+        "archive" => Ok(Tier::Archive),
+        other => {
+            let error =
+                Error::invalid(Fault::Parameter, format!("search_tier: expected {expected}"));
+            Err(error.with("expected", expected).with("got", other).into())
+        }
     }
 }
 

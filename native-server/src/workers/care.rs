@@ -7,9 +7,12 @@ use std::time::Duration;
 use nearfield_engine::task::Effort;
 
 /// Between two attempts at most.
-const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// Before asking again for what could not be done because somebody else was at work.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two looks at what time alone makes superfluous: the end of history, old files in quarantine.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// How often what is not urgent is done.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,8 @@ pub(super) struct Facts {
 pub(super) enum Step {
     Recover,
     Merge(Effort),
+    /// Remove files that nothing needs any more.
+    Tidy,
     Wait(Duration),
 }
 
@@ -53,6 +58,7 @@ pub(super) enum Outcome {
 pub(super) struct Care {
     checkpoint_at: Duration,
     merge_at: Duration,
+    tidy_at: Duration,
     not_before: Duration,
     failures: u32,
     /// Something may be due by size.
@@ -63,7 +69,8 @@ impl Care {
     /// A collection that was opened `now`.
     pub(super) fn new(now: Duration, intervals: Intervals) -> Care {
         let (checkpoint_at, merge_at) = (now + intervals.checkpoint, now + intervals.merge);
-        Care { checkpoint_at, merge_at, not_before: Duration::ZERO, failures: 0, look: true }
+        let (tidy_at, not_before) = (now, Duration::ZERO);
+        Care { checkpoint_at, merge_at, tidy_at, not_before, failures: 0, look: true }
     }
 
     /// Something may be due by size.
@@ -91,8 +98,11 @@ impl Care {
         if now >= self.merge_at {
             return Step::Merge(Effort::Worthwhile);
         }
+        if now >= self.tidy_at {
+            return Step::Tidy;
+        }
         let checkpoint_at = if facts.pending { self.checkpoint_at } else { Duration::MAX };
-        Step::Wait(self.merge_at.min(checkpoint_at))
+        Step::Wait(self.merge_at.min(checkpoint_at).min(self.tidy_at))
     }
 
     /// Remembers how a step went. How long the next attempt waits, if this one failed.
@@ -104,7 +114,7 @@ impl Care {
         intervals: Intervals,
     ) -> Option<Duration> {
         if outcome == Outcome::Failed {
-            let wait = Duration::from_secs(1 << self.failures.min(9)).min(BACK_OFF_MAX);
+            let wait = Duration::from_secs(1 << self.failures.min(6)).min(BACK_OFF_MAX);
             self.failures += 1;
             self.not_before = now + wait;
             return Some(wait);
@@ -123,6 +133,7 @@ impl Care {
             Step::Merge(Effort::Worthwhile | Effort::Everything) => {
                 self.merge_at = now + intervals.merge;
             }
+            Step::Tidy => self.tidy_at = now + TIDY_EVERY,
             Step::Wait(_) => {}
         }
         None
@@ -144,11 +155,13 @@ mod tests {
     const IDLE: Facts = Facts { refuses: false, pending: false, tight: false };
     const PENDING: Facts = Facts { pending: true, ..IDLE };
 
-    /// At second 0, after its first look found nothing.
+    /// At second 0, after its first look found nothing and everything is tidy.
     fn settled() -> Care {
         let mut care = Care::new(Duration::ZERO, INTERVALS);
         assert_eq!(care.next(IDLE, Duration::ZERO), Step::Merge(Effort::Due));
         care.done(Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO, INTERVALS);
+        assert_eq!(care.next(IDLE, Duration::ZERO), Step::Tidy);
+        care.done(Step::Tidy, Outcome::Did, Duration::ZERO, INTERVALS);
         care
     }
 
@@ -179,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn what_time_makes_superfluous_is_looked_for_now_and_then() {
+        let mut care = settled();
+        let merge = Step::Merge(Effort::Worthwhile);
+        care.done(merge, Outcome::Nothing, 599 * SECOND, INTERVALS);
+        assert_eq!(care.next(IDLE, 599 * SECOND), Step::Wait(600 * SECOND));
+        assert_eq!(care.next(IDLE, 600 * SECOND), Step::Tidy);
+        care.done(Step::Tidy, Outcome::Nothing, 600 * SECOND, INTERVALS);
+        assert_eq!(care.next(IDLE, 600 * SECOND), Step::Wait(779 * SECOND));
+    }
+
+    #[test]
     fn due_work_is_done_until_there_is_none() {
         let mut care = settled();
         care.look();
@@ -195,7 +219,7 @@ mod tests {
         let mut care = settled();
         let (step, facts) = (Step::Recover, Facts { refuses: true, ..IDLE });
         let mut now = SECOND;
-        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(care.next(facts, now), step);
             let wait = care.done(step, Outcome::Failed, now, INTERVALS);
             assert_eq!(wait, Some(expected * SECOND));

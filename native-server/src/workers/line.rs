@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nearfield_engine::{Collection, ErrorKind, LogStats};
+use nearfield_engine::{Collection, ErrorKind, LogStats, QuarantineStats, Result};
 use nearfield_segment::Lsn;
 
 use super::budget::Budget;
@@ -24,6 +24,7 @@ pub(super) struct Line {
     refuses: AtomicBool,
     dropped: AtomicBool,
     log: Mutex<LogSeen>,
+    quarantine: Mutex<QuarantineStats>,
 }
 
 /// What was last said about the log.
@@ -49,7 +50,8 @@ impl Line {
         let log = collection.stats().log;
         let growths = log.bytes_since_truncation / GROWTH_BYTES;
         let log = Mutex::new(LogSeen { cut: log.cut, growths });
-        Line { number, collection, budget, memory_bytes, refuses, dropped, log }
+        let quarantine = Mutex::default();
+        Line { number, collection, budget, memory_bytes, refuses, dropped, log, quarantine }
     }
 
     /// Looks at the writer, which must not be busy for long: for those who just had it.
@@ -87,6 +89,21 @@ impl Line {
             tracing::warn!(collection, bytes = log.bytes, bytes_since_truncate, "wal_growth");
         }
         seen.growths = growths;
+    }
+
+    /// Counts what is in quarantine; waits for the writer.
+    ///
+    /// # Errors
+    /// As [`Collection::quarantine`].
+    pub(super) fn look_into_quarantine(&self) -> Result<()> {
+        let seen = self.collection.quarantine()?;
+        *self.quarantine.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        Ok(())
+    }
+
+    /// What was in quarantine when it was last looked into.
+    pub(super) fn quarantine(&self) -> QuarantineStats {
+        *self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {

@@ -128,7 +128,8 @@ fn start(
     let background = Arc::new(Background::new(shared(), config.audio_colocated));
     let threads = config.search_threads.unwrap_or_else(host::processors);
     let searches = SearchThreads::start(shared(), threads)?;
-    let upkeep = Upkeep::start(shared(), Arc::clone(&background), pacer, limits)?;
+    let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
+    let upkeep = Upkeep::start(shared(), aside, pacer, place, limits)?;
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
     let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
     let committers = Committers::new(shared(), looked_after, capacity, flush_interval);

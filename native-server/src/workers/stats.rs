@@ -42,12 +42,16 @@ pub struct CollectionStats {
     pub queue_bytes: u64,
     /// Idempotency keys remembered.
     pub idempotency: KeyCounts,
+    /// Files in quarantine, as of some minutes ago at most.
+    pub quarantine_files: u64,
+    /// Their bytes.
+    pub quarantine_bytes: u64,
 }
 
 impl CollectionStats {
     pub(super) fn of(served: &Served) -> CollectionStats {
         let (line, view) = (&served.line, served.view());
-        let seen = line.collection.stats();
+        let (seen, quarantine) = (line.collection.stats(), line.quarantine());
         let (queue_batches, queue_bytes) = served.queue_depth();
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
         let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());
@@ -67,6 +71,8 @@ impl CollectionStats {
             queue_batches,
             queue_bytes,
             idempotency: seen.keys,
+            quarantine_files: quarantine.files,
+            quarantine_bytes: quarantine.bytes,
         }
     }
 }
@@ -92,6 +98,12 @@ pub struct StoreStats {
     pub checkpoint_jobs_inflight: u64,
     /// Compactions under way.
     pub compaction_jobs_inflight: u64,
+    /// Files in quarantine, as of some minutes ago at most.
+    pub quarantine_files: u64,
+    /// Their bytes.
+    pub quarantine_bytes: u64,
+    /// Files that quarantine gave up, being too old, too many or too much.
+    pub quarantine_evictions_total: u64,
     /// Bytes of the catalog's own log.
     pub sqlite_wal_bytes: u64,
     /// Bytes waiting to be written.
@@ -124,6 +136,9 @@ impl StoreStats {
             total_vectors: sum(|stats| stats.points),
             checkpoint_jobs_inflight: count(metrics.checkpoints_inflight.get()),
             compaction_jobs_inflight: count(metrics.compactions_inflight.get()),
+            quarantine_files: sum(|stats| stats.quarantine_files),
+            quarantine_bytes: sum(|stats| stats.quarantine_bytes),
+            quarantine_evictions_total: metrics.quarantine_evictions.get(),
             ingest_queue_bytes: sum(|stats| stats.queue_bytes),
             collections,
             ..StoreStats::default()
@@ -148,6 +163,8 @@ impl StoreStats {
             ("wal_pending", "Batches in the log and in no file", one(self.wal_pending)),
             ("wal_pending_rows", "Rows in the log and in no file", one(self.hot_vectors)),
             ("total_vectors", "Live points", one(self.total_vectors)),
+            ("quarantine_files", "Files in quarantine", one(self.quarantine_files)),
+            ("quarantine_bytes", "Bytes in quarantine", one(self.quarantine_bytes)),
             ("sqlite_wal_bytes", "Bytes of the catalog's own log", one(self.sqlite_wal_bytes)),
             ("ingest_queue_bytes", "Bytes waiting to be written", one(self.ingest_queue_bytes)),
             ("memory_proxy_bytes", "Bytes the budget counts", one(self.memory_proxy_bytes)),

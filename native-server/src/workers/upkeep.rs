@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nearfield_engine::task::Effort;
-use nearfield_engine::{Error, Result};
+use nearfield_engine::{Error, ErrorKind, Result};
+use nearfield_segment::storage::Storage;
 
 use super::background::Background;
 use super::care::{Care, Facts, Intervals, Outcome, Step};
@@ -23,6 +24,8 @@ use crate::pacing::Pacer;
 const THREADS: usize = 2;
 /// How long nothing may look after a collection: due times may move while a thread waits.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Free bytes from which a full disk is no longer full.
+const ROOM_BYTES: u64 = 1 << 20;
 
 /// Sizes and times of upkeep.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,7 @@ pub(super) struct Upkeep {
     context: Arc<Context>,
     background: Arc<Background>,
     pacer: Arc<Pacer>,
+    storage: Arc<dyn Storage>,
     limits: Limits,
     state: Mutex<State>,
     wake: Condvar,
@@ -67,12 +71,14 @@ impl Upkeep {
         context: Arc<Context>,
         background: Arc<Background>,
         pacer: Arc<Pacer>,
+        storage: Arc<dyn Storage>,
         limits: Limits,
     ) -> Result<Arc<Upkeep>> {
         let (lines, threads) = (BTreeMap::new(), Vec::new());
         let state = Mutex::new(State { lines, stopping: false, threads, running: 0 });
-        let this =
-            Arc::new(Upkeep { context, background, pacer, limits, state, wake: Condvar::new() });
+        let wake = Condvar::new();
+        let this = Upkeep { context, background, pacer, storage, limits, state, wake };
+        let this = Arc::new(this);
         for number in 0..THREADS {
             let thread = Arc::clone(&this);
             let builder = std::thread::Builder::new().name(format!("upkeep-{number}"));
@@ -183,7 +189,7 @@ impl Upkeep {
         let until = state.lines.values().filter(|tended| !tended.busy).map(|tended| {
             match tended.care.next(self.facts(&tended.line), now) {
                 Step::Wait(until) => until.saturating_sub(now),
-                Step::Recover | Step::Merge(_) => Duration::ZERO,
+                Step::Recover | Step::Merge(_) | Step::Tidy => Duration::ZERO,
             }
         });
         until.min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
@@ -199,15 +205,33 @@ impl Upkeep {
     fn take(&self, line: &Line, step: Step) -> Result<bool> {
         let collection = &line.collection;
         let effort = match step {
-            Step::Recover => {
-                collection.recover()?;
-                return Ok(true);
-            }
+            Step::Recover => return self.recover(line).map(|()| true),
+            Step::Tidy => return self.tidy(line),
             Step::Merge(effort) => effort,
             Step::Wait(_) => return Ok(false),
         };
         let gives_way = || collection.is_wanted() || line.is_dropped();
         collection.maintain_by(effort, &mut |task| self.background.carry(task, &gives_way))
+    }
+
+    fn tidy(&self, line: &Line) -> Result<bool> {
+        let vacuumed = line.collection.vacuum()?;
+        self.context.metrics.quarantine_evictions.inc_by(vacuumed.evicted);
+        line.look_into_quarantine()?;
+        Ok(vacuumed.removed + vacuumed.evicted > 0)
+    }
+
+    /// Ends the refusal of a writer. On a disk that is still full its log might be in order at once, and
+    /// the next write would fail all the same: then the refusal stays, and is named. Writes that come
+    /// meanwhile look for space themselves.
+    fn recover(&self, line: &Line) -> Result<()> {
+        let cause = line.collection.with_writer(|writer| Ok(writer.poisoned()))?;
+        let free_bytes = self.storage.free_bytes()?.unwrap_or(u64::MAX);
+        if cause == Some(ErrorKind::StorageFull) && free_bytes < ROOM_BYTES {
+            let message = format!("the disk has {free_bytes} free bytes, {ROOM_BYTES} are needed");
+            return Err(Error::new(ErrorKind::StorageFull, message));
+        }
+        line.collection.recover()
     }
 
     fn remember(&self, state: &mut State, line: &Arc<Line>, step: Step, result: Result<bool>) {
@@ -249,6 +273,7 @@ fn words(step: Step) -> &'static str {
         Step::Recover => "recovery of the log",
         Step::Merge(Effort::Checkpoint) => "the checkpoint",
         Step::Merge(Effort::Due | Effort::Worthwhile | Effort::Everything) => "merging",
+        Step::Tidy => "removing old files",
         Step::Wait(_) => "waiting",
     }
 }

@@ -108,7 +108,8 @@ pub trait Storage: Send + Sync + Debug {
     fn remove(&self, name: &str) -> Result<()>;
 
     /// Removes files directly in `dir`, as [`remove`](Storage::remove) does; on return no power cut brings
-    /// them back. One sync. For files whose absence others rely on.
+    /// them back, nor any that were removed from `dir` before. One sync, also without names. For files whose
+    /// absence others rely on.
     ///
     /// # Errors
     /// `Io`; any of them may then be there or not.

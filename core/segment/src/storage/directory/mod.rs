@@ -224,13 +224,13 @@ impl<D: Disk> Storage for Directory<D> {
     }
 
     fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
         for part in names {
             self.remove(&name::join(dir, part))?;
         }
-        self.sync_dir(dir)
+        match self.disk.sync_dir(dir) {
+            Err(error) if names.is_empty() && is_missing(&error) => Ok(()),
+            synced => synced.map_err(|error| Error::io("sync directory", shown(dir), error)),
+        }
     }
 
     fn free_bytes(&self) -> Result<Option<u64>> {

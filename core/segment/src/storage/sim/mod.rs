@@ -69,6 +69,9 @@ struct State {
     capacity_bytes: Option<u64>,
     hard_links: bool,
     down: bool,
+    /// What a failed sync of names leads to, if it is to be like a journal that aborts.
+    aborts: bool,
+    read_only: bool,
 }
 
 impl SimDisk {
@@ -95,6 +98,8 @@ impl SimDisk {
             capacity_bytes: None,
             hard_links: true,
             down: false,
+            aborts: false,
+            read_only: false,
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -145,6 +150,12 @@ impl SimDisk {
         self.state().capacity_bytes = Some(capacity_bytes);
     }
 
+    /// From now on a failed sync of a directory makes the disk read-only, as a file system does whose journal
+    /// aborts.
+    pub fn abort_on_failed_sync_of_names(&self) {
+        self.state().aborts = true;
+    }
+
     /// From now on hard links are not supported.
     pub fn refuse_hard_links(&self) {
         self.state().hard_links = false;
@@ -173,7 +184,12 @@ impl SimDisk {
             return Err(error_of(Failure::Crash));
         }
         let failure = state.failures.get(&(state.log.len() as u64)).copied();
+        let reads = ["read ", "list ", "lock ", "free_bytes"];
+        let refused = state.read_only && !reads.iter().any(|read| op.starts_with(read));
         state.log.push(op);
+        if refused {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
         state.down = failure == Some(Failure::Crash);
         Ok((state, failure))
     }
@@ -273,6 +289,7 @@ impl Disk for SimDisk {
             }
             Some(failure) => {
                 entries.fail_sync(path, rng);
+                state.read_only = state.aborts;
                 Err(error_of(failure))
             }
         }
