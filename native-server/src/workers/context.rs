@@ -48,7 +48,6 @@ impl Context {
             Turn::WritesAgain => {
                 tracing::info!(collection = name, "writes again");
                 self.board.clear(Topic::Writing, name);
-                self.board.clear(Topic::Space, name);
             }
         }
     }
