@@ -26,6 +26,8 @@ use crate::workers::{Change, Cost, Written};
 
 /// Most points of one page, and most ids in one request for them.
 const PAGE_MAX: usize = 10_000;
+/// Most ids in one request to delete.
+const DELETED_MAX: usize = 1_000_000;
 /// Points of a page if the request does not say.
 const PAGE_DEFAULT: usize = 100;
 
@@ -80,7 +82,7 @@ pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
     Cursor::whole(&body, |cursor| {
         cursor.object(&DELETE_KEYS, |key, cursor| {
             match key {
-                "ids" => ids = Some(read_ids(cursor, usize::MAX)?),
+                "ids" => ids = Some(read_ids(cursor, DELETED_MAX)?),
                 "filter" => filter = Some(Filter::from_json_text(cursor.raw()?)?),
                 _ => wait = cursor.read("true, false or null")?,
             }
