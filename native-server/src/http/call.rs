@@ -3,9 +3,10 @@
 //! The body is unread until a handler asks for it, and then bounded in length, in memory and in time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -39,11 +40,14 @@ pub(super) struct Call {
     reads: bool,
     /// Memory held until the answer is made.
     held: Vec<Reservation>,
+    /// Whether some of the body was not read; outlives the call.
+    pub(super) pending: Arc<AtomicBool>,
 }
 
 impl Call {
     pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
-        Call { server, head, body, collection: None, id: None, reads, held: Vec::new() }
+        let pending = Arc::new(AtomicBool::new(!body.is_end_stream()));
+        Call { server, head, body, collection: None, id: None, reads, held: Vec::new(), pending }
     }
 
     /// The store, if it serves.
@@ -144,7 +148,10 @@ impl Call {
         loop {
             let frame = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
             match frame.map_err(|_| too_slow(BODY_IDLE))? {
-                None => return Ok(None),
+                None => {
+                    self.pending.store(false, Ordering::Relaxed);
+                    return Ok(None);
+                }
                 Some(Ok(frame)) => {
                     if let Ok(piece) = frame.into_data()
                         && !piece.is_empty()

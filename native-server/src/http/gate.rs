@@ -7,9 +7,10 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -60,19 +61,21 @@ pub(super) async fn pass(
     for (name, value) in parameters {
         if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
     }
-    let collection = call.collection.clone();
+    let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let (who, answered) = match admit(&server, route.access, &call.head) {
         Ok(who) => (who, guarded((route.handler)(call)).await),
         Err(refusal) => {
             if let Some(store) = server.opened() {
                 store.metrics().auth_failures.inc();
             }
-            let pending = !call.body.is_end_stream();
-            let nobody = Admitted { key_id: None, audited: true };
-            (nobody, Err(if pending { refusal.closing() } else { refusal }))
+            (Admitted { key_id: None, audited: true }, Err(refusal))
         }
     };
-    let mut response = answered.unwrap_or_else(ApiError::into_response);
+    let mut response = answered.unwrap_or_else(|error| {
+        // Said, since a client that keeps the connection would find it closed in its next request.
+        let unread = pending.load(Ordering::Relaxed);
+        if unread { error.closing() } else { error }.into_response()
+    });
     if who.audited {
         server.catalog.audit(AuditRow {
             time_ms: server.now_ms(),

@@ -207,8 +207,8 @@ impl Committers {
         }
         let results = line.collection.apply_all(changes, &Pool::SERIAL);
         self.context.metrics.commit_groups.inc();
-        let full = results.iter().filter_map(|result| result.as_ref().err());
-        let full = full.filter(|error| error.kind() == ErrorKind::StorageFull).last();
+        let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+        let full = errors.rfind(|error| error.kind() == ErrorKind::StorageFull);
         self.context.found(line, full.map(Error::message));
         let mut failure = None;
         let mut lost = 0;
