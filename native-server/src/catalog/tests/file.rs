@@ -24,11 +24,11 @@ fn no_file_holds_a_secret() {
     let (_, hex) = key.token.reveal().split_once('.').expect("a dot");
     let (_, secret) = Token::parse(key.token.reveal()).expect("our own");
     let found = files(&place);
-    assert_eq!(found.len(), 2, "the catalog and the pepper");
+    assert_eq!(found.len(), 3, "the catalog, the pepper and the reserve");
     for (name, bytes) in found {
         let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
         assert!(!holds(hex.as_bytes()) && !holds(secret.bytes()), "{name}");
-        assert!(name.ends_with("pepper") || holds(key.info.id.to_string().as_bytes()), "{name}");
+        assert_eq!(name.ends_with(CATALOG), holds(key.info.id.to_string().as_bytes()), "{name}");
     }
 }
 
@@ -45,7 +45,7 @@ fn only_the_owner_may_read_the_files() {
     let catalog = place.open();
     query_key(&catalog);
     let found: Vec<_> = fs::read_dir(place.path()).expect("listed").collect();
-    assert_eq!(found.len(), 4, "catalog, -wal, -shm, pepper");
+    assert_eq!(found.len(), 5, "catalog, -wal, -shm, pepper, reserve");
     for entry in found {
         let path = entry.expect("listed").path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
