@@ -86,7 +86,7 @@ pub struct ServerConfig {
     /// Seconds the body of a request may take to arrive; Arrow streams only must not pause
     #[arg(long, default_value_t = 60)]
     pub request_timeout_secs: u64,
-    /// Seconds that closing may take
+    /// Seconds for requests under way to end, and as many again for queues and checkpoints
     #[arg(long, default_value_t = 30)]
     pub shutdown_timeout_secs: u64,
 }

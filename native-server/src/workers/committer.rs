@@ -115,9 +115,9 @@ impl Committers {
         self.state().queues.depth(line.number)
     }
 
-    /// Takes nothing more and writes what waits, for at most `limit`. Returns how many changes were given
-    /// up; who waits for one is told.
-    pub(super) fn close(self: &Arc<Self>, limit: Duration) -> usize {
+    /// Takes nothing more and writes what waits, for at most `limit`. What is given up then is told to who
+    /// waits for it, and counted as lost where nobody does.
+    pub(super) fn close(self: &Arc<Self>, limit: Duration) {
         let mut state = self.state();
         state.queues.close();
         self.wake(&mut state);
@@ -127,7 +127,10 @@ impl Committers {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let given_up = state.queues.clear();
         drop(state);
-        given_up.len()
+        for waiting in given_up {
+            let accepted = u64::from(waiting.answer.is_none());
+            self.context.lost(&waiting.line, accepted, "the server closed before it was written");
+        }
     }
 
     /// One more thread, if nobody is free for what waits.
@@ -183,14 +186,23 @@ impl Committers {
     /// Writes a group. A panic costs this group its answers, never the thread.
     fn write(&self, group: Vec<Waiting>) {
         let Some(line) = group.first().map(|waiting| Arc::clone(&waiting.line)) else { return };
+        let accepted = nobody_waits(&group);
         let failure = catch_unwind(AssertUnwindSafe(|| self.write_group(&line, group)));
         let failure = failure.unwrap_or_else(|_| {
             // Dropped with the group, the channels have told whoever waited.
+            let why = "a thread panicked while it was writing";
             self.context.panicked("writing", line.collection.name());
-            Some("a thread panicked while it was writing".to_owned())
+            self.context.lost(&line, accepted, why);
+            Some(why.to_owned())
         });
-        self.context.observe(&line, failure.as_deref());
-        self.upkeep.look_at(&line);
+        // The collection's queue must be released whatever happens here.
+        let noted = catch_unwind(AssertUnwindSafe(|| {
+            self.context.observe(&line, failure.as_deref());
+            self.upkeep.look_at(&line);
+        }));
+        if noted.is_err() {
+            self.context.panicked("noting a write", line.collection.name());
+        }
     }
 
     /// Returns what went wrong, if something did.
@@ -221,9 +233,7 @@ impl Committers {
             // Who stopped waiting meanwhile has no use for the answer.
             let _gone = answer.map(|answer| answer.send(result));
         }
-        if let (true, Some(why)) = (lost > 0, &failure) {
-            self.context.lost(line, lost, why);
-        }
+        self.context.lost(line, lost, failure.as_deref().unwrap_or_default());
         failure
     }
 
@@ -239,6 +249,11 @@ impl Committers {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Changes that were accepted without waiting.
+fn nobody_waits(group: &[Waiting]) -> u64 {
+    group.iter().filter(|waiting| waiting.answer.is_none()).count() as u64
 }
 
 /// The change, unless who waited for it is gone or has given up, which he is told.

@@ -67,6 +67,9 @@ impl Context {
 
     /// Changes that were accepted without waiting could not be written.
     pub(super) fn lost(&self, line: &Line, changes: u64, why: &str) {
+        if changes == 0 {
+            return;
+        }
         let name = line.collection.name();
         tracing::error!(collection = name, changes, why, "accepted changes could not be written");
         self.metrics.accepted_lost.inc_by(changes);

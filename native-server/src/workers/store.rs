@@ -250,10 +250,7 @@ impl Store {
         let words = "the server is closing".to_owned();
         self.context.board.note(Topic::Closing, "", words);
         self.searches.close();
-        let given_up = self.committers.close(left());
-        if given_up > 0 {
-            tracing::error!(changes = given_up, "gave up changes that were still queued");
-        }
+        self.committers.close(left());
         self.background.stop();
         let stopped = self.upkeep.stop(left());
         if !(stopped && self.jobs.wait(left())) {
