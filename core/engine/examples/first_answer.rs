@@ -1,6 +1,6 @@
 //! What a first answer over ranges costs: recall@10, bytes and requests for real rows with known answers.
 //!
-//! `cargo run --release --example first_answer -- FOLDER [METRIC]` reads base.npy, query.npy (f32 or f16) and gt100.npy (i32)
+//! `cargo run --release --example first_answer -- FOLDER [METRIC]` reads base.npy, query.npy and gt100.npy
 //! of a folder, makes an export in memory, and asks each query with nothing fetched before. Ranges that are
 //! wanted are merged where less than 32 KiB lies between them, as the browser does; every request counts, that
 //! of the front too.
@@ -186,7 +186,7 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
 fn numbers(path: &Path) -> Result<(Vec<f32>, usize)> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", &name, error))?;
-    let unknown = || Error::corrupt(&name, "header", "expected a .npy of <f4, <f2 or <i4 in C order");
+    let unknown = || Error::corrupt(&name, "header", "expected a .npy of f4, f2, u1 or i4, two-dimensional");
     let len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..10 + len]).into_owned();
     let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
@@ -196,6 +196,7 @@ fn numbers(path: &Path) -> Result<(Vec<f32>, usize)> {
     let values = match header.split('\'').nth(3) {
         Some("<f4") => words.map(|word| f32::from_le_bytes(*word)).collect(),
         Some("<i4") => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
+        Some("|u1") => data.iter().map(|byte| f32::from(*byte)).collect(),
         Some("<f2") => data.as_chunks::<2>().0.iter().map(|half| widen(*half)).collect(),
         _ => return Err(unknown()),
     };
