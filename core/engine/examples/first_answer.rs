@@ -18,9 +18,7 @@ use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{Blob, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
-use nearfield_segment::{
-    DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema,
-};
+use nearfield_segment::{DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema};
 
 const MERGED_GAP_BYTES: u64 = 32 * 1024;
 const QUERIES_MAX: usize = 500;
@@ -35,7 +33,9 @@ fn main() -> Result<()> {
     let (truth, width) = numbers(&folder.join("gt100.npy"))?;
     let file = export(&rows, dim, metric)?;
     println!("{} rows x {dim}, export of {} bytes", rows.len() / dim, file.len());
-    println!("cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute");
+    println!(
+        "cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute"
+    );
     for (cells, runs, rerank) in [
         (16, 8, 0),
         (20, 8, 0),
@@ -48,7 +48,9 @@ fn main() -> Result<()> {
         (26, 8, 10),
     ] {
         let mut sum = Sum::default();
-        for (query, truth) in queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX) {
+        for (query, truth) in
+            queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX)
+        {
             let question = PartialQuestion {
                 field: "",
                 vector: query,
@@ -84,7 +86,9 @@ fn first_answer(file: &Bytes, question: &PartialQuestion<'_>) -> Result<(Partial
         let start = Instant::now();
         let opened = match export.take() {
             Some(export) => Ok(export),
-            None => PartialExport::open("range.near", Arc::<RangeBlob>::clone(&blob), Kernel::detect()),
+            None => {
+                PartialExport::open("range.near", Arc::<RangeBlob>::clone(&blob), Kernel::detect())
+            }
         };
         let answer = opened.and_then(|opened| {
             let opened = export.insert(opened);
@@ -163,7 +167,8 @@ impl std::fmt::Display for Sum {
 /// An export of one segment without a graph, ids from 0. Says how long the cells took.
 fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     let kernel = Kernel::detect();
-    let options = SegmentOptions { kernel, graph_rows_min: u32::MAX, graph: GraphParams::default() };
+    let options =
+        SegmentOptions { kernel, graph_rows_min: u32::MAX, graph: GraphParams::default() };
     let schema = Schema::dense(dim, metric, Encoding::F32)?;
     let mut builder = SegmentBuilder::new(FileId(1), &schema, rows.len() / dim);
     for (id, row) in (0..).zip(rows.chunks_exact(dim)) {
@@ -176,7 +181,13 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     let segments = vec![LiveSegment { segment, dead, file: None }];
     let view = View { lsn: Lsn(1), schema: Arc::new(schema), manifest: 0, segments };
     let (storage, start) = (MemoryStorage::default(), Instant::now());
-    write_export(&storage, "a.near", &[("docs".to_owned(), Arc::new(view))], kernel, &Pool::SERIAL)?;
+    write_export(
+        &storage,
+        "a.near",
+        &[("docs".to_owned(), Arc::new(view))],
+        kernel,
+        &Pool::SERIAL,
+    )?;
     println!("export with cells on one thread: {:.2} s", start.elapsed().as_secs_f64());
     let blob = storage.open("a.near")?;
     blob.read(0..blob.len())
@@ -186,7 +197,8 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
 fn numbers(path: &Path) -> Result<(Vec<f32>, usize)> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", &name, error))?;
-    let unknown = || Error::corrupt(&name, "header", "expected a .npy of f4, f2, u1 or i4, two-dimensional");
+    let unknown =
+        || Error::corrupt(&name, "header", "expected a .npy of f4, f2, u1 or i4, two-dimensional");
     let len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..10 + len]).into_owned();
     let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));

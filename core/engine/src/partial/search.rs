@@ -5,7 +5,9 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
 use nearfield_segment::index::{SearchStats, flat};
 use nearfield_segment::search::K_MAX;
-use nearfield_segment::{Allowed, Error, ErrorKind, Fault, PointId, Result, RowId, RowSet, VectorSpec};
+use nearfield_segment::{
+    Allowed, Error, ErrorKind, Fault, PointId, Result, RowId, RowSet, VectorSpec,
+};
 
 use super::part::Part;
 use super::{PartialCollection, PartialExport, all};

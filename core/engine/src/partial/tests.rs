@@ -3,15 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::{GraphParams, Scratch};
 use nearfield_segment::search::Question;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
-use nearfield_segment::storage::{AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
-use nearfield_segment::filter::Filter;
-use nearfield_segment::{
-    DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId,
+use nearfield_segment::storage::{
+    AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage,
 };
+use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId};
 
 use super::*;
 use crate::export::{open_export, write_export};
@@ -115,11 +115,9 @@ fn bits(answer: &PartialAnswer) -> Vec<(PointId, u32)> {
 
 #[test]
 fn all_cells_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
-    for (metric, store) in [
-        (Metric::Cosine, Encoding::F32),
-        (Metric::Dot, Encoding::F16),
-        (Metric::L2, Encoding::F32),
-    ] {
+    for (metric, store) in
+        [(Metric::Cosine, Encoding::F32), (Metric::Dot, Encoding::F16), (Metric::L2, Encoding::F32)]
+    {
         let view = view(&[1500, 40, 700], metric, store);
         let file = export(&view);
         let filter = Filter::from_json_text(r#"{"n":{"gte":2}}"#).unwrap();
@@ -150,7 +148,8 @@ fn a_few_cells_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_round
         let vector = clumped(&mut Rng::new(200 + seed));
         let (answer, fetched) = fetching(&file, |blob| {
             let export = opened(blob)?;
-            let few = PartialQuestion { cells: Some(12), requests_max: 4, ..question(&vector, None) };
+            let few =
+                PartialQuestion { cells: Some(12), requests_max: 4, ..question(&vector, None) };
             export.search(&export.collections()[0], &few)
         });
         let answer = answer.unwrap();
@@ -178,7 +177,10 @@ fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
         let ask = |view: &View| {
             let prepared = view.prepare(question, Kernel::detect()).unwrap();
             let (hits, stats) = prepared.search(&vector, &mut Scratch::default());
-            (hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(), stats)
+            (
+                hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
+                stats,
+            )
         };
         assert_eq!(ask(&view), ask(&reopened));
     }
@@ -204,7 +206,11 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
         let places: Vec<Place> = listed.iter().map(|(place, _)| *place).collect();
         let ids: Vec<PointId> = listed.iter().map(|(_, id)| id.clone()).collect();
         assert_eq!(docs.find(&ids)?, places.iter().copied().map(Some).collect::<Vec<_>>());
-        assert_eq!(docs.find(&[PointId::U64(4), PointId::U64(1 << 50)])?, [None, None], "4 is dead");
+        assert_eq!(
+            docs.find(&[PointId::U64(4), PointId::U64(1 << 50)])?,
+            [None, None],
+            "4 is dead"
+        );
         let (metadata, vectors) = (docs.metadata(&places)?, docs.vectors("", &places)?);
         Ok(ids.into_iter().zip(metadata).zip(vectors.chunks(DIM).map(<[f32]>::to_vec)).collect())
     });
@@ -228,7 +234,8 @@ fn wrong_bytes_are_corrupt_wherever_they_are_read_and_never_change_an_answer() {
         let (answer, _) = fetching(file, |blob| {
             let export = opened(blob)?;
             let docs = &export.collections()[0];
-            let answer = export.search(docs, &PartialQuestion { rerank: 40, ..question(&vector, None) })?;
+            let answer =
+                export.search(docs, &PartialQuestion { rerank: 40, ..question(&vector, None) })?;
             let places: Vec<Place> = answer.hits.iter().map(|hit| (hit.segment, hit.row)).collect();
             Ok((bits(&answer), docs.metadata(&places)?))
         });
