@@ -12,12 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearfield_engine::partial::{FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion};
+use nearfield_engine::partial::{
+    FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion, REQUESTS_DEFAULT,
+};
 use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
-use nearfield_segment::storage::{Blob, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
+use nearfield_segment::storage::{Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
 use nearfield_segment::{DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema};
 
 const MERGED_GAP_BYTES: u64 = 32 * 1024;
@@ -37,15 +39,13 @@ fn main() -> Result<()> {
         "cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute"
     );
     for (cells, runs, rerank) in [
-        (16, 8, 0),
-        (20, 8, 0),
-        (24, 8, 0),
-        (26, 8, 0),
-        (26, 9, 0),
-        (28, 8, 0),
-        (32, 8, 0),
-        (40, 9, 0),
-        (26, 8, 10),
+        (Some(16), 8, 0),
+        (Some(20), 9, 0),
+        (Some(24), 7, 0),
+        (Some(24), 9, 0),
+        (Some(32), 9, 0),
+        (None, REQUESTS_DEFAULT, 0),
+        (None, REQUESTS_DEFAULT, 30),
     ] {
         let mut sum = Sum::default();
         for (query, truth) in
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
                 field: "",
                 vector: query,
                 k: 10,
-                cells: Some(cells),
+                cells,
                 requests_max: runs,
                 filter: None,
                 rerank,
@@ -63,6 +63,7 @@ fn main() -> Result<()> {
             let (answer, cost) = first_answer(&file, &question)?;
             sum.add(&answer, &cost, &truth[..10]);
         }
+        let cells = cells.map_or("usual".to_owned(), |cells| cells.to_string());
         println!("{cells:>5} {runs:>4} {rerank:>6} | {sum}");
     }
     Ok(())
@@ -81,7 +82,8 @@ struct Cost {
 fn first_answer(file: &Bytes, question: &PartialQuestion<'_>) -> Result<(PartialAnswer, Cost)> {
     let blob = Arc::new(RangeBlob::new("range.near", file.len() as u64));
     let (mut cost, mut export) = (Cost::default(), None);
-    fetch(file, &blob, vec![0..FIRST_BYTES.min(file.len() as u64)], &mut cost)?;
+    let first = 0..FIRST_BYTES.min(file.len() as u64);
+    fetch(file, &blob, std::iter::once(first).collect(), &mut cost)?;
     loop {
         let start = Instant::now();
         let opened = match export.take() {

@@ -1,8 +1,6 @@
 //! Partial reading against the whole reader: the same bits where everything is read, few bytes where not, and
 //! never an answer from wrong bytes. The network is a loop that copies what is wanted from the file.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::{GraphParams, Scratch};
@@ -212,11 +210,11 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
             "4 is dead"
         );
         let (metadata, vectors) = (docs.metadata(&places)?, docs.vectors("", &places)?);
-        Ok(ids.into_iter().zip(metadata).zip(vectors.chunks(DIM).map(<[f32]>::to_vec)).collect())
+        Ok((ids.into_iter().zip(metadata).collect::<Vec<_>>(), vectors))
     });
-    let listed: Vec<((PointId, Option<String>), Vec<f32>)> = listed.unwrap();
+    let (listed, vectors) = listed.unwrap();
     assert_eq!(listed.len() as u64, view.len());
-    for ((id, metadata), vector) in listed {
+    for ((id, metadata), vector) in listed.into_iter().zip(vectors.chunks(DIM)) {
         let found = view.find(&id).unwrap();
         assert_eq!(found.metadata().unwrap(), metadata.as_deref());
         let mut expected = [0.0; DIM];

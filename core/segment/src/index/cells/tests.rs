@@ -1,8 +1,6 @@
 //! Cells against the rows they were made of: every row once, distances near the exact ones, the same bytes for
 //! any number of threads, and no bytes that make a reader panic. What is chosen, against trying every choice.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
 use proptest::prelude::*;
 
 use super::*;
