@@ -101,7 +101,7 @@ export class Fetcher {
    */
   constructor(url, options) {
     this.#url = url;
-    this.#options = { maxBytes: Infinity, ...options };
+    this.#options = { ...options, maxBytes: options.maxBytes ?? Infinity };
   }
 
   /** Bytes that may still be asked for. */
@@ -179,7 +179,7 @@ export class Fetcher {
           head = new Uint8Array([...head, ...chunk]);
           if (head.length < 64) continue;
           this.length = lengthInHeader(head);
-          this.#affordable(this.length - head.length);
+          this.afford(this.length - head.length);
           begin(this.length);
           bytes = head;
         }
@@ -218,6 +218,7 @@ export class Fetcher {
    * @param {import('./ranges.js').Range[]} ranges
    * @param {{ signal?: AbortSignal, background?: boolean }} [options] background waits until no other read is
    *   under way
+   * @returns {Promise<{ bytes: number, requests: number }>} what it asked the server for itself
    */
   async read(ranges, { signal, background = false } = {}) {
     if (signal?.aborted) throw aborted(signal);
@@ -229,7 +230,7 @@ export class Fetcher {
         intersect(wanted, [flight.range]).length > 0,
     );
     const runs = merge(subtract(wanted, merge(joined.map((flight) => flight.range))), GAP_BYTES);
-    this.#affordable(total(runs));
+    this.afford(total(runs));
     const mine = [...joined, ...runs.map((range) => this.#launch(range, background))];
     mine.forEach((flight) => (flight.waiting += 1));
     let stop;
@@ -243,9 +244,11 @@ export class Fetcher {
       signal?.removeEventListener('abort', stop);
       mine.forEach((flight) => flight.leave());
     }
+    return { bytes: total(runs), requests: runs.length };
   }
 
-  #affordable(count) {
+  /** Refuses what would exceed `maxBytes`. @param {number} count */
+  afford(count) {
     if (count <= this.left) return;
     const { maxBytes } = this.#options;
     throw new NearfieldError('BUDGET', `${count} more bytes are needed, ${this.left} of maxBytes are left`, {
@@ -256,7 +259,7 @@ export class Fetcher {
   }
 
   #reserve(count) {
-    this.#affordable(count);
+    this.afford(count);
     this.#reserved += count;
   }
 
@@ -317,7 +320,7 @@ export class Fetcher {
           start += error.kept.length;
         }
         if (!error.retry || attempt === ATTEMPTS || signal.aborted) throw error;
-        this.#affordable(end - start - wire.left);
+        this.afford(end - start - wire.left);
         this.#reserved += end - start - wire.left;
         wire.left = end - start;
       }
