@@ -90,6 +90,8 @@ export class BlockCache {
     cache.#record = parse(new TextDecoder().decode(bytes)) ?? { urls: [], length, have: [] };
     const { urls } = cache.#record;
     if (!urls.includes(url)) urls.push(url);
+    // Named before its first bytes come, so that no file is left that nobody finds.
+    cache.flush();
     return cache;
   }
 
@@ -107,7 +109,7 @@ export class BlockCache {
   }
 
   /** Bytes of a covered range. @returns {Uint8Array} */
-  read([start, end]) {
+  read(start, end) {
     const bytes = new Uint8Array(end - start);
     return bytes.subarray(0, this.#data.read(bytes, { at: start }));
   }

@@ -98,7 +98,7 @@ export class Remote {
     }
     const [front] = this.#cache.covered([[0, this.#cache.length]]);
     if (front?.[0] === 0) {
-      const bytes = this.#cache.read([0, Math.min(front[1], PIECE_BYTES)]);
+      const bytes = this.#cache.read(0, Math.min(front[1], PIECE_BYTES));
       if (await this.#isStill(keyOf(bytes), signal, true)) {
         this.storage = 'opfs';
         this.#fetcher.length = this.#cache.length;
