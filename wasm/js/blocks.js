@@ -1,10 +1,9 @@
-/**
- * The cache of fetched bytes in the browser's private file system (OPFS): for each snapshot one file with the bytes
- * at their places, and one that says from which URL they came and which of them are there.
- *
- * Only in a worker, where files can be written at once; one tab at a time has a snapshot's files open, others go
- * without. Nothing here is trusted: the checksums of the format find what a crash or a disk has torn.
- */
+// The cache of fetched bytes in the browser's private file system (OPFS): for each snapshot one file with the bytes
+// at their places, and one that says from which URL they came and which of them are there.
+//
+// Only in a worker, where files can be written at once; one tab at a time has a snapshot's files open, others go
+// without. Nothing here is trusted: the checksums of the format find what a crash or a disk has torn.
+
 import { align, intersect, merge, subtract, total } from './ranges.js';
 
 const DIRECTORY = 'nearfield-cache';

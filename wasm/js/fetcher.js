@@ -1,11 +1,10 @@
-/**
- * Byte ranges of one URL by `fetch`: every reply is checked to be what was asked for, at most six are under way,
- * neighbours become one request, and who asks for bytes that are on their way waits for those.
- *
- * Only GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. The
- * browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
- * Knows nothing of the format but magic and length, and keeps nothing: `deliver` gets each byte range once.
- */
+// Byte ranges of one URL by `fetch`: every reply is checked to be what was asked for, at most six are under way,
+// neighbours become one request, and who asks for bytes that are on their way waits for those.
+//
+// Only GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. The
+// browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
+// Knows nothing of the format but magic and length, and keeps nothing: `deliver` gets each byte range once.
+
 import { NearfieldError } from './errors.js';
 import { intersect, merge, subtract, total } from './ranges.js';
 

@@ -1,8 +1,6 @@
-/**
- * Arithmetic of byte ranges: lists of `[start, end)`, sorted, without overlap. Pure; knows no file and no network.
- *
- * @typedef {[number, number]} Range
- */
+// Arithmetic of byte ranges: lists of `[start, end)`, sorted, without overlap. Pure; knows no file and no network.
+
+/** @typedef {[number, number]} Range */
 
 /** @param {Range[]} ranges @returns {number} */
 export const total = (ranges) => ranges.reduce((sum, [start, end]) => sum + end - start, 0);

@@ -1,11 +1,10 @@
-/**
- * A `.near` file at a URL, searched while most of it is still there: the module is asked, says which bytes it wants,
- * gets them from the cache or the network, and is asked again.
- *
- * Answers the same questions as a file in memory (`Whole`), with promises. Once every byte is here it *is* one, with
- * its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
- * front differs) or is damaged. What was fetched is kept, also by calls that fail.
- */
+// A `.near` file at a URL, searched while most of it is still there: the module is asked, says which bytes it wants,
+// gets them from the cache or the network, and is asked again.
+//
+// Answers the same questions as a file in memory (`Whole`), with promises. Once every byte is here it *is* one, with
+// its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
+// front differs) or is damaged. What was fetched is kept, also by calls that fail.
+
 import { BlockCache, PAGE_BYTES, cachePossible, keyOf, lastSeen } from './blocks.js';
 import { NearfieldError } from './errors.js';
 import { Fetcher } from './fetcher.js';
@@ -38,7 +37,8 @@ export class Remote {
   #whole;
   #stage = 'header';
   #changed;
-  #listeners = new Set();
+  #prefetched = false;
+  #broken;
   #closing = new AbortController();
 
   /**
@@ -53,12 +53,11 @@ export class Remote {
     remote.#options = options;
     const deliver = (offset, bytes) => remote.#deliver(offset, bytes);
     remote.#fetcher = new Fetcher(url, { ...options, deliver });
-    const { onProgress, signal } = options;
     try {
-      await remote.listening(onProgress, () => remote.#open(remote.#either(signal)));
+      await remote.#open(remote.#either(options.signal));
       return remote;
     } catch (error) {
-      remote.close();
+      remote.free();
       throw error;
     }
   }
@@ -115,7 +114,6 @@ export class Remote {
     this.#fetcher.length = undefined;
     this.#cache?.close();
     this.#cache = undefined;
-    this.storage = 'memory';
     return false;
   }
 
@@ -182,21 +180,9 @@ export class Remote {
   }
 
   #progress() {
-    const [report] = this.#listeners;
-    if (!report) return;
-    const { bytes, requests, totalBytes, offlineReady } = this.stats();
-    report({ stage: this.#whole ? 'ready' : this.#stage, bytes, totalBytes, requests, offlineReady });
-  }
-
-  /** Carries out `work` while `progress` is told of what arrives. */
-  async listening(progress, work) {
-    // All listeners are of one user; telling the first is enough.
-    if (progress) this.#listeners.add(progress);
-    try {
-      return await work();
-    } finally {
-      this.#listeners.delete(progress);
-    }
+    const { bytes, requests, totalBytes, offlineReady } = this.netStats();
+    const stage = this.#whole ? 'ready' : this.#stage;
+    this.#options.onProgress?.({ stage, bytes, totalBytes, requests, offlineReady });
   }
 
   /** Makes `ask` of the part until it has what it wants; of the whole file once that is here. */
@@ -204,6 +190,7 @@ export class Remote {
     const mended = new Set();
     while (true) {
       if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
+      if (this.#broken) throw this.#broken;
       if (this.#whole) return this.#whole[method](...args);
       try {
         const answer = this.#part[method](...args);
@@ -353,8 +340,8 @@ export class Remote {
     const cost = { bytesFetched: 0, requests: 0 };
     if (JSON.parse(asked).exact) await this.#gather(signal, cost);
     const found = await this.#ask('search', [collection, vectors, asked], signal, cost);
-    found.stats = { ...found.stats, ...cost };
-    return found;
+    this.#prefetch();
+    return Object.assign(found, { stats: { ...found.stats, ...cost } });
   }
 
   get(collection, ids, asked, signal) {
@@ -379,6 +366,21 @@ export class Remote {
     return this.#ask('explain', [collection, vectors, asked], signal);
   }
 
+  /** Begins what is wanted in the background, if all of it may be fetched. Its failure is nobody's: searches ask again. */
+  #prefetch() {
+    const { prefetch = 'codes' } = this.#options;
+    if (this.#prefetched || this.#whole || prefetch === 'none') return;
+    this.#prefetched = true;
+    this.download(prefetch).catch((error) => {
+      // Without a code it comes from a module that is broken, which the next call has to tell.
+      if (error.code === undefined) this.#broken = error;
+    });
+  }
+
+  stats(collection, signal) {
+    return this.#ask('stats', [collection], signal);
+  }
+
   /** Everything, at once, for somebody who waits. */
   async #gather(signal, cost = {}) {
     const { bytes, requests } = this.#fetcher;
@@ -388,7 +390,7 @@ export class Remote {
   }
 
   /** What came over the network so far, and what is here. */
-  stats() {
+  netStats() {
     const { bytes, requests, length } = this.#fetcher;
     const residentBytes = this.#whole ? length : total(merge([...this.#held, ...this.#filled]));
     const cachedBytes = this.#cache?.bytes ?? 0;
@@ -405,7 +407,8 @@ export class Remote {
     await cache?.evict();
   }
 
-  close() {
+  /** Ends everything that is under way. */
+  free() {
     this.#closing.abort();
     this.#cache?.close();
     this.#cache = undefined;
