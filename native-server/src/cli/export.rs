@@ -11,6 +11,7 @@ use clap::Args;
 use nearfield_engine::{Error, Fault, View, write_export};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::storage::{Storage, open_directory};
+use nearfield_segment::{Kernel, Pool};
 use serde_json::{Value, json};
 
 use super::exit::Result;
@@ -100,7 +101,8 @@ impl Export {
             views.push((name, view));
         }
         let (directory, name) = store::place(file)?;
-        let report = write_export(&open_directory(&directory)?, &name, &views)?;
+        let pool = Pool::new(host::cores());
+        let report = write_export(&open_directory(&directory)?, &name, &views, Kernel::detect(), &pool)?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }
