@@ -114,7 +114,7 @@ impl Part {
     pub fn copy_to(&self, upload: &mut Upload) -> Result<()> {
         let len = self.blob.len();
         let (mut at, mut pieces) = (0, Vec::new());
-        for gap in self.blob.missing(0..len).into_iter().chain([len..len]) {
+        for gap in self.blob.missing(0..len).into_iter().chain(std::iter::once(len..len)) {
             pieces.push(at..gap.start);
             at = gap.end;
         }
