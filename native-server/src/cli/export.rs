@@ -11,7 +11,6 @@ use clap::Args;
 use nearfield_engine::{Error, Fault, View, write_export};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{Kernel, Pool};
 use serde_json::{Value, json};
 
 use super::exit::Result;
@@ -101,8 +100,8 @@ impl Export {
             views.push((name, view));
         }
         let (directory, name) = store::place(file)?;
-        let pool = Pool::new(host::cores());
-        let report = write_export(&open_directory(&directory)?, &name, &views, Kernel::detect(), &pool)?;
+        let pool = host::pool(None);
+        let report = write_export(&open_directory(&directory)?, &name, &views, host::kernel()?, &pool)?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }
