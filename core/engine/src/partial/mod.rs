@@ -23,9 +23,7 @@ use nearfield_segment::storage::Blob;
 use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
 
 pub use rows::Place;
-pub use search::{
-    CELLS_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT,
-};
+pub use search::{CELLS_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT};
 
 use crate::export::front;
 use part::Part;
@@ -91,8 +89,14 @@ impl PartialExport {
         let (contents, front_len) = front::read(name, &blob)?;
         let collections = contents.into_iter().map(|collection| {
             let fronts = collection.segments.into_iter();
-            let parts = all(fronts.map(|front| Part::open(name, &blob, front, &collection.schema)))?;
-            Ok(PartialCollection { name: collection.name, lsn: collection.lsn, schema: collection.schema, parts })
+            let parts =
+                all(fronts.map(|front| Part::open(name, &blob, front, &collection.schema)))?;
+            Ok(PartialCollection {
+                name: collection.name,
+                lsn: collection.lsn,
+                schema: collection.schema,
+                parts,
+            })
         });
         let collections = all(collections.collect::<Vec<_>>())?;
         Ok(PartialExport { kernel, front_len, file_len: blob.len(), collections })
