@@ -111,11 +111,11 @@ test('a download that was aborted goes on where it ended', async (context) => {
   await until(async () => (await snapshot.stats()).bytes > 1_500_000 && server.seen.length > 3);
   stop.abort();
   await assert.rejects(download, { code: 'ABORTED' });
-  const { bytes, residentBytes } = await snapshot.stats();
-  assert.ok(residentBytes > 1_000_000 && residentBytes <= bytes);
+  await until(async () => (await snapshot.stats()).residentBytes > 1_000_000);
   server.ways.hold = undefined;
   await snapshot.download('all');
-  assert.ok((await snapshot.stats()).bytes <= FILE.length + bytes - residentBytes);
+  const { bytes } = await snapshot.stats();
+  assert.ok(bytes < FILE.length + 500_000, `${bytes} of ${FILE.length}`);
   assert.deepEqual(plain(await collection.search(query(1))), plain(await WHOLE.search(query(1))));
 });
 
@@ -197,7 +197,7 @@ test('damaged bytes are fetched once more, then CHECKSUM; never an answer', asyn
 
 test('bytes that were damaged once on their way do not show', async (context) => {
   const { server, collection } = await remote(context);
-  const [[start]] = sections(FILE, KINDS.cells);
+  const start = sections(FILE, KINDS.cells)[0][0] + 200_000;
   const bad = damaged(FILE, [[start, start + 200]]);
   let served = 0;
   server.ways.file = (from, to) => {
