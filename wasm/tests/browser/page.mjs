@@ -11,7 +11,8 @@ import { chromium } from 'playwright-core';
 
 const CHECKOUT = fileURLToPath(new URL('../../../', import.meta.url));
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
-const FLAGS = [
+export const EXECUTABLE = process.env.NEARFIELD_CHROMIUM ?? '/usr/bin/chromium';
+export const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ];
@@ -45,8 +46,7 @@ async function serve(extra) {
  */
 export async function openPage(t, extra = {}) {
   const server = await serve(extra);
-  const executablePath = process.env.NEARFIELD_CHROMIUM ?? '/usr/bin/chromium';
-  const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS });
+  const browser = await chromium.launch({ executablePath: EXECUTABLE, headless: true, args: FLAGS });
   t.after(async () => {
     await browser.close();
     await new Promise((resolve) => server.close(resolve));
