@@ -32,7 +32,6 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => wasm(),
-        ["bind", module, dist] => steps::bind(Path::new(module), Path::new(dist)),
         ["sizes"] => sizes::check(&root().join("wasm/dist")),
         _ => Err("usage: cargo run -p xtask -- wasm | sizes".to_owned()),
     };
