@@ -94,7 +94,7 @@ fn class_of(kind: ErrorKind) -> &'static str {
         ErrorKind::Locked => "LockedError",
         ErrorKind::ReadOnly => "ReadOnlyError",
         ErrorKind::StorageFull => "StorageFullError",
-        ErrorKind::Io => "StorageError",
+        ErrorKind::Io | ErrorKind::NotResident => "StorageError",
         ErrorKind::Cancelled => "CancelledError",
     }
 }

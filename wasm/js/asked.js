@@ -7,6 +7,8 @@ import { NearfieldError, refusal } from './errors.js';
 const K_MAX = 1_000_000;
 /** Candidates of a graph search that `mode: 'fast'` keeps; the default of the engine is 96. */
 const EF_FAST = 32;
+/** Cells of a file at a URL that `mode: 'fast'` reads. */
+const CELLS_FAST = 8;
 const MODES = ['fast', 'balanced', 'exact'];
 const PARTS = ['metadata', 'vector'];
 /** Filters inside each other; the engine allows no more. */
@@ -62,8 +64,10 @@ export function checkIds(ids) {
 
 /** The JSON of `search`, `searchMany`, `recall` and `explain`. */
 export function searchAsked(options = {}) {
-  const { k = 10, where, mode = 'balanced', ef, include = [] } = options;
+  const { k = 10, where, mode = 'balanced', ef, nprobe, rerank, include = [] } = options;
   checkCount('k', k);
+  if (nprobe !== undefined) checkCount('nprobe', nprobe);
+  if (rerank !== undefined) checkCount('rerank', rerank, 0);
   if (ef !== undefined) checkCount('ef', ef);
   if (!MODES.includes(mode)) throw refusal('PARAMETER', 'mode', `one of ${MODES.join(', ')}`, describe(mode));
   const strange = Array.isArray(include) ? include.find((part) => !PARTS.includes(part)) : include;
@@ -75,6 +79,8 @@ export function searchAsked(options = {}) {
     k,
     ef: ef ?? (mode === 'fast' ? Math.max(k, EF_FAST) : undefined),
     exact,
+    cells: nprobe ?? (mode === 'fast' ? CELLS_FAST : undefined),
+    rerank,
     filter: where,
     metadata: include.includes('metadata'),
     vectors: include.includes('vector'),

@@ -10,6 +10,7 @@ class WorkerLink {
   #waiting = new Map();
   #last = 0;
   #died;
+  #onProgress;
 
   constructor(worker, died) {
     this.#worker = worker;
@@ -23,6 +24,8 @@ class WorkerLink {
 
   call(method, arguments_, { signal, onProgress, transfer = [] } = {}) {
     const call = (this.#last += 1);
+    // What goes on after a call has ended is told to whoever listened last.
+    this.#onProgress = onProgress ?? this.#onProgress;
     return new Promise((resolve, reject) => {
       const abort = () => {
         this.#waiting.delete(call);
@@ -43,7 +46,7 @@ class WorkerLink {
   #receive({ call, result, error, progress }) {
     const waiting = this.#waiting.get(call);
     if (progress !== undefined) {
-      waiting?.onProgress?.(progress);
+      (waiting?.onProgress ?? this.#onProgress)?.(progress);
       return;
     }
     this.#waiting.delete(call);

@@ -54,9 +54,9 @@ export class Collection {
     const begun = performance.now();
     const found = await this.#call('search', { vectors, asked }, { signal });
     const ms = performance.now() - begun;
-    const { approx, scored } = found;
-    const stats = { ms, scored, bytesFetched: 0, requests: 0, cellsSearched: 0, cellsTotal: 0, reranked: 0 };
-    return hitsOf(found, this.#field, { approx, coverage: 1, stats });
+    const { approx, scored, coverage = 1, stats: cost } = found;
+    const none = { bytesFetched: 0, requests: 0, cellsSearched: 0, cellsTotal: 0, reranked: 0 };
+    return hitsOf(found, this.#field, { approx, coverage, stats: { ms, scored, ...none, ...cost } });
   }
 
   /** Points by id, in the order asked for; `missing` lists the ids that are not there. */

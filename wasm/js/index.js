@@ -6,18 +6,23 @@ import { hasSimd } from './engine.js';
 import { refusal } from './errors.js';
 import { Snapshot } from './snapshot.js';
 import { isBytes, openBytes } from './source.js';
+import { atUrl } from './url.js';
 
 export { NearfieldError } from './errors.js';
 
 /**
  * Opens a `.near` file.
- * @param {ArrayBuffer | ArrayBufferView | Blob | File} source
+ * @param {string | URL | ArrayBuffer | ArrayBufferView | Blob | File} source
  * @param {import('./index.d.ts').OpenOptions} [options]
  * @returns {Promise<Snapshot>}
  */
 export async function open(source, options = {}) {
+  if (typeof source === 'string' || source instanceof URL) {
+    const { worker, open } = atUrl(source, options);
+    return Snapshot.over(worker, open);
+  }
   if (!isBytes(source)) {
-    throw refusal('PARAMETER', 'source', 'a File, Blob or ArrayBuffer', describe(source));
+    throw refusal('PARAMETER', 'source', 'a URL, File, Blob or ArrayBuffer', describe(source));
   }
   const wasmUrl = options.wasmUrl === undefined ? undefined : String(options.wasmUrl);
   let { onProgress, signal } = options;

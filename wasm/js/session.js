@@ -4,6 +4,7 @@
 
 import { forgetEngine, loadEngine } from './engine.js';
 import { toPlain } from './errors.js';
+import { Remote } from './remote.js';
 
 /** The engine of one snapshot. */
 export class Session {
@@ -11,10 +12,10 @@ export class Session {
   #upload;
   #open;
 
-  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. */
-  async run(method, arguments_) {
+  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
+  async run(method, arguments_, { signal, progress } = {}) {
     try {
-      return await METHODS[method].call(this, arguments_);
+      return await METHODS[method].call(this, arguments_, signal, progress);
     } catch (error) {
       const plain = toPlain(error);
       if (plain.fatal) this.#give_up();
@@ -47,6 +48,14 @@ export class Session {
     return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()) };
   }
 
+  /** Opens the file at a URL, of which only the front is fetched. */
+  async openUrl({ url, options }, signal, onProgress) {
+    this.#engine = await loadEngine(options.wasmUrl);
+    this.#open = await Remote.open(this.#engine, url, { ...options, signal, onProgress });
+    const { storage } = this.#open;
+    return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()), storage };
+  }
+
   /** Frees its memory for other snapshots of this realm. */
   close() {
     this.#open?.free();
@@ -64,26 +73,37 @@ const METHODS = {
   begin: Session.prototype.begin,
   write: Session.prototype.write,
   finish: Session.prototype.finish,
+  openUrl: Session.prototype.openUrl,
   close: Session.prototype.close,
-  search({ collection, vectors, asked }) {
-    return this.open.search(collection, vectors, asked);
+  search({ collection, vectors, asked }, signal) {
+    return this.open.search(collection, vectors, asked, signal);
   },
-  get({ collection, ids, asked }) {
-    return this.open.get(collection, ids, asked);
+  get({ collection, ids, asked }, signal) {
+    return this.open.get(collection, ids, asked, signal);
   },
-  scan({ collection, place, count, asked }) {
-    return this.open.scan(collection, place[0], place[1], count, asked);
+  scan({ collection, place, count, asked }, signal) {
+    return this.open.scan(collection, place[0], place[1], count, asked, signal);
   },
-  count({ collection, asked }) {
-    return this.open.count(collection, asked);
+  count({ collection, asked }, signal) {
+    return this.open.count(collection, asked, signal);
   },
-  recall({ collection, vectors, asked }) {
-    return JSON.parse(this.open.recall(collection, vectors, asked));
+  async recall({ collection, vectors, asked }, signal) {
+    return JSON.parse(await this.open.recall(collection, vectors, asked, signal));
   },
-  explain({ collection, vectors, asked }) {
-    return JSON.parse(this.open.explain(collection, vectors, asked));
+  async explain({ collection, vectors, asked }, signal) {
+    return JSON.parse(await this.open.explain(collection, vectors, asked, signal));
   },
-  stats({ collection }) {
-    return JSON.parse(this.open.stats(collection));
+  async stats({ collection }, signal) {
+    return JSON.parse(await this.open.stats(collection, signal));
+  },
+  download({ stage }, signal) {
+    return this.open.download(stage, { signal });
+  },
+  async evict() {
+    await this.open.evict();
+    return this.open.storage;
+  },
+  netStats() {
+    return this.open.netStats();
   },
 };

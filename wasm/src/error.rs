@@ -50,7 +50,7 @@ fn code(error: &Error) -> &'static str {
         ErrorKind::Locked => "LOCKED",
         ErrorKind::ReadOnly => "READ_ONLY",
         ErrorKind::StorageFull => "QUOTA",
-        ErrorKind::Io => "IO",
+        ErrorKind::Io | ErrorKind::NotResident => "IO",
         ErrorKind::Cancelled => "ABORTED",
     }
 }

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     StorageFull,
     /// The operating system failed. After a failed write the writer is poisoned: reopen to recover.
     Io,
+    /// Bytes are not here yet: fetch what the blob wants and call again. Nothing is wrong with them.
+    NotResident,
     /// The caller asked for the work to stop; nothing was changed.
     Cancelled,
 }

@@ -41,7 +41,10 @@ impl Exit {
             ErrorKind::NotFound => Exit::NotFound,
             ErrorKind::Locked => Exit::Locked,
             ErrorKind::Corrupt | ErrorKind::Version => Exit::Damaged,
-            ErrorKind::StorageFull | ErrorKind::Io | ErrorKind::Cancelled => Exit::Findings,
+            ErrorKind::StorageFull
+            | ErrorKind::Io
+            | ErrorKind::NotResident
+            | ErrorKind::Cancelled => Exit::Findings,
         }
     }
 }

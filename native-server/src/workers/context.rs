@@ -99,6 +99,7 @@ fn help(kind: ErrorKind) -> &'static str {
         | ErrorKind::Locked
         | ErrorKind::ReadOnly
         | ErrorKind::Io
+        | ErrorKind::NotResident
         | ErrorKind::Cancelled => {
             "Recovery is tried again and again; if it goes on failing, look at the disk and restart"
         }

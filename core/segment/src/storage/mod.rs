@@ -28,6 +28,7 @@ mod memory;
 #[cfg(feature = "fs")]
 mod mounts;
 mod name;
+mod ranges;
 #[cfg(any(test, feature = "testing"))]
 mod sim;
 
@@ -39,6 +40,7 @@ pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 #[cfg(feature = "fs")]
 pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
 pub use memory::MemoryStorage;
+pub use ranges::RangeBlob;
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
 
@@ -187,7 +189,8 @@ pub trait Blob: Send + Sync + Debug {
     /// that starts at a multiple of 64 gives an address at a multiple of 64.
     ///
     /// # Errors
-    /// `Corrupt` if the range is not within the blob, `Io` if the medium fails.
+    /// `Corrupt` if the range is not within the blob, `Io` if the medium fails, `NotResident` if it must be
+    /// fetched first.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
 }
 

@@ -1,0 +1,193 @@
+//! A blob whose bytes arrive piece by piece, from somewhere that must be waited for.
+//!
+//! The core does not wait. A read of what is not here yet notes the range as wanted and fails with
+//! `NotResident`; whoever owns the waiting takes the list ([`RangeBlob::take_wanted`]), fetches, supplies,
+//! and makes the same call again.
+//!
+//! Invariant: pieces are sorted and have a gap between them, so there are never more of them than separate
+//! stretches of the blob, and a byte is kept once. Not here: what is fetched (`PartialExport` plans it) and whether the
+//! bytes are right (checksums of the format decide; bytes that fail are taken out with [`RangeBlob::forget`]).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{AlignedBuffer, Blob, Bytes};
+use crate::error::{Error, ErrorKind, Fault, Result};
+
+/// A blob of known length, some of whose bytes are here.
+#[derive(Debug)]
+pub struct RangeBlob {
+    name: String,
+    len: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// First byte of each piece to its bytes.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    /// Ranges asked for and not here, sorted, apart from each other.
+    wanted: Vec<Range<u64>>,
+}
+
+impl RangeBlob {
+    /// A blob of `len` bytes, called `name` in errors, none of which are here.
+    pub fn new(name: impl Into<String>, len: u64) -> Self {
+        RangeBlob { name: name.into(), len, state: Mutex::default() }
+    }
+
+    /// Copies `bytes` in at `offset`. What is here already stays as it is: pieces may overlap.
+    ///
+    /// # Errors
+    /// `InvalidInput(Parameter)` if they do not lie within the blob; nothing is kept then.
+    pub fn supply(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= self.len);
+        let Some(end) = end else {
+            let message = format!(
+                "{}: {} bytes at {offset} of a file of {} bytes",
+                self.name,
+                bytes.len(),
+                self.len
+            );
+            return Err(Error::invalid(Fault::Parameter, message).with("offset", offset));
+        };
+        let mut state = self.state();
+        for gap in state.missing(offset..end) {
+            let piece = &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize];
+            state.insert(gap.start, piece);
+        }
+        Ok(())
+    }
+
+    /// True if every byte of `range` is here. A range outside the blob never is.
+    pub fn is_resident(&self, range: Range<u64>) -> bool {
+        range.end <= self.len && self.state().missing(range).is_empty()
+    }
+
+    /// The parts of `range` that are not here, in order.
+    pub fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.state().missing(range.start.min(self.len)..range.end.min(self.len))
+    }
+
+    /// Bytes that are here.
+    pub fn resident_bytes(&self) -> u64 {
+        self.state().pieces.values().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// What reads asked for since the last call and is still not here: sorted, disjoint, not adjacent.
+    pub fn take_wanted(&self) -> Vec<Range<u64>> {
+        let mut state = self.state();
+        let wanted = std::mem::take(&mut state.wanted);
+        let mut missing = Vec::new();
+        wanted.into_iter().for_each(|range| missing.extend(state.missing(range)));
+        missing
+    }
+
+    /// Takes the bytes of `range` out, so that they are fetched again.
+    pub fn forget(&self, range: Range<u64>) {
+        let mut state = self.state();
+        for (start, end) in state.touching(&range) {
+            let piece = state.pieces.remove(&start).expect("it was just listed");
+            if start < range.start {
+                state.pieces.insert(start, piece[..(range.start - start) as usize].to_vec());
+            }
+            if end > range.end {
+                state.pieces.insert(range.end, piece[(range.end - start) as usize..].to_vec());
+            }
+        }
+    }
+
+    /// A panic elsewhere leaves whole pieces behind: every change below is one of the map.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Bounds of the pieces that share a byte with `range`.
+    fn touching(&self, range: &Range<u64>) -> Vec<(u64, u64)> {
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let before = self.pieces.range(..range.start).next_back();
+        let bounds = |(&start, piece): (&u64, &Vec<u8>)| (start, start + piece.len() as u64);
+        let pieces = before.into_iter().chain(self.pieces.range(range.clone())).map(bounds);
+        pieces.filter(|&(_, end)| end > range.start).collect()
+    }
+
+    fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let (mut at, mut gaps) = (range.start, Vec::new());
+        for (start, end) in self.touching(&range) {
+            if start > at {
+                gaps.push(at..start);
+            }
+            at = end;
+        }
+        if at < range.end {
+            gaps.push(at..range.end);
+        }
+        gaps
+    }
+
+    /// Adds bytes none of which are here, and joins them with the pieces they touch.
+    fn insert(&mut self, offset: u64, bytes: &[u8]) {
+        let end = offset + bytes.len() as u64;
+        let before = self.pieces.range(..offset).next_back();
+        let before = before.filter(|(start, piece)| *start + piece.len() as u64 == offset);
+        let start = before.map_or(offset, |(&start, _)| start);
+        let after = self.pieces.remove(&end).unwrap_or_default();
+        let piece = self.pieces.entry(start).or_default();
+        piece.extend_from_slice(bytes);
+        piece.extend_from_slice(&after);
+    }
+
+    /// Notes a range that was asked for, joined with those it touches.
+    fn want(&mut self, range: Range<u64>) {
+        let touches = |other: &Range<u64>| other.start <= range.end && range.start <= other.end;
+        let (joined, mut rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(touches);
+        let start = joined.iter().map(|other| other.start).fold(range.start, u64::min);
+        let end = joined.iter().map(|other| other.end).fold(range.end, u64::max);
+        let place = rest.partition_point(|other| other.start < start);
+        rest.insert(place, start..end);
+        self.wanted = rest;
+    }
+}
+
+impl Blob for RangeBlob {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Copies: the pieces may be joined or taken out while the bytes are in use.
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.start > range.end || range.end > self.len {
+            let found = format!("range {}..{} of {} bytes", range.start, range.end, self.len);
+            return Err(Error::corrupt(&self.name, "read", found).with("offset", range.start));
+        }
+        let mut state = self.state();
+        let gaps = state.missing(range.clone());
+        if let (Some(first), Some(last)) = (gaps.first(), gaps.last()) {
+            let error = not_resident(&self.name, first.start..last.end);
+            gaps.into_iter().for_each(|gap| state.want(gap));
+            return Err(error);
+        }
+        let len = (range.end - range.start) as usize;
+        let Some((&start, piece)) = state.pieces.range(..=range.start).next_back() else {
+            return Ok(AlignedBuffer::default().into());
+        };
+        let at = (range.start - start) as usize;
+        let bytes = piece.get(at..at + len).unwrap_or_default();
+        Ok(AlignedBuffer::copy_of(bytes).into())
+    }
+}
+
+/// What a read of bytes that are not here yet fails with.
+fn not_resident(name: &str, range: Range<u64>) -> Error {
+    let message = format!("{name}: bytes {}..{} are not here yet", range.start, range.end);
+    Error::new(ErrorKind::NotResident, message).with("file", name).with("offset", range.start)
+}
