@@ -132,9 +132,10 @@ impl Database {
     ) -> Result<Bound<'py, PyAny>> {
         let names = collections.unwrap_or_default();
         let (directory, file) = split(&path)?;
+        let pool = arguments::pool(None)?;
         let report = py.detach(|| {
             let target = open_existing_directory(directory)?;
-            self.store.with(|database| database.export(&target, &file, &names))
+            self.store.with(|database| database.export(&target, &file, &names, &pool))
         })?;
         let path = path.display().to_string();
         let fields = json!({ "path": path, "bytes": report.bytes, "points": report.points });

@@ -10,11 +10,13 @@
 //! | `ids` | point ids in both directions |
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
+//! | `part` | a `.near` file of which some bytes are here |
 //! | `whole` | a `.near` file whose bytes are all in memory |
 
 mod answers;
 pub mod error;
 mod ids;
+mod part;
 mod reading;
 pub mod whole;
 

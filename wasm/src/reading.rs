@@ -196,7 +196,8 @@ impl Reading<'_> {
     }
 }
 
-fn field_info((name, spec): (&String, &VectorSpec)) -> Value {
+/// A vector field and what its scores are.
+pub(crate) fn field_info((name, spec): (&String, &VectorSpec)) -> Value {
     let score_kind = match spec.metric.score_kind() {
         ScoreKind::Similarity => "similarity",
         ScoreKind::Distance => "distance",

@@ -37,15 +37,14 @@ impl Upload {
 
     /// Copies a piece to its place.
     pub fn write(&mut self, offset: f64, bytes: &Uint8Array) -> Result<()> {
-        let (start, len) = (offset as usize, bytes.length() as usize);
-        let Some(place) =
-            self.buffer.as_mut_slice().get_mut(start..).and_then(|s| s.get_mut(..len))
-        else {
-            let message = format!("bytes {start} + {len} are outside the file");
-            return Err(Error::invalid(Fault::Parameter, message).into());
-        };
-        bytes.copy_to(place);
+        bytes.copy_to(self.place(offset as usize, bytes.length() as usize)?);
         Ok(())
+    }
+
+    /// A copy of what was written.
+    pub fn read(&self, start: f64, end: f64) -> Result<Vec<u8>> {
+        let bytes = self.buffer.get(start as usize..end as usize);
+        Ok(bytes.ok_or_else(|| outside(start as usize, (end - start) as usize))?.to_vec())
     }
 
     /// Opens what was written; `name` is used in errors.
@@ -55,6 +54,29 @@ impl Upload {
         let collections = open_export(name, &blob, Residence::InPlace)?;
         Ok(Whole { len, collections, kernel: Kernel::detect() })
     }
+}
+
+impl Upload {
+    fn place(&mut self, start: usize, len: usize) -> nearfield_engine::Result<&mut [u8]> {
+        let rest = self.buffer.as_mut_slice().get_mut(start..);
+        rest.and_then(|rest| rest.get_mut(..len)).ok_or_else(|| outside(start, len))
+    }
+
+    /// Copies a piece to its place.
+    pub(crate) fn put(&mut self, offset: usize, bytes: &[u8]) -> nearfield_engine::Result<()> {
+        self.place(offset, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// What was written, zeros where nothing was.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+fn outside(start: usize, len: usize) -> Error {
+    let message = format!("bytes {start} + {len} are outside the file");
+    Error::invalid(Fault::Parameter, message)
 }
 
 /// A file that is open.

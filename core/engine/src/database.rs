@@ -155,7 +155,7 @@ impl Database {
         Ok(Database { storage, mode, options, clock, rng, inner, _lock: None })
     }
 
-    /// Writes collections (all, if none are named) to one file called `name` in `target`.
+    /// Writes collections (all, if none are named) to one file called `name` in `target`, on the threads of `pool`.
     ///
     /// # Errors
     /// `NotFound` for an unknown name, else as [`write_export`].
@@ -164,12 +164,13 @@ impl Database {
         target: &dyn Storage,
         name: &str,
         collections: &[String],
+        pool: &Pool,
     ) -> Result<ExportReport> {
         let all = self.names();
         let names = if collections.is_empty() { &all } else { collections };
         let view = |name: &String| Ok((name.clone(), self.collection(name)?.view()));
         let views: Vec<_> = names.iter().map(view).collect::<Result<_>>()?;
-        write_export(target, name, &views)
+        write_export(target, name, &views, self.options.segment.kernel, pool)
     }
 
     /// Checkpoints every open collection with at least `bytes_min` bytes in memory, so that the next

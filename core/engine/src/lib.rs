@@ -8,7 +8,7 @@
 //! |---|---|
 //! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `space` · `quarantine` |
 //! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
-//! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) |
+//! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
@@ -24,6 +24,7 @@ pub mod log;
 pub mod manifest;
 mod opening;
 mod options;
+pub mod partial;
 mod pin;
 mod quarantine;
 mod rebuild;

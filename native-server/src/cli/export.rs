@@ -100,7 +100,8 @@ impl Export {
             views.push((name, view));
         }
         let (directory, name) = store::place(file)?;
-        let report = write_export(&open_directory(&directory)?, &name, &views)?;
+        let pool = host::pool(None);
+        let report = write_export(&open_directory(&directory)?, &name, &views, host::kernel()?, &pool)?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }

@@ -341,7 +341,7 @@ impl Session {
             }
             Step::Export => {
                 let name = format!("exports/{now}.near");
-                db.export(&*self.storage, &name, &[]).map(drop)
+                db.export(&*self.storage, &name, &[], &Pool::SERIAL).map(drop)
             }
         }
     }

@@ -65,11 +65,15 @@ pub enum SectionKind {
     Deletes = 9,
     /// Bloom filter of the ids. Derived.
     IdBloom = 10,
+    /// Centroids and places of the cells of one vector field; in exports only. Derived.
+    CellTable = 11,
+    /// Rows of one vector field as codes, by cell; in exports only. Derived.
+    Cells = 12,
 }
 
 impl SectionKind {
     /// All kinds of this version.
-    pub const ALL: [SectionKind; 10] = [
+    pub const ALL: [SectionKind; 12] = [
         SectionKind::Schema,
         SectionKind::Ids,
         SectionKind::Vectors,
@@ -80,6 +84,8 @@ impl SectionKind {
         SectionKind::Stats,
         SectionKind::Deletes,
         SectionKind::IdBloom,
+        SectionKind::CellTable,
+        SectionKind::Cells,
     ];
 
     fn from_number(number: u16) -> Option<Self> {
@@ -92,7 +98,9 @@ impl SectionKind {
             SectionKind::Graph
             | SectionKind::Columns
             | SectionKind::Stats
-            | SectionKind::IdBloom => true,
+            | SectionKind::IdBloom
+            | SectionKind::CellTable
+            | SectionKind::Cells => true,
             SectionKind::Schema
             | SectionKind::Ids
             | SectionKind::Vectors

@@ -12,12 +12,14 @@
 
 mod front;
 mod section;
+mod verified;
 
 pub use front::{
     BLOCK_BYTES, FORMAT_VERSION, FRONT_PREFIX_BYTES, Front, OLDEST_READABLE_VERSION, SectionEntry,
     SectionKind, decode_table, encode_table, front_len,
 };
 pub use section::{Residence, Section};
+pub use verified::Verified;
 
 use crate::error::{Error, Result};
 

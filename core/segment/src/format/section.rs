@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::storage::{AlignedBuffer, Blob, Bytes};
 
 use super::front::{BLOCK_BYTES, SectionEntry};
+use super::verified::Verified;
 
 /// Where the bytes of a hot section should be while it is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,20 +20,20 @@ pub enum Residence {
     Built,
 }
 
-/// A section of an open blob. Each block's checksum is verified on first touch.
+/// A section of an open blob. Each block's checksum is verified on first touch, and again after the blob forgot
+/// bytes.
 #[derive(Debug)]
 pub struct Section {
     name: String,
     blob: Arc<dyn Blob>,
     entry: SectionEntry,
-    verified: Vec<AtomicU64>,
+    verified: Verified,
 }
 
 impl Section {
     /// A section of `blob`, which is called `name` in errors.
     pub fn new(name: &str, blob: Arc<dyn Blob>, entry: SectionEntry) -> Self {
-        let words = entry.block_crcs.len().div_ceil(64);
-        let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let verified = Verified::new(entry.block_crcs.len());
         Section { name: name.to_owned(), blob, entry, verified }
     }
 
@@ -55,18 +55,36 @@ impl Section {
         }
     }
 
-    /// Some bytes, after verifying every block they touch.
+    /// Some bytes, after verifying every block they touch. Those blocks are read as one range.
     ///
     /// # Errors
-    /// `Corrupt` for a bad block or a range outside the section.
+    /// `Corrupt` for a bad block or a range outside the section; what the blob returns.
     pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        if range.start > range.end || range.end > self.entry.len {
-            let found = format!("{range:?} of {} bytes", self.entry.len);
-            return Err(Error::corrupt(&self.name, self.place(), found));
+        self.check_range(&range)?;
+        let blocks = range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES);
+        let changes = self.blob.changes();
+        let is_new = |block: &u64| !self.verified.has(*block as usize, changes);
+        if !range.is_empty() && blocks.clone().any(|block| is_new(&block)) {
+            let start = blocks.start * BLOCK_BYTES;
+            let end = (blocks.end * BLOCK_BYTES).min(self.entry.len);
+            let bytes = self.blob.read(self.entry.offset + start..self.entry.offset + end)?;
+            for block in blocks.filter(is_new) {
+                let at = (block * BLOCK_BYTES - start) as usize;
+                let end = (at + BLOCK_BYTES as usize).min(bytes.len());
+                self.compare(block, &bytes[at..end])?;
+                self.verified.add(block as usize);
+            }
+            return Ok(bytes.slice((range.start - start) as usize..(range.end - start) as usize));
         }
-        for block in range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES) {
-            self.verify_block(block)?;
-        }
+        self.blob.read(self.entry.offset + range.start..self.entry.offset + range.end)
+    }
+
+    /// Bytes of the section as they lie in the blob, for whoever has a checksum of his own for them.
+    ///
+    /// # Errors
+    /// `Corrupt` for a range outside the section; what the blob returns.
+    pub fn read_unverified(&self, range: Range<u64>) -> Result<Bytes> {
+        self.check_range(&range)?;
         self.blob.read(self.entry.offset + range.start..self.entry.offset + range.end)
     }
 
@@ -78,29 +96,34 @@ impl Section {
         (0..self.entry.block_crcs.len() as u64).try_for_each(|block| self.check_block(block))
     }
 
-    fn verify_block(&self, block: u64) -> Result<()> {
-        let (word, bit) = (&self.verified[(block / 64) as usize], 1 << (block % 64));
-        if word.load(Ordering::Relaxed) & bit != 0 {
+    fn check_range(&self, range: &Range<u64>) -> Result<()> {
+        if range.start <= range.end && range.end <= self.entry.len {
             return Ok(());
         }
-        self.check_block(block)?;
-        word.fetch_or(bit, Ordering::Relaxed);
-        Ok(())
+        let found = format!("{range:?} of {} bytes", self.entry.len);
+        Err(Error::corrupt(&self.name, self.place(), found))
     }
 
     fn check_block(&self, block: u64) -> Result<()> {
         let start = self.entry.offset + block * BLOCK_BYTES;
         let end = (start + BLOCK_BYTES).min(self.entry.offset + self.entry.len);
-        let found = crc32c::crc32c(&self.blob.read(start..end)?);
+        self.compare(block, &self.blob.read(start..end)?)
+    }
+
+    /// Holds the bytes of a block against its checksum.
+    fn compare(&self, block: u64, bytes: &[u8]) -> Result<()> {
+        let start = self.entry.offset + block * BLOCK_BYTES;
+        let found = crc32c::crc32c(bytes);
         let expected = self.entry.block_crcs[block as usize];
         if found == expected {
             return Ok(());
         }
         let message =
-            format!("checksum {found:08x} of {} bytes, expected {expected:08x}", end - start);
+            format!("checksum {found:08x} of {} bytes, expected {expected:08x}", bytes.len());
         let place = format!("{}, offset {start}", self.place());
         Err(Error::corrupt(&self.name, place, message)
             .with("offset", start)
+            .with("length", bytes.len())
             .with("checksum", format!("{found:08x}")))
     }
 

@@ -1,8 +1,9 @@
-//! How candidates are found: an exact scan, or a walk over a proximity graph.
+//! How candidates are found: an exact scan, a walk over a proximity graph, or cells for readers of ranges.
 //!
-//! Both answer with [`Candidate`]s in key order, a total order on (distance bits, row), so that the
+//! The first two answer with [`Candidate`]s in key order, a total order on (distance bits, row), so that the
 //! answer depends on nothing but the rows, the index bytes and the query.
 
+pub mod cells;
 pub mod flat;
 pub mod graph;
 

@@ -24,6 +24,7 @@ mod walk;
 pub use build::{PATHS_MAX, PayloadBuilder, PayloadBytes};
 pub use layout::ColumnKind;
 pub use path::FieldPath;
+pub use raw::TextPlaces;
 pub use scalar::{Comparison, Number};
 pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX, validate};
 

@@ -10,6 +10,8 @@
 //! A row without metadata has an empty text, which no JSON object is. Opening reads the header only; each
 //! text is checked when it is read.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::ids::RowId;
 use crate::storage::Bytes;
@@ -98,5 +100,44 @@ impl RawTexts {
         let start = HEADER_BYTES + 8 * index;
         let bytes = self.bytes[start..start + 8].try_into().expect("the table was checked");
         u64::from_le_bytes(bytes)
+    }
+}
+
+/// Where texts are, for a reader that has a part of the section only.
+#[derive(Debug, Clone, Copy)]
+pub struct TextPlaces {
+    rows: u32,
+}
+
+impl TextPlaces {
+    /// Of a section of `rows` rows.
+    pub fn new(rows: u32) -> Self {
+        TextPlaces { rows }
+    }
+
+    /// The bytes of the section that say where the text of a row is.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn entry(&self, row: RowId) -> Range<u64> {
+        assert!(row.0 < self.rows, "row {} of {} rows", row.0, self.rows);
+        let start = HEADER_BYTES as u64 + 8 * u64::from(row.0);
+        start..start + 16
+    }
+
+    /// The bytes of the text, by those of its [`entry`](TextPlaces::entry); none if the row has no metadata.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not within a section of `len` bytes.
+    pub fn text(&self, entry: &[u8], len: u64) -> Result<Range<u64>> {
+        let base = HEADER_BYTES as u64 + 8 * (u64::from(self.rows) + 1);
+        let place = |at: usize| {
+            let bytes = *entry.get(at..)?.first_chunk()?;
+            base.checked_add(u64::from_le_bytes(bytes)).filter(|place| *place <= len)
+        };
+        match (place(0), place(8)) {
+            (Some(start), Some(end)) if start <= end => Ok(start..end),
+            _ => Err(Error::corrupt(BLOB, "table", format!("a text outside {len} bytes"))),
+        }
     }
 }

@@ -27,7 +27,7 @@ const KIND_STR: u8 = 2;
 
 /// The open ids section of a segment.
 #[derive(Debug)]
-pub(crate) struct IdTable {
+pub struct IdTable {
     bytes: Bytes,
     layout: Layout,
 }
@@ -119,7 +119,10 @@ fn hash_slots(ids: &[PointId], slots: usize) -> Vec<u32> {
 
 impl IdTable {
     /// Opens a section of `rows` ids; checks everything a lookup relies on. O(rows).
-    pub(crate) fn open(blob: &str, bytes: Bytes, rows: u32) -> Result<IdTable> {
+    ///
+    /// # Errors
+    /// `Corrupt` if the section is not one of so many ids.
+    pub fn open(blob: &str, bytes: Bytes, rows: u32) -> Result<IdTable> {
         let mut fields = Fields::new(blob, "section Ids", &bytes);
         let found_rows = fields.u32()?;
         let (uuids, strings) = (fields.u32()? as usize, fields.u32()? as usize);
@@ -190,7 +193,7 @@ impl IdTable {
     ///
     /// # Panics
     /// If the row is not in the segment.
-    pub(crate) fn id(&self, row: RowId) -> PointId {
+    pub fn id(&self, row: RowId) -> PointId {
         let value = self.values()[row.index()];
         match self.kind(row.index()) {
             KIND_U64 => PointId::U64(value),
@@ -211,7 +214,7 @@ impl IdTable {
     }
 
     /// The row of a point, if the segment has one. Expected O(1), at most O(slots).
-    pub(crate) fn find(&self, id: &PointId) -> Option<RowId> {
+    pub fn find(&self, id: &PointId) -> Option<RowId> {
         let slots = self.slots();
         let mask = slots.len() - 1;
         let first = id.hash64() as usize & mask;

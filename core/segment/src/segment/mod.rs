@@ -10,6 +10,7 @@ mod ids;
 mod rows;
 
 pub use builder::{SegmentBuilder, SegmentIndexing, SegmentOptions};
+pub use ids::IdTable;
 pub use rows::VectorField;
 
 use std::sync::Arc;
@@ -21,8 +22,6 @@ use crate::payload::Payload;
 use crate::schema::Schema;
 use crate::stats::{Bloom, Stats};
 use crate::storage::{Blob, Bytes};
-
-use ids::IdTable;
 
 /// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
 #[derive(Debug)]
@@ -75,8 +74,8 @@ impl Segment {
         let payload = parts.payload(&mut degraded)?;
         let stats = parts.derived(SectionKind::Stats, &mut degraded, |bytes| {
             Stats::from_bytes(&bytes, front.rows)
-        });
-        let bloom = parts.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes);
+        })?;
+        let bloom = parts.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
         let name = name.to_owned();
         Ok(Segment { name, front, schema, ids, bloom, fields, payload, stats, sections, degraded })
     }
@@ -206,10 +205,13 @@ impl Parts<'_> {
         let texts = self.read(SectionKind::Metadata, 0, Residence::InPlace)?;
         let columns = self.required(SectionKind::Columns, 0);
         let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), self.rows));
-        let payload = opened.or_else(|_| {
-            degraded.push(SectionKind::Columns);
-            Payload::rebuild(texts, self.rows)
-        });
+        let payload = match here(opened)? {
+            Ok(payload) => Ok(payload),
+            Err(_damage) => {
+                degraded.push(SectionKind::Columns);
+                Payload::rebuild(texts, self.rows)
+            }
+        };
         payload.map_err(|error| error.context(self.name))
     }
 
@@ -219,11 +221,19 @@ impl Parts<'_> {
         kind: SectionKind,
         degraded: &mut Vec<SectionKind>,
         open: impl FnOnce(Bytes) -> Result<T>,
-    ) -> Option<T> {
-        let opened = self.required(kind, 0).and_then(open);
+    ) -> Result<Option<T>> {
+        let opened = here(self.required(kind, 0).and_then(open))?;
         if opened.is_err() {
             degraded.push(kind);
         }
-        opened.ok()
+        Ok(opened.ok())
+    }
+}
+
+/// Bytes that are not here yet are no damage: whoever opens the segment fetches them and tries again.
+fn here<T>(opened: Result<T>) -> Result<Result<T>> {
+    match opened {
+        Err(error) if error.kind() == ErrorKind::NotResident => Err(error),
+        Ok(_) | Err(_) => Ok(opened),
     }
 }

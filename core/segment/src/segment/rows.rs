@@ -7,7 +7,7 @@ use crate::index::graph::Graph;
 use crate::schema::{Schema, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
 
-use super::Parts;
+use super::{Parts, here};
 
 /// Rows and index of one vector field.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ pub(super) fn open_fields(
         let graph = parts.find(SectionKind::Graph, ordinal).map(|section| {
             section.read_all(parts.residence).and_then(|bytes| Graph::open(bytes, parts.rows))
         });
+        let graph = graph.map(here).transpose()?;
         if matches!(graph, Some(Err(_))) {
             degraded.push(SectionKind::Graph);
         }

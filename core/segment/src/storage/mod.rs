@@ -192,6 +192,11 @@ pub trait Blob: Send + Sync + Debug {
     /// `Corrupt` if the range is not within the blob, `Io` if the medium fails, `NotResident` if it must be
     /// fetched first.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
+
+    /// How often bytes were taken out that may come back as others. Media whose bytes stay have no such moments.
+    fn changes(&self) -> u64 {
+        0
+    }
 }
 
 /// The writing end of an append-only file.

@@ -5,8 +5,9 @@
 //! and makes the same call again.
 //!
 //! Invariant: pieces are sorted and have a gap between them, so there are never more of them than separate
-//! stretches of the blob, and a byte is kept once. Not here: what is fetched (`PartialExport` plans it) and whether the
-//! bytes are right (checksums of the format decide; bytes that fail are taken out with [`RangeBlob::forget`]).
+//! stretches of the blob, and a byte is kept once. Not here: what is fetched (`PartialExport` plans it), and
+//! whether the bytes are right (checksums of the format decide; bytes that fail are taken out with
+//! [`RangeBlob::forget`]).
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ pub struct RangeBlob {
 struct State {
     /// First byte of each piece to its bytes.
     pieces: BTreeMap<u64, Vec<u8>>,
+    /// Times bytes were taken out.
+    changes: u64,
     /// Ranges asked for and not here, sorted, apart from each other.
     wanted: Vec<Range<u64>>,
 }
@@ -90,6 +93,7 @@ impl RangeBlob {
     /// Takes the bytes of `range` out, so that they are fetched again.
     pub fn forget(&self, range: Range<u64>) {
         let mut state = self.state();
+        state.changes += 1;
         for (start, end) in state.touching(&range) {
             let piece = state.pieces.remove(&start).expect("it was just listed");
             if start < range.start {
@@ -183,6 +187,10 @@ impl Blob for RangeBlob {
         let at = (range.start - start) as usize;
         let bytes = piece.get(at..at + len).unwrap_or_default();
         Ok(AlignedBuffer::copy_of(bytes).into())
+    }
+
+    fn changes(&self) -> u64 {
+        self.state().changes
     }
 }
 

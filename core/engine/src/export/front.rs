@@ -1,0 +1,159 @@
+//! The front of an export: header, directory, and the section tables of all segments (`docs/format.md`).
+//!
+//! Reading it tells what is in the file and where, and reads nothing else.
+
+use std::sync::Arc;
+
+use nearfield_segment::format::{Fields, Front, SectionEntry, align64, decode_table, encode_table};
+use nearfield_segment::storage::{Blob, Bytes};
+use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::check_schema;
+
+/// Version written.
+pub const EXPORT_VERSION: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"NEAREXP\n";
+const HEADER_BYTES: usize = 64;
+const CRC_OFFSET: usize = 12;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Directory {
+    collections: Vec<CollectionEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CollectionEntry {
+    name: String,
+    lsn: Lsn,
+    schema: Schema,
+    segments: Vec<SegmentEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SegmentEntry {
+    id: FileId,
+    rows: u32,
+    sections: u32,
+    table_len: u64,
+}
+
+/// A collection in an export.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) name: String,
+    pub(crate) lsn: Lsn,
+    pub(crate) schema: Schema,
+    /// What each segment has. `crc` is 0, `file_len` that of the export.
+    pub(crate) segments: Vec<Front>,
+}
+
+/// The bytes of the front. Its length depends on the number of sections and blocks alone, not on offsets.
+pub(super) fn encode(collections: &[Contents], file_len: u64) -> Vec<u8> {
+    let entry = |front: &Front| SegmentEntry {
+        id: front.id,
+        rows: front.rows,
+        sections: front.sections.len() as u32,
+        table_len: encode_table(&front.sections).len() as u64,
+    };
+    let collection = |contents: &Contents| CollectionEntry {
+        name: contents.name.clone(),
+        lsn: contents.lsn,
+        schema: contents.schema.clone(),
+        segments: contents.segments.iter().map(entry).collect(),
+    };
+    let directory = Directory { collections: collections.iter().map(collection).collect() };
+    let json = serde_json::to_vec(&directory).expect("a directory is plain data");
+    let mut front = vec![0; HEADER_BYTES];
+    front.extend_from_slice(&json);
+    for segment in collections.iter().flat_map(|contents| &contents.segments) {
+        front.extend_from_slice(&encode_table(&segment.sections));
+    }
+    front.resize(align64(front.len() as u64) as usize, 0);
+    let front_len = front.len() as u64;
+    front[..8].copy_from_slice(MAGIC);
+    front[8..12].copy_from_slice(&EXPORT_VERSION.to_le_bytes());
+    front[16..24].copy_from_slice(&front_len.to_le_bytes());
+    front[24..32].copy_from_slice(&file_len.to_le_bytes());
+    front[32..40].copy_from_slice(&(json.len() as u64).to_le_bytes());
+    let crc = crc32c::crc32c(&front);
+    front[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+    front
+}
+
+/// What is in an export called `name`, and the length of its front. Sections lie within the file.
+///
+/// # Errors
+/// `Corrupt`, or `Version` for a file of a later version; what the blob returns.
+pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u64)> {
+    let front = read_bytes(name, blob)?;
+    let mut fields = Fields::new(name, "header", &front);
+    fields.take(32)?;
+    let json_len = usize::try_from(fields.u64()?).unwrap_or(usize::MAX);
+    fields.take(HEADER_BYTES - 40)?;
+    let directory: Directory = serde_json::from_slice(fields.take(json_len)?)
+        .map_err(|error| Error::corrupt(name, "directory", error))?;
+    let mut collections = Vec::with_capacity(directory.collections.len());
+    for entry in directory.collections {
+        check_schema(&entry.schema)
+            .map_err(|problem| Error::corrupt(name, "directory", problem))?;
+        let mut segments = Vec::new();
+        for segment in &entry.segments {
+            segments.push(read_segment(name, segment, &mut fields, blob.len())?);
+        }
+        let CollectionEntry { name, lsn, schema, .. } = entry;
+        collections.push(Contents { name, lsn, schema, segments });
+    }
+    Ok((collections, front.len() as u64))
+}
+
+fn read_segment(
+    name: &str,
+    entry: &SegmentEntry,
+    fields: &mut Fields<'_>,
+    file_len: u64,
+) -> Result<Front> {
+    let len = usize::try_from(entry.table_len).unwrap_or(usize::MAX);
+    let sections: Vec<SectionEntry> = decode_table(name, fields.take(len)?, entry.sections)?;
+    let outside = |section: &&SectionEntry| section.offset + section.len > file_len;
+    if let Some(section) = sections.iter().find(outside) {
+        let found = format!("{:?} ends after the file", section.kind);
+        return Err(Error::corrupt(name, "section table", found));
+    }
+    Ok(Front { id: entry.id, rows: entry.rows, crc: 0, file_len, sections })
+}
+
+/// The whole front, after checking magic, version, lengths and checksum.
+fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
+    let prefix = blob.read(0..(HEADER_BYTES as u64).min(blob.len()))?;
+    let mut fields = Fields::new(name, "header", &prefix);
+    if fields.take(8)? != MAGIC {
+        return Err(fields.corrupt("not a .near export: it does not begin with the magic of one; give a database directory or a .near file"));
+    }
+    let version = fields.u32()?;
+    if version != EXPORT_VERSION {
+        let message = format!("{name}: export format {version}; this build reads {EXPORT_VERSION}");
+        return Err(Error::new(ErrorKind::Version, message)
+            .with("file", name)
+            .with("got", version)
+            .with("expected", EXPORT_VERSION));
+    }
+    let expected = fields.u32()?;
+    let (front_len, file_len) = (fields.u64()?, fields.u64()?);
+    if file_len != blob.len() || front_len > file_len || front_len < HEADER_BYTES as u64 {
+        let found = format!("{} bytes, the header says {file_len} (truncated?)", blob.len());
+        return Err(fields.corrupt(found));
+    }
+    let front = blob.read(0..front_len)?;
+    let found = crc32c::crc32c_append(
+        crc32c::crc32c_append(crc32c::crc32c(&front[..CRC_OFFSET]), &[0; 4]),
+        &front[CRC_OFFSET + 4..],
+    );
+    if found != expected {
+        return Err(fields
+            .corrupt(format!("checksum {found:08x}, expected {expected:08x}"))
+            .with("checksum", format!("{found:08x}")));
+    }
+    Ok(front)
+}

@@ -1,0 +1,256 @@
+//! One file with whole collections, to be opened anywhere: `.near`.
+//!
+//! The same segments as in the store, so the same answers, bit for bit; the sections of all segments are
+//! ordered so that what a search over ranges reads comes first and metadata texts last (`docs/format.md`):
+//!
+//! ```text
+//! | header 64 | directory (JSON) | section tables | cell tables | cells | ids … | metadata texts |
+//! ```
+//!
+//! An export never changes. It is read whole through any [`Blob`], or in part (`partial`), for which cells are
+//! added here: no store has them. What a source export had of them, and its deletes, are written anew.
+
+pub(crate) mod front;
+
+use std::sync::Arc;
+
+use nearfield_segment::format::{BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64};
+use nearfield_segment::index::cells;
+use nearfield_segment::segment::Segment;
+use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
+use nearfield_segment::{Error, Kernel, Lsn, Pool, Result, RowId};
+
+pub use front::EXPORT_VERSION;
+
+use crate::manifest::DeleteList;
+use crate::state::Held;
+use crate::view::{LiveSegment, View};
+use front::Contents;
+
+/// Sections in the order of the file: every kind has its place.
+const ORDER: [SectionKind; 12] = [
+    SectionKind::Schema,
+    SectionKind::Deletes,
+    SectionKind::CellTable,
+    SectionKind::Cells,
+    SectionKind::Ids,
+    SectionKind::Stats,
+    SectionKind::Columns,
+    SectionKind::IdBloom,
+    SectionKind::InverseNorms,
+    SectionKind::Graph,
+    SectionKind::Vectors,
+    SectionKind::Metadata,
+];
+
+/// A section to write: what it is and where its bytes are.
+struct Piece {
+    collection: usize,
+    segment: usize,
+    entry: SectionEntry,
+    bytes: Bytes,
+}
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Length of the file.
+    pub bytes: u64,
+    /// Live points in it.
+    pub points: u64,
+}
+
+/// Writes the views, each under its name, as one file called `name` in `storage`. Builds cells on the threads of
+/// `pool`: O(rows^1.5 × dim) arithmetic for each vector field of a segment.
+///
+/// # Errors
+/// `Corrupt` if a section to copy is damaged, `StorageFull`, `Io`.
+pub fn write_export(
+    storage: &dyn Storage,
+    name: &str,
+    collections: &[(String, Arc<View>)],
+    kernel: Kernel,
+    pool: &Pool,
+) -> Result<ExportReport> {
+    let mut pieces = gather(collections, kernel, pool)?;
+    // The front's length does not depend on where the sections are.
+    let front_len = front::encode(&contents(collections, &pieces), 0).len() as u64;
+    let mut end = front_len;
+    for piece in &mut pieces {
+        piece.entry.offset = align64(end);
+        end = piece.entry.offset + piece.entry.len;
+    }
+    let front = front::encode(&contents(collections, &pieces), end);
+    storage.put(name, &mut |out| {
+        let mut write =
+            |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("write", name, error));
+        write(&front)?;
+        let mut written = front_len;
+        for piece in &pieces {
+            write(&[0; 64][..(piece.entry.offset - written) as usize])?;
+            write(&piece.bytes)?;
+            written = piece.entry.offset + piece.entry.len;
+        }
+        Ok(())
+    })?;
+    let points = collections.iter().map(|(_, view)| view.len()).sum();
+    Ok(ExportReport { bytes: end, points })
+}
+
+/// All sections, in the order of the file.
+fn gather(
+    collections: &[(String, Arc<View>)],
+    kernel: Kernel,
+    pool: &Pool,
+) -> Result<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    for (collection, (_, view)) in collections.iter().enumerate() {
+        for (segment, live) in view.segments.iter().enumerate() {
+            let place = (collection, segment);
+            for section in live.segment.sections().iter().filter(|s| is_copied(s.entry().kind)) {
+                let bytes = section.read_all(Residence::InPlace)?;
+                pieces.push(Piece { collection, segment, entry: section.entry().clone(), bytes });
+            }
+            if live.dead.count() > 0 {
+                let bytes = dead_list(live, view.lsn);
+                pieces.push(new_piece(place, SectionKind::Deletes, 0, &bytes));
+            }
+            add_cells(&mut pieces, place, live, kernel, pool);
+        }
+    }
+    let place = |kind| ORDER.iter().position(|other| *other == kind).expect("ORDER has every kind");
+    pieces.sort_by_key(|piece| (place(piece.entry.kind), piece.collection, piece.segment));
+    Ok(pieces)
+}
+
+/// False for what an export makes for itself.
+fn is_copied(kind: SectionKind) -> bool {
+    match kind {
+        SectionKind::Deletes | SectionKind::CellTable | SectionKind::Cells => false,
+        SectionKind::Schema
+        | SectionKind::Ids
+        | SectionKind::Vectors
+        | SectionKind::InverseNorms
+        | SectionKind::Graph
+        | SectionKind::Columns
+        | SectionKind::Metadata
+        | SectionKind::Stats
+        | SectionKind::IdBloom => true,
+    }
+}
+
+/// Every dead row of a segment, as a delete list of one moment.
+fn dead_list(live: &LiveSegment, lsn: Lsn) -> Vec<u8> {
+    let rows = (0..live.segment.rows()).map(RowId).filter(|&row| live.dead.contains(row));
+    let list = DeleteList {
+        segment: live.segment.id(),
+        segment_rows: live.segment.rows(),
+        cut: lsn,
+        entries: rows.map(|row| (row, lsn)).collect(),
+    };
+    list.encode().0
+}
+
+/// Cells of the live rows of each vector field.
+fn add_cells(
+    pieces: &mut Vec<Piece>,
+    place: (usize, usize),
+    live: &LiveSegment,
+    kernel: Kernel,
+    pool: &Pool,
+) {
+    let rows: Vec<RowId> = live.dead.live().iter().collect();
+    let id_of = |row| live.segment.id_of(row);
+    for (ordinal, field) in (0..).zip(live.segment.fields()) {
+        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool) else { continue };
+        pieces.push(new_piece(place, SectionKind::CellTable, ordinal, &built.table));
+        pieces.push(new_piece(place, SectionKind::Cells, ordinal, &built.cells));
+    }
+}
+
+fn new_piece(
+    (collection, segment): (usize, usize),
+    kind: SectionKind,
+    field: u16,
+    bytes: &[u8],
+) -> Piece {
+    let entry = SectionEntry {
+        kind,
+        field,
+        encoding: 0,
+        ordinal: 0,
+        offset: 0,
+        len: bytes.len() as u64,
+        block_crcs: bytes.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect(),
+    };
+    Piece { collection, segment, entry, bytes: AlignedBuffer::copy_of(bytes).into() }
+}
+
+/// The collections with the tables of their segments, whose entries are in file order.
+fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Vec<Contents> {
+    let table = |collection: usize, segment: usize| {
+        let own = |piece: &&Piece| piece.collection == collection && piece.segment == segment;
+        pieces.iter().filter(own).map(|piece| piece.entry.clone()).collect()
+    };
+    let entry = |(index, (name, view)): (usize, &(String, Arc<View>))| {
+        let fronts = view.segments.iter().enumerate().map(|(position, live)| {
+            let (id, rows) = (live.segment.id(), live.segment.rows());
+            Front { id, rows, crc: 0, file_len: 0, sections: table(index, position) }
+        });
+        let (segments, schema) = (fronts.collect(), (*view.schema).clone());
+        Contents { name: name.clone(), lsn: view.lsn, schema, segments }
+    };
+    collections.iter().enumerate().map(entry).collect()
+}
+
+/// Opens an export called `name` in errors: its collections by name, each as a view.
+///
+/// # Errors
+/// `Corrupt` with offset, or `Version` for a file of a later version.
+pub fn open_export(
+    name: &str,
+    blob: &Arc<dyn Blob>,
+    residence: Residence,
+) -> Result<Vec<(String, View)>> {
+    let (contents, _front_len) = front::read(name, blob)?;
+    let mut collections = Vec::with_capacity(contents.len());
+    for collection in contents {
+        let mut segments = Vec::with_capacity(collection.segments.len());
+        for front in collection.segments {
+            let held = open_segment(name, blob, front, residence)?;
+            if *held.live.segment.schema() != collection.schema {
+                return Err(Error::corrupt(name, "section Schema", "not that of its collection"));
+            }
+            segments.push(held.live);
+        }
+        let (lsn, schema) = (collection.lsn, Arc::new(collection.schema));
+        collections.push((collection.name, View { lsn, schema, manifest: 0, segments }));
+    }
+    Ok(collections)
+}
+
+fn open_segment(
+    name: &str,
+    blob: &Arc<dyn Blob>,
+    front: Front,
+    residence: Residence,
+) -> Result<Held> {
+    let segment = Segment::from_front(name, Arc::clone(blob), front, residence)?;
+    let dead = segment.sections().iter().find(|s| s.entry().kind == SectionKind::Deletes);
+    let dead = dead.map(|section| section.read_all(Residence::InPlace)).transpose()?;
+    let mut held = Held::new(segment, None);
+    if let Some(bytes) = dead {
+        let list = read_deletes(name, &bytes, held.live.segment.front())?;
+        list.entries.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
+    }
+    Ok(held)
+}
+
+/// The delete list in a section, which must be of the segment.
+pub(crate) fn read_deletes(name: &str, bytes: &[u8], front: &Front) -> Result<DeleteList> {
+    let (list, _) = DeleteList::decode(bytes, name)?;
+    if list.segment != front.id || list.segment_rows != front.rows {
+        return Err(Error::corrupt(name, "section Deletes", "it is of another segment"));
+    }
+    Ok(list)
+}

@@ -1,0 +1,34 @@
+//! Which pieces of a blob were checked: a bit each, good until the blob forgets bytes.
+//!
+//! Bytes that were taken out of a blob may come back as others. The blob counts such moments
+//! ([`crate::storage::Blob::changes`]); what was checked before the last of them counts no more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A set of checked pieces.
+#[derive(Debug)]
+pub struct Verified {
+    words: Vec<AtomicU64>,
+    changes: AtomicU64,
+}
+
+impl Verified {
+    /// None of `count` pieces.
+    pub fn new(count: usize) -> Self {
+        let words = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Verified { words, changes: AtomicU64::new(0) }
+    }
+
+    /// True if the piece was checked since the blob last forgot bytes, which it has done `changes` times.
+    pub fn has(&self, piece: usize, changes: u64) -> bool {
+        if self.changes.swap(changes, Ordering::Relaxed) != changes {
+            self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        self.words[piece / 64].load(Ordering::Relaxed) >> (piece % 64) & 1 == 1
+    }
+
+    /// The piece was checked.
+    pub fn add(&self, piece: usize) {
+        self.words[piece / 64].fetch_or(1 << (piece % 64), Ordering::Relaxed);
+    }
+}
