@@ -49,6 +49,21 @@ export async function lastSeen(url) {
   return found?.[0];
 }
 
+/**
+ * What is kept of files at URLs, for a page that shows it.
+ * @returns {Promise<{key: string, urls: string[], bytes: number, totalBytes: number}[]>}
+ */
+export async function kept() {
+  if (!globalThis.navigator?.storage?.getDirectory) return [];
+  return (await records()).map(([key, { urls, length, have }]) => ({ key, urls, bytes: total(have), totalBytes: length }));
+}
+
+/** Removes what is kept under a key; false if it is open, here or in another tab. @param {string} key */
+export async function forgetKept(key) {
+  await remove(key);
+  return !(await records()).some(([other]) => other === key);
+}
+
 async function remove(key) {
   const files = await directory();
   for (const name of [`${key}.map`, `${key}.data`]) await files.removeEntry(name).catch(() => {});

@@ -63,7 +63,8 @@ pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
     let collection = fill(&database, &Digits::load())?;
     let (directory, name) = store::place(file)?;
     let views = [(NAME.to_owned(), collection.view())];
-    let report = write_export(&open_directory(&directory)?, &name, &views)?;
+    let (kernel, pool) = (host::kernel()?, host::pool(None));
+    let report = write_export(&open_directory(&directory)?, &name, &views, kernel, &pool)?;
     let (points, bytes) = (report.points, report.bytes);
     Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }
