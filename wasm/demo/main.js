@@ -86,7 +86,15 @@ async function enter(name) {
   choosePanel(isDigits ? 'drawing' : 'example');
   await askFirst();
   keeper.refresh();
-  if (opened.collection === collection && snapshot.info.bytes <= MAP_BYTES) map.draw(collection, isDigits);
+}
+
+/** Once the first answer is there: what makes later ones faster, or possible offline. Its failure is nobody's. */
+async function prepare({ snapshot, source: from, collection, isDigits }) {
+  if (from.kind !== 'file') await snapshot.download(from.kind === 'sample' ? 'all' : 'codes').catch(() => {});
+  const stats = await snapshot.stats().catch(() => undefined);
+  keeper.refresh();
+  const isHere = stats?.complete && opened.collection === collection;
+  if (isHere && stats.totalBytes <= MAP_BYTES) map.draw(collection, isDigits);
 }
 
 /** What the address asks, else an example. */
@@ -180,7 +188,7 @@ async function search(next, isPassing = false) {
     showProblem('');
     showHits(hits, { size: collection.size, isDigits, onPick: searchById });
     at('asked').textContent = next.words;
-    map.mark(next.vector, hits.map(({ id }) => id));
+    map.mark(next.vector, hits);
     if (isPassing) return;
     await told(hits, next, asked, await snapshot.stats(), progress);
   } catch (error) {
@@ -192,7 +200,7 @@ async function search(next, isPassing = false) {
 /** Everything else that follows a question. */
 async function told(hits, { vector, id }, asked, stats, progress) {
   const { source: from, collection } = opened;
-  progress.answered(stats);
+  if (progress.answered(stats)) prepare(opened);
   const fields = new Set(hits.flatMap(({ metadata }) => Object.keys(metadata ?? {})));
   if (fields.size > 0) filter.suggest([...fields].sort());
   code.show({ source: from, collection: collection.name, vector, ...asked });

@@ -38,7 +38,7 @@ async function sampled(collection, signal) {
 export function mapping(onPick) {
   const [canvas, list] = [at('map'), at('map-list')];
   let [points, place, frame, isDigits] = [[], undefined, undefined, false];
-  let [active, near, question] = [-1, new Set(), undefined];
+  let [active, near, question] = [-1, new Map(), undefined];
   let running;
 
   async function draw(collection, digits) {
@@ -53,6 +53,7 @@ export function mapping(onPick) {
       isDigits = digits;
       lay(found);
       at('map-box').hidden = found.length === 0;
+      at('draw-map').hidden = true;
       at('map-said').textContent = `${several(points.length, 'point')} of ${collection.size.toLocaleString('en')}, by their two principal components.`;
     } catch (error) {
       if (error.code !== 'ABORTED') at('map-said').textContent = sentence(error);
@@ -100,7 +101,10 @@ export function mapping(onPick) {
     context.textAlign = 'center';
     context.textBaseline = 'middle';
     const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-    for (const [index, point] of points.entries()) {
+    const here = new Set(points.map(({ id }) => id));
+    const others = [...near.values()].filter(({ id, vector }) => vector && !here.has(id));
+    const shown = [...points, ...others.map((hit) => ({ ...hit, at: place(hit.vector) }))];
+    for (const [index, point] of shown.entries()) {
       const [x, y] = spot(point.at);
       const isNear = near.has(point.id);
       const label = point.metadata?.label;
@@ -166,15 +170,15 @@ export function mapping(onPick) {
     clear() {
       running?.abort();
       lay([]);
-      [near, question, place] = [new Set(), undefined, undefined];
+      [near, question, place] = [new Map(), undefined, undefined];
       at('map-box').hidden = true;
-      at('draw-map').disabled = false;
+      at('draw-map').disabled = at('draw-map').hidden = false;
       at('map-said').textContent = '';
     },
-    /** Marks a question and its hits. */
-    mark(vector, ids) {
+    /** Marks a question and its hits; those with vectors also if they are not among the points. */
+    mark(vector, hits) {
       question = vector;
-      near = new Set(ids);
+      near = new Map(hits.map((hit) => [hit.id, hit]));
       if (points.length > 0) paint();
     },
   };

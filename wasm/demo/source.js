@@ -27,7 +27,8 @@ export function sources(onOpen) {
     fail('');
     const progress = stages(source.name);
     try {
-      const snapshot = await open(what, { ...options, signal, onProgress: progress.report });
+      // What comes in the background comes after the first answer, so that its bytes are its own.
+      const snapshot = await open(what, { prefetch: 'none', ...options, signal, onProgress: progress.report });
       if (signal.aborted) return snapshot.close();
       return onOpen({ snapshot, source, progress });
     } catch (error) {
@@ -41,9 +42,8 @@ export function sources(onOpen) {
 
   const openSample = () => {
     const url = new URL(SAMPLE, location.href).href;
-    // The sample is small: a server without ranges may send it whole, and it is kept for searches offline.
-    const options = { prefetch: 'all', allowFullDownload: true };
-    return openFrom(url, { kind: 'sample', name: 'the sample', url }, options);
+    // The sample is small: a server without ranges may send it whole.
+    return openFrom(url, { kind: 'sample', name: 'the sample', url }, { allowFullDownload: true });
   };
   const openFile = (file) => openFrom(file, { kind: 'file', name: file.name });
   const openUrl = (text, options) => {
@@ -52,12 +52,8 @@ export function sources(onOpen) {
   };
 
   function offerWhole(error, what, { url }) {
-    const button = at('download-whole');
-    button.hidden = error.code !== 'RANGE_UNSUPPORTED' || url === undefined;
-    button.onclick = () => {
-      button.hidden = true;
-      openUrl(url, { allowFullDownload: true });
-    };
+    at('whole-box').hidden = error.code !== 'RANGE_UNSUPPORTED' || url === undefined;
+    at('download-whole').onclick = () => openUrl(url, { allowFullDownload: true });
   }
 
   at('open-sample').addEventListener('click', openSample);
@@ -79,7 +75,8 @@ export function sources(onOpen) {
 
 function fail(words) {
   at('source-said').textContent = words;
-  if (words === '') at('download-whole').hidden = true;
+  if (words === '') at('whole-box').hidden = true;
+  else at('ways-box').open = true;
 }
 
 /** Files may be dropped anywhere on the page. */
@@ -126,14 +123,15 @@ function stages(name) {
       const over = requests > 0 ? ` in ${several(requests, 'request')}` : '';
       at('bytes-here').textContent = `${bytes(done)} of ${bytes(totalBytes)} read${over}.`;
     },
-    /** The first answer is there; later ones are not news. */
+    /** The first answer is there; later ones are not news, and `false`. */
     answered({ bytes: done, requests, totalBytes }) {
-      if (answered) return;
+      if (answered) return false;
       answered = true;
       const words = requests > 0
         ? `First answer after ${bytes(done)} of ${bytes(totalBytes)}, in ${several(requests, 'request')}.`
         : `First answer without the network: the ${bytes(totalBytes)} were on this device.`;
       at('first-answer').textContent = words;
+      return true;
     },
     end() {
       at('reading').hidden = true;

@@ -166,6 +166,7 @@ test('what is kept on this device is listed and can be deleted', async (t) => {
 test('from a server without ranges the sample is read whole, and a URL asks first', async (t) => {
   const { page, server, complaints } = await start(t, { hasRanges: false });
   assert.match(await page.locator('#open-now').textContent(), /1,797/);
+  await open(page, '#ways-box');
   await page.locator('#url').fill(`${server.url}digits.near?again`);
   await page.locator('#url-form button').click();
   await page.locator('#download-whole').click();
@@ -229,6 +230,7 @@ for (const colorScheme of ['light', 'dark']) {
     await page.getByLabel('vector', { exact: true }).check();
     await page.locator('#vector').fill('1, x');
     await page.locator('#panel-vector button').click();
+    await open(page, '#ways-box');
     await page.locator('#url').fill('nowhere.near');
     await page.locator('#url-form button').click();
     await page.waitForFunction(() => document.querySelector('#source-said').textContent !== '');
