@@ -10,10 +10,11 @@ const VALUE_CHARS = 160;
 /**
  * Shows hits.
  * @param {object} hits of the package
- * @param {{size: number, isDigits: boolean, onPick: (id: unknown) => void}} about
+ * @param {{size: number, isDigits: boolean, isPassing: boolean, onPick: (id: unknown) => void}} about `isPassing`:
+ * the next ones come at once, so these are not announced
  */
-export function showHits(hits, { size, isDigits, onPick }) {
-  at('count').textContent = `${several(hits.length, 'result')}, ${hits.approx ? 'approximate' : 'exact'}`;
+export function showHits(hits, { size, isDigits, isPassing, onPick }) {
+  if (!isPassing) at('count').textContent = `${several(hits.length, 'result')}, ${hits.approx ? 'approximate' : 'exact'}`;
   at('verdict').textContent = isDigits ? verdict(hits) : '';
   at('cost').textContent = costWords(hits, size);
   at('hits').classList.toggle('pictures', isDigits);

@@ -44,7 +44,7 @@ export function drawing(onChange) {
     strokes.at(-1).push(...(passed.length > 0 ? passed : [event]).map(pointOf));
     changed(false);
   });
-  canvas.addEventListener('pointerup', () => changed(true));
+  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => changed(true));
 
   canvas.addEventListener('keydown', (event) => {
     const move = MOVES[event.key];

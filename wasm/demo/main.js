@@ -43,7 +43,7 @@ const pad = drawing((pixels, isDone) => {
 const filter = filtering(() => again());
 const map = mapping((id) => searchById(id));
 const recall = measuring(() => opened && { collection: opened.collection, ...options() });
-const keeper = keeping(() => opened?.snapshot);
+const keeper = keeping(() => opened);
 const code = coding();
 const source = sources(show);
 
@@ -55,7 +55,6 @@ function options() {
 function show({ snapshot, source: from, progress }) {
   opened?.searcher.stop();
   opened?.snapshot.close();
-  snapshot.url = from.url;
   const { collections, engine } = snapshot.info;
   at('version').textContent = `${engine.version}, ${engine.instructionSet}`;
   const names = collections.map(({ name }) => make('option', { value: name }, name));
@@ -78,7 +77,7 @@ async function enter(name) {
   at('by-drawing').hidden = !isDigits;
   at('vector-label').textContent = `A vector of ${collection.dim} numbers: JSON, or with commas or spaces between`;
   question = undefined;
-  map.clear();
+  map.clear(from.kind === 'url' ? collection : undefined);
   recall.reset();
   at('asked').textContent = '';
   at('hits').replaceChildren();
@@ -186,7 +185,7 @@ async function search(next, isPassing = false) {
     const hits = await searcher.ask(next.vector, { ...asked, include });
     if (hits === undefined) return;
     showProblem('');
-    showHits(hits, { size: collection.size, isDigits, onPick: searchById });
+    showHits(hits, { size: collection.size, isDigits, isPassing, onPick: searchById });
     at('asked').textContent = next.words;
     map.mark(next.vector, hits);
     if (isPassing) return;

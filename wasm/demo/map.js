@@ -4,14 +4,15 @@
 import { nameOf } from './answer.js';
 import { at, make } from './element.js';
 import { project } from './projection.js';
-import { sentence, several } from './words.js';
+import { bytes, sentence, several } from './words.js';
 
 /** Points on the map, and the most rows that are read to find them. */
 const POINTS_MAX = 500;
 const ROWS_MAX = 20_000;
-const MARGIN = 26;
-/** A click finds a point this near, in pixels of the canvas. */
-const REACH = 24;
+/** In pixels of the page, as all lengths here. */
+const MARGIN = 22;
+/** A click finds a point this near. */
+const REACH = 16;
 
 /** What lies where, in words. */
 function region(x, y) {
@@ -51,8 +52,8 @@ export function mapping(onPick) {
       const found = await sampled(collection, signal);
       if (signal.aborted) return;
       isDigits = digits;
-      lay(found);
       at('map-box').hidden = found.length === 0;
+      lay(found);
       at('draw-map').hidden = true;
       at('map-said').textContent = `${several(points.length, 'point')} of ${collection.size.toLocaleString('en')}, by their two principal components.`;
     } catch (error) {
@@ -90,14 +91,18 @@ export function mapping(onPick) {
 
   function spot(where) {
     const [x, y] = share(where);
-    return [MARGIN + x * (canvas.width - 2 * MARGIN), MARGIN + y * (canvas.height - 2 * MARGIN)];
+    return [MARGIN + x * (canvas.clientWidth - 2 * MARGIN), MARGIN + y * (canvas.clientHeight - 2 * MARGIN)];
   }
 
   function paint() {
     const context = canvas.getContext('2d');
     const style = getComputedStyle(canvas);
-    const [ink, mark] = [style.getPropertyValue('--ink'), style.getPropertyValue('--accent')];
-    context.clearRect(0, 0, canvas.width, canvas.height);
+    const [ink, mark, ground] = ['--ink', '--accent', '--page'].map((name) => style.getPropertyValue(name));
+    // As sharp as the screen is.
+    const density = globalThis.devicePixelRatio;
+    canvas.width = canvas.clientWidth * density;
+    canvas.height = canvas.clientHeight * density;
+    context.scale(density, density);
     context.textAlign = 'center';
     context.textBaseline = 'middle';
     const dark = matchMedia('(prefers-color-scheme: dark)').matches;
@@ -110,18 +115,18 @@ export function mapping(onPick) {
       const label = point.metadata?.label;
       if (isDigits && label !== undefined) {
         context.fillStyle = `hsl(${label * 36} 70% ${dark ? 72 : 34}%)`;
-        context.font = `${isNear ? 'bold 26px' : '19px'} system-ui, sans-serif`;
+        context.font = `${isNear ? 'bold 18px' : '13px'} system-ui, sans-serif`;
         context.fillText(String(label), x, y);
       } else {
         context.fillStyle = ink;
-        circle(context, x, y, isNear ? 6 : 3.5);
+        circle(context, x, y, isNear ? 4.5 : 2.5);
         context.fill();
       }
       context.strokeStyle = mark;
-      if (isNear) ring(context, x, y, 16, 2.5);
-      if (index === active) ring(context, x, y, 22, 5);
+      if (isNear) ring(context, x, y, 11, 2);
+      if (index === active) ring(context, x, y, 15, 4);
     }
-    if (question && place) star(context, spot(place(question)), ink);
+    if (question && place) star(context, spot(place(question)), ink, ground);
   }
 
   function choose(index, isPicked) {
@@ -153,27 +158,31 @@ export function mapping(onPick) {
   });
   canvas.addEventListener('click', (event) => {
     const box = canvas.getBoundingClientRect();
-    const scale = canvas.width / box.width;
-    const [x, y] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const distances = points.map((point) => {
       const [px, py] = spot(point.at);
       return Math.hypot(px - x, py - y);
     });
     const nearest = distances.indexOf(Math.min(...distances));
-    if (distances[nearest] <= REACH * scale) choose(nearest, true);
+    if (distances[nearest] <= REACH) choose(nearest, true);
   });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', paint);
+  const repaint = () => points.length > 0 && paint();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
+  new ResizeObserver(repaint).observe(canvas);
 
   return {
     draw,
-    /** Forgets the points of a file that is closed. */
-    clear() {
+    /**
+     * Forgets the points of a file that is closed.
+     * @param {object} [distant] a collection whose vectors have to be fetched for a map
+     */
+    clear(distant) {
       running?.abort();
       lay([]);
       [near, question, place] = [new Map(), undefined, undefined];
       at('map-box').hidden = true;
       at('draw-map').disabled = at('draw-map').hidden = false;
-      at('map-said').textContent = '';
+      at('map-said').textContent = distant ? `Reads about ${bytes(4 * distant.dim * Math.min(distant.size, ROWS_MAX))} of vectors, as far as they are not here.` : '';
     },
     /** Marks a question and its hits; those with vectors also if they are not among the points. */
     mark(vector, hits) {
@@ -195,19 +204,23 @@ function ring(context, x, y, radius, width) {
   context.stroke();
 }
 
-/** The question: a cross, with its name. */
-function star(context, [x, y], ink) {
-  context.strokeStyle = context.fillStyle = ink;
-  context.lineWidth = 5;
+/** The question: a cross, with its name, legible over the points. */
+function star(context, [x, y], ink, ground) {
   context.beginPath();
-  for (const [dx, dy] of [[13, 0], [0, 13]]) {
+  for (const [dx, dy] of [[9, 0], [0, 9]]) {
     context.moveTo(x - dx, y - dy);
     context.lineTo(x + dx, y + dy);
   }
-  context.stroke();
-  context.font = 'bold 20px system-ui, sans-serif';
-  const { width } = context.measureText('your question');
-  const half = width / 2 + 6;
-  const middle = Math.min(context.canvas.width - half, Math.max(half, x));
-  context.fillText('your question', middle, y > 50 ? y - 28 : y + 30);
+  for (const [colour, width] of [[ground, 7], [ink, 3.5]]) {
+    [context.strokeStyle, context.lineWidth] = [colour, width];
+    context.stroke();
+  }
+  const words = 'your question';
+  context.font = 'bold 14px system-ui, sans-serif';
+  const half = context.measureText(words).width / 2 + 6;
+  const middle = Math.min(context.canvas.clientWidth - half, Math.max(half, x));
+  const line = y > 36 ? y - 20 : y + 22;
+  [context.strokeStyle, context.lineWidth, context.fillStyle] = [ground, 5, ink];
+  context.strokeText(words, middle, line);
+  context.fillText(words, middle, line);
 }

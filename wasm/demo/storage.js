@@ -5,14 +5,14 @@ import { capabilities, forgetKept, kept } from './nearfield/index.js';
 import { at, make } from './element.js';
 import { bytes, percent, sentence } from './words.js';
 
-/** @param {() => object | undefined} current the snapshot that is open */
+/** @param {() => {snapshot: object, source: {url?: string}} | undefined} current what is open */
 export function keeping(current) {
   let shown = 0;
 
   async function refresh() {
     const turn = (shown += 1);
     try {
-      const [facts, files, stats] = await Promise.all([capabilities(), kept(), current()?.stats()]);
+      const [facts, files, stats] = await Promise.all([capabilities(), kept(), current()?.snapshot.stats()]);
       if (turn === shown) show(facts, files, stats);
     } catch (error) {
       // A snapshot that was closed meanwhile; the next one shows itself.
@@ -48,8 +48,8 @@ export function keeping(current) {
   }
 
   async function discard(key, urls) {
-    const snapshot = current();
-    if (snapshot && urls.includes(snapshot.url)) await snapshot.evict();
+    const { snapshot, source } = current() ?? {};
+    if (snapshot && urls.includes(source.url)) await snapshot.evict();
     return forgetKept(key);
   }
 
@@ -61,7 +61,7 @@ export function keeping(current) {
   at('keep-all').addEventListener('click', async () => {
     at('kept-said').textContent = 'Downloading…';
     try {
-      await current().download('all');
+      await current().snapshot.download('all');
       at('kept-said').textContent = 'The whole file is on this device.';
     } catch (error) {
       at('kept-said').textContent = sentence(error);
