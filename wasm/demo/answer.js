@@ -62,7 +62,7 @@ export function costWords({ approx, coverage, stats }, size) {
 function card(hit, isDigits, onPick) {
   const { id, score, scoreKind, metadata = {}, vector } = hit;
   const name = nameOf(hit, isDigits);
-  const again = make('button', { type: 'button', class: 'quiet', 'aria-label': `Find what is like ${name}, ${id}` }, 'Find similar');
+  const again = make('button', { type: 'button', class: 'quiet', 'aria-label': `Find similar to ${name}, ${id}` }, 'Find similar');
   again.addEventListener('click', () => onPick(id));
   const parts = [make('span', { class: 'name' }, name), make('span', { class: 'dim' }, `${scoreKind} ${score.toFixed(3)}`)];
   if (isDigits) {

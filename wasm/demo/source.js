@@ -127,7 +127,7 @@ function stages(name) {
     answered({ bytes: done, requests, totalBytes }) {
       if (answered) return false;
       answered = true;
-      const words = requests > 0
+      const words = done > 0
         ? `First answer after ${bytes(done)} of ${bytes(totalBytes)}, in ${several(requests, 'request')}.`
         : `First answer without the network: the ${bytes(totalBytes)} were on this device.`;
       at('first-answer').textContent = words;

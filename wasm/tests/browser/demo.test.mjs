@@ -106,7 +106,7 @@ test('recall is measured here, with its interval', async (t) => {
   await page.locator('#measure').click();
   await page.waitForFunction(() => /Recall@10 =/.test(document.querySelector('#recall-said').textContent));
   const said = await page.locator('#recall-said').textContent();
-  const [, recall, low, high] = /Recall@10 = ([\d.]+), 95 % interval ([\d.]+) to ([\d.]+)/.exec(said).map(Number);
+  const [, recall, low, high] = /Recall@10 = (\d\.\d+), 95 % interval (\d\.\d+) to (\d\.\d+)/.exec(said).map(Number);
   assert.ok(low <= recall && recall <= high && recall > 0.5, said);
 });
 
