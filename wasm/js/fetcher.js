@@ -337,7 +337,7 @@ export class Fetcher {
     try {
       response = await fetch(this.#url, init);
     } catch (error) {
-      throw this.#lost(error, signal);
+      throw Object.assign(this.#lost(error, signal), { blind: true });
     }
     if (response.status === 206 || response.status === 200) return response;
     response.body?.cancel().catch(() => {});
@@ -418,13 +418,14 @@ export class Fetcher {
     return broke(offline ? 'offline' : `the connection failed: ${cause.message}`, { hint, cause });
   }
 
-  /** A page cannot see why a request to another origin failed; that one without CORS succeeds tells it. */
+  /** A page cannot see why a request failed; which others succeed tells it. */
   async #diagnosed(error) {
     const page = globalThis.location?.origin;
-    const blind = error.code === 'NETWORK' && error.cause && !this.#options.fetch;
-    if (!blind || !page || navigator.onLine === false || new URL(this.#url).origin === page) return error;
-    const reply = await fetch(this.#url, { method: 'HEAD', mode: 'no-cors', cache: 'no-store' }).catch(() => null);
-    if (!reply) return error;
+    if (!error.blind || this.#options.fetch || !page || navigator.onLine === false) return error;
+    const answers = (mode) =>
+      fetch(this.#url, { method: 'HEAD', mode, cache: 'no-store' }).then(() => true, () => false);
+    if (await answers('cors')) return unsupported('the server answers, but its range cannot be read', { hint: COMPRESSED });
+    if (!(await answers('no-cors'))) return error;
     const hint = `the server must send Access-Control-Allow-Origin: ${page} (or *); no other header is needed`;
     return new NearfieldError('CORS', `the server does not allow pages of ${page} to read this file`, { hint });
   }

@@ -330,7 +330,7 @@ export class Remote {
     this.#progress();
   }
 
-  /** Length and collections, as JSON. */
+  /** Length and collections. */
   info() {
     return (this.#whole ?? this.#part).info();
   }

@@ -45,7 +45,7 @@ export class Session {
     const upload = this.#upload;
     this.#upload = undefined;
     this.#open = upload.finish(name);
-    return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()) };
+    return { ...this.#open.info(), engine: this.#engine.about() };
   }
 
   /** Opens the file at a URL, of which only the front is fetched. */
@@ -53,7 +53,7 @@ export class Session {
     this.#engine = await loadEngine(options.wasmUrl);
     this.#open = await Remote.open(this.#engine, url, { ...options, signal, onProgress });
     const { storage } = this.#open;
-    return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()), storage };
+    return { ...this.#open.info(), engine: this.#engine.about(), storage };
   }
 
   /** Frees its memory for other snapshots of this realm. */
@@ -87,14 +87,14 @@ const METHODS = {
   count({ collection, asked }, signal) {
     return this.open.count(collection, asked, signal);
   },
-  async recall({ collection, vectors, asked }, signal) {
-    return JSON.parse(await this.open.recall(collection, vectors, asked, signal));
+  recall({ collection, vectors, asked }, signal) {
+    return this.open.recall(collection, vectors, asked, signal);
   },
-  async explain({ collection, vectors, asked }, signal) {
-    return JSON.parse(await this.open.explain(collection, vectors, asked, signal));
+  explain({ collection, vectors, asked }, signal) {
+    return this.open.explain(collection, vectors, asked, signal);
   },
-  async stats({ collection }, signal) {
-    return JSON.parse(await this.open.stats(collection, signal));
+  stats({ collection }, signal) {
+    return this.open.stats(collection, signal);
   },
   download({ stage }, signal) {
     return this.open.download(stage, { signal });

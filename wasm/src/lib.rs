@@ -8,21 +8,27 @@
 //! |---|---|
 //! | `error` | the table of codes |
 //! | `ids` | point ids in both directions |
+//! | `object` | plain objects |
+//! | `asked` | the options of a call |
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
 //! | `part` | a `.near` file of which some bytes are here |
 //! | `whole` | a `.near` file whose bytes are all in memory |
 
 mod answers;
+mod asked;
 pub mod error;
 mod ids;
-mod part;
+mod object;
+pub mod part;
 mod reading;
 pub mod whole;
 
 use nearfield_segment::Kernel;
 use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};
 use wasm_bindgen::prelude::*;
+
+use crate::object::to_js;
 
 /// Run once when the module is loaded.
 #[wasm_bindgen(start)]
@@ -31,15 +37,14 @@ fn start() {
     std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
 }
 
-/// Version, instructions in use, formats, as JSON: what to put into a bug report.
+/// Version, instructions in use, formats, as an object: what to put into a bug report.
 #[wasm_bindgen]
-pub fn about() -> String {
-    serde_json::json!({
+pub fn about() -> JsValue {
+    to_js(&serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instructionSet": Kernel::detect().set().name(),
         "format": FORMAT_VERSION,
         "oldestReadableFormat": OLDEST_READABLE_VERSION,
         "exportFormat": nearfield_engine::EXPORT_VERSION,
-    })
-    .to_string()
+    }))
 }

@@ -11,53 +11,21 @@ use nearfield_engine::partial::{
     PartialAnswer, PartialCollection, PartialExport, PartialQuestion, Place, REQUESTS_DEFAULT,
     Stage,
 };
-use nearfield_engine::{Error, ErrorKind, Fault};
-use nearfield_segment::filter::Filter;
+use nearfield_engine::ErrorKind;
 use nearfield_segment::storage::{Blob, RangeBlob};
 use nearfield_segment::{Kernel, PointId, RowId};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
-use crate::answers::{Parts, set};
+use crate::asked::Asked;
 use crate::error::Result;
 use crate::ids;
+use crate::object::{set, to_js};
 use crate::reading::field_info;
 use crate::whole::Upload;
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;
-
-/// What is asked, without the vectors; the JSON of all calls. What only whole files know is left out.
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-struct Asked {
-    field: String,
-    k: usize,
-    cells: Option<usize>,
-    rerank: usize,
-    filter: Option<Value>,
-    #[serde(flatten)]
-    parts: Parts,
-}
-
-impl Default for Asked {
-    fn default() -> Asked {
-        let (field, filter, parts) = (String::new(), None, Parts::default());
-        Asked { field, k: 10, cells: None, rerank: 0, filter, parts }
-    }
-}
-
-impl Asked {
-    fn read(text: &str) -> nearfield_engine::Result<Asked> {
-        let problem = |error| Error::invalid(Fault::Parameter, format!("options: {error}"));
-        serde_json::from_str(text).map_err(problem)
-    }
-
-    fn filter(&self) -> nearfield_engine::Result<Option<Filter>> {
-        self.filter.as_ref().map(Filter::from_json).transpose()
-    }
-}
 
 /// A file in part.
 #[wasm_bindgen]
@@ -145,12 +113,12 @@ impl Part {
         flat(self.export.iter().flat_map(|export| export.stage_ranges(stage)))
     }
 
-    /// Collections and length, as JSON.
-    pub fn info(&mut self) -> Result<Option<String>> {
+    /// Collections and length.
+    pub fn info(&mut self) -> Result<JsValue> {
         let len = self.blob.len();
-        here(self.export().map(|export| {
+        or_undefined(self.export().map(|export| {
             let collections: Vec<Value> = export.collections().iter().map(info).collect();
-            json!({ "bytes": len, "collections": collections }).to_string()
+            to_js(&json!({ "bytes": len, "collections": collections }))
         }))
     }
 
@@ -213,34 +181,28 @@ impl Part {
         }))
     }
 
-    /// What a search reads and finds: JSON.
-    pub fn explain(
-        &mut self,
-        collection: &str,
-        query: &[f32],
-        asked: &str,
-    ) -> Result<Option<String>> {
-        here(self.export().and_then(|export| {
+    /// What a search reads and finds.
+    pub fn explain(&mut self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
+        or_undefined(self.export().and_then(|export| {
             let asked = Asked::read(asked)?;
             let answers = search(export, export.collection(collection)?, query, &asked)?;
             let found: usize = answers.iter().map(|answer| answer.hits.len()).sum();
-            Ok(json!({ "found": found, "partial": cost(&answers) }).to_string())
+            Ok(to_js(&json!({ "found": found, "partial": cost(&answers) })))
         }))
     }
 
-    /// What the collection is made of: JSON.
-    pub fn stats(&mut self, collection: &str) -> Result<Option<String>> {
-        let (resident, set) = (self.blob.resident_bytes(), self.kernel.set());
-        here(self.export().and_then(|export| {
+    /// What the collection is made of.
+    pub fn stats(&mut self, collection: &str) -> Result<JsValue> {
+        let (resident, used) = (self.blob.resident_bytes(), self.kernel.set());
+        or_undefined(self.export().and_then(|export| {
             let collection = export.collection(collection)?;
-            Ok(json!({
+            Ok(to_js(&json!({
                 "points": collection.live(),
                 "rows": collection.rows(),
                 "hasCells": collection.has_cells(),
                 "residentBytes": resident,
-                "instructionSet": set.name(),
-            })
-            .to_string())
+                "instructionSet": used.name(),
+            })))
         }))
     }
 }
@@ -274,18 +236,18 @@ fn search(
     asked: &Asked,
 ) -> nearfield_engine::Result<Vec<PartialAnswer>> {
     let filter = asked.filter()?;
-    let spec = collection.schema().vectors.get(&asked.field);
+    let spec = collection.schema().vectors.get(asked.field());
     let dim = spec.map_or(queries.len(), |spec| spec.dim as usize).max(1);
     let (mut answers, mut missing) = (Vec::new(), None);
     for vector in queries.chunks(dim) {
         let question = PartialQuestion {
-            field: &asked.field,
+            field: asked.field(),
             vector,
-            k: asked.k,
-            cells: asked.cells,
+            k: asked.count("k")?.unwrap_or(10),
+            cells: asked.count("cells")?,
             requests_max: REQUESTS_DEFAULT,
             filter: filter.as_ref(),
-            rerank: asked.rerank,
+            rerank: asked.count("rerank")?.unwrap_or(0),
         };
         match export.search(collection, &question) {
             Err(error) if error.kind() == ErrorKind::NotResident => missing = Some(error),
@@ -312,7 +274,7 @@ fn hits(
     asked: &Asked,
     answers: &[PartialAnswer],
 ) -> nearfield_engine::Result<JsValue> {
-    let metric = collection.schema().vectors[&asked.field].metric;
+    let metric = collection.schema().vectors[asked.field()].metric;
     let all = || answers.iter().flat_map(|answer| &answer.hits);
     let found: Vec<_> = all().map(|hit| ((hit.segment, hit.row), hit.id.clone())).collect();
     let scores: Vec<f32> = all().map(|hit| metric.score(hit.distance)).collect();
@@ -327,11 +289,9 @@ fn hits(
     for name in ["scored", "coverage"] {
         set(&object, name, &JsValue::from_f64(cost[name].as_f64().unwrap_or_default()));
     }
-    let stats = Object::new();
-    for name in ["cellsSearched", "cellsTotal", "reranked"] {
-        set(&stats, name, &JsValue::from_f64(cost[name].as_f64().unwrap_or_default()));
-    }
-    set(&object, "stats", &stats);
+    let names = ["cellsSearched", "cellsTotal", "reranked"];
+    let stats: Value = names.iter().map(|&name| (name, cost[name].clone())).collect();
+    set(&object, "stats", &to_js(&stats));
     Ok(object.into())
 }
 
@@ -342,8 +302,8 @@ fn points(
     found: &[(Place, PointId)],
 ) -> nearfield_engine::Result<Object> {
     let places: Vec<Place> = found.iter().map(|(place, _)| *place).collect();
-    let texts = asked.parts.metadata.then(|| collection.metadata(&places)).transpose();
-    let vectors = asked.parts.vectors.then(|| collection.vectors(&asked.field, &places));
+    let texts = asked.parts().metadata.then(|| collection.metadata(&places)).transpose();
+    let vectors = asked.parts().vectors.then(|| collection.vectors(asked.field(), &places));
     let (texts, vectors) = (texts?, vectors.transpose()?);
     let object = Object::new();
     set(&object, "ids", &found.iter().map(|(_, id)| ids::to_js(id)).collect::<Array>());
