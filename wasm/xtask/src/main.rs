@@ -35,7 +35,6 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => wasm(),
         ["demo"] => demo::assemble(&root(), &root().join("wasm/dist")),
-        ["bind", module, dist] => steps::bind(Path::new(module), Path::new(dist)),
         ["sizes"] => sizes::check(&root().join("wasm/dist")),
         _ => Err("usage: cargo run -p xtask -- wasm | demo | sizes".to_owned()),
     };
