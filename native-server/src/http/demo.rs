@@ -212,7 +212,8 @@ mod tests {
         assert_eq!(of("bytes=2-"), Asked::Part(2..10));
         assert_eq!(of("bytes=0-18446744073709551615"), Asked::Part(0..10));
         assert_eq!(of("bytes=10-11"), Asked::Nothing);
-        for ignored in ["bytes=-3", "bytes=4-2", "bytes=a-b", "bytes=0-1,3-4", "lines=0-1", "bytes="]
+        for ignored in
+            ["bytes=-3", "bytes=4-2", "bytes=a-b", "bytes=0-1,3-4", "lines=0-1", "bytes="]
         {
             assert_eq!(of(ignored), Asked::Whole, "{ignored}");
         }

@@ -23,7 +23,10 @@ fn operations() -> Vec<Operation> {
         for (method, operation) in item.as_object().unwrap() {
             let says = operation["description"].as_str().unwrap_or_default();
             let role = Role::ALL.into_iter().find(|role| says.contains(role.name()));
-            let path = path.replace("{name}", "nowhere").replace("{id}", "7").replace("{file}", "page.css");
+            let path = path
+                .replace("{name}", "nowhere")
+                .replace("{id}", "7")
+                .replace("{file}", "page.css");
             let health = path.contains("health") || path.contains("z") || path.contains("metrics");
             all.push(Operation { method: method.to_ascii_uppercase(), path, role, health });
         }

@@ -2,7 +2,7 @@
 // a browser of its own, and what a person does there. The server can be stopped: that is what offline is.
 
 import { createServer } from 'node:http';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { extname, join, normalize } from 'node:path';
 
@@ -20,6 +20,9 @@ const FLAGS = [
 
 /** Serves the page; `hasRanges: false` as `python -m http.server` would. `requests` counts those for the sample. */
 export async function servePage({ hasRanges = true } = {}) {
+  await stat(join(PAGE, 'digits.near')).catch(() => {
+    throw new Error(`${PAGE} is not built: cargo run -p xtask -- wasm && cargo run -p xtask -- demo`);
+  });
   const requests = [];
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
