@@ -32,12 +32,24 @@ function parse(text) {
   }
 }
 
+/** The text of a small file; none if a worker was writing it each time. */
+async function textOf(handle) {
+  for (let attempt = 1; attempt <= 3; attempt += 1) {
+    try {
+      return await (await handle.getFile()).text();
+    } catch {
+      // A file that changed between the two steps cannot be read any more; a new look at it can.
+    }
+  }
+  return '';
+}
+
 /** Every snapshot in the cache, as `[key, its record]`. */
 async function records() {
   const found = [];
   for await (const [name, handle] of (await directory()).entries()) {
     if (!name.endsWith('.map')) continue;
-    const record = parse(await (await handle.getFile()).text());
+    const record = parse(await textOf(handle));
     if (record) found.push([name.slice(0, -4), record]);
   }
   return found;
