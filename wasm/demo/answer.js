@@ -10,12 +10,12 @@ const VALUE_CHARS = 160;
 /**
  * Shows hits.
  * @param {object} hits of the package
- * @param {{size: number, isDigits: boolean, isPassing: boolean, onPick: (id: unknown) => void}} about `isPassing`:
+ * @param {{size: number, isDigits: boolean, isFiltered: boolean, isPassing: boolean, onPick: (id: unknown) => void}} about `isPassing`:
  * the next ones come at once, so these are not announced
  */
-export function showHits(hits, { size, isDigits, isPassing, onPick }) {
+export function showHits(hits, { size, isDigits, isFiltered, isPassing, onPick }) {
   if (!isPassing) at('count').textContent = `${several(hits.length, 'result')}, ${hits.approx ? 'approximate' : 'exact'}`;
-  at('verdict').textContent = isDigits ? verdict(hits) : '';
+  at('verdict').textContent = isDigits ? verdict(hits, isFiltered) : '';
   at('cost').textContent = costWords(hits, size);
   at('hits').classList.toggle('pictures', isDigits);
   at('hits').replaceChildren(...hits.map((hit) => card(hit, isDigits, onPick)));
@@ -32,12 +32,15 @@ export function showProblem(words) {
   at('nothing').hidden = true;
 }
 
-/** What most of the neighbours are. */
-function verdict(hits) {
+/** What most of the neighbours are; a filter may have decided that, and not the question. */
+function verdict(hits, isFiltered) {
   const votes = new Map();
   for (const { metadata } of hits) votes.set(metadata?.label, (votes.get(metadata?.label) ?? 0) + 1);
   const [best] = [...votes].sort((a, b) => b[1] - a[1]);
-  return best ? `Looks like a ${best[0]}: ${best[1]} of the ${hits.length} nearest are.` : '';
+  if (!best) return '';
+  const [label, votesFor] = best;
+  if (isFiltered) return `Of those that pass the filter, ${votesFor} of the ${hits.length} nearest are a ${label}.`;
+  return `Looks like a ${label}: ${votesFor} of the ${hits.length} nearest are.`;
 }
 
 /** What it did, how far it looked, what it cost. */

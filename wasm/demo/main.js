@@ -185,7 +185,7 @@ async function search(next, isPassing = false) {
     const hits = await searcher.ask(next.vector, { ...asked, include });
     if (hits === undefined) return;
     showProblem('');
-    showHits(hits, { size: collection.size, isDigits, isPassing, onPick: searchById });
+    showHits(hits, { size: collection.size, isDigits, isFiltered: asked.where !== undefined, isPassing, onPick: searchById });
     at('asked').textContent = next.words;
     map.mark(next.vector, hits);
     if (isPassing) return;
