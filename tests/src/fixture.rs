@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nearfield_engine::partial::{PartialExport, PartialHit, PartialQuestion};
 use nearfield_engine::{Database, ManualClock, Mode, Result, RowOutcome};
 use nearfield_segment::search::Question;
-use nearfield_segment::storage::SimDisk;
-use nearfield_segment::{Metric, Pool, Rng};
+use nearfield_segment::storage::{Blob, SimDisk};
+use nearfield_segment::{Kernel, Metric, Pool, Rng};
 
 use crate::oracle::{Change, Oracle};
 use crate::rule::distance;
@@ -128,6 +129,39 @@ pub fn knows_keys(db: &Database) -> Result<bool> {
         known &= repeated == count.unwrap_or(change.points.len());
     }
     Ok(known)
+}
+
+/// Reads and searches an export in part, from cells and by original vectors. `Ok(true)` if the answer is that
+/// of the oracle.
+///
+/// # Errors
+/// Those of the engine.
+pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Result<bool> {
+    let export = PartialExport::open(name, Arc::clone(blob), Kernel::detect())?;
+    let collection = export.collection(NAME)?;
+    let query = [0.3; DIM];
+    let question = PartialQuestion {
+        field: "",
+        vector: &query,
+        k: 5,
+        cells: Some(1_000),
+        requests_max: 8,
+        filter: None,
+        rerank: 1_000,
+    };
+    let hits = export.search(collection, &question)?.hits;
+    let places: Vec<_> = hits.iter().map(|hit| (hit.segment, hit.row)).collect();
+    collection.metadata(&places)?;
+    collection.scan(None, 10, None)?;
+    let mut all: Vec<f32> =
+        oracle.points.values().map(|point| distance(Metric::L2, &query, &point.vector)).collect();
+    all.sort_by(f32::total_cmp);
+    let is_right = |hit: &PartialHit| {
+        let point = oracle.points.get(&hit.id);
+        point.is_some_and(|point| distance(Metric::L2, &query, &point.vector) == hit.distance)
+    };
+    let found: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
+    Ok(hits.iter().all(is_right) && all.starts_with(&found) && found.len() == 5)
 }
 
 /// Reads and searches the collection in every way. `Ok(true)` if it holds what the oracle does.

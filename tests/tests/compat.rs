@@ -1,7 +1,8 @@
 //! Files of earlier versions open with the right answers, for ever.
 //!
 //! Each directory of `tests/fixtures/` holds a store, an export and what is in them. `v1` is version 1 of
-//! everything; `v2` has a manifest of version 2, which names a file of idempotency keys. They were made by
+//! everything; `v2` has a manifest of version 2, which names a file of idempotency keys; the export of `v3`
+//! has cells. They were made by
 //! `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and are never made again: a
 //! new version of the format gets a directory of its own.
 
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nearfield_engine::partial::{PartialExport, PartialHit, PartialQuestion};
 use nearfield_engine::{Database, ManualClock, Mode, View, verify};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
@@ -20,7 +22,7 @@ use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_di
 use nearfield_tests::sim::{DIM, memory, small_options};
 use serde_json::{Value, json};
 
-const VERSIONS: [&str; 2] = ["v1", "v2"];
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 
 fn root(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version)
@@ -93,11 +95,11 @@ fn a_store_of_each_version_opens_with_the_right_answers() {
 }
 
 #[test]
-fn keys_of_version_2_are_known_and_a_store_of_version_1_has_none() {
+fn keys_are_known_from_version_2_on_and_a_store_of_version_1_has_none() {
     for version in VERSIONS {
         let files = read_directory(&root(version).join("store")).unwrap();
         let db = open_database(&files, Mode::Write).unwrap();
-        assert_eq!(knows_keys(&db).unwrap(), version == "v2", "{version}");
+        assert_eq!(knows_keys(&db).unwrap(), version != "v1", "{version}");
     }
 }
 
@@ -111,5 +113,32 @@ fn an_export_of_each_version_opens_with_the_right_answers() {
         let clock = Arc::new(ManualClock::default());
         let db = Database::from_export("export.near", &blob, small_options(), clock).unwrap();
         assert_eq!(content(&db.collection(NAME).unwrap().view()), expected, "{version}");
+    }
+}
+
+/// Exports without cells are read in part too: by their vectors.
+#[test]
+fn an_export_of_each_version_gives_the_right_answer_in_part() {
+    for version in VERSIONS {
+        let expected = expected(version);
+        let bytes = std::fs::read(root(version).join("export.near")).unwrap();
+        let bytes = AlignedBuffer::copy_of(&bytes).into();
+        let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
+        let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
+        let collection = export.collection(NAME).unwrap();
+        assert_eq!(collection.has_cells(), version == "v3", "{version}");
+        let question = PartialQuestion {
+            field: "",
+            vector: &[0.25; DIM],
+            k: 10,
+            cells: None,
+            requests_max: 8,
+            filter: None,
+            rerank: 1_000,
+        };
+        let hits = export.search(collection, &question).unwrap().hits;
+        let hit = |hit: &PartialHit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
+        let answer: Vec<String> = hits.iter().map(hit).collect();
+        assert_eq!(json!(answer), expected["answer"], "{version}");
     }
 }

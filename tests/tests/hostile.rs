@@ -13,7 +13,7 @@ use nearfield_segment::Rng;
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob, MemoryStorage, Storage};
-use nearfield_tests::fixture::{Fixture, NAME, holds, open_database};
+use nearfield_tests::fixture::{Fixture, NAME, holds, holds_in_part, open_database};
 use nearfield_tests::sim::{Files, memory, small_options};
 
 const FLIPS: usize = 500;
@@ -154,9 +154,15 @@ fn damaged_exports_are_refused_or_done_without_what_is_derived() {
         let result = guarded(&what, || {
             open_export(&name, &bytes).and_then(|db| holds(&db, fixture.newest()))
         });
-        match result {
-            Ok(right) => assert!(right, "{what}: wrong answers"),
-            Err(error) => check_refusal(&error, &name, &what),
+        let in_part = guarded(&format!("{what} in part"), || {
+            let blob: Arc<dyn Blob> = blob(&name, &bytes);
+            holds_in_part(&name, &blob, fixture.newest())
+        });
+        for result in [result, in_part] {
+            match result {
+                Ok(right) => assert!(right, "{what}: wrong answers"),
+                Err(error) => check_refusal(&error, &name, &what),
+            }
         }
     }
 }
@@ -228,6 +234,10 @@ fn forged_files_with_right_checksums_do_no_harm() {
         reseal(&mut bytes, front);
         guarded(&format!("export, round {round}"), || {
             open_export("forged", &bytes).and_then(|db| holds(&db, fixture.newest())).is_ok()
+        });
+        guarded(&format!("export in part, round {round}"), || {
+            let blob: Arc<dyn Blob> = blob("forged", &bytes);
+            holds_in_part("forged", &blob, fixture.newest()).is_ok()
         });
     }
 }

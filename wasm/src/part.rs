@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use js_sys::{Array, Float32Array, Object, Uint32Array};
+use nearfield_engine::ErrorKind;
 use nearfield_engine::partial::{
     PartialAnswer, PartialCollection, PartialExport, PartialQuestion, Place, REQUESTS_DEFAULT,
     Stage,
 };
-use nearfield_engine::ErrorKind;
 use nearfield_segment::storage::{Blob, RangeBlob};
 use nearfield_segment::{Kernel, PointId, RowId};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! What a first answer over ranges costs: recall@10, bytes and requests for real rows with known answers.
 //!
-//! `cargo run --release --example first_answer -- FOLDER [METRIC]` reads base.npy, query.npy (f32 or f16) and gt100.npy (i32)
+//! `cargo run --release --example first_answer -- FOLDER [METRIC]` reads base.npy, query.npy and gt100.npy
 //! of a folder, makes an export in memory, and asks each query with nothing fetched before. Ranges that are
 //! wanted are merged where less than 32 KiB lies between them, as the browser does; every request counts, that
 //! of the front too.
@@ -12,15 +12,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearfield_engine::partial::{FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion};
+use nearfield_engine::partial::{
+    FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion, REQUESTS_DEFAULT,
+};
 use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
-use nearfield_segment::storage::{Blob, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
-use nearfield_segment::{
-    DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema,
-};
+use nearfield_segment::storage::{Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
+use nearfield_segment::{DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema};
 
 const MERGED_GAP_BYTES: u64 = 32 * 1024;
 const QUERIES_MAX: usize = 500;
@@ -35,25 +35,27 @@ fn main() -> Result<()> {
     let (truth, width) = numbers(&folder.join("gt100.npy"))?;
     let file = export(&rows, dim, metric)?;
     println!("{} rows x {dim}, export of {} bytes", rows.len() / dim, file.len());
-    println!("cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute");
+    println!(
+        "cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute"
+    );
     for (cells, runs, rerank) in [
-        (16, 8, 0),
-        (20, 8, 0),
-        (24, 8, 0),
-        (26, 8, 0),
-        (26, 9, 0),
-        (28, 8, 0),
-        (32, 8, 0),
-        (40, 9, 0),
-        (26, 8, 10),
+        (Some(16), 8, 0),
+        (Some(20), 9, 0),
+        (Some(24), 7, 0),
+        (Some(24), 9, 0),
+        (Some(32), 9, 0),
+        (None, REQUESTS_DEFAULT, 0),
+        (None, REQUESTS_DEFAULT, 30),
     ] {
         let mut sum = Sum::default();
-        for (query, truth) in queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX) {
+        for (query, truth) in
+            queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX)
+        {
             let question = PartialQuestion {
                 field: "",
                 vector: query,
                 k: 10,
-                cells: Some(cells),
+                cells,
                 requests_max: runs,
                 filter: None,
                 rerank,
@@ -61,6 +63,7 @@ fn main() -> Result<()> {
             let (answer, cost) = first_answer(&file, &question)?;
             sum.add(&answer, &cost, &truth[..10]);
         }
+        let cells = cells.map_or("usual".to_owned(), |cells| cells.to_string());
         println!("{cells:>5} {runs:>4} {rerank:>6} | {sum}");
     }
     Ok(())
@@ -79,12 +82,15 @@ struct Cost {
 fn first_answer(file: &Bytes, question: &PartialQuestion<'_>) -> Result<(PartialAnswer, Cost)> {
     let blob = Arc::new(RangeBlob::new("range.near", file.len() as u64));
     let (mut cost, mut export) = (Cost::default(), None);
-    fetch(file, &blob, vec![0..FIRST_BYTES.min(file.len() as u64)], &mut cost)?;
+    let first = 0..FIRST_BYTES.min(file.len() as u64);
+    fetch(file, &blob, std::iter::once(first).collect(), &mut cost)?;
     loop {
         let start = Instant::now();
         let opened = match export.take() {
             Some(export) => Ok(export),
-            None => PartialExport::open("range.near", Arc::<RangeBlob>::clone(&blob), Kernel::detect()),
+            None => {
+                PartialExport::open("range.near", Arc::<RangeBlob>::clone(&blob), Kernel::detect())
+            }
         };
         let answer = opened.and_then(|opened| {
             let opened = export.insert(opened);
@@ -163,7 +169,8 @@ impl std::fmt::Display for Sum {
 /// An export of one segment without a graph, ids from 0. Says how long the cells took.
 fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     let kernel = Kernel::detect();
-    let options = SegmentOptions { kernel, graph_rows_min: u32::MAX, graph: GraphParams::default() };
+    let options =
+        SegmentOptions { kernel, graph_rows_min: u32::MAX, graph: GraphParams::default() };
     let schema = Schema::dense(dim, metric, Encoding::F32)?;
     let mut builder = SegmentBuilder::new(FileId(1), &schema, rows.len() / dim);
     for (id, row) in (0..).zip(rows.chunks_exact(dim)) {
@@ -176,7 +183,13 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     let segments = vec![LiveSegment { segment, dead, file: None }];
     let view = View { lsn: Lsn(1), schema: Arc::new(schema), manifest: 0, segments };
     let (storage, start) = (MemoryStorage::default(), Instant::now());
-    write_export(&storage, "a.near", &[("docs".to_owned(), Arc::new(view))], kernel, &Pool::SERIAL)?;
+    write_export(
+        &storage,
+        "a.near",
+        &[("docs".to_owned(), Arc::new(view))],
+        kernel,
+        &Pool::SERIAL,
+    )?;
     println!("export with cells on one thread: {:.2} s", start.elapsed().as_secs_f64());
     let blob = storage.open("a.near")?;
     blob.read(0..blob.len())
@@ -186,7 +199,8 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
 fn numbers(path: &Path) -> Result<(Vec<f32>, usize)> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Error::io("read", &name, error))?;
-    let unknown = || Error::corrupt(&name, "header", "expected a .npy of <f4, <f2 or <i4 in C order");
+    let unknown =
+        || Error::corrupt(&name, "header", "expected a .npy of f4, f2, u1 or i4, two-dimensional");
     let len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..10 + len]).into_owned();
     let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
@@ -196,6 +210,7 @@ fn numbers(path: &Path) -> Result<(Vec<f32>, usize)> {
     let values = match header.split('\'').nth(3) {
         Some("<f4") => words.map(|word| f32::from_le_bytes(*word)).collect(),
         Some("<i4") => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
+        Some("|u1") => data.iter().map(|byte| f32::from(*byte)).collect(),
         Some("<f2") => data.as_chunks::<2>().0.iter().map(|half| widen(*half)).collect(),
         _ => return Err(unknown()),
     };

@@ -101,7 +101,8 @@ impl Export {
         }
         let (directory, name) = store::place(file)?;
         let pool = host::pool(None);
-        let report = write_export(&open_directory(&directory)?, &name, &views, host::kernel()?, &pool)?;
+        let report =
+            write_export(&open_directory(&directory)?, &name, &views, host::kernel()?, &pool)?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }

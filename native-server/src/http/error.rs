@@ -116,7 +116,9 @@ fn by_kind(kind: ErrorKind) -> (StatusCode, &'static str) {
         ErrorKind::Locked => (StatusCode::SERVICE_UNAVAILABLE, "locked"),
         ErrorKind::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
         ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
-        ErrorKind::Io | ErrorKind::NotResident => (StatusCode::SERVICE_UNAVAILABLE, "storage_error"),
+        ErrorKind::Io | ErrorKind::NotResident => {
+            (StatusCode::SERVICE_UNAVAILABLE, "storage_error")
+        }
         ErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
     }
 }

@@ -14,7 +14,9 @@ pub(crate) mod front;
 
 use std::sync::Arc;
 
-use nearfield_segment::format::{BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64};
+use nearfield_segment::format::{
+    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
+};
 use nearfield_segment::index::cells;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
@@ -98,11 +100,7 @@ pub fn write_export(
 }
 
 /// All sections, in the order of the file.
-fn gather(
-    collections: &[(String, Arc<View>)],
-    kernel: Kernel,
-    pool: &Pool,
-) -> Result<Vec<Piece>> {
+fn gather(collections: &[(String, Arc<View>)], kernel: Kernel, pool: &Pool) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for (collection, (_, view)) in collections.iter().enumerate() {
         for (segment, live) in view.segments.iter().enumerate() {
@@ -162,7 +160,9 @@ fn add_cells(
     let rows: Vec<RowId> = live.dead.live().iter().collect();
     let id_of = |row| live.segment.id_of(row);
     for (ordinal, field) in (0..).zip(live.segment.fields()) {
-        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool) else { continue };
+        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool) else {
+            continue;
+        };
         pieces.push(new_piece(place, SectionKind::CellTable, ordinal, &built.table));
         pieces.push(new_piece(place, SectionKind::Cells, ordinal, &built.cells));
     }

@@ -149,13 +149,11 @@ impl PartField {
     }
 
     /// Reads from the vectors and from the inverse norms, where there are any.
-    fn read_both(
-        &self,
-        read: impl Fn(&Section, usize) -> Result<Bytes>,
-    ) -> Result<[Bytes; 2]> {
-        let vectors = self.vectors.as_ref().ok_or_else(|| {
-            Error::corrupt(&self.name, "section table", "no section Vectors")
-        })?;
+    fn read_both(&self, read: impl Fn(&Section, usize) -> Result<Bytes>) -> Result<[Bytes; 2]> {
+        let vectors = self
+            .vectors
+            .as_ref()
+            .ok_or_else(|| Error::corrupt(&self.name, "section table", "no section Vectors"))?;
         let norms = self.inverse_norms.as_ref().filter(|section| section.entry().len > 0);
         let norms = norms.map(|section| read(section, norm_bytes(&self.spec)));
         let vectors = read(vectors, row_bytes(&self.spec));

@@ -23,7 +23,9 @@ use nearfield_segment::storage::Blob;
 use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
 
 pub use rows::Place;
-pub use search::{CELLS_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT};
+pub use search::{
+    CELL_BYTES_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT,
+};
 
 use crate::export::front;
 use part::Part;
@@ -121,11 +123,12 @@ impl PartialExport {
 
     /// Ranges of the file that a stage consists of, ascending. Bytes of earlier stages are not in it, except in `All`.
     pub fn stage_ranges(&self, stage: Stage) -> Vec<Range<u64>> {
-        let mut ranges = match stage {
-            Stage::Header => vec![0..self.front_len],
-            Stage::All => vec![0..self.file_len],
-            Stage::CellTables | Stage::Codes | Stage::Rows => Vec::new(),
+        let from_the_start = match stage {
+            Stage::Header => Some(0..self.front_len),
+            Stage::All => Some(0..self.file_len),
+            Stage::CellTables | Stage::Codes | Stage::Rows => None,
         };
+        let mut ranges: Vec<Range<u64>> = from_the_start.into_iter().collect();
         for part in self.collections.iter().flat_map(|collection| &collection.parts) {
             for entry in part.entries().filter(|entry| stage_of(entry.kind) == Some(stage)) {
                 ranges.push(entry.offset..entry.offset + entry.len);

@@ -5,15 +5,19 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
 use nearfield_segment::index::{SearchStats, flat};
 use nearfield_segment::search::K_MAX;
-use nearfield_segment::{Allowed, Error, ErrorKind, Fault, PointId, Result, RowId, RowSet, VectorSpec};
+use nearfield_segment::{
+    Allowed, Error, ErrorKind, Fault, PointId, Result, RowId, RowSet, VectorSpec,
+};
 
 use super::part::Part;
 use super::{PartialCollection, PartialExport, all};
 
-/// Cells read when nobody says how many: measured (docs/decisions/0032).
-pub const CELLS_DEFAULT: usize = 26;
-/// Runs of cells read when nobody says how many. With the front and the tables that is within twelve requests.
-pub const REQUESTS_DEFAULT: usize = 8;
+/// When nobody says how many cells, about this many bytes of them are read: measured (docs/decisions/0032).
+pub const CELL_BYTES_DEFAULT: u64 = 1_400_000;
+/// Fewest cells that are read unasked, however large they are.
+const CELLS_DEFAULT_MIN: usize = 16;
+/// A good number of runs of cells: with the front and the tables a first answer is within twelve requests.
+pub const REQUESTS_DEFAULT: usize = 9;
 
 /// Cells with less between them are fetched as one.
 const MERGED_GAP_BYTES: u64 = 32 * 1024;
@@ -27,7 +31,7 @@ pub struct PartialQuestion<'a> {
     pub vector: &'a [f32],
     /// Results wanted; fewer come back if fewer rows were scored.
     pub k: usize,
-    /// Cells to read: `None` = [`CELLS_DEFAULT`]; as many as there are, or more = every row.
+    /// Cells to read: `None` = about [`CELL_BYTES_DEFAULT`] of them; as many as there are, or more = every row.
     pub cells: Option<usize>,
     /// Most runs of cells, unless all are read.
     pub requests_max: usize,
@@ -213,7 +217,9 @@ impl Asked<'_> {
             Spot { distance: *distance, joined }
         };
         let spots: Vec<Spot> = places.iter().map(spot).collect();
-        let cells = self.question.cells.unwrap_or(CELLS_DEFAULT);
+        let bytes: u64 = places.iter().map(|(range, _, _)| range.end - range.start).sum();
+        let usual = CELL_BYTES_DEFAULT * places.len() as u64 / bytes.max(1);
+        let cells = self.question.cells.unwrap_or((usual as usize).max(CELLS_DEFAULT_MIN));
         // Who wants everything wants it in however many runs.
         let runs = if cells >= spots.len() { spots.len() } else { self.question.requests_max };
         let chosen = choose(&spots, Budget { cells, runs });

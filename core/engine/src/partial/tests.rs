@@ -1,1 +1,337 @@
-//! .
+//! Partial reading against the whole reader: the same bits where everything is read, few bytes where not, and
+//! never an answer from wrong bytes. The network is a loop that copies what is wanted from the file.
+
+use nearfield_segment::filter::Filter;
+use nearfield_segment::format::Residence;
+use nearfield_segment::index::graph::{GraphParams, Scratch};
+use nearfield_segment::search::Question;
+use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
+use nearfield_segment::storage::{
+    AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage,
+};
+use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId};
+
+use super::*;
+use crate::export::{open_export, write_export};
+use crate::view::{LiveSegment, View};
+
+const DIM: usize = 12;
+
+fn clumped(rng: &mut Rng) -> [f32; DIM] {
+    let mut clump = Rng::new(5_000 + rng.below(300));
+    std::array::from_fn(|_| clump.unit_f32() * 8.0 - 4.0 + rng.unit_f32())
+}
+
+/// A view of segments with so many rows, every ninth row dead; metadata `{"n": id % 5}`.
+fn view(counts: &[u32], metric: Metric, store: Encoding) -> View {
+    let schema = Schema::dense(DIM, metric, store).unwrap();
+    let kernel = Kernel::detect();
+    let options = SegmentOptions { kernel, graph_rows_min: 4_000, graph: GraphParams::default() };
+    let (mut rng, mut next, mut segments) = (Rng::new(8), 0u64, Vec::new());
+    for (index, &count) in counts.iter().enumerate() {
+        let mut builder = SegmentBuilder::new(FileId(index as u128 + 1), &schema, count as usize);
+        let mut dead = DeadRows::new(count);
+        for row in 0..count {
+            let id = if next.is_multiple_of(2) { PointId::U64(next) } else { text_id(next) };
+            let metadata = format!(r#"{{"n":{}}}"#, next % 5);
+            builder.push(id, [&clumped(&mut rng)[..]], Some(&metadata)).unwrap();
+            next += 1;
+            if row % 9 == 4 {
+                dead.insert(RowId(row));
+            }
+        }
+        let bytes = builder.index(&options).finish(&Pool::SERIAL).unwrap();
+        let blob = Arc::new(BytesBlob::new("seg", bytes));
+        let segment = Segment::open("seg", blob, Residence::InPlace).unwrap();
+        segments.push(LiveSegment { segment: Arc::new(segment), dead: Arc::new(dead), file: None });
+    }
+    View { lsn: Lsn(9), schema: Arc::new(schema), manifest: 0, segments }
+}
+
+fn text_id(number: u64) -> PointId {
+    PointId::Str(format!("point-{number}").into())
+}
+
+fn export(view: &View) -> Bytes {
+    let storage = MemoryStorage::default();
+    let named = [("docs".to_owned(), Arc::new(view.clone()))];
+    write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL).unwrap();
+    let blob = storage.open("x.near").unwrap();
+    blob.read(0..blob.len()).unwrap()
+}
+
+/// What was fetched.
+#[derive(Debug, Default)]
+struct Fetched {
+    bytes: u64,
+    requests: u64,
+    rounds: u64,
+}
+
+/// Calls `ask` until nothing is missing, fetching what is wanted from `file`.
+fn fetching<T>(file: &[u8], ask: impl Fn(&Arc<RangeBlob>) -> Result<T>) -> (Result<T>, Fetched) {
+    let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
+    let mut fetched = Fetched::default();
+    loop {
+        let answer = ask(&blob);
+        let missing = answer.as_ref().err().map(Error::kind) == Some(ErrorKind::NotResident);
+        if !missing {
+            return (answer, fetched);
+        }
+        let wanted = blob.take_wanted();
+        assert!(!wanted.is_empty() && fetched.rounds < 20, "a round that asks for nothing");
+        fetched.rounds += 1;
+        for range in wanted {
+            fetched.requests += 1;
+            fetched.bytes += range.end - range.start;
+            let bytes = &file[range.start as usize..range.end as usize];
+            blob.supply(range.start, bytes).unwrap();
+        }
+    }
+}
+
+fn opened(blob: &Arc<RangeBlob>) -> Result<PartialExport> {
+    PartialExport::open("x.near", Arc::<RangeBlob>::clone(blob), Kernel::detect())
+}
+
+fn question<'a>(vector: &'a [f32], filter: Option<&'a Filter>) -> PartialQuestion<'a> {
+    let (k, cells) = (10, Some(1_000_000));
+    PartialQuestion { field: "", vector, k, cells, requests_max: 8, filter, rerank: 0 }
+}
+
+/// Ids and bits of the distances of the exact answer.
+fn exact(view: &View, vector: &[f32], k: usize, filter: Option<&Filter>) -> Vec<(PointId, u32)> {
+    let question = Question { field: "", k, ef: None, exact: true, filter };
+    let prepared = view.prepare(question, Kernel::detect()).unwrap();
+    let (hits, _) = prepared.search(vector, &mut Scratch::default());
+    hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect()
+}
+
+fn bits(answer: &PartialAnswer) -> Vec<(PointId, u32)> {
+    answer.hits.iter().map(|hit| (hit.id.clone(), hit.distance.to_bits())).collect()
+}
+
+#[test]
+fn all_cells_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
+    for (metric, store) in
+        [(Metric::Cosine, Encoding::F32), (Metric::Dot, Encoding::F16), (Metric::L2, Encoding::F32)]
+    {
+        let view = view(&[1500, 40, 700], metric, store);
+        let file = export(&view);
+        let filter = Filter::from_json_text(r#"{"n":{"gte":2}}"#).unwrap();
+        for filter in [None, Some(&filter)] {
+            for seed in 0..5 {
+                let vector = clumped(&mut Rng::new(100 + seed));
+                let (answer, _) = fetching(&file, |blob| {
+                    let export = opened(blob)?;
+                    let question = PartialQuestion { rerank: 5_000, ..question(&vector, filter) };
+                    export.search(export.collection("docs")?, &question)
+                });
+                let answer = answer.unwrap();
+                assert_eq!(bits(&answer), exact(&view, &vector, 10, filter), "{metric:?}");
+                assert!(answer.hits.iter().all(|hit| hit.exact));
+                assert_eq!((answer.coverage, answer.cells_searched), (1.0, answer.cells_total));
+                assert_eq!(answer.reranked as u64, view.count(filter).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_few_cells_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_rounds() {
+    let view = view(&[9000], Metric::L2, Encoding::F32);
+    let file = export(&view);
+    let (mut found, mut total) = (0, 0);
+    for seed in 0..20 {
+        let vector = clumped(&mut Rng::new(200 + seed));
+        let (answer, fetched) = fetching(&file, |blob| {
+            let export = opened(blob)?;
+            let few =
+                PartialQuestion { cells: Some(12), requests_max: 4, ..question(&vector, None) };
+            export.search(&export.collections()[0], &few)
+        });
+        let answer = answer.unwrap();
+        let expected = exact(&view, &vector, 10, None);
+        found += answer.hits.iter().filter(|hit| expected.iter().any(|e| e.0 == hit.id)).count();
+        total += expected.len();
+        assert_eq!((answer.cells_searched, answer.hits.len()), (12, 10));
+        assert!(answer.coverage > 0.0 && answer.coverage < 0.5, "{}", answer.coverage);
+        assert!(fetched.rounds <= 3 && fetched.requests <= 3 + 12, "{fetched:?}");
+        assert!(fetched.bytes < file.len() as u64 / 4, "{fetched:?} of {}", file.len());
+    }
+    assert!(found * 10 >= total * 9, "{found} of {total}");
+}
+
+#[test]
+fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
+    let view = view(&[5000, 30], Metric::Cosine, Encoding::F32);
+    let file = export(&view);
+    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("x.near", file.clone()));
+    let (_, reopened) = open_export("x.near", &blob, Residence::InPlace).unwrap().remove(0);
+    assert!(export(&reopened)[..] == file[..], "cells and deletes are written anew, not twice");
+    for exactly in [true, false] {
+        let vector = clumped(&mut Rng::new(3));
+        let question = Question { field: "", k: 20, ef: None, exact: exactly, filter: None };
+        let ask = |view: &View| {
+            let prepared = view.prepare(question, Kernel::detect()).unwrap();
+            let (hits, stats) = prepared.search(&vector, &mut Scratch::default());
+            (
+                hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
+                stats,
+            )
+        };
+        assert_eq!(ask(&view), ask(&reopened));
+    }
+}
+
+#[test]
+fn rows_are_found_named_and_shown_as_the_view_shows_them() {
+    let view = view(&[300, 200], Metric::L2, Encoding::F32);
+    let file = export(&view);
+    let filter = Filter::from_json_text(r#"{"n":3}"#).unwrap();
+    let (listed, _) = fetching(&file, |blob| {
+        let export = opened(blob)?;
+        let docs = export.collection("docs")?;
+        assert_eq!((docs.rows(), docs.live(), docs.has_cells()), (500, view.len(), true));
+        assert_eq!(docs.count(Some(&filter))?, view.count(Some(&filter))?);
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = docs.scan(after, 37, None)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            listed.extend(page);
+        }
+        let places: Vec<Place> = listed.iter().map(|(place, _)| *place).collect();
+        let ids: Vec<PointId> = listed.iter().map(|(_, id)| id.clone()).collect();
+        assert_eq!(docs.find(&ids)?, places.iter().copied().map(Some).collect::<Vec<_>>());
+        assert_eq!(
+            docs.find(&[PointId::U64(4), PointId::U64(1 << 50)])?,
+            [None, None],
+            "4 is dead"
+        );
+        let (metadata, vectors) = (docs.metadata(&places)?, docs.vectors("", &places)?);
+        Ok((ids.into_iter().zip(metadata).collect::<Vec<_>>(), vectors))
+    });
+    let (listed, vectors) = listed.unwrap();
+    assert_eq!(listed.len() as u64, view.len());
+    for ((id, metadata), vector) in listed.into_iter().zip(vectors.chunks(DIM)) {
+        let found = view.find(&id).unwrap();
+        assert_eq!(found.metadata().unwrap(), metadata.as_deref());
+        let mut expected = [0.0; DIM];
+        found.vector("", &mut expected).unwrap();
+        assert_eq!(vector, expected);
+    }
+}
+
+#[test]
+fn wrong_bytes_are_corrupt_wherever_they_are_read_and_never_change_an_answer() {
+    let view = view(&[400], Metric::Dot, Encoding::F32);
+    let file = export(&view);
+    let vector = clumped(&mut Rng::new(6));
+    let ask = |file: &[u8]| {
+        let (answer, _) = fetching(file, |blob| {
+            let export = opened(blob)?;
+            let docs = &export.collections()[0];
+            let answer =
+                export.search(docs, &PartialQuestion { rerank: 40, ..question(&vector, None) })?;
+            let places: Vec<Place> = answer.hits.iter().map(|hit| (hit.segment, hit.row)).collect();
+            Ok((bits(&answer), docs.metadata(&places)?))
+        });
+        answer
+    };
+    let expected = ask(&file).unwrap();
+    let mut corrupt = 0;
+    for at in (0..file.len()).step_by(97) {
+        let mut hurt = AlignedBuffer::copy_of(&file);
+        hurt.as_mut_slice()[at] ^= 0x10;
+        match ask(&hurt) {
+            Ok(found) => assert_eq!(found, expected, "byte {at}"),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Version), "{error}");
+                corrupt += 1;
+            }
+        }
+    }
+    assert!(corrupt > 100, "{corrupt}");
+}
+
+#[test]
+fn a_bad_block_that_is_forgotten_and_fetched_again_is_good_and_a_good_one_is_checked_again() {
+    let file = export(&view(&[400], Metric::L2, Encoding::F32));
+    let vector = [0.5; DIM];
+    let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
+    let ranges = {
+        blob.supply(0, &file).unwrap();
+        opened(&blob).unwrap().stage_ranges(Stage::Codes)
+    };
+    let cells = ranges[0].clone();
+    let good = &file[cells.start as usize..cells.end as usize];
+    let bad = vec![7; good.len()];
+    let export = opened(&blob).unwrap();
+    let ask = || export.search(&export.collections()[0], &question(&vector, None));
+    let expected = ask().unwrap();
+    blob.forget(cells.clone());
+    assert_eq!(ask().unwrap_err().kind(), ErrorKind::NotResident);
+    blob.supply(cells.start, &bad).unwrap();
+    let error = ask().unwrap_err();
+    let offset = error.detail("offset").and_then(|offset| offset.as_u64());
+    assert_eq!((error.kind(), offset), (ErrorKind::Corrupt, Some(cells.start)));
+    blob.forget(cells.clone());
+    blob.supply(cells.start, good).unwrap();
+    assert_eq!(ask().unwrap(), expected);
+}
+
+#[test]
+fn stages_are_what_the_next_questions_need() {
+    let file = export(&view(&[2000, 50], Metric::Cosine, Encoding::F32));
+    let vector = [0.5; DIM];
+    let whole = Arc::new(RangeBlob::new("x.near", file.len() as u64));
+    whole.supply(0, &file).unwrap();
+    let plan = opened(&whole).unwrap();
+    let filter = Filter::from_json_text(r#"{"n":3}"#).unwrap();
+    let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
+    for stage in [Stage::Header, Stage::CellTables, Stage::Codes, Stage::Rows] {
+        for range in plan.stage_ranges(stage) {
+            blob.supply(range.start, &file[range.start as usize..range.end as usize]).unwrap();
+        }
+        // Opening asks for a fixed number of bytes first, whatever they are.
+        blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();
+        let export = opened(&blob).unwrap();
+        let docs = &export.collections()[0];
+        let rerank = PartialQuestion { rerank: 50, ..question(&vector, Some(&filter)) };
+        match stage {
+            Stage::Header | Stage::CellTables | Stage::All => {}
+            Stage::Codes => drop(export.search(docs, &question(&vector, None)).unwrap()),
+            Stage::Rows => {
+                let hits = export.search(docs, &rerank).unwrap().hits;
+                docs.metadata(&[(hits[0].segment, hits[0].row)]).unwrap();
+                docs.find(&[PointId::U64(0)]).unwrap();
+            }
+        }
+    }
+    assert_eq!(plan.stage_ranges(Stage::All), vec![0..file.len() as u64]);
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_before_anything_is_fetched() {
+    let file = export(&view(&[100], Metric::Cosine, Encoding::F32));
+    let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
+    blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();
+    let export = opened(&blob).unwrap();
+    let docs = &export.collections()[0];
+    let vector = [1.0; DIM];
+    let good = question(&vector, None);
+    for bad in [
+        PartialQuestion { k: 0, ..good },
+        PartialQuestion { cells: Some(0), ..good },
+        PartialQuestion { requests_max: 0, ..good },
+        PartialQuestion { vector: &[1.0; 3], ..good },
+        PartialQuestion { vector: &[f32::NAN; DIM], ..good },
+        PartialQuestion { field: "title", ..good },
+    ] {
+        let kind = export.search(docs, &bad).unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::InvalidInput(_) | ErrorKind::NotFound), "{kind:?}");
+    }
+    assert_eq!(export.collection("other").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(blob.take_wanted(), []);
+}

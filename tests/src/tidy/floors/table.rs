@@ -50,6 +50,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F7", &["state"]),
             ("F8", &["task"]),
             ("F8", &["recall", "export"]),
+            ("F8", &["partial"]),
             ("F8", &["verify"]),
             ("F9", &["writer"]),
             ("F9", &["recovery", "transfer"]),

@@ -62,7 +62,8 @@ impl Cell {
         }
         let words: Vec<[u8; 4]> = bytes[..codes_at].as_chunks::<4>().0.to_vec();
         let rows = words[..count].iter().map(|word| RowId(u32::from_le_bytes(*word))).collect();
-        let floats = |words: &[[u8; 4]]| words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+        let floats =
+            |words: &[[u8; 4]]| words.iter().map(|word| f32::from_le_bytes(*word)).collect();
         let scales: Vec<f32> = floats(&words[count..2 * count]);
         let mut squared_norms: Vec<f32> = floats(&words[2 * count..]);
         squared_norms.resize(count, 0.0);

@@ -37,7 +37,9 @@ pub fn choose(spots: &[Spot], budget: Budget) -> Vec<usize> {
     }
     let runs = budget.runs.min(budget.cells).min(spots.len());
     let mut together = 1;
-    while states(spots.len() / together, runs, budget.cells.min(spots.len()) / together) > STATES_MAX {
+    while states(spots.len() / together, runs, budget.cells.min(spots.len()) / together)
+        > STATES_MAX
+    {
         together += 1;
     }
     let groups: Vec<Group> = groups(spots, together);
@@ -68,8 +70,9 @@ fn groups(spots: &[Spot], together: usize) -> Vec<Group> {
     for (rank, position) in ranked.into_iter().enumerate() {
         worth[position] = 1.0 / (1.0 + rank as f64);
     }
-    let group = |(spots, worth): (&[Spot], &[f64])| {
-        Group { worth: worth.iter().sum(), joined: spots[0].joined }
+    let group = |(spots, worth): (&[Spot], &[f64])| Group {
+        worth: worth.iter().sum(),
+        joined: spots[0].joined,
     };
     spots.chunks(together).zip(worth.chunks(together)).map(group).collect()
 }
@@ -77,7 +80,8 @@ fn groups(spots: &[Spot], together: usize) -> Vec<Group> {
 /// The groups of the best choice, ascending.
 fn best(groups: &[Group], runs: usize, cells: usize) -> Vec<usize> {
     let width = cells + 1;
-    let state = |runs: usize, cells: usize, taken: u8| 2 * (runs * width + cells) + usize::from(taken);
+    let state =
+        |runs: usize, cells: usize, taken: u8| 2 * (runs * width + cells) + usize::from(taken);
     let count = 2 * (runs + 1) * width;
     let mut worth = vec![f64::NEG_INFINITY; count];
     worth[state(0, 0, FROM_LEFT)] = 0.0;

@@ -73,9 +73,7 @@ impl CodedQuery {
         let product = self.product(codes, scale);
         let distance = match self.metric {
             Metric::Cosine | Metric::Dot => -product,
-            Metric::L2 => {
-                (self.squared_norm + f64::from(squared_norm) - 2.0 * product).max(0.0)
-            }
+            Metric::L2 => (self.squared_norm + f64::from(squared_norm) - 2.0 * product).max(0.0),
         };
         distance as f32 + 0.0
     }

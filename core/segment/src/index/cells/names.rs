@@ -38,12 +38,17 @@ pub(super) fn starts(bytes: &[u8], count: usize) -> Result<Vec<u32>, String> {
         };
         at += len;
     }
-    if at == bytes.len() { Ok(starts) } else { Err(format!("{at} bytes of ids in {}", bytes.len())) }
+    if at == bytes.len() {
+        Ok(starts)
+    } else {
+        Err(format!("{at} bytes of ids in {}", bytes.len()))
+    }
 }
 
 /// The id at `at`, which is one of [`starts`].
 pub(super) fn id_at(bytes: &Bytes, at: u32) -> PointId {
-    let (id, _) = decode(&bytes[at as usize..]).expect("every id was read when the cell was opened");
+    let (id, _) =
+        decode(&bytes[at as usize..]).expect("every id was read when the cell was opened");
     id
 }
 

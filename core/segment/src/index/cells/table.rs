@@ -53,9 +53,11 @@ impl CellTable {
             return Err(fields.corrupt(format!("version {version}, expected {VERSION}")));
         }
         let (rows, dim, count) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        let expected = HEADER_BYTES as u64 + u64::from(count) * (RECORD_BYTES as u64 + u64::from(dim));
+        let expected =
+            HEADER_BYTES as u64 + u64::from(count) * (RECORD_BYTES as u64 + u64::from(dim));
         if dim != spec.dim || count == 0 || rows > segment_rows || expected != bytes.len() as u64 {
-            let found = format!("{count} cells of {rows} rows, {dim} elements, {} bytes", bytes.len());
+            let found =
+                format!("{count} cells of {rows} rows, {dim} elements, {} bytes", bytes.len());
             let expected = format!("{segment_rows} rows, {} elements, {expected} bytes", spec.dim);
             return Err(fields.corrupt(format!("{found}; expected at most {expected}")));
         }
@@ -138,11 +140,8 @@ impl CellPlace {
         if found == self.crc {
             return Ok(());
         }
-        let message = format!(
-            "checksum {found:08x} of {} bytes, expected {:08x}",
-            bytes.len(),
-            self.crc
-        );
+        let message =
+            format!("checksum {found:08x} of {} bytes, expected {:08x}", bytes.len(), self.crc);
         Err(Error::corrupt(blob, format!("section Cells, offset {start}"), message)
             .with("offset", start)
             .with("length", bytes.len())
