@@ -34,7 +34,7 @@ impl Background {
             Behind::Everything => host::processors(),
             Behind::Requests => host::processors().div_ceil(2),
         };
-        let (pool, stopping) = (Pool::new(threads), AtomicBool::new(false));
+        let (pool, stopping) = (Pool::new(threads).giving_way(), AtomicBool::new(false));
         Background { context, behind, pool, stopping }
     }
 
