@@ -8,6 +8,7 @@ import { Snapshot } from './snapshot.js';
 import { isBytes, openBytes } from './source.js';
 import { atUrl } from './url.js';
 
+export { forgetKept, kept } from './blocks.js';
 export { NearfieldError } from './errors.js';
 
 /**
