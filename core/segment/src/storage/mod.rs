@@ -23,6 +23,7 @@ mod directory;
 mod disk;
 #[cfg(feature = "fs")]
 mod fs;
+mod listing;
 mod locks;
 mod memory;
 #[cfg(feature = "fs")]
@@ -30,6 +31,8 @@ mod mounts;
 mod name;
 #[cfg(any(test, feature = "testing"))]
 mod sim;
+mod slots;
+mod writing;
 
 pub use aligned::AlignedBuffer;
 pub use blob::BytesBlob;
@@ -41,6 +44,9 @@ pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
 pub use memory::MemoryStorage;
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
+#[cfg(any(test, feature = "testing"))]
+pub use slots::SimSlots;
+pub use slots::{SlotId, SlotStorage, Slots};
 
 use std::fmt::Debug;
 use std::io::Write;
