@@ -17,7 +17,7 @@
 //! Does not retry: after a failed sync nobody knows what the disk holds.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
