@@ -280,7 +280,9 @@ fn read_front(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
         &front[CRC_OFFSET + 4..],
     );
     if found != expected {
-        return Err(fields.corrupt(format!("checksum {found:08x}, expected {expected:08x}")));
+        return Err(fields
+            .corrupt(format!("checksum {found:08x}, expected {expected:08x}"))
+            .with("checksum", format!("{found:08x}")));
     }
     Ok(front)
 }

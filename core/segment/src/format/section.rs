@@ -99,7 +99,9 @@ impl Section {
         let message =
             format!("checksum {found:08x} of {} bytes, expected {expected:08x}", end - start);
         let place = format!("{}, offset {start}", self.place());
-        Err(Error::corrupt(&self.name, place, message).with("offset", start))
+        Err(Error::corrupt(&self.name, place, message)
+            .with("offset", start)
+            .with("checksum", format!("{found:08x}")))
     }
 
     fn place(&self) -> String {

@@ -1,0 +1,89 @@
+// What one open snapshot does, where the engine is: in a worker, or in the page with `worker: false`.
+// Methods take and return what can be posted. Errors leave as plain objects; after a fatal one the session
+// is dead, and whoever owns it starts another from the source.
+
+import { forgetEngine, loadEngine } from './engine.js';
+import { toPlain } from './errors.js';
+
+/** The engine of one snapshot. */
+export class Session {
+  #engine;
+  #upload;
+  #open;
+
+  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. */
+  async run(method, arguments_) {
+    try {
+      return await METHODS[method].call(this, arguments_);
+    } catch (error) {
+      const plain = toPlain(error);
+      if (plain.fatal) this.#give_up();
+      throw plain;
+    }
+  }
+
+  #give_up() {
+    // Neither freed nor closed: nothing may enter a module that trapped.
+    this.#engine = this.#upload = this.#open = undefined;
+    forgetEngine();
+  }
+
+  /** Makes room for a file of `length` bytes. */
+  async begin({ length, wasmUrl }) {
+    this.#engine = await loadEngine(wasmUrl);
+    this.#upload = new this.#engine.Upload(length);
+  }
+
+  /** Takes a piece of it. */
+  write({ offset, bytes }) {
+    this.#upload.write(offset, bytes);
+  }
+
+  /** Opens it. */
+  finish({ name }) {
+    const upload = this.#upload;
+    this.#upload = undefined;
+    this.#open = upload.finish(name);
+    return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()) };
+  }
+
+  /** Frees its memory for other snapshots of this realm. */
+  close() {
+    this.#open?.free();
+    this.#upload?.free();
+    this.#open = this.#upload = undefined;
+  }
+
+  /** What is open. */
+  get open() {
+    return this.#open;
+  }
+}
+
+const METHODS = {
+  begin: Session.prototype.begin,
+  write: Session.prototype.write,
+  finish: Session.prototype.finish,
+  close: Session.prototype.close,
+  search({ collection, vectors, asked }) {
+    return this.open.search(collection, vectors, asked);
+  },
+  get({ collection, ids, asked }) {
+    return this.open.get(collection, ids, asked);
+  },
+  scan({ collection, place, count, asked }) {
+    return this.open.scan(collection, place[0], place[1], count, asked);
+  },
+  count({ collection, asked }) {
+    return this.open.count(collection, asked);
+  },
+  recall({ collection, vectors, asked }) {
+    return JSON.parse(this.open.recall(collection, vectors, asked));
+  },
+  explain({ collection, vectors, asked }) {
+    return JSON.parse(this.open.explain(collection, vectors, asked));
+  },
+  stats({ collection }) {
+    return JSON.parse(this.open.stats(collection));
+  },
+};
