@@ -4,12 +4,14 @@
 
 import { forgetEngine, loadEngine } from './engine.js';
 import { toPlain } from './errors.js';
+import { Store } from './store.js';
 
 /** The engine of one snapshot. */
 export class Session {
   #engine;
   #upload;
   #open;
+  #store;
 
   /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. */
   async run(method, arguments_) {
@@ -24,7 +26,8 @@ export class Session {
 
   #give_up() {
     // Neither freed nor closed: nothing may enter a module that trapped.
-    this.#engine = this.#upload = this.#open = undefined;
+    this.#store?.abandon();
+    this.#engine = this.#upload = this.#open = this.#store = undefined;
     forgetEngine();
   }
 
@@ -47,8 +50,21 @@ export class Session {
     return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()) };
   }
 
-  /** Frees its memory for other snapshots of this realm. */
-  close() {
+  /** Opens a store that is written here. */
+  async create({ wasmUrl, ...options }) {
+    this.#engine = await loadEngine(wasmUrl);
+    this.#store = await Store.open(this.#engine, options);
+    this.#open = this.#store.engine;
+    return JSON.parse(this.#open.info());
+  }
+
+  /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
+  async close() {
+    const store = this.#store;
+    if (store) {
+      this.#store = this.#open = undefined;
+      await store.close();
+    }
     this.#open?.free();
     this.#upload?.free();
     this.#open = this.#upload = undefined;
@@ -58,6 +74,11 @@ export class Session {
   get open() {
     return this.#open;
   }
+
+  /** What is written, if it is. */
+  get store() {
+    return this.#store;
+  }
 }
 
 const METHODS = {
@@ -65,6 +86,19 @@ const METHODS = {
   write: Session.prototype.write,
   finish: Session.prototype.finish,
   close: Session.prototype.close,
+  create: Session.prototype.create,
+  upsert(rows) {
+    return this.store.upsert(rows);
+  },
+  delete(rows) {
+    return this.store.delete(rows);
+  },
+  flush() {
+    return this.store.flush();
+  },
+  export() {
+    return this.store.export();
+  },
   search({ collection, vectors, asked }) {
     return this.open.search(collection, vectors, asked);
   },

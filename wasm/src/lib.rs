@@ -11,11 +11,14 @@
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
 //! | `whole` | a `.near` file whose bytes are all in memory |
+//! | `store`, `slots` | a collection that is written here, and the browser's files below it |
 
 mod answers;
 pub mod error;
 mod ids;
 mod reading;
+pub mod slots;
+pub mod store;
 pub mod whole;
 
 use nearfield_segment::Kernel;
