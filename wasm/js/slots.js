@@ -24,11 +24,11 @@ export class SlotPool {
   /** Opens all files of a store, and makes the first ones. */
   static async open(name) {
     const pool = new SlotPool();
-    const stores = await (await root()).getDirectoryHandle(STORES, { create: true });
-    pool.#directory = await stores.getDirectoryHandle(name, { create: true });
-    const files = [];
-    for await (const file of pool.#directory.values()) files.push(file);
     try {
+      const stores = await (await root()).getDirectoryHandle(STORES, { create: true });
+      pool.#directory = await stores.getDirectoryHandle(name, { create: true });
+      const files = [];
+      for await (const file of pool.#directory.values()) files.push(file);
       const opened = await Promise.allSettled(files.map(openHandle));
       pool.#handles = opened.filter(({ value }) => value).map(({ value }) => value);
       const failed = opened.find(({ reason }) => reason);
@@ -36,7 +36,7 @@ export class SlotPool {
       if (files.length === 0) await pool.#add();
     } catch (error) {
       pool.close();
-      throw error;
+      throw typed(error);
     }
     return pool;
   }
@@ -49,7 +49,7 @@ export class SlotPool {
       } catch (error) {
         // Without more the engine says what it lacks, in words for the caller.
         if (error.name === 'QuotaExceededError') return;
-        throw error;
+        throw typed(error);
       }
     }
   }
@@ -134,7 +134,7 @@ export async function removeFiles(name) {
     return stores !== undefined;
   } catch (error) {
     if (error.name === 'NotFoundError') return false;
-    throw error;
+    throw typed(error);
   }
 }
 
@@ -143,7 +143,7 @@ async function directoryOfStores() {
     return await (await root()).getDirectoryHandle(STORES);
   } catch (error) {
     if (error.name === 'NotFoundError') return undefined;
-    throw error;
+    throw typed(error);
   }
 }
 
@@ -165,6 +165,14 @@ async function openHandle(file) {
       await new Promise((resolve) => setTimeout(resolve, HANDLE_PAUSE_MS));
     }
   }
+}
+
+/** What the browser threw, with a code. */
+function typed(error) {
+  if (error instanceof NearfieldError) return error;
+  const full = error.name === 'QuotaExceededError';
+  const message = `the files of the store: ${error.name}: ${error.message}`;
+  return new NearfieldError(full ? 'QUOTA' : 'IO', message, { cause: error });
 }
 
 function problem(name, message) {

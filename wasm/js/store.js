@@ -67,8 +67,8 @@ export class Store {
 
   /** Waits for the change under way, then gives lock and files back. What was acknowledged is durable. */
   async close() {
-    await this.#last;
     this.#upkeep = false;
+    await this.#last;
     this.#engine.free();
     this.#giveBack();
   }
