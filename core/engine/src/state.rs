@@ -4,12 +4,10 @@
 //! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
-//! like any other. The newest is merged with the one before it unless it is smaller (as in a binary counter)
-//! or both together exceed `MERGED_ROWS_MAX` rows. So equal batches are few segments: one for each binary
-//! digit of the rows up to that limit, and one for each time it is filled. Batches that keep shrinking stay
-//! apart: `n` rows of them are at most `√(2n)` segments, until a larger batch or a checkpoint comes. Dead
-//! rows are dropped on the way: rows and their deletion both lie behind the last cut, so no manifest ever
-//! needs them.
+//! like any other. `MERGED_AT_ONCE` segments at the end of the list, of which none is of a higher size class
+//! than the newest, become one, unless it would exceed `MERGED_ROWS_MAX` rows. So whatever the sizes of the
+//! batches, segments stay few, and a row is built again about once for each class. Dead rows are dropped on
+//! the way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
 
 use std::sync::Arc;
 
@@ -27,6 +25,9 @@ use crate::view::{LiveSegment, View};
 
 /// Rows up to which small in-memory segments are merged.
 const MERGED_ROWS_MAX: u32 = 8_192;
+/// Segments of a size class that become one of the next: fewer copies of a row with more, fewer segments for
+/// a search with less.
+const MERGED_AT_ONCE: usize = 4;
 
 /// A segment and every deletion in it that is not dropped with its rows.
 #[derive(Debug, Clone)]
@@ -172,25 +173,44 @@ impl State {
     }
 
     fn merge_tail(&mut self) -> Result<()> {
-        while let [.., older, newer] = self.segments.as_slice() {
-            let (old_rows, new_rows) = (older.live.live_rows(), newer.live.live_rows());
-            let mergeable = older.in_memory() && newer.in_memory() && !older.busy && !newer.busy;
-            if !mergeable || new_rows < old_rows || old_rows + new_rows > MERGED_ROWS_MAX {
-                break;
-            }
-            let mut builder = SegmentBuilder::new(
-                self.rng.file_id(),
-                &self.schema,
-                (old_rows + new_rows) as usize,
-            );
-            for held in [older, newer] {
-                append_live(&mut builder, &held.live.segment, &held.live.dead)?;
-            }
-            let merged = self.in_memory(builder)?;
-            self.segments.truncate(self.segments.len() - 2);
-            self.segments.push(Held::new(merged, None));
+        let start = self.tail_to_merge();
+        let tail = &self.segments[start..];
+        if tail.len() < 2 {
+            return Ok(());
         }
+        let rows: u32 = tail.iter().map(|held| held.live.live_rows()).sum();
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, rows as usize);
+        for held in tail {
+            append_live(&mut builder, &held.live.segment, &held.live.dead)?;
+        }
+        let merged = self.in_memory(builder)?;
+        self.segments.truncate(start);
+        self.segments.push(Held::new(merged, None));
         Ok(())
+    }
+
+    /// Where the segments begin that become one: found by sizes alone, so that what is merged with what is
+    /// merged once.
+    fn tail_to_merge(&self) -> usize {
+        let mut start = self.segments.len() - 1;
+        let mut rows = self.segments[start].live.live_rows();
+        loop {
+            let class = size_class(rows);
+            let joins = |held: &&Held| {
+                held.in_memory() && !held.busy && size_class(held.live.live_rows()) <= class
+            };
+            let run: Vec<u32> = self.segments[..start]
+                .iter()
+                .rev()
+                .take_while(joins)
+                .map(|held| held.live.live_rows())
+                .collect();
+            let all = rows + run.iter().sum::<u32>();
+            if run.len() + 1 < MERGED_AT_ONCE || all > MERGED_ROWS_MAX {
+                return start;
+            }
+            (start, rows) = (start - run.len(), all);
+        }
     }
 
     /// Bytes of the segments that are in memory only.
@@ -204,6 +224,11 @@ impl State {
         let segments = self.segments.iter().map(|held| held.live.clone()).collect();
         View { lsn: self.lsn, schema: Arc::clone(&self.schema), manifest, segments }
     }
+}
+
+/// Powers of [`MERGED_AT_ONCE`] below a number of rows.
+fn size_class(rows: u32) -> u32 {
+    rows.max(1).ilog2() / MERGED_AT_ONCE.ilog2()
 }
 
 /// Adds the live rows of a segment to a builder; returns the new row of each old one, `u32::MAX` for dead.

@@ -26,6 +26,7 @@ mod role;
 mod schema;
 mod sqlite;
 mod token;
+mod wal_index;
 
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,11 @@ impl Sqlite {
         }
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        Path::new(&self.file)
+    }
+
     /// From now on says `Locked` at once, where others wait.
     ///
     /// # Errors

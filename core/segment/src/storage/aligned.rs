@@ -31,7 +31,8 @@ impl AlignedBuffer {
     /// `len` zero bytes. From 4 MiB on in huge pages, if the system grants them.
     pub fn zeroed(len: usize) -> Self {
         let huge = if len >= HUGE_BYTES_MIN { huge_map(len) } else { None };
-        let lines = || Memory::Lines(vec![Line([0; 64]); len.div_ceil(64)]);
+        // Fresh pages are zero already; `vec!` would write them once more.
+        let lines = || Memory::Lines(bytemuck::zeroed_vec(len.div_ceil(64)));
         AlignedBuffer { memory: huge.unwrap_or_else(lines), len }
     }
 
