@@ -4,13 +4,11 @@
 import { describe } from './asked.js';
 import { hasSimd } from './engine.js';
 import { refusal } from './errors.js';
-import { checkName, createLocal } from './local.js';
-import { takeLock } from './locks.js';
-import { removeFiles, storeNames } from './slots.js';
 import { Snapshot } from './snapshot.js';
 import { isBytes, openBytes } from './source.js';
 
 export { NearfieldError } from './errors.js';
+export { LocalCollection, create, deleteStore, stores } from './local.js';
 
 /**
  * Opens a `.near` file.
@@ -31,30 +29,6 @@ export async function open(source, options = {}) {
     return openBytes(link, source, given);
   };
   return Snapshot.over(options.worker, fill, 'memory');
-}
-
-/**
- * A collection to write to, in memory or in files of this origin. Without `storage` a name asks for files.
- * @param {import('./index.d.ts').CreateOptions} options
- */
-export async function create(options) {
-  return createLocal(options);
-}
-
-/** Names of the stores of this origin. */
-export async function stores() {
-  return storeNames();
-}
-
-/** Removes a store for good, unless it is open (LOCKED); whether there was one. */
-export async function deleteStore(name) {
-  checkName(name);
-  const release = await takeLock(name);
-  try {
-    return await removeFiles(name);
-  } finally {
-    release();
-  }
 }
 
 /** What this browser can do. */

@@ -1,10 +1,13 @@
-// A collection that is written here: what `create` gives. Checks the arguments, sends them, keeps the size.
+// Collections that are written here: made, opened, listed and removed. Checks the arguments, sends them, keeps the
+// size; locks and files are behind it (locks.js, slots.js), the engine is in the worker.
 
 import { checkCount, checkIds, checkVectors, describe } from './asked.js';
 import { Channel } from './channel.js';
 import { Collection } from './collection.js';
 import { NearfieldError, refusal } from './errors.js';
+import { takeLock } from './locks.js';
 import { metadataTexts } from './metadata.js';
+import { removeFiles, storeNames } from './slots.js';
 
 const METRICS = ['cosine', 'dot', 'l2'];
 const ENCODINGS = ['f32', 'f16'];
@@ -76,11 +79,12 @@ export class LocalCollection extends Collection {
 }
 
 /**
- * Opens a store, a new one or the one of that name.
- * @param {import('./index.d.ts').CreateOptions} options
+ * A collection to write to, in memory or in files of this origin: a new one, or the one of that name. Without
+ * `storage` a name asks for files.
+ * @param {import('./local.d.ts').CreateOptions} options
  * @returns {Promise<LocalCollection>}
  */
-export async function createLocal(options = {}) {
+export async function create(options = {}) {
   const { worker, wasmUrl, ...wanted } = checkOptions(options);
   let opened = false;
   const channel = new Channel(worker, async (link) => {
@@ -94,6 +98,22 @@ export async function createLocal(options = {}) {
     return info;
   });
   return new LocalCollection(channel, await channel.ready(), wanted.storage);
+}
+
+/** Names of the stores of this origin. */
+export async function stores() {
+  return storeNames();
+}
+
+/** Removes a store for good, unless it is open (LOCKED); whether there was one. */
+export async function deleteStore(name) {
+  checkName(name);
+  const release = await takeLock(name);
+  try {
+    return await removeFiles(name);
+  } finally {
+    release();
+  }
 }
 
 function checkOptions({ dim, metric = 'cosine', store = 'f32', name, storage, worker, wasmUrl, ...rest }) {
@@ -124,7 +144,7 @@ function checkPersistence(name, worker) {
 }
 
 /** Refuses what cannot name a store. */
-export function checkName(name) {
+function checkName(name) {
   if (typeof name !== 'string' || !NAME.test(name)) {
     throw refusal('PARAMETER', 'name', '1 to 100 of A-Z a-z 0-9 . _ - and no dot in front', describe(name));
   }

@@ -252,6 +252,34 @@ test('a full quota refuses a write, loses nothing, and writing goes on once ther
   await check('full', found.acknowledged + BATCH);
 });
 
+test('a store whose worker stopped is opened again by the next call; one in memory says that it is gone', async () => {
+  const page = await newPage();
+  const found = await page.evaluate(async () => {
+    const outcomes = [];
+    for (const storage of ['opfs', 'memory']) {
+      const workers = [];
+      const worker = () => {
+        workers.push(new Worker('/tests/browser/dying.js', { type: 'module' }));
+        return workers.at(-1);
+      };
+      const name = storage === 'opfs' ? 'stopped' : undefined;
+      const collection = await near.create({ dim: points.DIM, metric: 'l2', name, worker });
+      await collection.upsert(points.rowsOf(0, 300));
+      workers[0].postMessage('die');
+      const waiting = await attempt(collection.upsert(points.rowsOf(300, 400)));
+      const next = await attempt(collection.count());
+      outcomes.push({ workers: workers.length, waiting: waiting.error?.code, next });
+    }
+    return outcomes;
+  });
+  const [opfs, memory] = found;
+  // The write in flight may have been done before the worker stopped.
+  assert.deepEqual([opfs.workers, opfs.waiting], [2, 'WASM'], JSON.stringify(opfs));
+  assert.ok([300, 400].includes(opfs.next.value), JSON.stringify(opfs));
+  assert.equal(memory.next.error?.code, 'WASM', JSON.stringify(memory));
+  await page.close();
+});
+
 test('wrong calls are told apart and the store lives on', async () => {
   const page = await newPage();
   const codes = await page.evaluate(async () => {
