@@ -10,6 +10,8 @@ class WorkerLink {
   #waiting = new Map();
   #last = 0;
   #died;
+  /** The error of every call from then on. */
+  #death;
 
   constructor(worker, died) {
     this.#worker = worker;
@@ -22,6 +24,8 @@ class WorkerLink {
   }
 
   call(method, arguments_, { signal, onProgress, transfer = [] } = {}) {
+    if (this.#death) return Promise.reject(fromPlain(this.#death));
+    if (signal?.aborted) return Promise.reject(aborted(signal));
     const call = (this.#last += 1);
     return new Promise((resolve, reject) => {
       const abort = () => {
@@ -54,6 +58,8 @@ class WorkerLink {
 
   /** Everybody who waits is told; nobody gets an answer from an instance that is broken. */
   #die(error) {
+    if (this.#death) return;
+    this.#death = error;
     this.#worker.terminate();
     this.#died();
     const waiting = [...this.#waiting.values()];
@@ -119,7 +125,8 @@ export class Channel {
     await this.ready();
     if (options.signal?.aborted) throw aborted(options.signal);
     if (this.#closed) throw closed();
-    return this.#link.call(method, arguments_, options);
+    // It may have died between opening and now, of another call.
+    return this.#link ? this.#link.call(method, arguments_, options) : this.call(method, arguments_, options);
   }
 
   /** Opens if need be; what opening returned. */

@@ -47,7 +47,7 @@ export class Session {
     const upload = this.#upload;
     this.#upload = undefined;
     this.#open = upload.finish(name);
-    return { ...JSON.parse(this.#open.info()), engine: JSON.parse(this.#engine.about()) };
+    return { ...this.#open.info(), engine: this.#engine.about() };
   }
 
   /** Opens a store that is written here. */
@@ -112,12 +112,12 @@ const METHODS = {
     return this.open.count(collection, asked);
   },
   recall({ collection, vectors, asked }) {
-    return JSON.parse(this.open.recall(collection, vectors, asked));
+    return this.open.recall(collection, vectors, asked);
   },
   explain({ collection, vectors, asked }) {
-    return JSON.parse(this.open.explain(collection, vectors, asked));
+    return this.open.explain(collection, vectors, asked);
   },
   stats({ collection }) {
-    return JSON.parse(this.open.stats(collection));
+    return this.open.stats(collection);
   },
 };

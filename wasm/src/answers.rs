@@ -2,19 +2,18 @@
 //!
 //! One object for a whole answer, not one for each point: the JavaScript makes those, on its own thread.
 
-use js_sys::{Array, Float32Array, Object, Reflect, Uint32Array};
+use js_sys::{Array, Float32Array, Object, Uint32Array};
 use nearfield_engine::View;
 use nearfield_segment::search::{Hit, SearchStats};
 use nearfield_segment::{Metric, RowId};
-use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
 use crate::error::Result;
 use crate::ids;
+use crate::object::set;
 
 /// Which parts of a point are wanted.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts {
     /// The texts of the metadata.
     pub(crate) metadata: bool,
@@ -95,10 +94,4 @@ pub(crate) fn hits(
     set(&object, "counts", &Uint32Array::from(&counts[..]));
     set(&object, "scored", &JsValue::from_f64(scored as f64));
     Ok(object)
-}
-
-/// Sets a property of an object made here.
-pub(crate) fn set(object: &Object, name: &str, value: &JsValue) {
-    let is_set = Reflect::set(object, &JsValue::from_str(name), value);
-    is_set.expect("a plain object takes every property");
 }

@@ -1,8 +1,10 @@
 //! One table from the engine's errors to the codes of the package, and the plain object that is thrown.
 
+use js_sys::Object;
 use nearfield_engine::{Error, ErrorKind, Fault};
-use serde_json::{Map, Value, json};
 use wasm_bindgen::JsValue;
+
+use crate::object::{set, to_js};
 
 /// Result of the exported functions.
 pub type Result<T> = std::result::Result<T, Thrown>;
@@ -19,14 +21,13 @@ impl From<Error> for Thrown {
 
 impl From<Thrown> for JsValue {
     fn from(Thrown(error): Thrown) -> JsValue {
-        let mut fields = Map::new();
+        let object = Object::new();
         for (name, value) in error.details() {
-            fields.insert((*name).to_owned(), value.clone());
+            set(&object, name, &to_js(value));
         }
-        fields.insert("code".to_owned(), json!(code(&error)));
-        fields.insert("message".to_owned(), json!(error.message()));
-        let text = Value::Object(fields).to_string();
-        js_sys::JSON::parse(&text).expect("serde_json writes JSON")
+        set(&object, "code", &JsValue::from_str(code(&error)));
+        set(&object, "message", &JsValue::from_str(error.message()));
+        object.into()
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `error` | the table of codes |
 //! | `ids` | point ids in both directions |
+//! | `object` | plain objects |
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
 //! | `whole` | a `.near` file whose bytes are all in memory |
@@ -16,6 +17,7 @@
 mod answers;
 pub mod error;
 mod ids;
+mod object;
 mod reading;
 pub mod slots;
 pub mod store;
@@ -25,6 +27,8 @@ use nearfield_segment::Kernel;
 use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};
 use wasm_bindgen::prelude::*;
 
+use crate::object::to_js;
+
 /// Run once when the module is loaded.
 #[wasm_bindgen(start)]
 fn start() {
@@ -32,15 +36,14 @@ fn start() {
     std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
 }
 
-/// Version, instructions in use, formats, as JSON: what to put into a bug report.
+/// Version, instructions in use, formats, as an object: what to put into a bug report.
 #[wasm_bindgen]
-pub fn about() -> String {
-    serde_json::json!({
+pub fn about() -> JsValue {
+    to_js(&serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instructionSet": Kernel::detect().set().name(),
         "format": FORMAT_VERSION,
         "oldestReadableFormat": OLDEST_READABLE_VERSION,
         "exportFormat": nearfield_engine::EXPORT_VERSION,
-    })
-    .to_string()
+    }))
 }

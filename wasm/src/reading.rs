@@ -8,50 +8,60 @@ use nearfield_engine::{Error, ErrorKind, Fault, View, recall};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Question, Rung};
-use nearfield_segment::{Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec};
-use serde::Deserialize;
+use nearfield_segment::{
+    DEFAULT_FIELD, Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec,
+};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use crate::answers::{Gathered, Parts, hits, set};
+use crate::answers::{Gathered, Parts, hits};
 use crate::error::Result;
 use crate::ids;
+use crate::object::{set, to_js};
 
-/// What is asked, without the vectors; the JSON of all calls.
-#[derive(Debug, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct Asked {
-    field: String,
-    k: usize,
-    ef: Option<usize>,
-    exact: bool,
-    filter: Option<Value>,
-    sample: usize,
-    seed: u64,
-    #[serde(flatten)]
-    parts: Parts,
-}
-
-impl Default for Asked {
-    fn default() -> Asked {
-        let parts = Parts::default();
-        let (field, filter) = (String::new(), None);
-        Asked { field, k: 10, ef: None, exact: false, filter, sample: 200, seed: 0, parts }
-    }
-}
+/// What is asked, without the vectors: the JSON of all calls.
+#[derive(Debug)]
+struct Asked(Value);
 
 impl Asked {
     fn read(text: &str) -> Result<Asked> {
         let problem = |error| Error::invalid(Fault::Parameter, format!("options: {error}"));
-        Ok(serde_json::from_str(text).map_err(problem)?)
+        Ok(Asked(serde_json::from_str(text).map_err(problem)?))
+    }
+
+    /// A number, if it is given.
+    fn count(&self, name: &str) -> Result<Option<usize>> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let count = value.as_u64().and_then(|value| usize::try_from(value).ok());
+        let refused =
+            || Error::invalid(Fault::Parameter, format!("{name}: expected a whole number"));
+        Ok(Some(count.ok_or_else(refused)?))
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    fn field(&self) -> &str {
+        self.0.get("field").and_then(Value::as_str).unwrap_or(DEFAULT_FIELD)
+    }
+
+    fn parts(&self) -> Parts {
+        Parts { metadata: self.flag("metadata"), vectors: self.flag("vectors") }
     }
 
     fn filter(&self) -> Result<Option<Filter>> {
-        Ok(self.filter.as_ref().map(Filter::from_json).transpose()?)
+        Ok(self.0.get("filter").map(Filter::from_json).transpose()?)
     }
 
-    fn question<'a>(&'a self, filter: Option<&'a Filter>) -> Question<'a> {
-        Question { field: &self.field, k: self.k, ef: self.ef, exact: self.exact, filter }
+    fn question<'a>(&'a self, filter: Option<&'a Filter>) -> Result<Question<'a>> {
+        Ok(Question {
+            field: self.field(),
+            k: self.count("k")?.unwrap_or(10),
+            ef: self.count("ef")?,
+            exact: self.flag("exact"),
+            filter,
+        })
     }
 }
 
@@ -73,10 +83,10 @@ impl Reading<'_> {
     pub(crate) fn search(&self, queries: &[f32], asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
-        let metric = self.spec(&asked.field)?.metric;
-        let prepared = self.view.prepare(asked.question(filter.as_ref()), self.kernel)?;
+        let metric = self.spec(asked.field())?.metric;
+        let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
-        let gathered = Gathered::new(self.view, &asked.field, asked.parts);
+        let gathered = Gathered::new(self.view, asked.field(), asked.parts());
         let object = hits(gathered, metric, &answers)?;
         let approx = prepared.plans().any(|plan| matches!(plan.rung, Rung::Graph { .. }));
         set(&object, "approx", &JsValue::from_bool(approx));
@@ -86,7 +96,7 @@ impl Reading<'_> {
     /// Points by id in the order asked for, with the positions of those that are `missing`.
     pub(crate) fn get(&self, wanted: &Array, asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
-        let mut gathered = Gathered::new(self.view, &asked.field, asked.parts);
+        let mut gathered = Gathered::new(self.view, asked.field(), asked.parts());
         let mut missing = Vec::new();
         for (position, id) in ids::from_js(wanted)?.iter().enumerate() {
             match self.view.place_of(id) {
@@ -107,7 +117,7 @@ impl Reading<'_> {
             None => self.view.live_rows(),
         };
         let (mut segment, mut from) = place;
-        let mut gathered = Gathered::new(self.view, &asked.field, asked.parts);
+        let mut gathered = Gathered::new(self.view, asked.field(), asked.parts());
         let mut next = None;
         while let Some(set) = sets.get(segment) {
             let rows = (from..set.len()).map(RowId).filter(|&row| set.contains(row));
@@ -134,40 +144,39 @@ impl Reading<'_> {
         Ok(self.view.count(filter.as_ref())? as f64)
     }
 
-    /// Recall of what is asked against exact answers, over given queries or `sample` stored vectors: JSON.
-    pub(crate) fn recall(&self, queries: Option<&[f32]>, asked: &str) -> Result<String> {
+    /// Recall of what is asked against exact answers, over given queries or `sample` stored vectors.
+    pub(crate) fn recall(&self, queries: Option<&[f32]>, asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
         let drawn;
         let queries = if let Some(queries) = queries {
             queries
         } else {
-            let (count, seed) = (asked.sample, asked.seed);
-            drawn = recall::sample(self.view, &asked.field, filter.as_ref(), count, seed)?;
+            let count = asked.count("sample")?.unwrap_or(200);
+            let seed = asked.count("seed")?.unwrap_or(0) as u64;
+            drawn = recall::sample(self.view, asked.field(), filter.as_ref(), count, seed)?;
             &drawn
         };
-        let question = asked.question(filter.as_ref());
+        let question = asked.question(filter.as_ref())?;
         let report = recall::measure(self.view, question, queries, self.kernel, &Pool::SERIAL)?;
-        Ok(json!({
+        Ok(to_js(&json!({
             "recall": report.recall,
             "low": report.low,
             "high": report.high,
             "n": report.queries,
             "k": report.k,
-        })
-        .to_string())
+        })))
     }
 
-    /// How a search is carried out and what it cost: JSON.
-    pub(crate) fn explain(&self, query: &[f32], asked: &str) -> Result<String> {
+    /// How a search is carried out and what it cost.
+    pub(crate) fn explain(&self, query: &[f32], asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
-        self.spec(&asked.field)?.check(query, 0)?;
-        let prepared = self.view.prepare(asked.question(filter.as_ref()), self.kernel)?;
+        self.spec(asked.field())?.check(query, 0)?;
+        let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
         let (hits, stats) = prepared.search(query, &mut Scratch::default());
         let plans: Vec<_> = prepared.plans().collect();
-        let report = json!({ "found": hits.len(), "segments": plans, "stats": stats });
-        Ok(report.to_string())
+        Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))
     }
 
     /// Name, size and fields.

@@ -13,6 +13,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Result, Thrown};
+use crate::object::to_js;
 use crate::reading::Reading;
 
 /// A file on its way into memory.
@@ -81,10 +82,10 @@ impl Whole {
 
 #[wasm_bindgen]
 impl Whole {
-    /// Collections and length, as JSON.
-    pub fn info(&self) -> String {
+    /// Collections and length.
+    pub fn info(&self) -> JsValue {
         let collections = self.collections.iter().map(|entry| self.reading(entry).info());
-        json!({ "bytes": self.len, "collections": collections.collect::<Vec<_>>() }).to_string()
+        to_js(&json!({ "bytes": self.len, "collections": collections.collect::<Vec<_>>() }))
     }
 
     /// See `Reading::search`.
@@ -120,17 +121,17 @@ impl Whole {
         collection: &str,
         queries: Option<Vec<f32>>,
         asked: &str,
-    ) -> Result<String> {
+    ) -> Result<JsValue> {
         self.of(collection)?.recall(queries.as_deref(), asked)
     }
 
     /// See `Reading::explain`.
-    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<String> {
+    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
         self.of(collection)?.explain(query, asked)
     }
 
-    /// See `Reading::stats`; JSON.
-    pub fn stats(&self, collection: &str) -> Result<String> {
-        Ok(self.of(collection)?.stats().to_string())
+    /// See `Reading::stats`.
+    pub fn stats(&self, collection: &str) -> Result<JsValue> {
+        Ok(to_js(&self.of(collection)?.stats()))
     }
 }
