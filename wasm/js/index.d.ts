@@ -140,3 +140,5 @@ export function open(source: ArrayBuffer | ArrayBufferView | Blob | File, option
 export function capabilities(): Promise<{
   simd: boolean; threads: boolean; opfs: boolean; persisted: boolean; quotaBytes: number; usageBytes: number;
 }>;
+
+export * from './local.js';

@@ -41,7 +41,7 @@ export class LocalCollection extends Collection {
     }
     const texts = metadataTexts(metadata, count);
     const { inserted, replaced, firstAssigned } = await this.#change('upsert', { ids: wanted, vectors: elements, texts });
-    return firstAssigned === null ? { inserted, replaced } : { inserted, replaced, firstAssigned };
+    return firstAssigned === undefined || firstAssigned === null ? { inserted, replaced } : { inserted, replaced, firstAssigned };
   }
 
   /** Removes points; those that are not there are no error. Resolves when durable, with how many there were. */

@@ -55,7 +55,7 @@ export class Session {
     this.#engine = await loadEngine(wasmUrl);
     this.#store = await Store.open(this.#engine, options);
     this.#open = this.#store.engine;
-    return JSON.parse(this.#open.info());
+    return this.#open.info();
   }
 
   /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */

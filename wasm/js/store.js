@@ -20,17 +20,16 @@ export class Store {
    * @param {object} module what `loadEngine` gives
    * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string, store: string}} options
    */
-  static async open(module, { storage, restarting, ...wanted }) {
+  static async open(module, { name, storage, restarting, dim, metric, store: encoding }) {
     const store = new Store();
     try {
       if (storage === 'opfs') {
-        store.#release = await takeLock(wanted.name, restarting);
-        store.#pool = await SlotPool.open(wanted.name);
-        store.#news = new BroadcastChannel(lockName(wanted.name));
+        store.#release = await takeLock(name, restarting);
+        store.#pool = await SlotPool.open(name);
+        store.#news = new BroadcastChannel(lockName(name));
       }
       const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-      const text = JSON.stringify({ ...wanted, seed, nowMs: Date.now() });
-      store.#engine = module.Store.open(store.#pool, text);
+      store.#engine = module.Store.open(store.#pool, name, dim, metric, encoding, Date.now(), seed);
     } catch (error) {
       store.#giveBack();
       throw error;
@@ -86,7 +85,7 @@ export class Store {
   }
 
   async #change(act) {
-    const report = JSON.parse(await this.#inOrder(act));
+    const report = await this.#inOrder(act);
     this.#news?.postMessage({ lsn: report.lsn, size: report.size });
     this.#beginUpkeep();
     return report;

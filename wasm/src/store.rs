@@ -16,30 +16,17 @@ use nearfield_engine::{
 };
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema, payload};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use crate::error::Result;
 use crate::ids;
+use crate::object::to_js;
 use crate::reading::Reading;
 use crate::slots::{JsSlots, SlotPool};
 
 /// Name of an export on its way out; nobody sees it.
 const EXPORT: &str = "export.near";
-
-/// What a new collection is; an existing one must be the same.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Wanted {
-    name: String,
-    dim: usize,
-    metric: Metric,
-    #[serde(default)]
-    store: Encoding,
-    now_ms: u64,
-    seed: u64,
-}
 
 /// Smaller pieces than a server's: a tab has one thread and less memory.
 fn options() -> Options {
@@ -109,49 +96,54 @@ impl Store {
         Ok(())
     }
 
-    fn report(&self, applied: &nearfield_engine::Applied) -> String {
-        json!({
+    fn report(&self, applied: &nearfield_engine::Applied) -> JsValue {
+        to_js(&json!({
             "lsn": applied.lsn.0,
             "inserted": applied.inserted,
             "replaced": applied.replaced,
             "deleted": applied.deleted,
             "firstAssigned": applied.first_assigned,
             "size": self.collection.view().len(),
-        })
-        .to_string()
+        }))
     }
 }
 
 #[wasm_bindgen]
 impl Store {
-    /// Opens the collection in a pool of files, or a new one in memory. `wanted` is JSON.
-    pub fn open(pool: Option<SlotPool>, wanted: &str) -> Result<Store> {
-        let problem = |error| Error::invalid(Fault::Parameter, format!("options: {error}"));
-        let wanted: Wanted = serde_json::from_str(wanted).map_err(problem)?;
-        let schema = Schema::dense(wanted.dim, wanted.metric, wanted.store)?;
+    /// Opens the collection in a pool of files, or a new one in memory. One that is there must have this
+    /// dimension, metric and encoding.
+    pub fn open(
+        pool: Option<SlotPool>,
+        name: &str,
+        dim: usize,
+        metric: &str,
+        store: &str,
+        now_ms: f64,
+        seed: u32,
+    ) -> Result<Store> {
+        let schema = Schema::dense(dim, metric_of(metric)?, encoding_of(store)?)?;
         let slots = match pool {
             Some(pool) => Some(Arc::new(SlotStorage::open(Arc::new(JsSlots::new(pool)))?)),
             None => None,
         };
-        let clock = Arc::new(ManualClock::new(wanted.now_ms));
+        let clock = Arc::new(ManualClock::new(now_ms as u64));
         let time = Arc::clone(&clock);
         let database = match &slots {
             Some(slots) => {
                 let files: Arc<dyn Storage> = Arc::clone(slots) as _;
-                Database::open(files, Mode::Write, options(), time, wanted.seed, "this page")?
+                Database::open(files, Mode::Write, options(), time, u64::from(seed), "this page")?
             }
-            None => Database::in_memory(options(), time, wanted.seed)?,
+            None => Database::in_memory(options(), time, u64::from(seed))?,
         };
-        let collection = if database.names().contains(&wanted.name) {
-            database.collection(&wanted.name)?
+        let collection = if database.names().iter().any(|there| there == name) {
+            database.collection(name)?
         } else {
-            database.create(&wanted.name, &schema)?
+            database.create(name, &schema)?
         };
         let there = collection.view().schema.clone();
         if *there != schema {
             let (expected, got) = (described(&there), described(&schema));
-            let message =
-                format!("the store {:?} is there with {expected}, not {got}", wanted.name);
+            let message = format!("the store {name:?} is there with {expected}, not {got}");
             let error = Error::new(ErrorKind::Conflict, message);
             return Err(error.with("expected", expected).with("got", got).into());
         }
@@ -164,14 +156,14 @@ impl Store {
         Ok(free.map(|free| free as u32))
     }
 
-    /// Inserts or replaces points, as one atomic and durable batch: JSON of what it did.
+    /// Inserts or replaces points, as one atomic and durable batch: what it did.
     pub fn upsert(
         &mut self,
         point_ids: Option<Array>,
         vectors: &[f32],
         metadata: Option<Array>,
         now_ms: f64,
-    ) -> Result<String> {
+    ) -> Result<JsValue> {
         self.clock.set(now_ms as u64);
         self.settle_task()?;
         let schema = Arc::clone(&self.collection.view().schema);
@@ -189,8 +181,8 @@ impl Store {
         Ok(self.report(&self.collection.apply(batch, &Pool::SERIAL)?))
     }
 
-    /// Removes points by id, as one atomic and durable batch: JSON of what it did.
-    pub fn delete(&mut self, point_ids: &Array, now_ms: f64) -> Result<String> {
+    /// Removes points by id, as one atomic and durable batch: what it did.
+    pub fn delete(&mut self, point_ids: &Array, now_ms: f64) -> Result<JsValue> {
         self.clock.set(now_ms as u64);
         self.settle_task()?;
         let deletes: Vec<PointId> = ids::from_js(point_ids)?;
@@ -236,20 +228,20 @@ impl Store {
         Ok(Uint8Array::from(&blob.read(0..blob.len())?[..]))
     }
 
-    /// Name, size and fields; JSON.
-    pub fn info(&self) -> Result<String> {
-        self.asked(self.collection.name(), |reading| Ok(reading.info().to_string()))
+    /// Name, size and fields.
+    pub fn info(&self) -> Result<JsValue> {
+        self.asked(self.collection.name(), |reading| Ok(to_js(&reading.info())))
     }
 
-    /// What it is made of, and what its log holds; JSON.
-    pub fn stats(&self, collection: &str) -> Result<String> {
+    /// What it is made of, and what its log holds.
+    pub fn stats(&self, collection: &str) -> Result<JsValue> {
         let log = self.collection.stats();
         self.asked(collection, |reading| {
             let mut stats = reading.stats();
             if let Value::Object(fields) = &mut stats {
                 fields.insert("engine".to_owned(), json!(log));
             }
-            Ok(stats.to_string())
+            Ok(to_js(&stats))
         })
     }
 
@@ -286,13 +278,26 @@ impl Store {
         collection: &str,
         queries: Option<Vec<f32>>,
         asked: &str,
-    ) -> Result<String> {
+    ) -> Result<JsValue> {
         self.asked(collection, |reading| reading.recall(queries.as_deref(), asked))
     }
 
     /// See `Reading::explain`.
-    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<String> {
+    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
         self.asked(collection, |reading| reading.explain(query, asked))
+    }
+}
+
+fn metric_of(name: &str) -> Result<Metric> {
+    let found = Metric::ALL.into_iter().find(|metric| metric.name() == name);
+    Ok(found.ok_or_else(|| Error::invalid(Fault::Parameter, format!("no metric {name:?}")))?)
+}
+
+fn encoding_of(name: &str) -> Result<Encoding> {
+    match name {
+        "f32" => Ok(Encoding::F32),
+        "f16" => Ok(Encoding::F16),
+        _ => Err(Error::invalid(Fault::Parameter, format!("no encoding {name:?}")).into()),
     }
 }
 
