@@ -182,3 +182,5 @@ export function capabilities(): Promise<{
 export function kept(): Promise<{ key: string; urls: string[]; bytes: number; totalBytes: number }[]>;
 /** Removes what is kept under a key; false if it is open, here or in another tab. */
 export function forgetKept(key: string): Promise<boolean>;
+
+export * from './local.js';

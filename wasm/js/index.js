@@ -10,6 +10,7 @@ import { atUrl } from './url.js';
 
 export { forgetKept, kept } from './blocks.js';
 export { NearfieldError } from './errors.js';
+export { LocalCollection, create, deleteStore, stores } from './local.js';
 
 /**
  * Opens a `.near` file.
