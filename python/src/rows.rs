@@ -74,11 +74,7 @@ pub(crate) fn get<'py>(
     let gathered = py.detach(|| {
         let mut gathered = Gathered::default();
         for id in wanted {
-            let place = view.segments.iter().enumerate().rev().find_map(|(index, live)| {
-                let row = live.segment.find(&id).filter(|&row| !live.dead.contains(row))?;
-                Some((index, row))
-            });
-            match place {
+            match view.place_of(&id) {
                 Some(place) => gathered.push(view, place, parts)?,
                 None => gathered.missing.push(id),
             }

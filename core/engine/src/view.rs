@@ -143,9 +143,15 @@ impl View {
 
     /// Looks a point up. O(segments).
     pub fn find(&self, id: &PointId) -> Option<Found<'_>> {
-        self.segments.iter().rev().find_map(|live| {
+        let (segment, row) = self.place_of(id)?;
+        Some(Found { segment: &self.segments[segment].segment, row })
+    }
+
+    /// Index of the segment a point is in, and its row there. O(segments).
+    pub fn place_of(&self, id: &PointId) -> Option<(usize, RowId)> {
+        self.segments.iter().enumerate().rev().find_map(|(index, live)| {
             let row = live.segment.find(id).filter(|&row| !live.dead.contains(row))?;
-            Some(Found { segment: &live.segment, row })
+            Some((index, row))
         })
     }
 

@@ -121,7 +121,7 @@ impl Error {
     }
 
     /// Adds a named detail: `expected`, `got`, `row`, `column`, `ids`, `near`, `position`, `file`,
-    /// `offset`, `pid`.
+    /// `offset`, `length`, `pid`, `checksum` (found where another was expected).
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.0.details.push((name, value.into()));

@@ -6,8 +6,8 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Files that may be larger, with the reason beside each.
 const LARGE_ALLOWED: [&str; 0] = [];
 
-const TEXT_EXTENSIONS: [&str; 11] =
-    ["rs", "py", "pyi", "ts", "js", "sh", "md", "toml", "json", "yaml", "yml"];
+const TEXT_EXTENSIONS: [&str; 12] =
+    ["rs", "py", "pyi", "ts", "js", "mjs", "sh", "md", "toml", "json", "yaml", "yml"];
 
 /// Trailing spaces, a missing or doubled last line break, tabs in Rust, carriage returns.
 pub fn spaces(tree: &Tree) -> Vec<Finding> {

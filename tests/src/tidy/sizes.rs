@@ -8,7 +8,7 @@ pub const FILE_LINES_MAX: usize = 600;
 /// Most lines of a function.
 pub const FUNCTION_LINES_MAX: usize = 70;
 
-const CODE_EXTENSIONS: [&str; 5] = ["rs", "py", "ts", "js", "sh"];
+const CODE_EXTENSIONS: [&str; 6] = ["rs", "py", "ts", "js", "mjs", "sh"];
 
 fn code_files(tree: &Tree) -> impl Iterator<Item = &SourceFile> {
     tree.files.iter().filter(|file| CODE_EXTENSIONS.contains(&file.extension()))

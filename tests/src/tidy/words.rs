@@ -10,7 +10,7 @@ pub fn unfinished(tree: &Tree) -> Vec<Finding> {
     for file in &tree.files {
         let texts = match &file.rust {
             Some(rust) => vec![&rust.code, &rust.comments],
-            None if matches!(file.extension(), "py" | "pyi" | "ts" | "js" | "sh") => {
+            None if matches!(file.extension(), "py" | "pyi" | "ts" | "js" | "mjs" | "sh") => {
                 vec![&file.text]
             }
             None => continue,

@@ -151,7 +151,9 @@ fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
         &front[CRC_OFFSET + 4..],
     );
     if found != expected {
-        return Err(fields.corrupt(format!("checksum {found:08x}, expected {expected:08x}")));
+        return Err(fields
+            .corrupt(format!("checksum {found:08x}, expected {expected:08x}"))
+            .with("checksum", format!("{found:08x}")));
     }
     Ok(front)
 }

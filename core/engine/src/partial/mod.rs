@@ -18,9 +18,9 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use nearfield_segment::format::SectionKind;
+use nearfield_segment::format::{BLOCK_BYTES, SectionKind};
 use nearfield_segment::storage::Blob;
-use nearfield_segment::{Error, ErrorKind, Kernel, Result, Schema};
+use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
 
 pub use rows::Place;
 pub use search::{
@@ -46,6 +46,7 @@ pub struct PartialExport {
 #[derive(Debug)]
 pub struct PartialCollection {
     name: String,
+    lsn: Lsn,
     schema: Schema,
     parts: Vec<Part>,
 }
@@ -92,7 +93,12 @@ impl PartialExport {
             let fronts = collection.segments.into_iter();
             let parts =
                 all(fronts.map(|front| Part::open(name, &blob, front, &collection.schema)))?;
-            Ok(PartialCollection { name: collection.name, schema: collection.schema, parts })
+            Ok(PartialCollection {
+                name: collection.name,
+                lsn: collection.lsn,
+                schema: collection.schema,
+                parts,
+            })
         });
         let collections = all(collections.collect::<Vec<_>>())?;
         Ok(PartialExport { kernel, front_len, file_len: blob.len(), collections })
@@ -134,6 +140,25 @@ impl PartialExport {
     }
 }
 
+impl PartialExport {
+    /// Blocks of the whole file, given as `file`, whose bytes do not have their checksum.
+    pub fn damaged(&self, file: &[u8]) -> Vec<Range<u64>> {
+        let parts = self.collections.iter().flat_map(|collection| &collection.parts);
+        let mut damaged = Vec::new();
+        for entry in parts.flat_map(Part::entries) {
+            for (block, &crc) in (0..).zip(&entry.block_crcs) {
+                let start = entry.offset + block * BLOCK_BYTES;
+                let end = (start + BLOCK_BYTES).min(entry.offset + entry.len);
+                let bytes = file.get(start as usize..end as usize);
+                if bytes.is_none_or(|bytes| crc32c::crc32c(bytes) != crc) {
+                    damaged.push(start..end);
+                }
+            }
+        }
+        damaged
+    }
+}
+
 /// The stage that reads sections of a kind; some are read by whole exports only.
 fn stage_of(kind: SectionKind) -> Option<Stage> {
     match kind {
@@ -154,6 +179,11 @@ impl PartialCollection {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The moment it is of.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
     }
 
     /// Its vector fields.

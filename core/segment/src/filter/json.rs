@@ -249,7 +249,7 @@ impl Reader {
             Value::String(text) => Ok(Operand::Text(text.clone())),
             Value::Number(number) => Number::from_json(number)
                 .map(Operand::Number)
-                .ok_or_else(|| self.refuse("a finite number", &number.to_string())),
+                .ok_or_else(|| self.refuse("a finite number", &kind(json))),
             Value::Array(_) | Value::Object(_) => {
                 Err(self.refuse("a string, number, boolean or null", &kind(json)))
             }
@@ -322,7 +322,12 @@ fn kind(json: &Value) -> String {
     match json {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(integer), ..) => integer.to_string(),
+            (_, Some(integer), _) => integer.to_string(),
+            // Not serde_json's own printing: nothing else needs its tables, 9 kB of the browser's module.
+            (.., float) => format!("{:?}", float.unwrap_or(f64::NAN)),
+        },
         Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),

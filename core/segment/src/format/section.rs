@@ -121,7 +121,10 @@ impl Section {
         let message =
             format!("checksum {found:08x} of {} bytes, expected {expected:08x}", bytes.len());
         let place = format!("{}, offset {start}", self.place());
-        Err(Error::corrupt(&self.name, place, message).with("offset", start))
+        Err(Error::corrupt(&self.name, place, message)
+            .with("offset", start)
+            .with("length", bytes.len())
+            .with("checksum", format!("{found:08x}")))
     }
 
     fn place(&self) -> String {

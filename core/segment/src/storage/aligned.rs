@@ -36,6 +36,14 @@ impl AlignedBuffer {
         AlignedBuffer { memory: huge.unwrap_or_else(lines), len }
     }
 
+    /// As [`zeroed`](AlignedBuffer::zeroed); `None` where memory for it cannot be had.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(len.div_ceil(64)).ok()?;
+        lines.resize(len.div_ceil(64), Line([0; 64]));
+        Some(AlignedBuffer { memory: Memory::Lines(lines), len })
+    }
+
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut buffer = AlignedBuffer::zeroed(bytes.len());
@@ -142,6 +150,13 @@ mod tests {
             bytes.chunks(70_001).for_each(|chunk| written.write_all(chunk).expect("memory"));
             assert!(written[..] == bytes[..], "{len} bytes");
             assert!(AlignedBuffer::zeroed(len).iter().all(|&byte| byte == 0), "{len} bytes");
+            let zeroed = AlignedBuffer::try_zeroed(len).expect("memory");
+            assert!(zeroed[..] == vec![0; len][..], "{len} bytes");
         }
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_no_panic() {
+        assert!(AlignedBuffer::try_zeroed(isize::MAX as usize - 64).is_none());
     }
 }

@@ -3,12 +3,13 @@
 use crate::tidy::{Finding, Tree};
 
 /// Per package directory, the packages of this workspace it may depend on.
-const TABLE: [(&str, &[&str]); 6] = [
+const TABLE: [(&str, &[&str]); 7] = [
     ("core/segment", &[]),
     ("core/engine", &["nearfield-segment"]),
     ("native-server", &["nearfield-segment", "nearfield-engine"]),
     ("python", &["nearfield-segment", "nearfield-engine"]),
     ("wasm", &["nearfield-segment", "nearfield-engine"]),
+    ("wasm/xtask", &[]),
     ("tests", &["nearfield-segment", "nearfield-engine", "nearfield-server"]),
 ];
 

@@ -23,7 +23,7 @@ impl CrateFloors {
     }
 }
 
-pub(super) const CRATES: [CrateFloors; 3] = [
+pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "core/segment/src",
         steps: &[
@@ -70,6 +70,17 @@ pub(super) const CRATES: [CrateFloors; 3] = [
             ("F11", &["http"]),
             ("F11", &["client"]),
             ("F11", &["cli"]),
+        ],
+    },
+    CrateFloors {
+        src: "wasm/src",
+        steps: &[
+            ("F10", &["object"]),
+            ("F10", &["error"]),
+            ("F10", &["ids"]),
+            ("F10", &["answers"]),
+            ("F10", &["reading"]),
+            ("F11", &["whole"]),
         ],
     },
 ];

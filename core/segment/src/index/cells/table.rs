@@ -143,6 +143,8 @@ impl CellPlace {
         let message =
             format!("checksum {found:08x} of {} bytes, expected {:08x}", bytes.len(), self.crc);
         Err(Error::corrupt(blob, format!("section Cells, offset {start}"), message)
-            .with("offset", start))
+            .with("offset", start)
+            .with("length", bytes.len())
+            .with("checksum", format!("{found:08x}")))
     }
 }

@@ -55,7 +55,7 @@ fn by_width<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>
     match S::F32_LANES {
         16 => in_groups::<S, T, E, 2, 4>(simd, comparison),
         8 => in_groups::<S, T, E, 4, 2>(simd, comparison),
-        4 => in_groups::<S, T, E, 8, 1>(simd, comparison),
+        4 => one_by_one::<S, T, E>(simd, comparison),
         lanes => unreachable!("no instruction set here has registers of {lanes} lanes"),
     }
 }
@@ -82,6 +82,45 @@ fn in_groups<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
         [comparison.out[position]] = sum::<S, T, E, A, 1>(simd, comparison.query, rows);
         position += 1;
     }
+}
+
+/// For registers of four lanes, which the browser has. Its module is compiled for size, which unrolls no loop
+/// over an array of registers and keeps the array in memory, at three times the cost: hence eight names.
+#[inline(always)]
+fn one_by_one<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>) {
+    for (index, &row) in comparison.rows.iter().enumerate() {
+        comparison.out[index] = sum_narrow::<S, T, E>(simd, comparison.query, comparison.row(row));
+    }
+}
+
+/// The sum of [`sum`], in the same lanes and the same tree.
+#[inline(always)]
+fn sum_narrow<S: Simd, T: Term, E: Element>(simd: S, query: &[f32], row: &[E]) -> f32 {
+    let zero = simd.splat_f32s(0.0);
+    let [mut a, mut b, mut c, mut d] = [zero; 4];
+    let [mut e, mut f, mut g, mut h] = [zero; 4];
+    let step = |lane, x, y| simd.add_f32s(lane, T::term(simd, x, y));
+    let (query_blocks, query_tail) = query.as_chunks::<LANES>();
+    let (row_blocks, row_tail) = row.as_chunks::<LANES>();
+    for (query, row) in query_blocks.iter().zip(row_blocks) {
+        let row = E::widen(row);
+        let (query, row) = (S::as_simd_f32s(query).0, S::as_simd_f32s(&row).0);
+        let ([p, q, r, s, t, u, v, w], [i, j, k, l, m, n, o, x]) = (query, row) else { continue };
+        (a, b, c, d) = (step(a, *p, *i), step(b, *q, *j), step(c, *r, *k), step(d, *s, *l));
+        (e, f, g, h) = (step(e, *t, *m), step(f, *u, *n), step(g, *v, *o), step(h, *w, *x));
+    }
+    if let (Some(query), Some(row)) = (query_tail.first_chunk::<PADDING>(), row_tail.first_chunk())
+    {
+        let row = E::widen::<PADDING>(row);
+        let (query, row) = (S::as_simd_f32s(query).0, S::as_simd_f32s(&row).0);
+        if let ([p, q, r, s], [i, j, k, l]) = (query, row) {
+            (a, b, c, d) = (step(a, *p, *i), step(b, *q, *j), step(c, *r, *k), step(d, *s, *l));
+        }
+    }
+    let plus = |x, y| simd.add_f32s(x, y);
+    (a, b, c, d) = (plus(a, e), plus(b, f), plus(c, g), plus(d, h));
+    (a, b) = (plus(a, c), plus(b, d));
+    simd.reduce_sum_f32s(plus(a, b))
 }
 
 /// Sums of `G` rows. All slices have the same length, a multiple of `PADDING`.

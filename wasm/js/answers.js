@@ -1,0 +1,48 @@
+// Hits and rows as users see them, made of the arrays that the engine returns.
+
+/** An integer of 16 digits or more outside strings: JSON.parse would round it. */
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
+const BIG = '\u0000BigInt';
+
+/** The metadata of a text; integers beyond 2^53 become BigInts. */
+export function parseMetadata(text) {
+  if (text === undefined) return undefined;
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  const keep = (token) => {
+    const exact = token.startsWith('"') || Number.isSafeInteger(Number(token));
+    return exact ? token : `"\\u0000BigInt${token}"`;
+  };
+  const revive = (_key, value) =>
+    typeof value === 'string' && value.startsWith(BIG) ? BigInt(value.slice(BIG.length)) : value;
+  return JSON.parse(text.replace(TOKENS, keep), revive);
+}
+
+/** Element `index` of a result of the engine, without its score. */
+function row(found, index, dim) {
+  const { ids, metadata, vectors } = found;
+  const one = { id: ids[index] };
+  if (metadata) one.metadata = parseMetadata(metadata[index]);
+  if (vectors) one.vector = vectors.slice(index * dim, (index + 1) * dim);
+  return one;
+}
+
+/** Rows in order. */
+export function rowsOf(found, dim) {
+  return found.ids.map((_id, index) => row(found, index, dim));
+}
+
+/**
+ * One array of hits for each query.
+ * @param {{coverage: number, approx: boolean, stats: object}} facts what is the same for all of them
+ */
+export function hitsOf(found, { dim, scoreKind }, facts) {
+  let index = 0;
+  return Array.from(found.counts, (count) => {
+    const hits = [];
+    for (const end = index + count; index < end; index += 1) {
+      const { id, ...parts } = row(found, index, dim);
+      hits.push({ id, score: found.scores[index], scoreKind, ...parts });
+    }
+    return Object.assign(hits, facts);
+  });
+}

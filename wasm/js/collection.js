@@ -1,0 +1,102 @@
+// A collection of an open snapshot: checks the call, sends it, makes hits and rows of the answer.
+
+import { hitsOf, rowsOf } from './answers.js';
+import { checkCount, checkIds, checkVectors, rowsAsked, searchAsked } from './asked.js';
+
+/** Queries of `searchMany` in one call: short enough that an abort is soon seen. */
+const QUERIES_PER_CALL = 64;
+/** Rows of a scan in one call. */
+const SCAN_ROWS = 1024;
+
+/** Points with vectors, ids and metadata, to be searched. */
+export class Collection {
+  #channel;
+  #field;
+
+  /** Made by `Snapshot.collection`. */
+  constructor(channel, info) {
+    this.#channel = channel;
+    this.#field = info.fields.find((field) => field.name === '') ?? info.fields[0];
+    this.name = info.name;
+    this.size = info.size;
+    this.dim = this.#field.dim;
+    this.metric = this.#field.metric;
+  }
+
+  #call(method, arguments_, options) {
+    return this.#channel.call(method, { collection: this.name, ...arguments_ }, options);
+  }
+
+  /**
+   * The nearest points to one vector, best first, ties by id.
+   * @param {Float32Array | number[]} query
+   * @param {import('./index.d.ts').SearchOptions} [options]
+   */
+  async search(query, options = {}) {
+    const vectors = checkVectors(query, this.dim);
+    const [hits] = await this.#ask(vectors, searchAsked(options), options);
+    return hits;
+  }
+
+  /** As `search`, for each row of `queries` (row-major). */
+  async searchMany(queries, options = {}) {
+    const vectors = checkVectors(queries, this.dim, true);
+    const asked = searchAsked(options);
+    const answers = [];
+    const step = QUERIES_PER_CALL * this.dim;
+    for (let start = 0; start < vectors.length; start += step) {
+      answers.push(...(await this.#ask(vectors.slice(start, start + step), asked, options)));
+    }
+    return answers;
+  }
+
+  async #ask(vectors, asked, { signal }) {
+    const begun = performance.now();
+    const found = await this.#call('search', { vectors, asked }, { signal });
+    const ms = performance.now() - begun;
+    const { approx, scored, coverage = 1, stats: cost } = found;
+    const none = { bytesFetched: 0, requests: 0, cellsSearched: 0, cellsTotal: 0, reranked: 0 };
+    return hitsOf(found, this.#field, { approx, coverage, stats: { ms, scored, ...none, ...cost } });
+  }
+
+  /** Points by id, in the order asked for; `missing` lists the ids that are not there. */
+  async get(ids, options = {}) {
+    const wanted = checkIds(ids);
+    const found = await this.#call('get', { ids: wanted, asked: rowsAsked(options) }, options);
+    return Object.assign(rowsOf(found, this.dim), { missing: Array.from(found.missing, (at) => wanted[at]) });
+  }
+
+  /** All points, or those that pass a filter, fetched as the loop goes on. */
+  async *scan(options = {}) {
+    const asked = rowsAsked(options);
+    const count = checkCount('batchSize', options.batchSize ?? SCAN_ROWS);
+    for (let place = [0, 0]; place !== undefined; ) {
+      const found = await this.#call('scan', { place, count, asked }, options);
+      yield* rowsOf(found, this.dim);
+      place = found.next;
+    }
+  }
+
+  /** How many points there are, or pass a filter. */
+  async count(where, options = {}) {
+    return this.#call('count', { asked: rowsAsked({ where }) }, options);
+  }
+
+  /** Recall of what `search` answers, measured against exact answers, over sampled vectors or `queries`. */
+  async recall(options = {}) {
+    const { queries } = options;
+    const vectors = queries === undefined ? undefined : checkVectors(queries, this.dim, true);
+    return this.#call('recall', { vectors, asked: searchAsked(options) }, options);
+  }
+
+  /** How a search is carried out and what it cost. */
+  async explain(query, options = {}) {
+    const vectors = checkVectors(query, this.dim);
+    return this.#call('explain', { vectors, asked: searchAsked(options) }, options);
+  }
+
+  /** Sizes and segments. */
+  async stats() {
+    return this.#call('stats', {});
+  }
+}

@@ -1,0 +1,61 @@
+// Loads the WebAssembly module, once for each realm (page, worker, Node), and again after it died.
+// Checks for SIMD first: without it the browser's own message would be about an invalid opcode.
+
+import { NearfieldError } from './errors.js';
+
+/** `(module (func (result v128) (i32.const 0) (i8x16.splat)))` */
+const SIMD_MODULE = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+];
+
+let loading;
+let generation = 0;
+
+/** Whether this browser's WebAssembly has 128-bit SIMD. */
+export function hasSimd() {
+  return typeof WebAssembly === 'object' && WebAssembly.validate(new Uint8Array(SIMD_MODULE));
+}
+
+/**
+ * The module's functions and classes; the same ones until `forgetEngine`.
+ * @param {string} [wasmUrl] where the `.wasm` file is, if not beside this script
+ */
+export function loadEngine(wasmUrl) {
+  loading ??= load(wasmUrl).catch((error) => {
+    loading = undefined;
+    throw error;
+  });
+  return loading;
+}
+
+/** After a panic or trap: the next `loadEngine` makes a new instance. */
+export function forgetEngine() {
+  loading = undefined;
+  generation += 1;
+}
+
+async function load(wasmUrl) {
+  if (!hasSimd()) {
+    const got = typeof WebAssembly === 'object' ? 'WebAssembly without it' : 'no WebAssembly';
+    const hint = 'update the browser: Chrome 91, Firefox 89, Safari 16.4 and later have it';
+    const details = { expected: '128-bit SIMD', got, hint };
+    throw new NearfieldError('WASM', `WebAssembly with 128-bit SIMD is needed; here is ${got}`, details);
+  }
+  // The glue keeps its instance in the module's scope: a new one needs the module under a new address.
+  const glue = await import(`./nearfield_wasm.js${generation > 0 ? `?${generation}` : ''}`);
+  const address = new URL(wasmUrl ?? './nearfield_wasm_bg.wasm', import.meta.url);
+  try {
+    await glue.default({ module_or_path: await moduleBytes(address) });
+  } catch (error) {
+    const hint = 'the .wasm file stands beside the scripts; wasmUrl names another place';
+    throw new NearfieldError('WASM', `${address}: ${error.message}`, { cause: error, hint });
+  }
+  return glue;
+}
+
+/** What the glue takes: an address it fetches, or the bytes where `fetch` reads no files (Node). */
+async function moduleBytes(address) {
+  if (address.protocol !== 'file:' || typeof process !== 'object') return address;
+  const { readFile } = await import('node:fs/promises');
+  return readFile(address);
+}

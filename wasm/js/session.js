@@ -1,0 +1,143 @@
+// What one open snapshot does, where the engine is: in a worker, or in the page with `worker: false`.
+// Methods take and return what can be posted. Errors leave as plain objects; after a fatal one the session
+// is dead, and whoever owns it starts another from the source.
+
+import { forgetEngine, loadEngine } from './engine.js';
+import { toPlain } from './errors.js';
+import { Remote } from './remote.js';
+import { Store } from './store.js';
+
+/** The engine of one snapshot. */
+export class Session {
+  #engine;
+  #upload;
+  #open;
+  #store;
+
+  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
+  async run(method, arguments_, { signal, progress } = {}) {
+    try {
+      return await METHODS[method].call(this, arguments_, signal, progress);
+    } catch (error) {
+      const plain = toPlain(error);
+      if (plain.fatal) this.#give_up();
+      throw plain;
+    }
+  }
+
+  #give_up() {
+    // Neither freed nor closed: nothing may enter a module that trapped.
+    this.#store?.abandon();
+    this.#engine = this.#upload = this.#open = this.#store = undefined;
+    forgetEngine();
+  }
+
+  /** Makes room for a file of `length` bytes. */
+  async begin({ length, wasmUrl }) {
+    this.#engine = await loadEngine(wasmUrl);
+    this.#upload = new this.#engine.Upload(length);
+  }
+
+  /** Takes a piece of it. */
+  write({ offset, bytes }) {
+    this.#upload.write(offset, bytes);
+  }
+
+  /** Opens it. */
+  finish({ name }) {
+    const upload = this.#upload;
+    this.#upload = undefined;
+    this.#open = upload.finish(name);
+    return { ...this.#open.info(), engine: this.#engine.about() };
+  }
+
+  /** Opens the file at a URL, of which only the front is fetched. */
+  async openUrl({ url, options }, signal, onProgress) {
+    this.#engine = await loadEngine(options.wasmUrl);
+    this.#open = await Remote.open(this.#engine, url, { ...options, signal, onProgress });
+    const { storage } = this.#open;
+    return { ...this.#open.info(), engine: this.#engine.about(), storage };
+  }
+
+  /** Opens a store that is written here. */
+  async create({ wasmUrl, ...options }) {
+    this.#engine = await loadEngine(wasmUrl);
+    this.#store = await Store.open(this.#engine, options);
+    this.#open = this.#store.engine;
+    return this.#open.info();
+  }
+
+  /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
+  async close() {
+    const store = this.#store;
+    if (store) {
+      this.#store = this.#open = undefined;
+      await store.close();
+    }
+    this.#open?.free();
+    this.#upload?.free();
+    this.#open = this.#upload = undefined;
+  }
+
+  /** What is open. */
+  get open() {
+    return this.#open;
+  }
+
+  /** What is written, if it is. */
+  get store() {
+    return this.#store;
+  }
+}
+
+const METHODS = {
+  begin: Session.prototype.begin,
+  write: Session.prototype.write,
+  finish: Session.prototype.finish,
+  openUrl: Session.prototype.openUrl,
+  close: Session.prototype.close,
+  create: Session.prototype.create,
+  upsert(rows) {
+    return this.store.upsert(rows);
+  },
+  delete(rows) {
+    return this.store.delete(rows);
+  },
+  flush() {
+    return this.store.flush();
+  },
+  export() {
+    return this.store.export();
+  },
+  search({ collection, vectors, asked }, signal) {
+    return this.open.search(collection, vectors, asked, signal);
+  },
+  get({ collection, ids, asked }, signal) {
+    return this.open.get(collection, ids, asked, signal);
+  },
+  scan({ collection, place, count, asked }, signal) {
+    return this.open.scan(collection, place[0], place[1], count, asked, signal);
+  },
+  count({ collection, asked }, signal) {
+    return this.open.count(collection, asked, signal);
+  },
+  recall({ collection, vectors, asked }, signal) {
+    return this.open.recall(collection, vectors, asked, signal);
+  },
+  explain({ collection, vectors, asked }, signal) {
+    return this.open.explain(collection, vectors, asked, signal);
+  },
+  stats({ collection }, signal) {
+    return this.open.stats(collection, signal);
+  },
+  download({ stage }, signal) {
+    return this.open.download(stage, { signal });
+  },
+  async evict() {
+    await this.open.evict();
+    return this.open.storage;
+  },
+  netStats() {
+    return this.open.netStats();
+  },
+};

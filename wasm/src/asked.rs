@@ -1,0 +1,55 @@
+//! The options of a call, from the one JSON text that `wasm/js` writes of them.
+
+use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::DEFAULT_FIELD;
+use nearfield_segment::filter::Filter;
+use nearfield_segment::search::Question;
+use serde_json::Value;
+
+use crate::answers::Parts;
+
+/// What is asked, without the vectors: the JSON of all calls.
+#[derive(Debug)]
+pub(crate) struct Asked(Value);
+
+impl Asked {
+    pub(crate) fn read(text: &str) -> Result<Asked> {
+        let problem = |error| Error::invalid(Fault::Parameter, format!("options: {error}"));
+        serde_json::from_str(text).map(Asked).map_err(problem)
+    }
+
+    /// A number, if it is given.
+    pub(crate) fn count(&self, name: &str) -> Result<Option<usize>> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let count = value.as_u64().and_then(|value| usize::try_from(value).ok());
+        let refused =
+            || Error::invalid(Fault::Parameter, format!("{name}: expected a whole number"));
+        Ok(Some(count.ok_or_else(refused)?))
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    pub(crate) fn field(&self) -> &str {
+        self.0.get("field").and_then(Value::as_str).unwrap_or(DEFAULT_FIELD)
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        Parts { metadata: self.flag("metadata"), vectors: self.flag("vectors") }
+    }
+
+    pub(crate) fn filter(&self) -> Result<Option<Filter>> {
+        self.0.get("filter").map(Filter::from_json).transpose()
+    }
+
+    pub(crate) fn question<'a>(&'a self, filter: Option<&'a Filter>) -> Result<Question<'a>> {
+        Ok(Question {
+            field: self.field(),
+            k: self.count("k")?.unwrap_or(10),
+            ef: self.count("ef")?,
+            exact: self.flag("exact"),
+            filter,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Point ids in both directions: a number, a BigInt where a number would not be exact, or a string.
+
+use js_sys::{Array, BigInt};
+use nearfield_engine::{Error, Fault};
+use nearfield_segment::PointId;
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::error::Result;
+
+/// 2^53 − 1, the largest integer below which numbers of JavaScript are exact.
+const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// As JavaScript has it.
+pub(crate) fn to_js(id: &PointId) -> JsValue {
+    match id {
+        PointId::U64(value) if *value <= SAFE_INTEGER_MAX => JsValue::from_f64(*value as f64),
+        PointId::U64(value) => JsValue::from(*value),
+        PointId::Uuid(_) | PointId::Str(_) => JsValue::from_str(&id.to_string()),
+    }
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// `InvalidInput(Id)` with the position of the first that is none.
+pub(crate) fn from_js(ids: &Array) -> Result<Vec<PointId>> {
+    let read = |(position, id): (usize, JsValue)| match from_value(&id) {
+        Some(id) => id.map_err(|error| error.with("position", position)),
+        None => {
+            let expected = "a number from 0 to 2^53−1, a BigInt from 0 to 2^64−1 or a string";
+            Err(Error::invalid(Fault::Id, format!("ids[{position}]: expected {expected}"))
+                .with("expected", expected)
+                .with("position", position))
+        }
+    };
+    Ok(ids.iter().enumerate().map(read).collect::<nearfield_engine::Result<_>>()?)
+}
+
+fn from_value(id: &JsValue) -> Option<nearfield_engine::Result<PointId>> {
+    if let Some(text) = id.as_string() {
+        return Some(PointId::from_text(&text));
+    }
+    if let Some(number) = id.as_f64() {
+        let exact = number.fract() == 0.0 && (0.0..=SAFE_INTEGER_MAX as f64).contains(&number);
+        return exact.then_some(Ok(PointId::U64(number as u64)));
+    }
+    let value = u64::try_from(id.dyn_ref::<BigInt>()?.clone()).ok()?;
+    Some(Ok(PointId::U64(value)))
+}

@@ -1,0 +1,53 @@
+//! The browser's module: arrays in, one call of the engine, plain objects out.
+//!
+//! No behaviour lives here: what a search means is the engine's. The JavaScript beside it (`wasm/js`) checks
+//! every argument first, so that a call either succeeds or throws one of the plain objects of `error`. A
+//! panic throws something else; the JavaScript then gives up the whole instance, which is never used again.
+//!
+//! | module | |
+//! |---|---|
+//! | `error` | the table of codes |
+//! | `ids` | point ids in both directions |
+//! | `object` | plain objects |
+//! | `asked` | the options of a call |
+//! | `answers` | hits and rows on their way out |
+//! | `reading` | all questions to one view |
+//! | `part` | a `.near` file of which some bytes are here |
+//! | `whole` | a `.near` file whose bytes are all in memory |
+//! | `store`, `slots` | a collection that is written here, and the browser's files below it |
+
+mod answers;
+mod asked;
+pub mod error;
+mod ids;
+mod object;
+pub mod part;
+mod reading;
+pub mod slots;
+pub mod store;
+pub mod whole;
+
+use nearfield_segment::Kernel;
+use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};
+use wasm_bindgen::prelude::*;
+
+use crate::object::to_js;
+
+/// Run once when the module is loaded.
+#[wasm_bindgen(start)]
+fn start() {
+    // Without this a panic is an `unreachable` without a word.
+    std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
+}
+
+/// Version, instructions in use, formats, as an object: what to put into a bug report.
+#[wasm_bindgen]
+pub fn about() -> JsValue {
+    to_js(&serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "instructionSet": Kernel::detect().set().name(),
+        "format": FORMAT_VERSION,
+        "oldestReadableFormat": OLDEST_READABLE_VERSION,
+        "exportFormat": nearfield_engine::EXPORT_VERSION,
+    }))
+}

@@ -1,0 +1,10 @@
+// The package's worker, whose search traps once when the page asks for it on another channel.
+
+import { Whole } from '/wasm/dist/nearfield_wasm.js';
+import '/wasm/dist/worker.js';
+import { trapOnce } from '/wasm/tests/trap.mjs';
+
+new BroadcastChannel('trap').onmessage = ({ data }) => {
+  trapOnce(Whole);
+  new BroadcastChannel('trapping').postMessage(data);
+};

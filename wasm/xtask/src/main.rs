@@ -1,0 +1,48 @@
+//! Builds the browser package into `wasm/dist/`: `cargo run -p xtask -- wasm`; and of that the demo page, static
+//! files in `wasm/dist/demo/`: `cargo run -p xtask -- demo`.
+//!
+//! Four steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, and a
+//! copy of `wasm/js`. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
+
+mod demo;
+mod sizes;
+mod steps;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Result of a step; the text says what to do.
+type Result<T> = std::result::Result<T, String>;
+
+/// The checkout.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("wasm/xtask stands in the checkout").to_owned()
+}
+
+fn wasm() -> Result<()> {
+    let root = root();
+    let module = steps::compile(&root)?;
+    let dist = root.join("wasm/dist");
+    steps::bind(&module, &dist)?;
+    steps::optimise(&root, &dist)?;
+    steps::copy_scripts(&root.join("wasm/js"), &dist)?;
+    sizes::check(&dist)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["wasm"] => wasm(),
+        ["demo"] => demo::assemble(&root(), &root().join("wasm/dist")),
+        ["sizes"] => sizes::check(&root().join("wasm/dist")),
+        _ => Err("usage: cargo run -p xtask -- wasm | demo | sizes".to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

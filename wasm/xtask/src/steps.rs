@@ -1,0 +1,123 @@
+//! The steps of the build, each a function of paths.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::Result;
+
+/// Every feature of WebAssembly that the module may use; all browsers with SIMD have them.
+const FEATURES: [&str; 7] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+/// Compiles the crate for wasm32 and returns the module cargo wrote.
+///
+/// # Errors
+/// When there is no compiler for wasm32 or it fails; it has said why.
+pub(crate) fn compile(root: &Path) -> Result<PathBuf> {
+    let words = output(Command::new(root.join(".ci/wasm-target")).current_dir(root))?;
+    let mut lines = words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let before = lines.next().filter(|words| !words.is_empty()).ok_or("no cargo for wasm32")?;
+    let after = lines.next().unwrap_or_default();
+    let mut cargo = Command::new(before[0]);
+    cargo.current_dir(root).args(&before[1..]);
+    cargo.args(["build", "-p", "nearfield-wasm", "--profile", "wasm", "--locked"]);
+    cargo.args([
+        "--target",
+        "wasm32-unknown-unknown",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let flags = format!("-C target-feature=+simd128 {}", without_paths(root));
+    // Set by the cargo that runs this program, for its own toolchain.
+    for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
+        cargo.env_remove(name);
+    }
+    let messages = output(cargo.args(after).env("RUSTFLAGS", flags))?;
+    let modules = messages.lines().filter_map(module_of);
+    modules.last().ok_or_else(|| "cargo built no module".to_owned())
+}
+
+/// Panics name files; the module is to be the same from every directory, and shorter.
+fn without_paths(root: &Path) -> String {
+    let home = std::env::var("CARGO_HOME").or_else(|_| Ok(std::env::var("HOME")? + "/.cargo"));
+    let home = home.unwrap_or_else(|_: std::env::VarError| "/nowhere".to_owned());
+    format!("--remap-path-prefix={}=. --remap-path-prefix={home}=cargo", root.display())
+}
+
+/// The `.wasm` file of a message of cargo, if it is about one.
+fn module_of(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let names = message["filenames"].as_array()?;
+    let module = names.iter().filter_map(Value::as_str).find(|name| name.ends_with(".wasm"));
+    module.map(PathBuf::from)
+}
+
+/// Writes the module's JavaScript side into an empty `dist`.
+///
+/// # Errors
+/// Those of wasm-bindgen and of the disk.
+pub(crate) fn bind(module: &Path, dist: &Path) -> Result<()> {
+    if dist.exists() {
+        fs::remove_dir_all(dist).map_err(|error| format!("{}: {error}", dist.display()))?;
+    }
+    let mut bindgen = Bindgen::new();
+    let bindgen = bindgen.input_path(module).typescript(false).omit_default_module_path(false);
+    let web = bindgen.web(true).map_err(|error| format!("wasm-bindgen: {error:#}"))?;
+    web.generate(dist).map_err(|error| format!("wasm-bindgen: {error:#}"))
+}
+
+/// Shrinks the module in place by wasm-opt, which npm brings (version in wasm/package-lock.json).
+///
+/// # Errors
+/// When npm or wasm-opt fail; they have said why.
+pub(crate) fn optimise(root: &Path, dist: &Path) -> Result<()> {
+    let package = root.join("wasm");
+    if !package.join("node_modules/.bin/wasm-opt").exists() {
+        output(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&package))?;
+    }
+    let module = dist.join("nearfield_wasm_bg.wasm");
+    let mut optimiser = Command::new(package.join("node_modules/.bin/wasm-opt"));
+    optimiser.args(FEATURES).args(["-O3", "--strip-debug", "--strip-producers", "-o"]);
+    output(optimiser.arg(&module).arg(&module)).map(drop)
+}
+
+/// Copies the files of a directory, not those below it, as they are.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn copy_scripts(from: &Path, dist: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| format!("{}: {error}", from.display());
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.path().is_file() {
+            continue;
+        }
+        fs::copy(entry.path(), dist.join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Runs a command; its errors go to the terminal, its output is returned.
+///
+/// # Errors
+/// When it cannot be run or fails; it has said why.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let done = command.stderr(Stdio::inherit()).output();
+    let done = done.map_err(|error| format!("{name}: {error}"))?;
+    if !done.status.success() {
+        return Err(format!("{name}: {}", done.status));
+    }
+    String::from_utf8(done.stdout).map_err(|error| format!("{name}: {error}"))
+}
