@@ -77,6 +77,9 @@ pub struct ServerConfig {
     /// Milliseconds within which a write answered early is durable; on a slower disk such writes get 429
     #[arg(long, default_value_t = 100)]
     pub flush_interval_ms: u64,
+    /// Directory of the demo page, as `cargo run -p xtask -- demo` makes it, to be served at /demo/
+    #[arg(long, value_name = "DIR")]
+    pub demo_dir: Option<PathBuf>,
     /// Threads for long searches [default: one per processor]
     #[arg(long)]
     pub search_threads: Option<usize>,

@@ -100,25 +100,43 @@ fn meminfo_bytes(text: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Makes the calling thread run only when no other wants the processor. Its reads and writes then come
-/// last as well: Linux derives the class of IO from this policy. Threads it starts inherit both. There is
-/// no way back. False if the system refuses or has no such policy.
+/// How far a thread of background work steps back. There is no way forward again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Behind every other thread: it gets about an eighth of a processor that others want too, and a thread
+    /// that wakes up takes its place at once instead of at the end of a time slice.
+    Requests,
+    /// Behind everything on the machine: it runs only when nobody else wants the processor. Its reads and
+    /// writes then come last as well: Linux derives the class of IO from this policy.
+    Everything,
+}
+
+/// Makes the calling thread, and those it starts, step back. False if the system refuses or cannot.
 #[cfg(target_os = "linux")]
-pub(crate) fn lower_priority() -> bool {
+pub(crate) fn step_back(behind: Behind) -> bool {
+    use thread_priority::ThreadPriority;
     use thread_priority::unix::{
         NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
         thread_native_id, thread_schedule_policy,
     };
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    let lowest = thread_priority::ThreadPriority::Min;
-    // It also sets the nice value, which a process that was started nicely may not; the policy counts.
-    let _nice = set_thread_priority_and_policy(thread_native_id(), lowest, idle);
-    thread_schedule_policy().is_ok_and(|policy| policy == idle)
+    // The crate counts from 0 to 99; a quarter of that is a nice value of 9.
+    let quarter = 24u8.try_into().map_or(ThreadPriority::Min, ThreadPriority::Crossplatform);
+    let (policy, priority) = match behind {
+        Behind::Requests => (NormalThreadSchedulePolicy::Other, quarter),
+        Behind::Everything => (NormalThreadSchedulePolicy::Idle, ThreadPriority::Min),
+    };
+    let policy = ThreadSchedulePolicy::Normal(policy);
+    let set = set_thread_priority_and_policy(thread_native_id(), priority, policy);
+    match behind {
+        Behind::Requests => set.is_ok(),
+        // It also sets the nice value, which a process that was started nicely may not; the policy counts.
+        Behind::Everything => thread_schedule_policy().is_ok_and(|now| now == policy),
+    }
 }
 
-/// Other systems have no such policy behind a safe call.
+/// Other systems have no such thing behind a safe call.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn lower_priority() -> bool {
+pub(crate) fn step_back(_behind: Behind) -> bool {
     false
 }
 
@@ -176,13 +194,29 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn a_thread_can_step_back_behind_requests_alone() {
+        let nice = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux has it");
+            let behind_the_name = stat.rsplit_once(") ").expect("as proc(5) says").1;
+            behind_the_name.split(' ').nth(16).and_then(|nice| nice.parse::<i32>().ok())
+        };
+        let before = nice().expect("a number");
+        let stepped_back = std::thread::spawn(move || (step_back(Behind::Requests), nice()));
+        let (done, after) = stepped_back.join().expect("no panic");
+        // Who starts with a higher nice value keeps it.
+        assert!(!done || after > Some(before.min(8)), "{before} {after:?}");
+        assert_eq!(nice(), Some(before), "the others go on as before");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn a_thread_and_those_it_starts_can_step_back() {
         use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         let policy = || thread_priority::unix::thread_schedule_policy().expect("has one");
         std::thread::scope(|scope| {
             let stepped_back = scope.spawn(|| {
-                assert!(lower_priority());
+                assert!(step_back(Behind::Everything));
                 let inherited = std::thread::scope(|inner| inner.spawn(policy).join());
                 (policy(), inherited.expect("no panic"))
             });

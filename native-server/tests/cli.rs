@@ -149,6 +149,19 @@ fn the_demo_keeps_its_promises_and_its_directory_if_one_is_named() {
 }
 
 #[test]
+fn the_sample_of_the_demo_page_is_the_same_file_each_time() {
+    let place = Place::new();
+    for name in ["one.near", "two.near"] {
+        place.run(&format!("demo --sample {name}")).expect(0).says(&["1797 images", name]);
+    }
+    let read = |name| std::fs::read(place.path(name)).unwrap();
+    assert!(read("one.near") == read("two.near"));
+    let found = place.run("search one.near digits --id 3 -k 3 --json").expect(0).json();
+    assert_eq!(hit_ids(&found).len(), 3, "{found}");
+    place.run("demo --sample x.near --rows 100").expect(2);
+}
+
+#[test]
 fn every_format_gives_the_rows_that_were_written() {
     let place = Place::new();
     place.write("v.npy", npy(50));

@@ -39,7 +39,6 @@ class NearfieldServer:
     def _start(self) -> None:
         self.process = start(self.command, self.cores, self.log)
         wait_until(self._ready, self.process, self.log)
-        self.connection = Connection(self.port)
 
     def copy_at_rest(self, to: Path) -> Path:
         """Stops the server, copies its directory, starts it again: the copy is another engine's."""
@@ -52,7 +51,7 @@ class NearfieldServer:
         return Connection(self.port).send(request("GET", "/v2/health/ready"))[0] == 200
 
     def call(self, method: str, path: str, value: object = None) -> object:
-        return self.connection.json(method, path, value, self.headers)
+        return Connection(self.port).json(method, path, value, self.headers)
 
     def clear(self, dim: int) -> None:
         """A new, empty collection for the next run."""
@@ -61,7 +60,7 @@ class NearfieldServer:
 
     def syncs(self) -> int:
         """Syncs of the write-ahead log since the start, from the server's own metric."""
-        _, text = self.connection.send(request("GET", "/v2/metrics", b"", self.headers))
+        _, text = Connection(self.port).send(request("GET", "/v2/metrics", b"", self.headers))
         values = re.findall(r"^nearfield_wal_fsyncs_total(?:\{[^}]*\})? (\S+)$", text.decode(), re.MULTILINE)
         return int(sum(float(value) for value in values))
 
@@ -99,7 +98,9 @@ class NearfieldServer:
         return [hit["id"] for hit in json.loads(answer)["data"]["results"]]
 
     def compact(self) -> None:
-        self.call("POST", "/v2/admin/compact")
+        """Returns when everything is in one file, after a compaction that may be running already."""
+        whole = request("POST", "/v2/admin/compact", b"", self.headers)
+        wait_until(lambda: Connection(self.port).send(whole)[0] == 200, self.process, self.log)
 
     def stop(self) -> None:
         stop(self.process)

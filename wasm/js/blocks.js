@@ -32,12 +32,24 @@ function parse(text) {
   }
 }
 
+/** The text of a small file; none if a worker was writing it each time. */
+async function textOf(handle) {
+  for (let attempt = 1; attempt <= 3; attempt += 1) {
+    try {
+      return await (await handle.getFile()).text();
+    } catch {
+      // A file that changed between the two steps cannot be read any more; a new look at it can.
+    }
+  }
+  return '';
+}
+
 /** Every snapshot in the cache, as `[key, its record]`. */
 async function records() {
   const found = [];
   for await (const [name, handle] of (await directory()).entries()) {
     if (!name.endsWith('.map')) continue;
-    const record = parse(await (await handle.getFile()).text());
+    const record = parse(await textOf(handle));
     if (record) found.push([name.slice(0, -4), record]);
   }
   return found;
@@ -47,6 +59,21 @@ async function records() {
 export async function lastSeen(url) {
   const found = (await records()).find(([, { urls }]) => urls.includes(url));
   return found?.[0];
+}
+
+/**
+ * What is kept of files at URLs, for a page that shows it.
+ * @returns {Promise<{key: string, urls: string[], bytes: number, totalBytes: number}[]>}
+ */
+export async function kept() {
+  if (!globalThis.navigator?.storage?.getDirectory) return [];
+  return (await records()).map(([key, { urls, length, have }]) => ({ key, urls, bytes: total(have), totalBytes: length }));
+}
+
+/** Removes what is kept under a key; false if it is open, here or in another tab. @param {string} key */
+export async function forgetKept(key) {
+  await remove(key);
+  return !(await records()).some(([other]) => other === key);
 }
 
 async function remove(key) {

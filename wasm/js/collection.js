@@ -78,12 +78,8 @@ export class Collection {
   }
 
   /** How many points there are, or pass a filter. */
-  count(where, options = {}) {
-    return this.#counted(rowsAsked({ where }), options);
-  }
-
-  async #counted(asked, options) {
-    return this.#call('count', { asked }, options);
+  async count(where, options = {}) {
+    return this.#call('count', { asked: rowsAsked({ where }) }, options);
   }
 
   /** Recall of what `search` answers, measured against exact answers, over sampled vectors or `queries`. */

@@ -177,3 +177,10 @@ export function open(source: string | URL | ArrayBuffer | ArrayBufferView | Blob
 export function capabilities(): Promise<{
   simd: boolean; threads: boolean; opfs: boolean; persisted: boolean; quotaBytes: number; usageBytes: number;
 }>;
+
+/** What is kept on this device of files at URLs. */
+export function kept(): Promise<{ key: string; urls: string[]; bytes: number; totalBytes: number }[]>;
+/** Removes what is kept under a key; false if it is open, here or in another tab. */
+export function forgetKept(key: string): Promise<boolean>;
+
+export * from './local.js';

@@ -5,12 +5,14 @@
 import { forgetEngine, loadEngine } from './engine.js';
 import { toPlain } from './errors.js';
 import { Remote } from './remote.js';
+import { Store } from './store.js';
 
 /** The engine of one snapshot. */
 export class Session {
   #engine;
   #upload;
   #open;
+  #store;
 
   /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
   async run(method, arguments_, { signal, progress } = {}) {
@@ -25,7 +27,8 @@ export class Session {
 
   #give_up() {
     // Neither freed nor closed: nothing may enter a module that trapped.
-    this.#engine = this.#upload = this.#open = undefined;
+    this.#store?.abandon();
+    this.#engine = this.#upload = this.#open = this.#store = undefined;
     forgetEngine();
   }
 
@@ -56,8 +59,21 @@ export class Session {
     return { ...this.#open.info(), engine: this.#engine.about(), storage };
   }
 
-  /** Frees its memory for other snapshots of this realm. */
-  close() {
+  /** Opens a store that is written here. */
+  async create({ wasmUrl, ...options }) {
+    this.#engine = await loadEngine(wasmUrl);
+    this.#store = await Store.open(this.#engine, options);
+    this.#open = this.#store.engine;
+    return this.#open.info();
+  }
+
+  /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
+  async close() {
+    const store = this.#store;
+    if (store) {
+      this.#store = this.#open = undefined;
+      await store.close();
+    }
     this.#open?.free();
     this.#upload?.free();
     this.#open = this.#upload = undefined;
@@ -67,6 +83,11 @@ export class Session {
   get open() {
     return this.#open;
   }
+
+  /** What is written, if it is. */
+  get store() {
+    return this.#store;
+  }
 }
 
 const METHODS = {
@@ -75,6 +96,19 @@ const METHODS = {
   finish: Session.prototype.finish,
   openUrl: Session.prototype.openUrl,
   close: Session.prototype.close,
+  create: Session.prototype.create,
+  upsert(rows) {
+    return this.store.upsert(rows);
+  },
+  delete(rows) {
+    return this.store.delete(rows);
+  },
+  flush() {
+    return this.store.flush();
+  },
+  export() {
+    return this.store.export();
+  },
   search({ collection, vectors, asked }, signal) {
     return this.open.search(collection, vectors, asked, signal);
   },

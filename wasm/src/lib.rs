@@ -14,6 +14,7 @@
 //! | `reading` | all questions to one view |
 //! | `part` | a `.near` file of which some bytes are here |
 //! | `whole` | a `.near` file whose bytes are all in memory |
+//! | `store`, `slots` | a collection that is written here, and the browser's files below it |
 
 mod answers;
 mod asked;
@@ -22,6 +23,8 @@ mod ids;
 mod object;
 pub mod part;
 mod reading;
+pub mod slots;
+pub mod store;
 pub mod whole;
 
 use nearfield_segment::Kernel;

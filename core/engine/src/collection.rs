@@ -38,6 +38,15 @@ pub struct Collection {
     recovery: Mutex<RecoveryReport>,
 }
 
+/// What [`Collection::begin`] found to do.
+#[derive(Debug)]
+pub enum Begun {
+    /// Work to be carried out and handed to [`Collection::end`].
+    Task(Box<Task>),
+    /// No merge is due; whether there was something to tidy up.
+    Tidied(bool),
+}
+
 /// What a vacuum removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Vacuumed {
@@ -297,15 +306,36 @@ impl Collection {
 
     /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
     fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        let task = {
-            let mut writer = self.writer()?;
-            let Some(task) = writer.plan_effort(effort) else {
-                let untidy = writer.untidy;
-                return writer.tidy().map(|()| untidy);
-            };
-            task
+        match self.begin(effort)? {
+            Begun::Task(task) => self.end(carry(*task)).map(|()| true),
+            Begun::Tidied(done) => Ok(done),
+        }
+    }
+
+    /// The first half of [`Collection::maintain`], for a host with one thread that takes the steps of the task
+    /// itself, between its other calls. Until [`Collection::end`] it asks for no other work: no
+    /// [`checkpoint`](Collection::checkpoint), no [`compact`](Collection::compact), no recovery.
+    ///
+    /// # Errors
+    /// `StorageFull` if the vectors alone would not fit; those of [`Writer::tidy`].
+    pub fn begin(&self, effort: Effort) -> Result<Begun> {
+        let mut writer = self.writer()?;
+        let Some(task) = writer.plan_effort(effort) else {
+            let untidy = writer.untidy;
+            return writer.tidy().map(|()| Begun::Tidied(untidy));
         };
-        let output = task.check_space().and_then(|()| carry(task));
+        drop(writer);
+        match task.check_space() {
+            Ok(()) => Ok(Begun::Task(Box::new(task))),
+            Err(error) => self.end(Err(error)).map(|()| Begun::Tidied(true)),
+        }
+    }
+
+    /// Commits what became of the task that was begun, and tidies up.
+    ///
+    /// # Errors
+    /// That of `output`, and those of [`Writer::finish`].
+    pub fn end(&self, output: Result<MergeOutput>) -> Result<()> {
         let mut writer = self.writer()?;
         let finished = output.and_then(|output| writer.finish(output));
         if let Err(error) = &finished {
@@ -317,7 +347,7 @@ impl Collection {
         }
         // Done is done, and failed is failed: files left behind take space, and are tried again.
         let _left = writer.tidy();
-        finished.map(|()| true)
+        finished
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {

@@ -46,7 +46,7 @@ pub use batch::{Applied, RowOutcome};
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
-pub use collection::{Carry, Collection, Vacuumed, Watch};
+pub use collection::{Begun, Carry, Collection, Vacuumed, Watch};
 pub use database::{Database, Mode};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
 pub use keys::KeyCounts;

@@ -10,15 +10,24 @@ use std::sync::Mutex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
     threads: NonZeroUsize,
+    gives_way: bool,
 }
 
 impl Pool {
     /// The calling thread only.
-    pub const SERIAL: Pool = Pool { threads: NonZeroUsize::MIN };
+    pub const SERIAL: Pool = Pool { threads: NonZeroUsize::MIN, gives_way: false };
 
     /// Up to `threads` threads, the caller among them; 0 counts as 1.
     pub fn new(threads: usize) -> Self {
-        Pool { threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN) }
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        Pool { threads, gives_way: false }
+    }
+
+    /// The same for background work: after each chunk its threads offer their processor to others, so that
+    /// those wait for a chunk and not for a time slice.
+    #[must_use]
+    pub fn giving_way(self) -> Self {
+        Pool { gives_way: true, ..self }
     }
 
     /// Threads in use during a call.
@@ -46,6 +55,9 @@ impl Pool {
                 let next = queue.lock().expect("a worker panicked").next();
                 let Some((index, chunk)) = next else { break };
                 work(&mut state, index * chunk_len, chunk);
+                if self.gives_way {
+                    std::thread::yield_now();
+                }
             }
         };
         if threads <= 1 {

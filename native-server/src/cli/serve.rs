@@ -108,12 +108,12 @@ async fn serve(
         signals.watch_input()?;
     }
     let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
+    let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock))?;
     let listener = Listener::network(config.host, config.port).await?;
     if let Some(address) = listener.address() {
         writeln!(out, "listening on http://{address}")?;
         out.flush()?;
     }
-    let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock));
     let stop = Stop::default();
     tokio::spawn(listener.serve(&server, &stop));
     let keys = Arc::clone(&catalog);

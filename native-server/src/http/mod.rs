@@ -13,7 +13,7 @@
 //! | `error` | the one table from errors to answers |
 //! | `cursor`, `floats` | reading JSON once, straight into arrays |
 //! | `answer`, `point` | writing JSON |
-//! | `search` `write` `points` `arrow` `collections` `admin` `health` `ui` | the handlers |
+//! | `search` `write` `points` `arrow` `collections` `admin` `health` `ui` `demo` | the handlers |
 //! | `describe`, `shapes`, `openapi` | shapes of requests and answers; the OpenAPI document |
 //! | `server` | what all requests share |
 //!
@@ -25,6 +25,7 @@ mod arrow;
 mod call;
 mod collections;
 mod cursor;
+mod demo;
 mod describe;
 mod error;
 mod floats;

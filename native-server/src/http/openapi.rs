@@ -144,7 +144,7 @@ fn operation(route: &Route, path: &str, shapes: &mut Shapes) -> Value {
 fn parameters(route: &Route, path: &str) -> Vec<Value> {
     let mut parameters = Vec::new();
     let text = || json!({ "type": "string" });
-    for name in ["name", "id"] {
+    for name in ["name", "id", "file"] {
         if path.contains(&format!("{{{name}}}")) {
             parameters
                 .push(json!({ "name": name, "in": "path", "required": true, "schema": text() }));

@@ -14,7 +14,7 @@ use super::call::Call;
 use super::error::Result;
 use super::openapi::{Gives, Shape, Takes, shape};
 use super::{
-    admin, arrow, collections, describe, health, openapi, points, search, shapes, ui, write,
+    admin, arrow, collections, demo, describe, health, openapi, points, search, shapes, ui, write,
 };
 use crate::catalog::Role;
 
@@ -155,7 +155,12 @@ impl Route {
         self
     }
 
-    /// All paths it is found at, with `{name}` and `{id}` where they vary.
+    const fn redirects(mut self) -> Route {
+        self.success = 308;
+        self
+    }
+
+    /// All paths it is found at, with `{name}`, `{id}` and `{file}` where they vary.
     pub(super) fn paths(&self) -> Vec<String> {
         match self.scope {
             Scope::Once => vec![self.path.to_owned()],
@@ -333,4 +338,27 @@ pub(super) static ROUTES: &[Route] = &[
         .says("A page for people that shows how the server is")
         .takes(Takes::Nothing, &[])
         .gives_typed(ui::PAGE_TYPE),
+    Route::once(Verb::Get, "/demo", Access::Public, "demo", |call| Box::pin(demo::door(call)))
+        .says("The way to /demo/; 404 without --demo-dir")
+        .takes(Takes::Nothing, &[])
+        .gives_typed(ui::PAGE_TYPE)
+        .redirects(),
+    Route::once(Verb::Get, "/demo/", Access::Public, "demo_page", |call| {
+        Box::pin(demo::file(call))
+    })
+    .says("The page that searches .near files in the browser; 404 without --demo-dir")
+    .takes(Takes::Nothing, &[])
+    .gives_typed(ui::PAGE_TYPE),
+    Route::once(Verb::Get, "/demo/{file}", Access::Public, "demo_file", |call| {
+        Box::pin(demo::file(call))
+    })
+    .says("What the page consists of, and its sample; byte ranges are answered by 206")
+    .takes(Takes::Nothing, &[])
+    .gives_typed(demo::ANY_TYPE),
+    Route::once(Verb::Get, "/demo/nearfield/{file}", Access::Public, "demo_package", |call| {
+        Box::pin(demo::file(call))
+    })
+    .says("The package that the page uses")
+    .takes(Takes::Nothing, &[])
+    .gives_typed(demo::ANY_TYPE),
 ];

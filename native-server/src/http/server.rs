@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::http::StatusCode;
 
+use super::demo::Demo;
 use super::error::{ApiError, Result};
 use nearfield_engine::Clock;
 use prometheus::IntGauge;
@@ -25,6 +26,8 @@ const EXPORTS_MAX: usize = 8;
 pub struct Server {
     pub(super) config: ServerConfig,
     pub(super) catalog: Arc<Catalog>,
+    /// The demo page, with `--demo-dir`.
+    pub(super) demo: Option<Demo>,
     store: OnceLock<Arc<Store>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
@@ -33,10 +36,18 @@ pub struct Server {
 
 impl Server {
     /// A server whose store is not open yet.
-    pub fn new(config: ServerConfig, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Arc<Server> {
+    ///
+    /// # Errors
+    /// `InvalidInput`, `NotFound` or `Io` for the directory of the demo page.
+    pub fn new(
+        config: ServerConfig,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+    ) -> nearfield_engine::Result<Arc<Server>> {
+        let demo = config.demo_dir.as_deref().map(Demo::load).transpose()?;
         let (store, closing) = (OnceLock::new(), AtomicBool::new(false));
         let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
-        Arc::new(Server { config, catalog, store, closing, clock, exports })
+        Ok(Arc::new(Server { config, catalog, demo, store, closing, clock, exports }))
     }
 
     /// Milliseconds since 1970.

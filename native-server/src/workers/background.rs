@@ -16,24 +16,26 @@ use prometheus::IntGauge;
 use super::code::Code;
 use super::context::Context;
 use super::line::Line;
-use crate::host;
+use crate::host::{self, Behind};
 
 /// Carries long work out.
 #[derive(Debug)]
 pub(super) struct Background {
     context: Arc<Context>,
-    /// Step back behind everybody else.
-    lowered: bool,
+    behind: Behind,
     pool: Pool,
     stopping: AtomicBool,
 }
 
 impl Background {
-    /// At low priority all processors are used, as nobody else wants them then; else half of them.
-    pub(super) fn new(context: Arc<Context>, lowered: bool) -> Background {
-        let threads = if lowered { host::processors() } else { host::processors().div_ceil(2) };
-        let (pool, stopping) = (Pool::new(threads), AtomicBool::new(false));
-        Background { context, lowered, pool, stopping }
+    /// Behind everything all processors are used, as nobody else wants them then; else half of them.
+    pub(super) fn new(context: Arc<Context>, behind: Behind) -> Background {
+        let threads = match behind {
+            Behind::Everything => host::processors(),
+            Behind::Requests => host::processors().div_ceil(2),
+        };
+        let (pool, stopping) = (Pool::new(threads).giving_way(), AtomicBool::new(false));
+        Background { context, behind, pool, stopping }
     }
 
     /// Merges, until `gives_way` says so or the server closes.
@@ -63,17 +65,17 @@ impl Background {
         Ok(output)
     }
 
-    /// Does `work` on a thread of its own, at low priority if asked for.
+    /// Does `work` on a thread of its own that steps back.
     ///
     /// # Errors
     /// What `work` returns; [`Code::Internal`] if it panicked; `Io` without a thread.
     pub(super) fn aside<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("background".to_owned());
-            let lowered = self.lowered;
+            let behind = self.behind;
             let started = builder.spawn_scoped(scope, move || {
-                if lowered && !host::lower_priority() {
-                    tracing::debug!("the system has no idle priority for this thread");
+                if !host::step_back(behind) {
+                    tracing::debug!(?behind, "the system does not let this thread step back");
                 }
                 work()
             });

@@ -22,7 +22,7 @@ use super::store::{Names, Store};
 use super::upkeep::{Limits, Upkeep};
 use crate::catalog::Catalog;
 use crate::config::{Fsync, ServerConfig};
-use crate::host::{self, Stopwatch};
+use crate::host::{self, Behind, Stopwatch};
 use crate::metrics::Metrics;
 use crate::pacing::{PacedStorage, Pacer};
 
@@ -125,7 +125,8 @@ fn start(
     limits: Limits,
 ) -> Result<Arc<Store>> {
     let shared = || Arc::clone(&context);
-    let background = Arc::new(Background::new(shared(), config.audio_colocated));
+    let behind = if config.audio_colocated { Behind::Everything } else { Behind::Requests };
+    let background = Arc::new(Background::new(shared(), behind));
     let threads = config.search_threads.unwrap_or_else(host::processors);
     let searches = SearchThreads::start(shared(), threads)?;
     let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));

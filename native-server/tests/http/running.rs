@@ -24,6 +24,11 @@ struct Flags {
     config: ServerConfig,
 }
 
+/// The settings that flags mean.
+pub(crate) fn config(flags: &[&str]) -> ServerConfig {
+    Flags::parse_from(flags).config
+}
+
 /// A running server; it ends with this value.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -55,17 +60,24 @@ impl Running {
         let dir = TempDir::new().unwrap();
         let data_dir = dir.path().join("data");
         let first = ["serve", "--data-dir", data_dir.to_str().unwrap()];
-        let config = Flags::parse_from(first.iter().chain(flags)).config;
+        let config = config(&[&first[..], flags].concat());
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock)).unwrap();
         let admin = catalog.create_key("admin", Role::Admin.into(), None).unwrap();
         let clock = Arc::new(SystemClock);
-        let server = Server::new(config.clone(), Arc::clone(&catalog), clock);
+        let server = Server::new(config.clone(), Arc::clone(&catalog), clock).unwrap();
         let (runtime, stop) = (Runtime::new().unwrap(), Stop::default());
         let listener = runtime.block_on(Listener::network(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
         let address = listener.address().unwrap();
         runtime.spawn(listener.serve(&server, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
+    }
+
+    /// What a server says that does not start with these settings.
+    pub(crate) fn refused(config: ServerConfig) -> String {
+        let dir = TempDir::new().unwrap();
+        let catalog = Catalog::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        Server::new(config, catalog, Arc::new(SystemClock)).unwrap_err().to_string()
     }
 
     /// Recovers the store.

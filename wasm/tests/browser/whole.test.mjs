@@ -105,3 +105,17 @@ test('a browser without SIMD and a missing module are told in words', async (t) 
   assert.match(missing, /^WASM: .*nowhere\.wasm/);
   assert.match(worker, /^WASM: the worker stopped/);
 });
+
+test('a file larger than any memory is refused with its size, and nothing dies', async (t) => {
+  const page = await openPage(t);
+  await prepare(page);
+  const [refusal, found] = await page.evaluate(async (query) => {
+    const collection = (await near({ worker: false })).collection();
+    const piece = new Blob([new Uint8Array(16 << 20)]);
+    const huge = new Blob(Array.from({ length: 272 }, () => piece));
+    const refusal = await near({ worker: false }, huge).catch(({ code, message }) => `${code}: ${message}`);
+    return [refusal, plain(await collection.search(query, { mode: 'exact' }))];
+  }, QUERY);
+  assert.equal(refusal, 'QUOTA: no memory for a file of 4563402752 bytes');
+  assert.deepEqual(found, answer);
+});

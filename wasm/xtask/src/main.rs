@@ -1,8 +1,10 @@
-//! Builds the browser package into `wasm/dist/`: `cargo run -p xtask -- wasm`.
+//! Builds the browser package into `wasm/dist/`: `cargo run -p xtask -- wasm`; and of that the demo page, static
+//! files in `wasm/dist/demo/`: `cargo run -p xtask -- demo`.
 //!
 //! Four steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, and a
 //! copy of `wasm/js`. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
 
+mod demo;
 mod sizes;
 mod steps;
 
@@ -32,9 +34,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => wasm(),
-        ["bind", module, dist] => steps::bind(Path::new(module), Path::new(dist)),
+        ["demo"] => demo::assemble(&root(), &root().join("wasm/dist")),
         ["sizes"] => sizes::check(&root().join("wasm/dist")),
-        _ => Err("usage: cargo run -p xtask -- wasm | sizes".to_owned()),
+        _ => Err("usage: cargo run -p xtask -- wasm | demo | sizes".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

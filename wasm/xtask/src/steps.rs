@@ -92,7 +92,7 @@ pub(crate) fn optimise(root: &Path, dist: &Path) -> Result<()> {
     output(optimiser.arg(&module).arg(&module)).map(drop)
 }
 
-/// Copies the scripts as they are.
+/// Copies the files of a directory, not those below it, as they are.
 ///
 /// # Errors
 /// Those of the disk.
@@ -100,13 +100,19 @@ pub(crate) fn copy_scripts(from: &Path, dist: &Path) -> Result<()> {
     let failed = |error: std::io::Error| format!("{}: {error}", from.display());
     for entry in fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
+        if !entry.path().is_file() {
+            continue;
+        }
         fs::copy(entry.path(), dist.join(entry.file_name())).map_err(failed)?;
     }
     Ok(())
 }
 
 /// Runs a command; its errors go to the terminal, its output is returned.
-fn output(command: &mut Command) -> Result<String> {
+///
+/// # Errors
+/// When it cannot be run or fails; it has said why.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let done = command.stderr(Stdio::inherit()).output();
     let done = done.map_err(|error| format!("{name}: {error}"))?;

@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::blob::BytesBlob;
 use super::disk::LockAttempt;
 use super::locks::LockTable;
-use super::{AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, name, refused};
-use crate::error::{Error, Result};
+use super::{
+    AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, listing, name, refused,
+};
+use crate::error::Result;
 
 /// [`Storage`] in memory. Clones are the same storage.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +46,7 @@ impl Storage for MemoryStorage {
         let bytes = match file {
             Some(File::Blob(bytes)) => bytes,
             Some(File::Log(log)) => Bytes::from(AlignedBuffer::copy_of(&content(&log))),
-            None => return Err(failure("open", name, io::ErrorKind::NotFound)),
+            None => return Err(listing::failure("open", name, io::ErrorKind::NotFound)),
         };
         Ok(Arc::new(BytesBlob::new(name, bytes)))
     }
@@ -55,7 +57,7 @@ impl Storage for MemoryStorage {
         fill(&mut content)?;
         let bytes = Bytes::from(content);
         let mut files = self.files();
-        check_place(&files, name)?;
+        listing::check_place(&files, name)?;
         files.insert(name.to_owned(), File::Blob(bytes));
         Ok(())
     }
@@ -75,21 +77,12 @@ impl Storage for MemoryStorage {
 
     fn list(&self, dir: &str) -> Result<Vec<String>> {
         name::check_directory(dir)?;
-        let prefix = name::join(dir, "");
-        let files = self.files();
-        let below = files.keys().filter_map(|name| name.strip_prefix(&prefix));
-        Ok(below.filter(|rest| !rest.contains('/')).map(str::to_owned).collect())
+        Ok(listing::files(&self.files(), dir))
     }
 
     fn directories(&self, dir: &str) -> Result<Vec<String>> {
         name::check_directory(dir)?;
-        let prefix = name::join(dir, "");
-        let files = self.files();
-        let below = files.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('/'));
-        let mut names: Vec<String> = below.map(|(part, _)| part.to_owned()).collect();
-        names.dedup();
-        names.sort_unstable();
-        Ok(names)
+        Ok(listing::directories(&self.files(), dir))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -154,38 +147,16 @@ fn add_name(files: &mut BTreeMap<String, File>, from: &str, to: &str) -> Result<
     name::check(from)?;
     name::check(to)?;
     let Some(file) = files.get(from).cloned() else {
-        return Err(failure("open", from, io::ErrorKind::NotFound));
+        return Err(listing::failure("open", from, io::ErrorKind::NotFound));
     };
     insert_new(files, to, file)
 }
 
 fn insert_new(files: &mut BTreeMap<String, File>, name: &str, file: File) -> Result<()> {
     if files.contains_key(name) {
-        return Err(failure("create", name, io::ErrorKind::AlreadyExists));
+        return Err(listing::failure("create", name, io::ErrorKind::AlreadyExists));
     }
-    check_place(files, name)?;
+    listing::check_place(files, name)?;
     files.insert(name.to_owned(), file);
     Ok(())
-}
-
-/// A name cannot be a file and a directory at once, as on every disk.
-fn check_place(files: &BTreeMap<String, File>, name: &str) -> Result<()> {
-    let mut above = name::parent(name);
-    while !above.is_empty() {
-        if files.contains_key(above) {
-            return Err(failure("create", name, io::ErrorKind::NotADirectory));
-        }
-        above = name::parent(above);
-    }
-    let prefix = name::join(name, "");
-    match files.range(prefix.clone()..).next() {
-        Some((below, _)) if below.starts_with(&prefix) => {
-            Err(failure("create", name, io::ErrorKind::IsADirectory))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn failure(action: &str, name: &str, kind: io::ErrorKind) -> Error {
-    Error::io(action, name, io::Error::from(kind))
 }

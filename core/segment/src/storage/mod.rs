@@ -23,6 +23,7 @@ mod directory;
 mod disk;
 #[cfg(feature = "fs")]
 mod fs;
+mod listing;
 mod locks;
 mod memory;
 #[cfg(feature = "fs")]
@@ -31,6 +32,8 @@ mod name;
 mod ranges;
 #[cfg(any(test, feature = "testing"))]
 mod sim;
+mod slots;
+mod writing;
 
 pub use aligned::AlignedBuffer;
 pub use blob::BytesBlob;
@@ -43,6 +46,9 @@ pub use memory::MemoryStorage;
 pub use ranges::RangeBlob;
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
+#[cfg(any(test, feature = "testing"))]
+pub use slots::SimSlots;
+pub use slots::{SlotId, SlotStorage, Slots};
 
 use std::fmt::Debug;
 use std::io::Write;

@@ -3,18 +3,23 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-use nearfield_engine::{View, recall};
+use nearfield_engine::{Collection, Database, ManualClock, View, recall, write_export};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::storage::open_directory;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
 
 use super::{broken, open, upsert};
 use crate::cli::exit::Result;
+use crate::cli::store;
 use crate::host;
 use crate::sample::{DIGIT_COUNT, DIGIT_DIM, Digits};
 
+/// The collection of the images.
+const NAME: &str = "digits";
 /// The image that is searched for: a three.
 pub(super) const SHOWN: usize = 3;
 /// Sets smaller than this are scanned by default; here a graph is wanted for show.
@@ -25,13 +30,7 @@ const EF: usize = 32;
 pub(super) fn show(out: &mut dyn Write, dir: &Path) -> Result {
     let digits = Digits::load();
     let database = open(dir, GRAPH_ROWS_MIN, 32 << 20)?;
-    let schema = Schema::dense(DIGIT_DIM, Metric::Cosine, Encoding::F32)?;
-    let collection = database.create("digits", &schema)?;
-    let documents = digits.labels.iter().enumerate();
-    let documents = documents.map(|(index, label)| json!({"label": label, "index": index}));
-    let documents: Vec<String> = documents.map(|document| document.to_string()).collect();
-    upsert(&collection, 0, &digits.vectors, documents)?;
-    collection.compact(&host::pool(None), &mut |_| ControlFlow::Continue(()))?;
+    let collection = fill(&database, &digits)?;
     writeln!(
         out,
         "{DIGIT_COUNT} images of 8 × 8 pixels, with metadata such as {{\"label\": {}, \"index\": \
@@ -42,6 +41,32 @@ pub(super) fn show(out: &mut dyn Write, dir: &Path) -> Result {
     show_neighbours(out, &digits, &view)?;
     show_filtered(out, &digits, &view)?;
     show_recall(out, &view)
+}
+
+/// The images as a collection, in one segment with a graph.
+fn fill(database: &Database, digits: &Digits) -> Result<Arc<Collection>> {
+    let schema = Schema::dense(DIGIT_DIM, Metric::Cosine, Encoding::F32)?;
+    let collection = database.create(NAME, &schema)?;
+    let documents = digits.labels.iter().enumerate();
+    let documents = documents.map(|(index, label)| json!({"label": label, "index": index}));
+    let documents: Vec<String> = documents.map(|document| document.to_string()).collect();
+    upsert(&collection, 0, &digits.vectors, documents)?;
+    collection.compact(&host::pool(None), &mut |_| ControlFlow::Continue(()))?;
+    Ok(collection)
+}
+
+/// Writes the images to a `.near` file, the same bytes each time: clock and seed are fixed.
+pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
+    let mut options = store::options()?;
+    options.segment.graph_rows_min = GRAPH_ROWS_MIN;
+    let database = Database::in_memory(options, Arc::new(ManualClock::new(0)), 0)?;
+    let collection = fill(&database, &Digits::load())?;
+    let (directory, name) = store::place(file)?;
+    let views = [(NAME.to_owned(), collection.view())];
+    let (kernel, pool) = (host::kernel()?, host::pool(None));
+    let report = write_export(&open_directory(&directory)?, &name, &views, kernel, &pool)?;
+    let (points, bytes) = (report.points, report.bytes);
+    Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }
 
 fn question(filter: Option<&Filter>) -> Question<'_> {

@@ -39,6 +39,9 @@ pub struct Demo {
     /// Keep the server of the last part until Enter is pressed or the input ends
     #[arg(long)]
     serve: bool,
+    /// Do nothing but write the digits to this .near file: the sample of the browser's demo page
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "rows", "serve"])]
+    sample: Option<PathBuf>,
 }
 
 impl Demo {
@@ -48,6 +51,9 @@ impl Demo {
     /// `Conflict` if the directory holds something; `Corrupt` if a promise does not hold; what the
     /// engine returns.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        if let Some(file) = &self.sample {
+            return digits::export(out, file);
+        }
         let clock = Stopwatch::start();
         let place = Place::new(self.dir)?;
         let kept = if place.temporary { "removed at the end; --dir keeps it" } else { "kept" };

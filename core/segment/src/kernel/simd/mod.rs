@@ -109,7 +109,8 @@ fn sum_narrow<S: Simd, T: Term, E: Element>(simd: S, query: &[f32], row: &[E]) -
         (a, b, c, d) = (step(a, *p, *i), step(b, *q, *j), step(c, *r, *k), step(d, *s, *l));
         (e, f, g, h) = (step(e, *t, *m), step(f, *u, *n), step(g, *v, *o), step(h, *w, *x));
     }
-    if let (Some(query), Some(row)) = (query_tail.first_chunk::<PADDING>(), row_tail.first_chunk()) {
+    if let (Some(query), Some(row)) = (query_tail.first_chunk::<PADDING>(), row_tail.first_chunk())
+    {
         let row = E::widen::<PADDING>(row);
         let (query, row) = (S::as_simd_f32s(query).0, S::as_simd_f32s(&row).0);
         if let ([p, q, r, s], [i, j, k, l]) = (query, row) {

@@ -17,21 +17,19 @@
 //! Does not retry: after a failed sync nobody knows what the disk holds.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::blob::BytesBlob;
 use super::disk::{Disk, DiskFile, LockAttempt};
 use super::name::{self, TEMPORARY_PREFIX};
+use super::writing::{FileAppender, write_synced};
 use super::{Appender, Blob, Fill, Lock, LockMode, Storage, refused};
 use crate::error::{Error, Result};
 
 #[cfg(test)]
 mod tests;
-
-/// Small writes of a `fill` are gathered up to this.
-const WRITE_BUFFER_BYTES: usize = 256 << 10;
 
 /// [`Storage`] over a [`Disk`].
 #[derive(Debug)]
@@ -179,7 +177,7 @@ impl<D: Disk> Storage for Directory<D> {
         let mut file = self.disk.create(name).map_err(|e| Error::io("create", name, e))?;
         file.sync().map_err(|e| Error::io("sync", name, e))?;
         self.sync_dir(name::parent(name))?;
-        Ok(Box::new(DiskAppender { file, name: name.to_owned(), failed: false }))
+        Ok(Box::new(FileAppender::new(file, name)))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>> {
@@ -260,83 +258,6 @@ impl<D: Disk> Storage for Directory<D> {
             waiting.extend(inner);
         }
         Ok(removed)
-    }
-}
-
-/// Fills and syncs a file. A failure of the disk wins over what `fill` made of it, so that a full disk is
-/// told as such and a `fill` that overlooks an error cannot publish half a blob.
-fn write_synced<F: DiskFile>(file: F, name: &str, fill: Fill<'_>) -> Result<()> {
-    let observed = Observed { file, failure: None };
-    let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, observed);
-    let filled = fill(&mut writer);
-    let synced = if filled.is_ok() { writer.flush() } else { Ok(()) };
-    // Taken apart, because a dropped writer would write again.
-    let (observed, _unwritten) = writer.into_parts();
-    if let Some((action, failure)) = observed.failure {
-        return Err(Error::io(action, name, failure));
-    }
-    filled?;
-    synced.map_err(|e| Error::io("write", name, e))
-}
-
-/// Remembers the first failure of a file. Flushing it is syncing it.
-struct Observed<F> {
-    file: F,
-    failure: Option<(&'static str, io::Error)>,
-}
-
-impl<F> Observed<F> {
-    fn note<T>(&mut self, action: &'static str, ended: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &ended
-            && error.kind() != io::ErrorKind::Interrupted
-            && self.failure.is_none()
-        {
-            self.failure = Some((action, io::Error::new(error.kind(), error.to_string())));
-        }
-        ended
-    }
-}
-
-impl<F: DiskFile> Write for Observed<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes);
-        self.note("write", written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let synced = self.file.sync();
-        self.note("sync", synced)
-    }
-}
-
-/// Appends to a file; after the first failure it refuses, because the file's end is unknown then.
-#[derive(Debug)]
-struct DiskAppender<F> {
-    file: F,
-    name: String,
-    failed: bool,
-}
-
-impl<F: DiskFile> DiskAppender<F> {
-    fn attempt(&mut self, action: &str, step: impl FnOnce(&mut F) -> io::Result<()>) -> Result<()> {
-        if self.failed {
-            let error = io::Error::other("an earlier write or sync failed; reopen to recover");
-            return Err(Error::io(action, &self.name, error));
-        }
-        step(&mut self.file).map_err(|error| {
-            self.failed = true;
-            Error::io(action, &self.name, error)
-        })
-    }
-}
-
-impl<F: DiskFile> Appender for DiskAppender<F> {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.attempt("append to", |file| file.write_all(bytes))
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.attempt("sync", DiskFile::sync)
     }
 }
 

@@ -1,0 +1,33 @@
+// One writer for each store, in all tabs of the origin: the Web Lock `nearfield:<name>`, and the news of what
+// was written on the BroadcastChannel of the same name. A tab that dies gives its lock back by itself.
+
+import { NearfieldError } from './errors.js';
+
+/** A tab that is reloaded may still be on its way out; a second tab is told after this. */
+const GRACE_MS = 250;
+/** A worker of ours that was ended is sure to go. */
+const RESTART_MS = 10_000;
+
+/** What lock and channel of a store are called. */
+export const lockName = (name) => `nearfield:${name}`;
+
+/**
+ * Takes the lock of a store.
+ * @param {string} name
+ * @param {boolean} restarting whether the holder was a worker of the caller's own
+ * @returns {Promise<() => void>} gives it back
+ */
+export async function takeLock(name, restarting = false) {
+  const { locks } = navigator;
+  // Without Web Locks the handles, which are exclusive, have to do.
+  if (!locks) return () => {};
+  const signal = AbortSignal.timeout(restarting ? RESTART_MS : GRACE_MS);
+  return new Promise((resolve, reject) => {
+    const held = () => new Promise((release) => resolve(release));
+    locks.request(lockName(name), { signal }, held).catch((error) => {
+      const hint = 'write in the tab that has it, or close that tab';
+      const details = { cause: error, got: name, hint };
+      reject(new NearfieldError('LOCKED', `the store ${JSON.stringify(name)} is open in another tab`, details));
+    });
+  });
+}

@@ -1,0 +1,180 @@
+// A pool of open files of the origin (OPFS), which the engine reads and writes without waiting.
+//
+// The engine's own names are inside of the files (docs/format.md, Slots); here they are only numbered. Handles
+// are exclusive: while they are open nobody else opens these files. Works in a worker only.
+
+import { NearfieldError } from './errors.js';
+
+/** Directory of the origin with one directory for each store. */
+const STORES = 'nearfield-stores';
+/** Files made at once, and how many must be free before a change: it makes fewer. */
+const ADDED = 16;
+const FREE_MIN = 16;
+/** What the engine writes before any content: claimed early, so that a full quota is met here. */
+const HEADER_BYTES = 8192;
+/** Handles of a worker that just ended are given back a little later. */
+const HANDLE_WAIT_MS = 3000;
+const HANDLE_PAUSE_MS = 20;
+
+/** Files that are open. Its synchronous methods are what `wasm/src/slots.rs` calls. */
+export class SlotPool {
+  #directory;
+  #handles = [];
+
+  /** Opens all files of a store, and makes the first ones. */
+  static async open(name) {
+    const pool = new SlotPool();
+    try {
+      const stores = await (await root()).getDirectoryHandle(STORES, { create: true });
+      pool.#directory = await stores.getDirectoryHandle(name, { create: true });
+      const files = [];
+      for await (const file of pool.#directory.values()) files.push(file);
+      const opened = await Promise.allSettled(files.map(openHandle));
+      pool.#handles = opened.filter(({ value }) => value).map(({ value }) => value);
+      const failed = opened.find(({ reason }) => reason);
+      if (failed) throw failed.reason;
+      if (files.length === 0) await pool.#add();
+    } catch (error) {
+      pool.close();
+      throw typed(error);
+    }
+    return pool;
+  }
+
+  /** Makes files until there are enough for one change; `free` says how many are, and is asked again. */
+  async reserve(free) {
+    while (free() < FREE_MIN) {
+      try {
+        await this.#add();
+      } catch (error) {
+        // Without more the engine says what it lacks, in words for the caller.
+        if (error.name === 'QuotaExceededError') return;
+        throw typed(error);
+      }
+    }
+  }
+
+  async #add() {
+    const start = this.#handles.length;
+    for (let number = start; number < start + ADDED; number += 1) {
+      const file = await this.#directory.getFileHandle(await this.#unused(number), { create: true });
+      const handle = await openHandle(file);
+      try {
+        handle.truncate(HEADER_BYTES);
+      } catch (error) {
+        handle.close();
+        throw error;
+      }
+      this.#handles.push(handle);
+    }
+  }
+
+  /** A name that no file has, near a number. */
+  async #unused(number) {
+    for (let suffix = ''; ; suffix += '+') {
+      const name = `${String(number).padStart(4, '0')}${suffix}.slot`;
+      const exists = await this.#directory.getFileHandle(name).then(() => true, () => false);
+      if (!exists) return name;
+    }
+  }
+
+  /** How many files there are. */
+  count() {
+    return this.#handles.length;
+  }
+
+  length(slot) {
+    return this.#handles[slot].getSize();
+  }
+
+  read(slot, offset, out) {
+    for (let done = 0; done < out.length; ) {
+      const count = this.#handles[slot].read(out.subarray(done), { at: offset + done });
+      if (!(count > 0)) throw problem('ShortReadError', `slot ${slot} ends at ${offset + done}`);
+      done += count;
+    }
+  }
+
+  write(slot, offset, bytes) {
+    for (let done = 0; done < bytes.length; ) {
+      const count = this.#handles[slot].write(bytes.subarray(done), { at: offset + done });
+      if (!(count > 0)) throw problem('QuotaExceededError', `slot ${slot} takes no more bytes`);
+      done += count;
+    }
+  }
+
+  truncate(slot, length) {
+    this.#handles[slot].truncate(length);
+  }
+
+  flush(slot) {
+    this.#handles[slot].flush();
+  }
+
+  /** Gives the files back. */
+  close() {
+    for (const handle of this.#handles) handle.close();
+    this.#handles = [];
+  }
+}
+
+/** Names of the stores of this origin. */
+export async function storeNames() {
+  const names = [];
+  const stores = await directoryOfStores();
+  for await (const name of stores?.keys() ?? []) names.push(name);
+  return names.sort();
+}
+
+/** Removes the files of a store that nobody has open; whether there was one. */
+export async function removeFiles(name) {
+  const stores = await directoryOfStores();
+  try {
+    await stores?.removeEntry(name, { recursive: true });
+    return stores !== undefined;
+  } catch (error) {
+    if (error.name === 'NotFoundError') return false;
+    throw typed(error);
+  }
+}
+
+async function directoryOfStores() {
+  try {
+    return await (await root()).getDirectoryHandle(STORES);
+  } catch (error) {
+    if (error.name === 'NotFoundError') return undefined;
+    throw typed(error);
+  }
+}
+
+function root() {
+  return navigator.storage.getDirectory();
+}
+
+async function openHandle(file) {
+  const give_up = performance.now() + HANDLE_WAIT_MS;
+  for (;;) {
+    try {
+      return await file.createSyncAccessHandle();
+    } catch (error) {
+      if (error.name !== 'NoModificationAllowedError') throw error;
+      if (performance.now() > give_up) {
+        const hint = 'close the other tab, or wait until it is gone';
+        throw new NearfieldError('LOCKED', 'the files of the store are open elsewhere', { cause: error, hint });
+      }
+      await new Promise((resolve) => setTimeout(resolve, HANDLE_PAUSE_MS));
+    }
+  }
+}
+
+/** What the browser threw, with a code. */
+function typed(error) {
+  if (error instanceof NearfieldError) return error;
+  const full = error.name === 'QuotaExceededError';
+  const message = `the files of the store: ${error.name}: ${error.message}`;
+  return new NearfieldError(full ? 'QUOTA' : 'IO', message, { cause: error });
+}
+
+function problem(name, message) {
+  return Object.assign(new Error(message), { name });
+}

@@ -1,0 +1,121 @@
+// A store where the engine is: the lock, the files, and one change after the other.
+// Before each change there are files enough for it; after it background work goes on, step by step, so that
+// searches find their turn in between. What the changes mean is the engine's (wasm/src/store.rs).
+
+import { lockName, takeLock } from './locks.js';
+import { SlotPool } from './slots.js';
+
+/** The engine's collection and what it stands on. */
+export class Store {
+  #engine;
+  #pool;
+  #release;
+  #news;
+  #last = Promise.resolve();
+  #upkeep = false;
+  #upkeepError;
+
+  /**
+   * Opens a store.
+   * @param {object} module what `loadEngine` gives
+   * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string, store: string}} options
+   */
+  static async open(module, { name, storage, restarting, dim, metric, store: encoding }) {
+    const store = new Store();
+    try {
+      if (storage === 'opfs') {
+        store.#release = await takeLock(name, restarting);
+        store.#pool = await SlotPool.open(name);
+        store.#news = new BroadcastChannel(lockName(name));
+      }
+      const seed = crypto.getRandomValues(new Uint32Array(1))[0];
+      store.#engine = module.Store.open(store.#pool, name, dim, metric, encoding, Date.now(), seed);
+    } catch (error) {
+      store.#giveBack();
+      throw error;
+    }
+    return store;
+  }
+
+  /** What answers questions. */
+  get engine() {
+    return this.#engine;
+  }
+
+  upsert({ ids, vectors, texts }) {
+    return this.#change(() => this.#engine.upsert(ids, vectors, texts, Date.now()));
+  }
+
+  delete({ ids }) {
+    return this.#change(() => this.#engine.delete(ids, Date.now()));
+  }
+
+  flush() {
+    return this.#inOrder(() => this.#engine.flush(Date.now()));
+  }
+
+  /** The bytes of a `.near` file. */
+  export() {
+    return this.#inOrder(() => this.#engine.export());
+  }
+
+  /** Why background work stopped, if it did; it begins again after the next change. */
+  get upkeepError() {
+    return this.#upkeepError;
+  }
+
+  /** Waits for the change under way, then gives lock and files back. What was acknowledged is durable. */
+  async close() {
+    this.#upkeep = false;
+    await this.#last;
+    this.#engine.free();
+    this.#giveBack();
+  }
+
+  /** After the engine died: nothing may enter it again. */
+  abandon() {
+    this.#upkeep = false;
+    this.#giveBack();
+  }
+
+  #giveBack() {
+    this.#pool?.close();
+    this.#news?.close();
+    this.#release?.();
+  }
+
+  async #change(act) {
+    const report = await this.#inOrder(act);
+    this.#news?.postMessage({ lsn: report.lsn, size: report.size });
+    this.#beginUpkeep();
+    return report;
+  }
+
+  /** Runs `act` after all that was asked before, with files enough for it. */
+  #inOrder(act) {
+    const done = this.#last.then(async () => {
+      await this.#pool?.reserve(() => this.#engine.free_slots());
+      return act();
+    });
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  #beginUpkeep() {
+    if (this.#upkeep) return;
+    this.#upkeep = true;
+    this.#upkeepError = undefined;
+    const step = async () => {
+      if (!this.#upkeep) return;
+      try {
+        this.#upkeep = await this.#inOrder(() => this.#upkeep && this.#engine.step(Date.now()));
+      } catch (error) {
+        this.#upkeep = false;
+        this.#upkeepError = error;
+      }
+      // A turn for others.
+      if (this.#upkeep) setTimeout(step);
+    };
+    setTimeout(step);
+  }
+}

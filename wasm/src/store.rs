@@ -1,0 +1,314 @@
+//! A collection that is written in the browser: the engine's own database, in memory or in a pool of files.
+//!
+//! The host brings time, chance and files, makes room for new files before each change, and takes the steps
+//! of background work between its other calls, because there is one thread. A change that returns is durable.
+//! Whether a second page writes is the host's to prevent.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use js_sys::{Array, Uint8Array};
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::task::{Effort, Step, Task};
+use nearfield_engine::{
+    Begun, Collection, Database, Error, ErrorKind, Fault, ManualClock, Mode, Options,
+};
+use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema, payload};
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+use crate::error::Result;
+use crate::ids;
+use crate::object::to_js;
+use crate::reading::Reading;
+use crate::slots::{JsSlots, SlotPool};
+
+/// Name of an export on its way out; nobody sees it.
+const EXPORT: &str = "export.near";
+
+/// Smaller pieces than a server's: a tab has one thread and less memory.
+fn options() -> Options {
+    Options {
+        memtable_bytes_max: 8 << 20,
+        memtable_bytes_hard: 128 << 20,
+        log_file_bytes_max: 8 << 20,
+        quarantine_files_max: 4,
+        quarantine_bytes_max: 32 << 20,
+        ..Options::default()
+    }
+}
+
+/// An open, writable collection.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    collection: Arc<Collection>,
+    slots: Option<Arc<SlotStorage>>,
+    clock: Arc<ManualClock>,
+    /// Background work that was begun.
+    task: Option<Box<Task>>,
+}
+
+impl Store {
+    /// Calls `ask` with the newest view of the collection, which must be called `name`.
+    fn asked<T>(&self, name: &str, ask: impl FnOnce(Reading<'_>) -> Result<T>) -> Result<T> {
+        if name != self.collection.name() {
+            let message = format!("no collection {name:?}");
+            return Err(Error::new(ErrorKind::NotFound, message).into());
+        }
+        let view = self.collection.view();
+        let kernel = self.collection.kernel();
+        ask(Reading { name: self.collection.name(), view: &view, kernel })
+    }
+
+    /// Carries begun work to its end: what follows must not find it under way.
+    fn finish_task(&mut self) -> nearfield_engine::Result<()> {
+        while self.task.is_some() {
+            self.step_task()?;
+        }
+        Ok(())
+    }
+
+    fn step_task(&mut self) -> nearfield_engine::Result<()> {
+        let Some(mut task) = self.task.take() else { return Ok(()) };
+        match task.step(&Pool::SERIAL) {
+            Ok(Step::More(_)) => self.task = Some(task),
+            Ok(Step::Done(output)) => self.collection.end(Ok(*output))?,
+            Err(error) => self.collection.end(Err(error))?,
+        }
+        Ok(())
+    }
+
+    /// Before a change: nothing is under way where the change itself may start work, which is when it finds
+    /// much in memory, or a writer that has to recover.
+    fn settle_task(&mut self) -> nearfield_engine::Result<()> {
+        let hard = options().memtable_bytes_hard;
+        let starts_work = |writer: &mut nearfield_engine::Writer| {
+            Ok(writer.poisoned().is_some() || writer.memory_bytes() >= hard)
+        };
+        if self.task.is_some() && self.collection.with_writer(starts_work)? {
+            // Its failure is no reason not to write.
+            let _failed = self.finish_task();
+        }
+        Ok(())
+    }
+
+    fn report(&self, applied: &nearfield_engine::Applied) -> JsValue {
+        to_js(&json!({
+            "lsn": applied.lsn.0,
+            "inserted": applied.inserted,
+            "replaced": applied.replaced,
+            "deleted": applied.deleted,
+            "firstAssigned": applied.first_assigned,
+            "size": self.collection.view().len(),
+        }))
+    }
+}
+
+#[wasm_bindgen]
+impl Store {
+    /// Opens the collection in a pool of files, or a new one in memory. One that is there must have this
+    /// dimension, metric and encoding.
+    pub fn open(
+        pool: Option<SlotPool>,
+        name: &str,
+        dim: usize,
+        metric: &str,
+        store: &str,
+        now_ms: f64,
+        seed: u32,
+    ) -> Result<Store> {
+        let schema = Schema::dense(dim, metric_of(metric)?, encoding_of(store)?)?;
+        let slots = match pool {
+            Some(pool) => Some(Arc::new(SlotStorage::open(Arc::new(JsSlots::new(pool)))?)),
+            None => None,
+        };
+        let clock = Arc::new(ManualClock::new(now_ms as u64));
+        let time = Arc::clone(&clock);
+        let database = match &slots {
+            Some(slots) => {
+                let files: Arc<dyn Storage> = Arc::clone(slots) as _;
+                Database::open(files, Mode::Write, options(), time, u64::from(seed), "this page")?
+            }
+            None => Database::in_memory(options(), time, u64::from(seed))?,
+        };
+        let collection = if database.names().iter().any(|there| there == name) {
+            database.collection(name)?
+        } else {
+            database.create(name, &schema)?
+        };
+        let there = collection.view().schema.clone();
+        if *there != schema {
+            let (expected, got) = (described(&there), described(&schema));
+            let message = format!("the store {name:?} is there with {expected}, not {got}");
+            let error = Error::new(ErrorKind::Conflict, message);
+            return Err(error.with("expected", expected).with("got", got).into());
+        }
+        Ok(Store { database, collection, slots, clock, task: None })
+    }
+
+    /// Files that a change can still make; none in memory, where it needs none.
+    pub fn free_slots(&self) -> Result<Option<u32>> {
+        let free = self.slots.as_ref().map(|slots| slots.free_slots()).transpose()?;
+        Ok(free.map(|free| free as u32))
+    }
+
+    /// Inserts or replaces points, as one atomic and durable batch: what it did.
+    pub fn upsert(
+        &mut self,
+        point_ids: Option<Array>,
+        vectors: &[f32],
+        metadata: Option<Array>,
+        now_ms: f64,
+    ) -> Result<JsValue> {
+        self.clock.set(now_ms as u64);
+        self.settle_task()?;
+        let schema = Arc::clone(&self.collection.view().schema);
+        let dim = schema.vectors[DEFAULT_FIELD].dim as usize;
+        let texts = metadata.unwrap_or_default();
+        let draft = Draft {
+            ids: point_ids.as_ref().map(ids::from_js).transpose()?,
+            rows: vectors.len() / dim,
+            vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(vectors))]),
+            metadata: texts.iter().map(|text| text.as_string().map(Cow::Owned)).collect(),
+            time_ms: now_ms as u64,
+            ..Draft::default()
+        };
+        let batch = Batch::new(draft, &schema, &payload::validate)?;
+        Ok(self.report(&self.collection.apply(batch, &Pool::SERIAL)?))
+    }
+
+    /// Removes points by id, as one atomic and durable batch: what it did.
+    pub fn delete(&mut self, point_ids: &Array, now_ms: f64) -> Result<JsValue> {
+        self.clock.set(now_ms as u64);
+        self.settle_task()?;
+        let deletes: Vec<PointId> = ids::from_js(point_ids)?;
+        let draft = Draft { deletes, time_ms: now_ms as u64, ..Draft::default() };
+        let schema = Arc::clone(&self.collection.view().schema);
+        let batch = Batch::new(draft, &schema, &payload::validate)?;
+        Ok(self.report(&self.collection.apply(batch, &Pool::SERIAL)?))
+    }
+
+    /// Writes what is in memory and log to a segment file, so that opening has less to replay.
+    pub fn flush(&mut self, now_ms: f64) -> Result<()> {
+        self.clock.set(now_ms as u64);
+        let poisoned = self.collection.with_writer(|writer| Ok(writer.poisoned().is_some()))?;
+        if poisoned {
+            self.task = None;
+            self.collection.recover()?;
+        }
+        self.finish_task()?;
+        Ok(self.collection.checkpoint(&Pool::SERIAL)?)
+    }
+
+    /// Takes one step of background work; whether there is more to do.
+    pub fn step(&mut self, now_ms: f64) -> Result<bool> {
+        self.clock.set(now_ms as u64);
+        if self.task.is_some() {
+            self.step_task()?;
+            return Ok(true);
+        }
+        match self.collection.begin(Effort::Due)? {
+            Begun::Task(task) => {
+                self.task = Some(task);
+                Ok(true)
+            }
+            Begun::Tidied(_) => Ok(false),
+        }
+    }
+
+    /// The collection as a `.near` file.
+    pub fn export(&self) -> Result<Uint8Array> {
+        let storage = MemoryStorage::new();
+        self.database.export(&storage, EXPORT, &[])?;
+        let blob = storage.open(EXPORT)?;
+        Ok(Uint8Array::from(&blob.read(0..blob.len())?[..]))
+    }
+
+    /// Name, size and fields.
+    pub fn info(&self) -> Result<JsValue> {
+        self.asked(self.collection.name(), |reading| Ok(to_js(&reading.info())))
+    }
+
+    /// What it is made of, and what its log holds.
+    pub fn stats(&self, collection: &str) -> Result<JsValue> {
+        let log = self.collection.stats();
+        self.asked(collection, |reading| {
+            let mut stats = reading.stats();
+            if let Value::Object(fields) = &mut stats {
+                fields.insert("engine".to_owned(), json!(log));
+            }
+            Ok(to_js(&stats))
+        })
+    }
+
+    /// See `Reading::search`.
+    pub fn search(&self, collection: &str, queries: &[f32], asked: &str) -> Result<JsValue> {
+        self.asked(collection, |reading| reading.search(queries, asked))
+    }
+
+    /// See `Reading::get`.
+    pub fn get(&self, collection: &str, point_ids: &Array, asked: &str) -> Result<JsValue> {
+        self.asked(collection, |reading| reading.get(point_ids, asked))
+    }
+
+    /// See `Reading::scan`.
+    pub fn scan(
+        &self,
+        collection: &str,
+        segment: usize,
+        row: u32,
+        count: usize,
+        asked: &str,
+    ) -> Result<JsValue> {
+        self.asked(collection, |reading| reading.scan((segment, row), count, asked))
+    }
+
+    /// See `Reading::count`.
+    pub fn count(&self, collection: &str, asked: &str) -> Result<f64> {
+        self.asked(collection, |reading| reading.count(asked))
+    }
+
+    /// See `Reading::recall`.
+    pub fn recall(
+        &self,
+        collection: &str,
+        queries: Option<Vec<f32>>,
+        asked: &str,
+    ) -> Result<JsValue> {
+        self.asked(collection, |reading| reading.recall(queries.as_deref(), asked))
+    }
+
+    /// See `Reading::explain`.
+    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
+        self.asked(collection, |reading| reading.explain(query, asked))
+    }
+}
+
+fn metric_of(name: &str) -> Result<Metric> {
+    let found = Metric::ALL.into_iter().find(|metric| metric.name() == name);
+    Ok(found.ok_or_else(|| Error::invalid(Fault::Parameter, format!("no metric {name:?}")))?)
+}
+
+fn encoding_of(name: &str) -> Result<Encoding> {
+    match name {
+        "f32" => Ok(Encoding::F32),
+        "f16" => Ok(Encoding::F16),
+        _ => Err(Error::invalid(Fault::Parameter, format!("no encoding {name:?}")).into()),
+    }
+}
+
+/// A schema in a few words.
+fn described(schema: &Schema) -> String {
+    let field = |spec: &nearfield_segment::VectorSpec| {
+        let store = match spec.store {
+            Encoding::F32 => "f32",
+            Encoding::F16 => "f16",
+        };
+        format!("dim {}, metric {}, store {store}", spec.dim, spec.metric.name())
+    };
+    schema.vectors.values().map(field).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,108 @@
+// A store in memory, in Node: changes, their answers, exports, and every way to call it wrongly.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { create, open } from '../dist/index.js';
+import { DIM, rowsOf, vectorOf } from './points.mjs';
+
+const refused = (promise, code, expected = {}) =>
+  assert.rejects(promise, (error) => {
+    assert.equal(error.name, 'NearfieldError');
+    assert.equal(error.code, code, error.message);
+    for (const [name, value] of Object.entries(expected)) assert.deepEqual(error[name], value, name);
+    return true;
+  });
+
+const filled = async (count) => {
+  const collection = await create({ dim: DIM, metric: 'l2' });
+  await collection.upsert(rowsOf(0, count));
+  return collection;
+};
+
+test('what is written is found, replaced and deleted', async () => {
+  const collection = await create({ dim: DIM, metric: 'l2' });
+  assert.equal(collection.storage, 'memory');
+  assert.deepEqual(await collection.upsert(rowsOf(0, 100)), { inserted: 100, replaced: 0 });
+  assert.deepEqual(await collection.upsert(rowsOf(50, 120)), { inserted: 20, replaced: 50 });
+  assert.equal(collection.size, 120);
+  const [nearest] = await collection.search(vectorOf(7), { k: 1, include: ['metadata', 'vector'] });
+  assert.deepEqual(
+    { ...nearest },
+    { id: 7, score: 0, scoreKind: 'distance', metadata: { parity: 'odd', n: 7 }, vector: vectorOf(7) },
+  );
+  assert.equal(await collection.delete([7, 8, 'nobody']), 2);
+  assert.equal(collection.size, 118);
+  assert.equal(await collection.count({ parity: { eq: 'odd' } }), 59);
+  const rows = await collection.get([7, 9]);
+  assert.deepEqual(rows.missing, [7]);
+  await collection.close();
+});
+
+test('ids are assigned where there are none, and metadata may be rows with large integers', async () => {
+  const collection = await create({ dim: 2 });
+  const metadata = [{ a: 2n ** 60n, b: ['x', null] }, null, undefined];
+  const report = await collection.upsert({ vectors: [1, 0, 0, 1, 1, 1], metadata });
+  assert.equal(report.inserted, 3);
+  const first = report.firstAssigned;
+  const rows = await collection.get([first, first + 1, first + 2]);
+  assert.deepEqual(rows.map((row) => row.metadata), [metadata[0], undefined, undefined]);
+  await collection.close();
+});
+
+test('checkpoints, merges and an export change no answer', async () => {
+  const count = 6_000;
+  const collection = await create({ dim: DIM, metric: 'cosine' });
+  const ask = (of) => of.search(vectorOf(3), { k: 20, mode: 'exact', where: { parity: { eq: 'odd' } } });
+  const plain = (hits) => hits.map(({ id, score }) => ({ id, score }));
+  for (let start = 0; start < count; start += 1_500) {
+    await collection.upsert(rowsOf(start, start + 1_500));
+    if (start === 1_500) await collection.flush();
+  }
+  await collection.delete([0, 1, 2]);
+  const before = plain(await ask(collection));
+  await collection.flush();
+  assert.deepEqual(plain(await ask(collection)), before);
+  const exported = await collection.export();
+  assert.ok(exported instanceof Blob);
+  const snapshot = await open(exported);
+  assert.equal(snapshot.collection().size, count - 3);
+  assert.deepEqual(plain(await ask(snapshot.collection())), before);
+  await snapshot.close();
+  await collection.close();
+});
+
+test('a call that is wrong says how, changes nothing, and the next one works', async () => {
+  const collection = await filled(10);
+  const { ids, vectors } = rowsOf(10, 12);
+  const nan = vectors.slice();
+  nan[DIM + 3] = NaN;
+  await refused(collection.upsert({ ids, vectors: nan }), 'NON_FINITE', { position: DIM + 3 });
+  await refused(collection.upsert({ ids, vectors: vectors.slice(1) }), 'DIMENSION');
+  await refused(collection.upsert({ ids: [1], vectors }), 'ID', { got: 1 });
+  await refused(collection.upsert({ ids: [1, 1], vectors }), 'DUPLICATE_ID');
+  await refused(collection.upsert({ ids: [1, -1], vectors }), 'ID', { position: 1 });
+  await refused(collection.upsert(), 'DIMENSION');
+  await refused(collection.upsert({ ids, vectors, metadata: [{}] }), 'METADATA');
+  await refused(collection.upsert({ ids, vectors, metadata: { a: [1, NaN] } }), 'METADATA', { position: 1 });
+  await refused(collection.upsert({ ids, vectors, metadata: [{}, 'x'] }), 'METADATA', { position: 1 });
+  await refused(collection.delete('x'), 'ID');
+  await refused(collection.search(vectorOf(1).slice(1)), 'DIMENSION', { got: DIM - 1 });
+  await refused(collection.search(vectorOf(1), { k: 1e9 }), 'PARAMETER');
+  assert.equal((await collection.search(vectorOf(1), { k: 1e6 })).length, 10);
+  assert.equal(collection.size, 10);
+  await collection.close();
+  await refused(collection.search(vectorOf(1)), 'CLOSED');
+  await refused(collection.upsert({ ids, vectors }), 'CLOSED');
+});
+
+test('a store that cannot be made says why', async () => {
+  await refused(create(), 'PARAMETER');
+  for (const dim of [0, 1.5, 65_537, '3']) await refused(create({ dim }), 'PARAMETER');
+  await refused(create({ dim: 3, metric: 'euclid' }), 'PARAMETER');
+  await refused(create({ dim: 3, storage: 'disk' }), 'PARAMETER');
+  await refused(create({ dim: 3, name: '../up' }), 'PARAMETER');
+  await refused(create({ dim: 3, dimension: 3 }), 'PARAMETER', { got: 'dimension' });
+  // Node has no files of an origin.
+  await refused(create({ dim: 3, name: 'kept' }), 'PARAMETER');
+});

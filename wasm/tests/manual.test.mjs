@@ -1,0 +1,36 @@
+// The examples of docs/browser.md, run as they stand on the fixture: an example that fails fails the build.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import test from 'node:test';
+
+import { open } from '../dist/index.js';
+import { QUERY, fixture } from './fixture.mjs';
+
+const AsyncFunction = (async () => {}).constructor;
+
+async function examples() {
+  const page = await readFile(new URL('../../docs/browser.md', import.meta.url), 'utf8');
+  return [...page.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+}
+
+test('the examples of the manual run and find something', async () => {
+  const { bytes, points: expected } = await fixture('v2');
+  const [opening, asking] = await examples();
+  const printed = [];
+  const console = { log: (...line) => printed.push(line) };
+  const file = new Blob([bytes]);
+  const without_import = opening.replace(/^import .*$/m, '');
+  await new AsyncFunction('open', 'file', 'console', without_import)(open, file, console);
+  assert.ok(printed.length > 1 && printed[0][2].n < 400, JSON.stringify(printed));
+
+  const points = (await open(bytes)).collection();
+  const results = 'return { near, all, rows, ids, count, report, plan, segments };';
+  const run = new AsyncFunction('points', 'vector', 'ids', `${asking}\n${results}`);
+  const found = await run(points, QUERY, []);
+  assert.equal(found.near.length, 10);
+  assert.equal(found.all.length, 2);
+  assert.deepEqual(found.rows.missing, expected.has(3) ? [] : [3]);
+  assert.ok(found.ids.length > 0 && found.count > 0 && found.report.recall === 1);
+  assert.ok(found.plan.segments.length > 0 && found.segments.length > 0);
+});
