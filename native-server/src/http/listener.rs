@@ -1,8 +1,8 @@
 //! Sockets and connections: who may be connected, for how long, and how it ends.
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
-//! slowly, or says nothing between two requests, is cut off after [`HEADER_TIME`]; others are served
-//! meanwhile. At the end requests under way are answered, idle connections are closed.
+//! slowly, or says nothing between two requests, is cut off after a while, and so is one that does not read its
+//! answer ([`Limits`]); others are served meanwhile. At the end requests under way are answered, idle connections are closed.
 //!
 //! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
 //! and moved into place, by whoever holds the lock of the store, so that a stale one is never in the way.
@@ -33,13 +33,12 @@ use tracing::warn;
 use super::gate::Origin;
 use super::router::router;
 use super::server::Server;
+use super::stall::Unstalled;
 
 /// Most connections from the network at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 512;
 /// Most connections of the control socket.
 const CONTROL_CONNECTIONS_MAX: usize = 64;
-/// Most time from the start of a connection, or the end of a request, to the end of the next headers.
-const HEADER_TIME: Duration = Duration::from_secs(20);
 /// Bytes of headers, and of what is read ahead of a body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
@@ -75,10 +74,26 @@ impl Stop {
     }
 }
 
+/// How long a connection may keep what it has without getting on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the start of a connection, or the end of a request, to the end of the next headers.
+    pub header: Duration,
+    /// Without a byte of an answer being taken.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { header: Duration::from_secs(20), answer: Duration::from_secs(30) }
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -96,7 +111,7 @@ impl Listener {
         let address = SocketAddr::new(host, port);
         let bound = TcpListener::bind(address).await;
         let socket = bound.map_err(|error| Error::io("listen on", &address.to_string(), error))?;
-        Ok(Listener { socket: Socket::Network(socket) })
+        Ok(Listener { socket: Socket::Network(socket), limits: Limits::default() })
     }
 
     /// Binds the control socket in `data_dir`, whose lock the caller holds; returns its path too.
@@ -112,7 +127,12 @@ impl Listener {
         let socket = UnixListener::bind(&fresh).map_err(named)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
         fs::rename(&fresh, &path).map_err(named)?;
-        Ok((Listener { socket: Socket::Control(socket) }, path))
+        Ok((Listener { socket: Socket::Control(socket), limits: Limits::default() }, path))
+    }
+
+    /// With other limits than the usual ones.
+    pub fn limited(self, limits: Limits) -> Listener {
+        Listener { limits, ..self }
     }
 
     /// The address of a TCP socket.
@@ -160,7 +180,8 @@ impl Listener {
         stopped: &watch::Receiver<bool>,
     ) -> std::io::Result<()> {
         let place = Arc::clone(room).acquire_owned().await.expect("never closed");
-        let shared = Shared { router: router.clone(), server: Arc::clone(server), place };
+        let (server, limits) = (Arc::clone(server), self.limits);
+        let shared = Shared { router: router.clone(), server, limits, place };
         match &self.socket {
             Socket::Network(socket) => {
                 let (stream, _) = socket.accept().await?;
@@ -180,6 +201,7 @@ impl Listener {
 struct Shared {
     router: Router,
     server: Arc<Server>,
+    limits: Limits,
     place: OwnedSemaphorePermit,
 }
 
@@ -188,7 +210,7 @@ async fn connection<S>(stream: S, origin: Origin, shared: Shared, mut stop: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Shared { router, server, place } = shared;
+    let Shared { router, server, limits, place } = shared;
     let open = server.connected();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(origin);
@@ -196,8 +218,9 @@ where
         Box::pin(async move { answer.await.map_err(|never: Infallible| never) })
     });
     let mut settings = http1::Builder::new();
-    settings.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+    let stream = Unstalled::new(stream, limits.answer);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
     let mut stopping = false;
     let ended = loop {
@@ -209,7 +232,7 @@ where
             }
         }
     };
-    // An error here is the client's: it broke off, or sent what is not HTTP.
+    // An error here is the client's: it broke off, sent what is not HTTP, or does not read.
     if ended.is_ok() {
         linger(connection.into_parts().io.into_inner()).await;
     }

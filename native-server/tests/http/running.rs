@@ -9,7 +9,7 @@ use clap::Parser;
 use nearfield_engine::SystemClock;
 use nearfield_server::catalog::{Catalog, Role};
 use nearfield_server::config::ServerConfig;
-use nearfield_server::http::{Listener, Server, Stop};
+use nearfield_server::http::{Limits, Listener, Server, Stop};
 use nearfield_server::workers::Store;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,13 +50,22 @@ impl Running {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Running {
-        let mut running = Running::recovering(flags);
+        Running::limited(flags, Limits::default())
+    }
+
+    /// One with other limits of its connections.
+    pub(crate) fn limited(flags: &[&str], limits: Limits) -> Running {
+        let mut running = Running::bound(flags, limits);
         running.open();
         running
     }
 
     /// One whose store is not open yet.
     pub(crate) fn recovering(flags: &[&str]) -> Running {
+        Running::bound(flags, Limits::default())
+    }
+
+    fn bound(flags: &[&str], limits: Limits) -> Running {
         let dir = TempDir::new().unwrap();
         let data_dir = dir.path().join("data");
         let first = ["serve", "--data-dir", data_dir.to_str().unwrap()];
@@ -68,7 +77,7 @@ impl Running {
         let (runtime, stop) = (Runtime::new().unwrap(), Stop::default());
         let listener = runtime.block_on(Listener::network(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
         let address = listener.address().unwrap();
-        runtime.spawn(listener.serve(&server, &stop));
+        runtime.spawn(listener.limited(limits).serve(&server, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
     }

@@ -1,0 +1,61 @@
+//! Clients that keep what others need: connections, and memory for answers they do not read.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use nearfield_server::http::Limits;
+
+use crate::running::Running;
+
+/// No test waits for so long.
+const NEVER: Duration = Duration::from_secs(3_600);
+const SOON: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn limits() -> Limits {
+    Limits { header: NEVER, answer: NEVER }
+}
+
+/// Waits until `holds`, within reason.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn open_connections(running: &Running) -> u64 {
+    let text = String::from_utf8(running.get("/v2/metrics").body).unwrap();
+    let mut lines = text.lines().filter(|line| line.contains("active_connections "));
+    lines.find_map(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
+}
+
+#[test]
+fn a_client_that_never_reads_a_large_answer_is_cut_off() {
+    let flags = ["--dim", "512"];
+    let running = Running::limited(&flags, Limits { answer: SOON, ..limits() });
+    // 20 MB of answer: more than the system keeps for a connection.
+    let row = format!("{{\"vector\":[{}]}}", vec!["0.12345678"; 512].join(","));
+    let rows = format!("{{\"vectors\":[{}]}}", vec![row; 400].join(","));
+    for _ in 0..10 {
+        running.post("/v2/vectors/batch", &rows).data(201);
+    }
+    let body = "{\"limit\":4000,\"include_vector\":true}";
+    let head = format!(
+        "POST /v2/points/get HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        running.admin,
+        body.len()
+    );
+    let mut stream = running.connect();
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    // The one that asks is open as well.
+    until("the connection is closed", || open_connections(&running) == 1);
+    let mut rest = Vec::new();
+    let _reset = stream.read_to_end(&mut rest);
+    assert!(rest.len() < 20_000_000, "{} bytes arrived", rest.len());
+}
