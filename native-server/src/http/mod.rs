@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `listener`, `stall` | sockets and connections: timeouts, limits, an orderly end |
+//! | `listener`, `peers`, `stall` | sockets and connections: timeouts, limits, an orderly end |
 //! | `routes` | the table of all routes, with who may call each |
 //! | `gate` | what happens to every request: id, key, handler, audit |
 //! | `call` | what a handler reads from a request: body, parameters |
@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod listener;
 mod openapi;
+mod peers;
 mod point;
 mod points;
 mod router;
