@@ -261,20 +261,22 @@ impl Writer {
     }
 
     /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
-    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is.
+    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is. True if that is
+    /// done now; false if there was nothing to do, or files stay because a reader is opening the collection.
     ///
     /// # Errors
     /// `Io`; it is tried again with the next call.
-    pub fn tidy(&mut self) -> Result<()> {
-        if self.untidy {
-            self.check_writable()?;
-            self.settle()?;
-            self.log.archive_through(self.cut())?;
-            self.clean()?;
-            (self.untidy, self.unsettled) = (false, false);
-            self.publish();
+    pub fn tidy(&mut self) -> Result<bool> {
+        if !self.untidy {
+            return Ok(false);
         }
-        Ok(())
+        self.check_writable()?;
+        self.settle()?;
+        self.log.archive_through(self.cut())?;
+        let cleaned = self.clean()?.is_some();
+        (self.untidy, self.unsettled) = (!cleaned, false);
+        self.publish();
+        Ok(cleaned)
     }
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
@@ -380,7 +382,7 @@ impl Writer {
         self.settle()?;
         let removed = self.clean()?;
         self.unsettled = false;
-        Ok(removed)
+        Ok(removed.unwrap_or(0))
     }
 
     /// Names that an earlier attempt moved or removed, and then could not make durable, are made so before
@@ -393,16 +395,17 @@ impl Writer {
         Ok(())
     }
 
-    fn clean(&self) -> Result<u64> {
+    /// Number of files removed; `None` while somebody needs them: a task, or a reader that is opening.
+    fn clean(&self) -> Result<Option<u64>> {
         let Site { storage, dir, .. } = &self.site;
         let alone = pin::exclusive(&**storage, dir)?;
         let busy = self.under_way;
         if busy || alone.is_none() {
-            return Ok(0);
+            return Ok(None);
         }
         let manifest = &self.manifest.document;
         let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms())
+        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms()).map(Some)
     }
 
     pub(crate) fn publish(&self) {

@@ -1,6 +1,7 @@
 //! What is left when something fails beside a merge, full disks, and the numbers published.
 
 use super::*;
+use crate::pin;
 use crate::view::Tier;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Question;
@@ -60,6 +61,24 @@ fn a_checkpoint_whose_log_cannot_be_archived_is_done_and_the_log_is_archived_lat
     assert_eq!(bench.files("wal"), live, "nothing was archived");
     assert!(maintain(&bench.collection).expect("works again"), "there was something left to do");
     assert!(bench.files("wal") < live);
+    assert!(!maintain(&bench.collection).expect("works"), "nothing is left");
+}
+
+#[test]
+fn what_is_kept_because_somebody_opens_files_goes_with_the_next_piece_of_upkeep() {
+    let bench = bench_with(small_files());
+    bench.write_many();
+    bench.checkpoint().expect("checkpoints");
+    bench.write_many();
+    let storage = Directory::new(bench.disk.clone());
+    let dir = format!("c/{}", bench.disk.list("c").expect("listed")[0].name);
+    let opening = pin::shared(&storage, &dir).expect("no trouble").expect("nobody removes files");
+    bench.collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).expect("merges");
+    assert_eq!(bench.files("segments"), 2, "the merged one is kept beside the new one");
+    assert!(!maintain(&bench.collection).expect("works"), "it does not count as done");
+    drop(opening);
+    assert!(maintain(&bench.collection).expect("works"), "there was something left to do");
+    assert_eq!(bench.files("segments"), 1);
     assert!(!maintain(&bench.collection).expect("works"), "nothing is left");
 }
 
