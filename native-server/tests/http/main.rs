@@ -12,3 +12,4 @@ mod flows;
 mod patience;
 mod running;
 mod shapes;
+mod streams;
