@@ -40,7 +40,8 @@ use crate::task::{
 const DELETE_LISTS_MAX: usize = 4;
 
 /// What is said of a write that failed halfway.
-const UNKNOWN: &str = "the write may or may not have happened; reopen to recover";
+const UNKNOWN: &str = "the write may or may not have happened; recovery finds out (a server does it by \
+                       itself, else open the store again)";
 
 /// Where a collection lives.
 #[derive(Debug, Clone)]
@@ -447,7 +448,8 @@ impl Writer {
         Err(Error::new(
             *kind,
             format!(
-                "writes are refused until the writer is recovered or reopened, because of: {cause}"
+                "writes are refused until recovery (a server does it by itself, else open the store \
+                 again), because of: {cause}"
             ),
         ))
     }
