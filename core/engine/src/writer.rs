@@ -22,7 +22,7 @@ use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
-use crate::history;
+use crate::history::{self, Window};
 use crate::keys;
 use crate::log::{Log, LogDirectory};
 use crate::manifest::{
@@ -78,6 +78,8 @@ pub struct Writer {
     pub(crate) epoch: u64,
     pub(crate) state: State,
     pub(crate) log: Box<dyn Log>,
+    /// What of the past it keeps.
+    pub(crate) window: Window,
     pub(crate) reader: Reader,
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
@@ -347,11 +349,13 @@ impl Writer {
 
     fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
+        let said = self.options.history_ms.or(self.manifest.document.history_ms);
         Manifest {
             epoch: self.epoch,
             cut,
             next_assigned_id: self.state.next_id,
             segments: files.collect(),
+            history_ms: said.filter(|&history_ms| history_ms > 0),
             created_ms: self.clock.now_ms(),
             reason,
             note: None,
@@ -406,7 +410,7 @@ impl Writer {
         }
         let manifest = &self.manifest.document;
         let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms()).map(Some)
+        history::vacuum(&log, dir, manifest, self.window, self.clock.now_ms()).map(Some)
     }
 
     pub(crate) fn publish(&self) {
