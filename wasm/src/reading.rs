@@ -4,13 +4,10 @@
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
 use js_sys::{Array, Uint32Array};
-use nearfield_engine::{Error, ErrorKind, Fault, View, recall};
-use nearfield_segment::filter::Filter;
+use nearfield_engine::{Error, ErrorKind, View, recall};
 use nearfield_segment::index::graph::Scratch;
-use nearfield_segment::search::{Question, Rung};
-use nearfield_segment::{
-    DEFAULT_FIELD, Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec,
-};
+use nearfield_segment::search::Rung;
+use nearfield_segment::{Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 

@@ -22,6 +22,8 @@ async function remote(context, ways = {}, options = {}) {
   context.after(() => snapshot.close());
   return { server, snapshot, collection: snapshot.collection() };
 }
+/** Less than all cells, which are few in the sample. */
+const FEW = { mode: 'fast' };
 const EVERYTHING = { nprobe: 1_000_000, rerank: 100 };
 const WHERE = { cluster: { lt: 20 } };
 
@@ -34,7 +36,7 @@ test('opening reads the front, and the first answer a part of the file', async (
   const { server, snapshot, collection } = await remote(context);
   assert.deepEqual(server.ranges(), ['bytes=0-65535']);
   assert.deepEqual([collection.name, collection.size, collection.dim], [WHOLE.name, WHOLE.size, WHOLE.dim]);
-  const hits = await collection.search(query(1));
+  const hits = await collection.search(query(1), FEW);
   assert.equal(hits.approx, true);
   assert.ok(hits.coverage > 0 && hits.coverage < 1);
   const { cellsSearched, cellsTotal, requests, bytesFetched } = hits.stats;
@@ -125,8 +127,8 @@ test('searches are answered while a download is under way', async (context) => {
   const stop = new AbortController();
   const download = snapshot.download('all', { signal: stop.signal });
   await until(() => server.seen.length > 3);
-  const hits = await collection.search(query(1));
-  assert.deepEqual(plain(hits), plain(await (await remote(context)).collection.search(query(1))));
+  const hits = await collection.search(query(1), FEW);
+  assert.deepEqual(plain(hits), plain(await (await remote(context)).collection.search(query(1), FEW)));
   stop.abort();
   await assert.rejects(download, { code: 'ABORTED' });
 });
@@ -134,7 +136,7 @@ test('searches are answered while a download is under way', async (context) => {
 test('codes are fetched after the first answer; then searches need no network', async (context) => {
   const reports = [];
   const { server, snapshot, collection } = await remote(context, {}, { prefetch: 'codes', onProgress: (report) => reports.push(report) });
-  await collection.search(query(1));
+  await collection.search(query(1), FEW);
   await until(async () => (await snapshot.stats()).offlineReady);
   server.seen.length = 0;
   server.ways.status = 500;
@@ -159,9 +161,9 @@ test('what maxBytes does not allow is not begun', async (context) => {
 
 test('without a server what is here still answers, the rest is NETWORK', async (context) => {
   const { server, collection } = await remote(context);
-  const first = await collection.search(query(1));
+  const first = await collection.search(query(1), FEW);
   server.ways.drop = Infinity;
-  assert.deepEqual(plain(await collection.search(query(1))), plain(first));
+  assert.deepEqual(plain(await collection.search(query(1), FEW)), plain(first));
   await assert.rejects(collection.search(query(1), EVERYTHING), { code: 'NETWORK' });
   server.ways.drop = 0;
   const exact = await WHOLE.search(query(1), { mode: 'exact' });
@@ -171,18 +173,18 @@ test('without a server what is here still answers, the rest is NETWORK', async (
 test('an aborted search ends, others go on', async (context) => {
   let held = true;
   const { server, collection } = await remote(context);
-  await collection.search(query(1));
+  await collection.search(query(1), FEW);
   server.ways.hold = () => held;
   const asked = server.seen.length;
   const stop = new AbortController();
-  const slow = collection.search(query(7), { signal: stop.signal });
+  const slow = collection.search(query(7), { ...EVERYTHING, signal: stop.signal });
   await until(() => server.seen.length > asked);
-  const here = await collection.search(query(1));
+  const here = await collection.search(query(1), FEW);
   assert.equal(here.stats.requests, 0);
   stop.abort();
   await assert.rejects(slow, { code: 'ABORTED' });
   held = false;
-  assert.equal((await collection.search(query(7))).length, 10);
+  assert.equal((await collection.search(query(7), EVERYTHING)).length, 10);
 });
 
 test('damaged bytes are fetched once more, then CHECKSUM; never an answer', async (context) => {
@@ -221,7 +223,7 @@ test('a download of damaged rows is CHECKSUM, and is completed once they are rig
 
 test('a file replaced by one of the same length is CHANGED', async (context) => {
   const { server, collection } = await remote(context);
-  const first = await collection.search(query(1));
+  const first = await collection.search(query(1), FEW);
   const other = damaged(FILE, sections(FILE, KINDS.cells));
   other[12] ^= 1;
   server.ways.file = other;
@@ -229,13 +231,13 @@ test('a file replaced by one of the same length is CHANGED', async (context) => 
   const asked = server.seen.length;
   await assert.rejects(collection.search(query(1), EVERYTHING), { code: 'CHANGED' });
   assert.equal(server.seen.length, asked, 'it is not asked for again');
-  assert.deepEqual(plain(await collection.search(query(1))), plain(first));
+  assert.deepEqual(plain(await collection.search(query(1), FEW)), plain(first));
 });
 
 test('a file replaced by one of another length is CHANGED', async (context) => {
   const { server, collection } = await remote(context);
   server.ways.file = new Uint8Array(FILE.length + 4096);
-  await assert.rejects(collection.search(query(1)), { code: 'CHANGED' });
+  await assert.rejects(collection.search(query(1), EVERYTHING), { code: 'CHANGED' });
 });
 
 test('a server without ranges: RANGE_UNSUPPORTED, or the whole file where that is allowed', async (context) => {
