@@ -19,6 +19,7 @@ fn limits() -> Limits {
 
 /// Waits until `holds`, within reason.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "a test that fails has to end")]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {

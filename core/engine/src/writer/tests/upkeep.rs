@@ -92,10 +92,12 @@ fn a_writer_that_is_told_nothing_keeps_the_past_that_the_one_before_kept() {
         let storage = Directory::new(disk.clone());
         list_numbers::<Manifest>(&storage, &dir()).expect("listed").len()
     };
-    let write = |history_ms: Option<u64>| {
-        let db = open(&disk, Options { history_ms, ..small_files() });
-        let there = db.names().is_empty();
-        let made = if there { db.create("points", &schema()) } else { db.collection("points") };
+    let mut openings = 0;
+    let mut write = |history_ms: Option<u64>| {
+        openings += 1;
+        let db = open_seeded(&disk, Options { history_ms, ..small_files() }, openings);
+        let is_new = db.names().is_empty();
+        let made = if is_new { db.create("points", &schema()) } else { db.collection("points") };
         let collection = made.expect("opens");
         one(&collection, change(draft(20)));
         collection.checkpoint(&Pool::SERIAL).expect("checkpoints");
@@ -106,7 +108,7 @@ fn a_writer_that_is_told_nothing_keeps_the_past_that_the_one_before_kept() {
     let kept = write(Some(u64::MAX));
     assert_eq!(kept, 2);
     assert!(write(None) >= kept, "nobody gave it up");
-    let db = open(&disk, small_files());
+    let db = open_seeded(&disk, small_files(), 100);
     db.replay_to("points", Lsn(2), &Pool::SERIAL).expect("the past can be reached");
     assert_eq!(db.collection("points").expect("opens").view().len(), 40);
     drop(db);
