@@ -497,7 +497,7 @@ fn replay_takes_a_collection_back_in_place_or_elsewhere_and_says_what_is_in_reac
 fn vacuum_gives_up_the_past_that_is_not_asked_for() {
     let place = filled();
     for _ in 0..2 {
-        let options = Options { history_ms: u64::MAX, ..Options::default() };
+        let options = Options { history_ms: Some(u64::MAX), ..Options::default() };
         let storage = Arc::new(open_existing_directory(place.path("db")).unwrap());
         let clock = Arc::new(SystemClock);
         let db = Database::open(storage, Mode::Write, options, clock, 1, "test").unwrap();

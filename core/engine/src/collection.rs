@@ -43,7 +43,7 @@ pub struct Collection {
 pub enum Begun {
     /// Work to be carried out and handed to [`Collection::end`].
     Task(Box<Task>),
-    /// No merge is due; whether there was something to tidy up.
+    /// No merge is due; whether something was tidied up.
     Tidied(bool),
 }
 
@@ -321,8 +321,7 @@ impl Collection {
     pub fn begin(&self, effort: Effort) -> Result<Begun> {
         let mut writer = self.writer()?;
         let Some(task) = writer.plan_effort(effort) else {
-            let untidy = writer.untidy;
-            return writer.tidy().map(|()| Begun::Tidied(untidy));
+            return writer.tidy().map(Begun::Tidied);
         };
         drop(writer);
         match task.check_space() {

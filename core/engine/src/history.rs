@@ -85,8 +85,25 @@ impl Past {
     }
 }
 
-/// Removes what neither the newest manifest nor the past that `options` ask for needs: manifests, then
-/// segments and delete lists, then archived log. Returns the number of files. The caller holds the pin alone.
+/// What of the past is to be kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Window {
+    /// As [`Options::history_ms`], once it is decided.
+    pub(crate) history_ms: u64,
+    /// As [`Options::history_bytes_max`].
+    pub(crate) bytes_max: u64,
+}
+
+impl Window {
+    /// What a writer of `newest` is told by its options, or else by the manifest.
+    pub(crate) fn of(options: &Options, newest: &Manifest) -> Window {
+        let history_ms = options.history_ms.or(newest.history_ms).unwrap_or(0);
+        Window { history_ms, bytes_max: options.history_bytes_max }
+    }
+}
+
+/// Removes what neither the newest manifest nor the past in `window` needs: manifests, then segments and delete
+/// lists, then archived log. Returns the number of files. The caller holds the pin alone.
 ///
 /// # Errors
 /// `Io`; what was removed stays removed.
@@ -94,16 +111,16 @@ pub(crate) fn vacuum(
     log: &LogDirectory,
     dir: &str,
     newest: &Manifest,
-    options: &Options,
+    window: Window,
     now_ms: u64,
 ) -> Result<u64> {
     let storage = log.storage();
     let mut kept = Vec::new();
-    if options.history_ms > 0 {
+    if window.history_ms > 0 {
         let past = Past::read(storage, dir, newest.number)?;
         past.set_damaged_aside(storage, dir, now_ms)?;
-        kept = wanted(past.manifests, now_ms, options.history_ms);
-        give_up(&mut kept, newest, log, options.history_bytes_max)?;
+        kept = wanted(past.manifests, now_ms, window.history_ms);
+        give_up(&mut kept, newest, log, window.bytes_max)?;
     }
     let gone = list_numbers::<Manifest>(storage, dir)?.into_iter().filter(|&number| {
         number < newest.number && !kept.iter().any(|manifest| manifest.number == number)

@@ -57,6 +57,6 @@ pub use recovery::{Follower, RecoveryReport};
 pub use replay::Replayed;
 pub use restore::{Restored, restore};
 pub use snapshot::{SNAPSHOTS, Snapshot};
-pub use verify::{Finding, VerifyReport, verify, verify_export};
+pub use verify::{Finding, VerifyReport, verify, verify_collection, verify_export};
 pub use view::{Found, LiveSegment, Tier, View};
 pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

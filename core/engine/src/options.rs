@@ -19,8 +19,9 @@ pub struct Options {
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
     pub log_file_bytes_max: u64,
-    /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only.
-    pub history_ms: u64,
+    /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only. `None`: as
+    /// far as the collection says, where who wrote it before had chosen; else the present only.
+    pub history_ms: Option<u64>,
     /// Bytes that files kept for the past alone may have; above, the oldest past is given up first. 0: no
     /// bound, the whole of `history_ms` is kept.
     pub history_bytes_max: u64,
@@ -47,7 +48,7 @@ impl Default for Options {
             level0_rows_max: 16_384,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
-            history_ms: 0,
+            history_ms: None,
             history_bytes_max: 0,
             quarantine_ms: 168 * 3_600_000,
             quarantine_files_max: 50,

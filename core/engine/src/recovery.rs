@@ -14,7 +14,7 @@ use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
-use crate::history::Past;
+use crate::history::{Past, Window};
 use crate::keys::{self, Keys};
 use crate::log::{
     FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
@@ -100,10 +100,12 @@ pub(crate) fn open_writer(
     let (closed, under_way, incarnation) = (false, false, 0);
     let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
+    let window = Window::of(&options, &manifest.document);
     let writer = Writer {
         site,
         options,
         clock,
+        window,
         manifest,
         epoch,
         state,
@@ -185,8 +187,6 @@ pub(crate) fn open_without_log(
     clock: Arc<dyn Clock>,
     seed: u64,
 ) -> Result<Writer> {
-    // Without a log no moment of the past could be reached.
-    let options = Options { history_ms: 0, ..options };
     let (manifest, rng) = (newest_manifest(&site)?, Rng::new(seed));
     let state = open_state(&site, &manifest.document, &options, rng, &[])?;
     let reader = Reader::new(state.view(manifest.document.number));
@@ -195,6 +195,8 @@ pub(crate) fn open_without_log(
         site,
         options,
         clock,
+        // Without a log no moment of the past could be reached.
+        window: Window::default(),
         epoch: manifest.document.epoch,
         manifest,
         state,

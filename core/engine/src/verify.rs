@@ -127,6 +127,18 @@ pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
     verify_below(storage, "")
 }
 
+/// As [`verify`], of one collection.
+///
+/// # Errors
+/// `NotFound` without a database, or for an unknown name; `Corrupt`, `Version` or `Io` of the names.
+pub fn verify_collection(storage: &Arc<dyn Storage>, name: &str) -> Result<VerifyReport> {
+    let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
+    let id = database.document.resolve(name)?;
+    let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
+    verify_directory(storage, &format!("c/{id}"), &mut report);
+    Ok(report)
+}
+
 /// As [`verify`], for the store in the directory `root` of a storage.
 ///
 /// # Errors
@@ -138,16 +150,17 @@ pub(crate) fn verify_below(storage: &Arc<dyn Storage>, root: &str) -> Result<Ver
         Ok(Some(database)) => {
             for entry in database.document.collections.values() {
                 report.collections += 1;
-                verify_collection(storage, &format!("{root}{slash}c/{}", entry.id), &mut report);
+                verify_directory(storage, &format!("{root}{slash}c/{}", entry.id), &mut report);
             }
         }
-        Ok(None) => {
-            let message = "there is no database in this directory";
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
+        Ok(None) => return Err(no_database()),
         Err(error) => report.note("database manifest", Err(error)),
     }
     Ok(report)
+}
+
+fn no_database() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no database in this directory")
 }
 
 /// Reads and checks every section of an export called `name`. O(bytes).
@@ -171,7 +184,7 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
 }
 
 /// Beside a writer files may be merged away while they are read: then the collection is read again.
-fn verify_collection(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
+fn verify_directory(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
     let newest = || list_numbers::<Manifest>(&**storage, dir).ok()?.pop();
     for attempt in 1..=ATTEMPTS_MAX {
         let (before, mut own) = (newest(), VerifyReport::default());

@@ -22,7 +22,7 @@ use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
-use crate::history;
+use crate::history::{self, Window};
 use crate::keys;
 use crate::log::{Log, LogDirectory};
 use crate::manifest::{
@@ -40,7 +40,8 @@ use crate::task::{
 const DELETE_LISTS_MAX: usize = 4;
 
 /// What is said of a write that failed halfway.
-const UNKNOWN: &str = "the write may or may not have happened; reopen to recover";
+const UNKNOWN: &str = "the write may or may not have happened; recovery finds out (a server does it by \
+                       itself, else open the store again)";
 
 /// Where a collection lives.
 #[derive(Debug, Clone)]
@@ -77,6 +78,8 @@ pub struct Writer {
     pub(crate) epoch: u64,
     pub(crate) state: State,
     pub(crate) log: Box<dyn Log>,
+    /// What of the past it keeps.
+    pub(crate) window: Window,
     pub(crate) reader: Reader,
     pub(crate) poisoned: Option<(ErrorKind, String)>,
     /// Once poisoned, poisoned for good: recovery does not help.
@@ -261,20 +264,22 @@ impl Writer {
     }
 
     /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
-    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is.
+    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is. True if that is
+    /// done now; false if there was nothing to do, or files stay because a reader is opening the collection.
     ///
     /// # Errors
     /// `Io`; it is tried again with the next call.
-    pub fn tidy(&mut self) -> Result<()> {
-        if self.untidy {
-            self.check_writable()?;
-            self.settle()?;
-            self.log.archive_through(self.cut())?;
-            self.clean()?;
-            (self.untidy, self.unsettled) = (false, false);
-            self.publish();
+    pub fn tidy(&mut self) -> Result<bool> {
+        if !self.untidy {
+            return Ok(false);
         }
-        Ok(())
+        self.check_writable()?;
+        self.settle()?;
+        self.log.archive_through(self.cut())?;
+        let cleaned = self.clean()?.is_some();
+        (self.untidy, self.unsettled) = (!cleaned, false);
+        self.publish();
+        Ok(cleaned)
     }
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
@@ -344,11 +349,13 @@ impl Writer {
 
     fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
+        let said = self.options.history_ms.or(self.manifest.document.history_ms);
         Manifest {
             epoch: self.epoch,
             cut,
             next_assigned_id: self.state.next_id,
             segments: files.collect(),
+            history_ms: said.filter(|&history_ms| history_ms > 0),
             created_ms: self.clock.now_ms(),
             reason,
             note: None,
@@ -380,7 +387,7 @@ impl Writer {
         self.settle()?;
         let removed = self.clean()?;
         self.unsettled = false;
-        Ok(removed)
+        Ok(removed.unwrap_or(0))
     }
 
     /// Names that an earlier attempt moved or removed, and then could not make durable, are made so before
@@ -393,16 +400,17 @@ impl Writer {
         Ok(())
     }
 
-    fn clean(&self) -> Result<u64> {
+    /// Number of files removed; `None` while somebody needs them: a task, or a reader that is opening.
+    fn clean(&self) -> Result<Option<u64>> {
         let Site { storage, dir, .. } = &self.site;
         let alone = pin::exclusive(&**storage, dir)?;
         let busy = self.under_way;
         if busy || alone.is_none() {
-            return Ok(0);
+            return Ok(None);
         }
         let manifest = &self.manifest.document;
         let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-        history::vacuum(&log, dir, manifest, &self.options, self.clock.now_ms())
+        history::vacuum(&log, dir, manifest, self.window, self.clock.now_ms()).map(Some)
     }
 
     pub(crate) fn publish(&self) {
@@ -444,7 +452,8 @@ impl Writer {
         Err(Error::new(
             *kind,
             format!(
-                "writes are refused until the writer is recovered or reopened, because of: {cause}"
+                "writes are refused until recovery (a server does it by itself, else open the store \
+                 again), because of: {cause}"
             ),
         ))
     }

@@ -3,7 +3,11 @@
 //! Requests put rows into a bounded queue and go on; one thread writes them, at the latest a quarter of a
 //! second later, up to 500 in a transaction. What finds no room or cannot be written is counted, and the count
 //! becomes a row as soon as one can be written. A power cut may take the last rows with it.
+//!
+//! Whoever has no key decides neither how much is written nor what is pushed out: of his refusals the first of
+//! each action becomes a row, and those of the minute after it together one more, with their number.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -26,6 +30,8 @@ const BATCH_ROWS_MAX: usize = 500;
 const BATCH_WAIT: Duration = Duration::from_millis(250);
 /// Old rows removed per transaction: more than are added, so that a lowered limit is reached.
 const PRUNED_ROWS_MAX: u64 = 2 * BATCH_ROWS_MAX as u64;
+/// Refusals without a key that come within this time after one that was written share a row.
+const REFUSALS_TOGETHER: Duration = Duration::from_secs(60);
 /// Most characters kept of a text that a client chose.
 const TEXT_CHARS_MAX: usize = 256;
 /// The action of a row that stands for lost ones.
@@ -67,7 +73,8 @@ pub struct AuditEntry {
     pub latency_us: u64,
     /// Id of the request.
     pub request_id: String,
-    /// Rows that could not be written before this one.
+    /// Of `audit_lost`: rows that could not be written before this one. Else of a refusal: those like it before
+    /// that have no row of their own.
     pub rows_lost: u64,
 }
 
@@ -90,7 +97,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    rows: Vec<AuditRow>,
+    /// Each with the number of others that it stands for.
+    rows: Vec<(AuditRow, u64)>,
+    /// By action: refusals without a key that have no row yet. As many as there are actions.
+    refusals: BTreeMap<&'static str, Refusals>,
     /// Rows ever put in, and of those the written or lost.
     accepted: u64,
     settled: u64,
@@ -99,6 +109,15 @@ struct Queue {
     is_hurried: bool,
     is_closing: bool,
     is_ended: bool,
+}
+
+/// Refusals of one action after one that has a row.
+#[derive(Debug)]
+struct Refusals {
+    /// From then on the next one has a row again.
+    until_ms: u64,
+    /// The newest, and how many came before it.
+    newest: Option<(AuditRow, u64)>,
 }
 
 impl Recorder {
@@ -122,13 +141,35 @@ impl Recorder {
 
     /// Takes a row, or counts it as lost. Never waits for the thread.
     pub(super) fn push(&self, row: AuditRow) {
+        self.put(self.shared.queue(), row);
+    }
+
+    /// As [`push`](Recorder::push), of a request that was refused for want of a good key: a row now or later,
+    /// of its own or together with others.
+    pub(super) fn push_refusal(&self, row: AuditRow) {
         let mut queue = self.shared.queue();
+        let ends = queue.is_closing || queue.is_ended;
+        match queue.refusals.get_mut(row.action) {
+            Some(refusals) if row.time_ms < refusals.until_ms && !ends => {
+                let before = refusals.newest.take().map_or(0, |(_, before)| before + 1);
+                refusals.newest = Some((row, before));
+            }
+            Some(_) | None => {
+                queue.release(Some(row.time_ms));
+                let until_ms = row.time_ms + REFUSALS_TOGETHER.as_millis() as u64;
+                queue.refusals.insert(row.action, Refusals { until_ms, newest: None });
+                self.put(queue, row);
+            }
+        }
+    }
+
+    fn put(&self, mut queue: MutexGuard<'_, Queue>, row: AuditRow) {
         if queue.is_closing || queue.is_ended || queue.rows.len() >= QUEUE_ROWS_MAX {
             queue.unreported += 1;
             self.shared.lost_total.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        queue.rows.push(row);
+        queue.rows.push((row, 0));
         queue.accepted += 1;
         // Awake for the first of a batch and the last, not for those in between.
         let wakes = matches!(queue.rows.len(), 1 | BATCH_ROWS_MAX);
@@ -141,6 +182,7 @@ impl Recorder {
     /// Waits until every row taken so far is written or lost.
     pub(super) fn flush(&self) {
         let mut queue = self.shared.queue();
+        queue.release(None);
         let until = queue.accepted;
         queue.is_hurried = true;
         self.shared.wanted.notify_one();
@@ -150,7 +192,10 @@ impl Recorder {
 
     /// Writes what there is and ends the thread; rows that come later are lost. The second call does nothing.
     pub(super) fn close(&self) {
-        self.shared.queue().is_closing = true;
+        let mut queue = self.shared.queue();
+        queue.release(None);
+        queue.is_closing = true;
+        drop(queue);
         self.shared.wanted.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -170,6 +215,21 @@ impl Drop for Recorder {
     }
 }
 
+impl Queue {
+    /// Makes rows of refusals that wait for others like them: where their time is over by `now_ms`, or all.
+    fn release(&mut self, now_ms: Option<u64>) {
+        let is_due = |refusals: &Refusals| now_ms.is_none_or(|now_ms| now_ms >= refusals.until_ms);
+        for refusals in self.refusals.values_mut().filter(|refusals| is_due(refusals)) {
+            let newest = refusals.newest.take();
+            self.accepted += u64::from(newest.is_some());
+            self.rows.extend(newest);
+        }
+        if now_ms.is_some() {
+            self.refusals.retain(|_, refusals| !is_due(refusals));
+        }
+    }
+}
+
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,16 +237,17 @@ impl Shared {
 
     /// Waits for a batch and swaps it for the empty `rows`; the number is that of lost rows to report.
     /// False if the queue is closed and nothing is left.
-    fn next(&self, rows: &mut Vec<AuditRow>) -> (u64, bool) {
+    fn next(&self, rows: &mut Vec<(AuditRow, u64)>, clock: &dyn Clock) -> (u64, bool) {
         let idle = |queue: &mut Queue| queue.rows.is_empty() && !queue.is_closing;
-        let queue = self.wanted.wait_while(self.queue(), idle);
-        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let queue = self.wanted.wait_timeout_while(self.queue(), REFUSALS_TOGETHER, idle);
+        let (queue, _) = queue.unwrap_or_else(PoisonError::into_inner);
         let filling = |queue: &mut Queue| {
             queue.rows.len() < BATCH_ROWS_MAX && !queue.is_hurried && !queue.is_closing
         };
         let filled = self.wanted.wait_timeout_while(queue, BATCH_WAIT, filling);
         let (mut queue, _) = filled.unwrap_or_else(PoisonError::into_inner);
         queue.is_hurried = false;
+        queue.release(Some(clock.now_ms()));
         std::mem::swap(&mut queue.rows, rows);
         (std::mem::take(&mut queue.unreported), !queue.is_closing)
     }
@@ -206,7 +267,7 @@ impl Writer {
     fn run(mut self) {
         let mut rows = Vec::new();
         loop {
-            let (unreported, goes_on) = self.shared.next(&mut rows);
+            let (unreported, goes_on) = self.shared.next(&mut rows, &*self.clock);
             self.write(&rows, unreported, !goes_on);
             self.shared.queue().settled += rows.len() as u64;
             self.shared.settled.notify_all();
@@ -218,10 +279,10 @@ impl Writer {
     }
 
     /// Writes rows in batches; those of a batch that fails are lost, the others are not.
-    fn write(&mut self, rows: &[AuditRow], mut unreported: u64, is_last: bool) {
+    fn write(&mut self, rows: &[(AuditRow, u64)], mut unreported: u64, is_last: bool) {
         let used = self.ring.unnoted(is_last);
         let mut unwritten_uses = &used[..];
-        let nothing: &[AuditRow] = &[];
+        let nothing: &[(AuditRow, u64)] = &[];
         let only_news = (rows.is_empty() && unreported + used.len() as u64 > 0).then_some(nothing);
         for batch in rows.chunks(BATCH_ROWS_MAX).chain(only_news) {
             match self.write_batch(batch, unreported, unwritten_uses) {
@@ -242,7 +303,7 @@ impl Writer {
 
     fn write_batch(
         &mut self,
-        rows: &[AuditRow],
+        rows: &[(AuditRow, u64)],
         unreported: u64,
         used: &[(KeyId, u64)],
     ) -> Result<()> {
@@ -251,7 +312,7 @@ impl Writer {
             if unreported > 0 {
                 insert(change, &lost(now_ms), unreported)?;
             }
-            rows.iter().try_for_each(|row| insert(change, row, 0))?;
+            rows.iter().try_for_each(|(row, others)| insert(change, row, *others))?;
             keys::note_used(change, used)?;
             prune(change, rows_max)
         })

@@ -183,6 +183,12 @@ impl Catalog {
         self.recorder.push(row);
     }
 
+    /// As [`Catalog::audit`], of a request that was refused for want of a good key. Such rows are few however
+    /// many such requests there are: one stands for many.
+    pub fn audit_refusal(&self, row: AuditRow) {
+        self.recorder.push_refusal(row);
+    }
+
     /// Audit rows that were lost since the catalog was opened.
     pub fn audit_failures_total(&self) -> u64 {
         self.recorder.lost_total()

@@ -44,7 +44,7 @@ impl Audit {
 
 fn line(out: &mut dyn Write, entry: &AuditEntry) -> std::io::Result<()> {
     let at = time(entry.time_ms);
-    if entry.rows_lost > 0 {
+    if entry.rows_lost > 0 && entry.status == 0 {
         return writeln!(out, "{at}  {} rows were lost before this", entry.rows_lost);
     }
     let AuditEntry { action, status, latency_us, .. } = entry;
@@ -52,7 +52,11 @@ fn line(out: &mut dyn Write, entry: &AuditEntry) -> std::io::Result<()> {
     // A client chose these two: nothing in them may steer a terminal.
     let collection = entry.collection.as_deref().unwrap_or("-").escape_debug();
     let request = entry.request_id.escape_debug();
-    writeln!(out, "{at}  {key:20}  {status}  {latency_us:>8} µs  {action}  {collection}  {request}")
+    write!(out, "{at}  {key:20}  {status}  {latency_us:>8} µs  {action}  {collection}  {request}")?;
+    match entry.rows_lost {
+        0 => writeln!(out),
+        others => writeln!(out, "  and {others} like it before"),
+    }
 }
 
 fn described(entry: &AuditEntry) -> Value {

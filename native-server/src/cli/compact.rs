@@ -68,7 +68,7 @@ impl Vacuum {
     /// # Errors
     /// `NotFound`, `Locked`, `Corrupt` if a collection does not open, `Io`.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let history_ms = self.history_hours.saturating_mul(store::HOUR_MS);
+        let history_ms = Some(self.history_hours.saturating_mul(store::HOUR_MS));
         let options = nearfield_engine::Options { history_ms, ..store::options()? };
         let database = store::open_with_options(&self.data_dir, options, "vacuum")?;
         let (mut removed, mut evicted) = (0, 0);

@@ -39,7 +39,7 @@ pub(super) fn open_for_writing(dir: &Path, command: &str, create: bool) -> Resul
         has_past(&*storage, &require_database(&storage, dir)?)?
     };
     if past {
-        options.history_ms = HISTORY_HOURS * HOUR_MS;
+        options.history_ms = Some(HISTORY_HOURS * HOUR_MS);
     }
     open_with(storage, Mode::Write, options, command).map_err(|error| named(error, dir))
 }
@@ -62,13 +62,17 @@ pub(super) fn open_for_reading(dir: &Path) -> Result<Database> {
     open_with(storage, Mode::Read, options()?, "read").map_err(|error| named(error, dir))
 }
 
-/// Whether a collection keeps manifests of the past: a command for a moment shall not shorten what the
-/// server that owns the directory keeps for a day.
+/// Whether a collection keeps manifests of the past and does not say for how long, as those of earlier builds: a
+/// command for a moment shall not shorten what the server that owns the directory keeps for a day.
 fn has_past(storage: &dyn Storage, database: &DatabaseManifest) -> Result<bool> {
     let mut collections = database.collections.values();
     collections.try_fold(false, |past, entry| {
-        let numbers = list_numbers::<Manifest>(storage, &format!("c/{}", entry.id))?;
-        Ok(past || numbers.len() > 1)
+        let dir = format!("c/{}", entry.id);
+        let several = list_numbers::<Manifest>(storage, &dir)?.len() > 1;
+        // One that cannot be read is told when the collection is opened.
+        let newest = load_newest::<Manifest>(storage, &dir).ok().flatten();
+        let says = newest.is_some_and(|stored| stored.document.history_ms.is_some());
+        Ok(past || (several && !says))
     })
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Each record batch is one atomic batch. Several are under way at once, in their order, so that a stream is
 //! not as slow as one sync after the other.
+//!
+//! What a stream has sent is paid for out of the memory budget as it arrives, until the writer has it and pays
+//! itself. Not paid for is what a compressed batch becomes while it is decoded, which takes no longer than that
+//! and happens to as many batches at a time as there are threads for requests.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -32,7 +36,7 @@ use super::error::Result;
 use super::server::Counted;
 use crate::host::Stopwatch;
 use crate::rows::arrow::{ArrowRows, ColumnNames, TableRows, write_arrow_stream};
-use crate::workers::{Change, Served, Store, Written};
+use crate::workers::{Change, Reservation, Served, Store, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
@@ -43,6 +47,10 @@ const PIECE_BYTES: usize = 256 << 10;
 const PIECES_AHEAD: usize = 4;
 /// Most time a reader of an export may take for one piece.
 const PIECE_TIME: Duration = Duration::from_secs(60);
+/// A stream pays in pieces of so many bytes.
+const PAID_BYTES: u64 = 1 << 20;
+/// Memory that a record batch and what is read from it take, in lengths of the batch as it comes.
+const BATCH_MEMORY_FACTOR: u64 = 3;
 const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
 
 /// Answers `POST ingest`.
@@ -53,8 +61,8 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     let wait = call.waits(None)?;
     let store = Arc::clone(call.store()?);
     let _counted = Counted::new(&store.metrics().active_streams);
-    let (queue, done) = (VecDeque::new(), Ingested::default());
-    let mut stream = Ingest { store, served, wait, queue, done };
+    let (held, queue, done) = (Vec::new(), VecDeque::new(), Ingested::default());
+    let mut stream = Ingest { store, served, wait, held, queue, done };
     let read = stream.read(&mut call).await;
     // Batches under way are waited for also after an error: what is answered about them is what happened.
     let settled = stream.settle(0).await;
@@ -72,6 +80,8 @@ struct Ingest {
     store: Arc<Store>,
     served: Arc<Served>,
     wait: bool,
+    /// Memory for what has arrived and is not the writer's yet.
+    held: Vec<Reservation>,
     queue: VecDeque<UnderWay>,
     done: Ingested,
 }
@@ -84,17 +94,32 @@ impl Ingest {
         let mut rows = ArrowRows::new(ColumnNames::default(), known, batch_bytes_max);
         while let Some(piece) = call.piece().await? {
             let mut bytes = &piece[..];
+            let gathered = rows.gathered_bytes() + bytes.len() as u64;
+            self.pay(gathered * BATCH_MEMORY_FACTOR + rows.kept_bytes())?;
             loop {
                 let watch = Stopwatch::start();
                 let table = rows.next(&mut bytes);
                 self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
                 let Some(table) = table? else { break };
+                self.pay(table.memory_bytes())?;
                 if table.count > 0 {
                     self.begin(table, &schema, call.now_ms()).await?;
                 }
+                // The writer holds what it needs for the batch.
+                self.held.clear();
             }
         }
         Ok(rows.finish()?)
+    }
+
+    /// Holds at least so many bytes of the memory budget.
+    fn pay(&mut self, bytes: u64) -> Result<()> {
+        let held: u64 = self.held.iter().map(Reservation::bytes).sum();
+        if bytes > held {
+            let more = (bytes - held).next_multiple_of(PAID_BYTES);
+            self.held.push(self.store.reserve(more)?);
+        }
+        Ok(())
     }
 
     /// Hands a batch to the writer; waits for the oldest one if too many are under way.

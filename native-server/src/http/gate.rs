@@ -38,11 +38,33 @@ pub(super) enum Origin {
     ControlSocket,
 }
 
-/// Who asked, and whether that is written down.
+/// Who asked, and how that is written down.
 struct Admitted {
-    /// None for the public routes, and for the control socket.
+    /// None for the public routes, for the control socket, and without a good key.
     key_id: Option<KeyId>,
-    audited: bool,
+    audit: Audit,
+}
+
+/// How a request is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audit {
+    Never,
+    /// A row of its own.
+    Row,
+    /// Anybody could make as many as he likes, so one row stands for many.
+    Together,
+}
+
+/// Why somebody may not call a route, and who he is if his key is good.
+struct Refused {
+    key_id: Option<KeyId>,
+    error: ApiError,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Refused {
+        Refused { key_id: None, error }
+    }
 }
 
 /// Takes a request through all steps.
@@ -64,11 +86,12 @@ pub(super) async fn pass(
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let (who, answered) = match admit(&server, route.access, &call.head) {
         Ok(who) => (who, guarded((route.handler)(call)).await),
-        Err(refusal) => {
+        Err(Refused { key_id, error }) => {
             if let Some(store) = server.opened() {
                 store.metrics().auth_failures.inc();
             }
-            (Admitted { key_id: None, audited: true }, Err(refusal))
+            let audit = if key_id.is_some() { Audit::Row } else { Audit::Together };
+            (Admitted { key_id, audit }, Err(error))
         }
     };
     let mut response = answered.unwrap_or_else(|error| {
@@ -76,16 +99,19 @@ pub(super) async fn pass(
         let unread = pending.load(Ordering::Relaxed);
         if unread { error.closing() } else { error }.into_response()
     });
-    if who.audited {
-        server.catalog.audit(AuditRow {
-            time_ms: server.now_ms(),
-            key_id: who.key_id,
-            action: route.action,
-            collection,
-            status: response.status().as_u16(),
-            latency_us: (watch.seconds() * 1e6) as u64,
-            request_id: request_id.to_str().unwrap_or_default().to_owned(),
-        });
+    let row = || AuditRow {
+        time_ms: server.now_ms(),
+        key_id: who.key_id,
+        action: route.action,
+        collection,
+        status: response.status().as_u16(),
+        latency_us: (watch.seconds() * 1e6) as u64,
+        request_id: request_id.to_str().unwrap_or_default().to_owned(),
+    };
+    match who.audit {
+        Audit::Never => {}
+        Audit::Row => server.catalog.audit(row()),
+        Audit::Together => server.catalog.audit_refusal(row()),
     }
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
@@ -108,10 +134,10 @@ async fn guarded(
 }
 
 /// Decides whether the sender of `head` may call a route.
-fn admit(server: &Server, access: Access, head: &Parts) -> Result<Admitted> {
+fn admit(server: &Server, access: Access, head: &Parts) -> std::result::Result<Admitted, Refused> {
     let local = head.extensions.get::<Origin>() == Some(&Origin::ControlSocket);
     if local {
-        return Ok(Admitted { key_id: None, audited: true });
+        return Ok(Admitted { key_id: None, audit: Audit::Row });
     }
     let public = server.config.public_health_metrics;
     let role = match access {
@@ -122,14 +148,15 @@ fn admit(server: &Server, access: Access, head: &Parts) -> Result<Admitted> {
         Access::Metrics => Some(Role::Admin),
         Access::Role(role) => Some(role),
     };
-    let Some(role) = role else { return Ok(Admitted { key_id: None, audited: false }) };
+    let Some(role) = role else { return Ok(Admitted { key_id: None, audit: Audit::Never }) };
     let token = bearer(&head.headers)?;
     let identity = server.catalog.authenticate(token).map_err(refused)?;
     if identity.allows(role) {
-        return Ok(Admitted { key_id: Some(identity.key_id), audited: true });
+        return Ok(Admitted { key_id: Some(identity.key_id), audit: Audit::Row });
     }
     let message = format!("this key lacks the role {}", role.name());
-    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).with("expected", role.name()))
+    let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", message);
+    Err(Refused { key_id: Some(identity.key_id), error: error.with("expected", role.name()) })
 }
 
 /// The token of `authorization: Bearer …`.

@@ -1,8 +1,9 @@
 //! Sockets and connections: who may be connected, for how long, and how it ends.
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
-//! slowly, or says nothing between two requests, is cut off after [`HEADER_TIME`]; others are served
-//! meanwhile. At the end requests under way are answered, idle connections are closed.
+//! slowly, or says nothing between two requests, is cut off after a while, and so is one that does not read its
+//! answer ([`Limits`]); others are served meanwhile. At the end requests under way are answered, idle connections
+//! are closed.
 //!
 //! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
 //! and moved into place, by whoever holds the lock of the store, so that a stale one is never in the way.
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,15 +33,13 @@ use tower::Service;
 use tracing::warn;
 
 use super::gate::Origin;
+use super::peers::{Peer, Peers};
 use super::router::router;
 use super::server::Server;
+use super::stall::Unstalled;
 
-/// Most connections from the network at a time; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 512;
 /// Most connections of the control socket.
 const CONTROL_CONNECTIONS_MAX: usize = 64;
-/// Most time from the start of a connection, or the end of a request, to the end of the next headers.
-const HEADER_TIME: Duration = Duration::from_secs(20);
 /// Bytes of headers, and of what is read ahead of a body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
@@ -75,10 +75,38 @@ impl Stop {
     }
 }
 
+/// How many connections there may be, and how long each may keep what it has without getting on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the start of a connection to the end of its first headers: who connects wants something.
+    pub first_header: Duration,
+    /// From the end of a request to the end of the next headers.
+    pub header: Duration,
+    /// Without a byte of an answer being taken.
+    pub answer: Duration,
+    /// Connections from the network at a time; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// Of them, those of one address; further ones are closed at once.
+    pub address_connections_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            first_header: Duration::from_secs(5),
+            header: Duration::from_secs(20),
+            answer: Duration::from_secs(30),
+            connections_max: 512,
+            address_connections_max: 256,
+        }
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -96,7 +124,7 @@ impl Listener {
         let address = SocketAddr::new(host, port);
         let bound = TcpListener::bind(address).await;
         let socket = bound.map_err(|error| Error::io("listen on", &address.to_string(), error))?;
-        Ok(Listener { socket: Socket::Network(socket) })
+        Ok(Listener { socket: Socket::Network(socket), limits: Limits::default() })
     }
 
     /// Binds the control socket in `data_dir`, whose lock the caller holds; returns its path too.
@@ -112,7 +140,12 @@ impl Listener {
         let socket = UnixListener::bind(&fresh).map_err(named)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
         fs::rename(&fresh, &path).map_err(named)?;
-        Ok((Listener { socket: Socket::Control(socket) }, path))
+        Ok((Listener { socket: Socket::Control(socket), limits: Limits::default() }, path))
+    }
+
+    /// With other limits than the usual ones.
+    pub fn limited(self, limits: Limits) -> Listener {
+        Listener { limits, ..self }
     }
 
     /// The address of a TCP socket.
@@ -133,15 +166,16 @@ impl Listener {
         let server = Arc::clone(server);
         async move {
             let most = match &self.socket {
-                Socket::Network(_) => CONNECTIONS_MAX,
+                Socket::Network(_) => self.limits.connections_max,
                 Socket::Control(_) => CONTROL_CONNECTIONS_MAX,
             };
             let room = Arc::new(Semaphore::new(most));
+            let peers = Peers::new(self.limits.address_connections_max);
             let ends = stopped.clone();
             loop {
                 let next = tokio::select! {
                     _ = stopped.changed() => break,
-                    next = self.next(&room, &router, &server, &ends) => next,
+                    next = self.next(&room, &peers, &router, &server, &ends) => next,
                 };
                 if let Err(error) = next {
                     warn!(%error, "a connection was not accepted");
@@ -155,15 +189,21 @@ impl Listener {
     async fn next(
         &self,
         room: &Arc<Semaphore>,
+        peers: &Arc<Peers>,
         router: &Router,
         server: &Arc<Server>,
         stopped: &watch::Receiver<bool>,
     ) -> std::io::Result<()> {
         let place = Arc::clone(room).acquire_owned().await.expect("never closed");
-        let shared = Shared { router: router.clone(), server: Arc::clone(server), place };
+        let (server, limits) = (Arc::clone(server), self.limits);
+        let mut shared = Shared { router: router.clone(), server, limits, place, peer: None };
         match &self.socket {
             Socket::Network(socket) => {
-                let (stream, _) = socket.accept().await?;
+                let (stream, from) = socket.accept().await?;
+                shared.peer = peers.enter(from.ip());
+                if shared.peer.is_none() {
+                    return Ok(());
+                }
                 stream.set_nodelay(true)?;
                 tokio::spawn(connection(stream, Origin::Network, shared, stopped.clone()));
             }
@@ -180,7 +220,10 @@ impl Listener {
 struct Shared {
     router: Router,
     server: Arc<Server>,
+    limits: Limits,
     place: OwnedSemaphorePermit,
+    /// None for the control socket.
+    peer: Option<Peer>,
 }
 
 /// Answers the requests of one connection.
@@ -188,32 +231,44 @@ async fn connection<S>(stream: S, origin: Origin, shared: Shared, mut stop: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Shared { router, server, place } = shared;
+    let Shared { router, server, limits, place, peer } = shared;
     let open = server.connected();
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(origin);
         let answer = router.clone().call(request.map(Body::new));
         Box::pin(async move { answer.await.map_err(|never: Infallible| never) })
     });
     let mut settings = http1::Builder::new();
-    settings.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+    let stream = Unstalled::new(stream, limits.answer);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
-    let mut stopping = false;
+    let first_header = tokio::time::sleep(limits.first_header);
+    tokio::pin!(first_header);
+    let (mut stopping, mut begun) = (false, false);
     let ended = loop {
         tokio::select! {
-            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended.is_ok(),
+            () = &mut first_header, if !begun => {
+                begun = asked.load(Ordering::Relaxed);
+                if !begun {
+                    break false;
+                }
+            }
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };
-    // An error here is the client's: it broke off, or sent what is not HTTP.
-    if ended.is_ok() {
+    // An error here is the client's: it broke off, sent what is not HTTP, or does not read.
+    if ended {
         linger(connection.into_parts().io.into_inner()).await;
     }
-    drop((open, place, stop));
+    drop((open, place, peer, stop));
 }
 
 /// Ends a connection so that its last answer arrives: our side is closed, theirs is read and forgotten.

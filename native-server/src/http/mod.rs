@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `listener` | sockets and connections: timeouts, limits, an orderly end |
+//! | `listener`, `peers`, `stall` | sockets and connections: timeouts, limits, an orderly end |
 //! | `routes` | the table of all routes, with who may call each |
 //! | `gate` | what happens to every request: id, key, handler, audit |
 //! | `call` | what a handler reads from a request: body, parameters |
@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod listener;
 mod openapi;
+mod peers;
 mod point;
 mod points;
 mod router;
@@ -40,10 +41,11 @@ mod routes;
 mod search;
 mod server;
 mod shapes;
+mod stall;
 mod ui;
 mod write;
 
 pub(crate) use listener::CONTROL_SOCKET;
-pub use listener::{Listener, Stop};
+pub use listener::{Limits, Listener, Stop};
 pub use openapi::document;
 pub use server::Server;

@@ -53,7 +53,7 @@ pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
     let wanted = Wanted::read(&call.json().await?)?;
     let view = served.view();
     wanted.check_field(&view)?;
-    let cost = if wanted.ids.is_some() { Cost::SHORT } else { Cost::bytes(view.len() * 16) };
+    let cost = wanted.cost(&view);
     let out = Growing::new(Arc::clone(call.store()?));
     let body = call.store()?.search(cost, move || wanted.answer(&view, out)).await??;
     Ok(answer::json(StatusCode::OK, body))
@@ -190,6 +190,19 @@ impl Wanted {
         Err(Error::new(ErrorKind::NotFound, message).into())
     }
 
+    /// A page is a look at every row, and then like a look-up.
+    fn cost(&self, view: &View) -> Cost {
+        let spec = view.schema.vectors.get(&self.field).filter(|_| self.shown.vector);
+        let numbers = spec.map_or(0, |spec| u64::from(spec.dim));
+        match &self.ids {
+            Some(ids) => Cost::of_points(view, ids.len(), numbers),
+            None => {
+                let points = self.limit.min(usize::try_from(view.len()).unwrap_or(usize::MAX));
+                Cost::of_points(view, points, numbers).and(Cost::bytes(view.len() * 16))
+            }
+        }
+    }
+
     fn answer(&self, view: &Arc<View>, mut out: Growing) -> nearfield_engine::Result<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
         let mut first = true;
@@ -289,4 +302,28 @@ fn path_id(call: &Call) -> Result<PointId> {
 fn either(expected: &str) -> super::error::ApiError {
     let message = format!("expected {expected}, and not both");
     Error::invalid(Fault::Parameter, message).with("expected", expected).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield_engine::{Database, ManualClock, Options};
+    use nearfield_segment::{Encoding, Metric, Schema};
+
+    use super::*;
+
+    #[test]
+    fn looking_up_a_few_points_is_short_and_ten_thousand_is_not() {
+        let clock = Arc::new(ManualClock::new(1));
+        let db = Database::in_memory(Options::default(), clock, 7).expect("in memory");
+        let schema = Schema::dense(768, Metric::L2, Encoding::F32).expect("a good schema");
+        let view = db.create("points", &schema).expect("creates").view();
+        let is_short = |points: usize, include_vector| {
+            let ids: Vec<usize> = (0..points).collect();
+            let body = json!({ "ids": ids, "include_vector": include_vector }).to_string();
+            Wanted::read(body.as_bytes()).expect("good").cost(&view).is_short()
+        };
+        assert!(is_short(1, false) && is_short(10, true) && is_short(1_000, false));
+        assert!(!is_short(10_000, false), "by their number");
+        assert!(!is_short(1_000, true), "by their vectors");
+    }
 }

@@ -1,4 +1,4 @@
-//! What a search will read, so that long ones do not hold up the threads that answer requests.
+//! What a search or a look-up will take, so that long ones do not hold up the threads that answer requests.
 
 use nearfield_engine::View;
 
@@ -6,6 +6,11 @@ use nearfield_engine::View;
 const SCORED_PER_CANDIDATE: u64 = 16;
 /// Bytes of columns that a filter reads for each row, about.
 const FILTER_ROW_BYTES: u64 = 8;
+
+/// Finding an id in one segment and copying out its metadata, in the bytes that could be read meanwhile.
+const LOOKUP_BYTES: u64 = 4 << 10;
+/// Writing one number of a vector as text, likewise.
+const WRITTEN_NUMBER_BYTES: u64 = 256;
 
 /// What a query asks for, as far as its cost depends on it.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +34,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// A look-up.
+    /// Next to nothing.
     pub const SHORT: Cost = Cost { bytes: 0 };
     /// Work of unknown length.
     pub const LONG: Cost = Cost { bytes: u64::MAX };
@@ -37,6 +42,18 @@ impl Cost {
     /// Work that touches about `bytes` bytes.
     pub fn bytes(bytes: u64) -> Cost {
         Cost { bytes }
+    }
+
+    /// Looking up `points` points of `view` by id, and writing so many `numbers` of a vector for each.
+    pub fn of_points(view: &View, points: usize, numbers: u64) -> Cost {
+        let found = LOOKUP_BYTES.saturating_mul(view.segments.len() as u64 + 1);
+        let each = found.saturating_add(WRITTEN_NUMBER_BYTES.saturating_mul(numbers));
+        Cost { bytes: each.saturating_mul(points as u64) }
+    }
+
+    /// This and `other`.
+    pub fn and(self, other: Cost) -> Cost {
+        Cost { bytes: self.bytes.saturating_add(other.bytes) }
     }
 
     /// A query over `view`. O(segments).

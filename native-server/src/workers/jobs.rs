@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::task::Effort;
-use nearfield_engine::{Database, Error, ErrorKind, Result, verify};
+use nearfield_engine::{Database, Error, ErrorKind, Result, verify, verify_collection};
 use nearfield_segment::storage::Storage;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -214,7 +214,10 @@ impl Jobs {
                 ))
             }
             JobKind::Verify => {
-                let report = self.background.aside(|| verify(&self.storage))?;
+                let report = self.background.aside(|| match &scope.collection {
+                    Some(name) => verify_collection(&self.storage, name),
+                    None => verify(&self.storage),
+                })?;
                 Ok((JobState::Completed, json!(report)))
             }
         }

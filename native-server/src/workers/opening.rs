@@ -163,7 +163,7 @@ fn half_of_memory() -> u64 {
 fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
     let hours_ms = |hours: u64| hours.saturating_mul(3_600_000);
     let mut options = Options {
-        history_ms: hours_ms(config.history_hours),
+        history_ms: Some(hours_ms(config.history_hours)),
         quarantine_ms: hours_ms(config.orphan_ttl_hours),
         quarantine_files_max: config.quarantine_max_files,
         quarantine_bytes_max: config.quarantine_max_bytes,

@@ -297,6 +297,10 @@ fn on_a_full_disk_writes_are_refused_reads_go_on_and_writes_follow_once_there_is
     let error = write(&served, 100..10_000, true).expect_err("full");
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
     until("a blocker says so", || store.readiness().report.contains("blockers=default: writes"));
+    let again = write(&served, 100..10_000, true).expect_err("still full");
+    for said in [error.to_string(), again.to_string(), store.readiness().report] {
+        assert!(!said.contains("reopen"), "nobody can reopen it inside a server: {said}");
+    }
     assert_eq!(served.view().len(), 100, "reads go on");
     write(&served, 100..200, false).expect("accepted");
     until("it is said to be lost", || store.readiness().report.contains("wait=false were lost"));

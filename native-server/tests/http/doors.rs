@@ -177,5 +177,10 @@ fn who_did_what_is_written_down_without_secrets() {
     assert_eq!(rows[0].collection.as_deref(), Some("nowhere"));
     let shown = format!("{rows:?}");
     assert!(rows[0].key_id.is_some() && rows[1].key_id.is_none());
+    let query = running.key(Role::Query);
+    running.ask(&query, "POST", "/v2/admin/verify", "");
+    let last = running.catalog.audit_tail(1).unwrap().remove(0);
+    assert_eq!((last.status, last.action.as_str()), (403, "verify"));
+    assert!(last.key_id.is_some(), "whose key is good is named, also when it lacks the role");
     assert!(!shown.contains(running.admin.split('.').nth(1).unwrap()), "{shown}");
 }

@@ -122,6 +122,20 @@ fn a_write_that_does_not_wait_is_accepted_and_comes() {
 }
 
 #[test]
+fn a_verification_of_one_collection_reads_that_one() {
+    let running = Running::start();
+    running.post("/v2/collections", "{\"name\":\"other\",\"dim\":3}").data(201);
+    let verified = |body: &str| {
+        let job = running.post("/v2/admin/verify", body).data(200);
+        (job["collection"].clone(), job["details"]["collections"].clone())
+    };
+    assert_eq!(verified("{}"), (json!(null), json!(2)));
+    assert_eq!(verified("{\"collection\":\"other\"}"), (json!("other"), json!(1)));
+    let unknown = running.post("/v2/admin/verify", "{\"collection\":\"nowhere\"}");
+    assert_eq!(unknown.refusal(), (404, "not_found".to_owned()));
+}
+
+#[test]
 fn a_filter_may_name_what_only_the_other_tier_has() {
     let running = Running::start();
     running.post("/v2/vectors", r#"{"id":1,"vector":[1,2,3],"metadata":{"n":1}}"#).data(201);

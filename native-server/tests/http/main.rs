@@ -9,5 +9,7 @@ mod bodies;
 mod demo;
 mod doors;
 mod flows;
+mod patience;
 mod running;
 mod shapes;
+mod streams;

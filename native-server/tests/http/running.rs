@@ -9,10 +9,11 @@ use clap::Parser;
 use nearfield_engine::SystemClock;
 use nearfield_server::catalog::{Catalog, Role};
 use nearfield_server::config::ServerConfig;
-use nearfield_server::http::{Listener, Server, Stop};
+use nearfield_server::http::{Limits, Listener, Server, Stop};
 use nearfield_server::workers::Store;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 /// How long a test waits for an answer before it fails.
@@ -50,13 +51,22 @@ impl Running {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Running {
-        let mut running = Running::recovering(flags);
+        Running::limited(flags, Limits::default())
+    }
+
+    /// One with other limits of its connections.
+    pub(crate) fn limited(flags: &[&str], limits: Limits) -> Running {
+        let mut running = Running::bound(flags, limits);
         running.open();
         running
     }
 
     /// One whose store is not open yet.
     pub(crate) fn recovering(flags: &[&str]) -> Running {
+        Running::bound(flags, Limits::default())
+    }
+
+    fn bound(flags: &[&str], limits: Limits) -> Running {
         let dir = TempDir::new().unwrap();
         let data_dir = dir.path().join("data");
         let first = ["serve", "--data-dir", data_dir.to_str().unwrap()];
@@ -68,7 +78,7 @@ impl Running {
         let (runtime, stop) = (Runtime::new().unwrap(), Stop::default());
         let listener = runtime.block_on(Listener::network(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
         let address = listener.address().unwrap();
-        runtime.spawn(listener.serve(&server, &stop));
+        runtime.spawn(listener.limited(limits).serve(&server, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
     }
@@ -96,6 +106,18 @@ impl Running {
     /// A connection whose reads end after a while.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// A connection from another address of this machine.
+    pub(crate) fn connect_from(&self, address: [u8; 4]) -> TcpStream {
+        let stream = self.runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((address, 0).into()).unwrap();
+            socket.connect(self.address).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }

@@ -220,7 +220,7 @@ pub fn small_options() -> Options {
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
         idempotency_keys_max: KEYS_MAX,
-        history_ms: HISTORY_STEPS,
+        history_ms: Some(HISTORY_STEPS),
         history_bytes_max: 0,
         quarantine_ms: 30,
         quarantine_files_max: 3,

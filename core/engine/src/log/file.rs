@@ -95,7 +95,7 @@ impl FileLog {
             None => Ok(()),
             Some((kind, cause)) => Err(Error::new(
                 *kind,
-                format!("the log is poisoned by an earlier error ({cause}): reopen to recover"),
+                format!("the log is poisoned by an earlier error ({cause}) until it is recovered"),
             )),
         }
     }

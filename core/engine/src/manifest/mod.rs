@@ -61,6 +61,10 @@ pub struct Manifest {
     /// a manifest that names some has version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysEntry>,
+    /// How far back who wrote it keeps every moment, in milliseconds; none if only the present. For writers that
+    /// are told nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_ms: Option<u64>,
     /// When it was made, milliseconds since 1970.
     pub created_ms: u64,
     /// Why it was made.
@@ -184,6 +188,7 @@ impl Manifest {
             next_assigned_id: NextId::FIRST,
             segments: Vec::new(),
             keys: None,
+            history_ms: None,
             created_ms,
             reason: Reason::Create,
             note: None,

@@ -2,7 +2,9 @@
 //!
 //! Each change is settled against the state that the changes before it lead to, logged and applied, still
 //! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
-//! be, the writer is poisoned and recovery builds the state anew.
+//! be, the writer is poisoned and recovery builds the state anew. A log file that fills up within a group is
+//! synced before the next one is begun, but its changes share the fate of the group: none of them is seen
+//! before the end, so none is answered as done before it.
 
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
@@ -27,9 +29,10 @@ impl Writer {
     /// the first time; a row whose key is known is left out.
     ///
     /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change alone is not
-    /// logged. `StorageFull` or `Io` poison the writer: for every change that was logged and is not answered
-    /// otherwise it is unknown whether it is durable, until recovery.
+    /// logged. `StorageFull` or `Io` poison the writer: of every change that was logged it is then unknown whether
+    /// it is durable, until recovery, and none is seen. What only repeats earlier changes is answered all the same.
     pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
+        let seen = self.log.durable();
         let mut answers: Vec<Result<Applied>> =
             changes.into_iter().map(|change| self.log_and_apply(change)).collect();
         if self.poisoned.is_none() {
@@ -39,9 +42,8 @@ impl Writer {
             }
         }
         if let Some((kind, cause)) = &self.poisoned {
-            let durable = self.log.durable();
             let in_doubt = |answer: &&mut Result<Applied>| {
-                answer.as_ref().is_ok_and(|applied| applied.lsn > durable)
+                answer.as_ref().is_ok_and(|applied| applied.lsn > seen)
             };
             for answer in answers.iter_mut().filter(in_doubt) {
                 *answer = Err(Error::new(*kind, format!("{UNKNOWN}: {cause}")));

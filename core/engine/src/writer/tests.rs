@@ -42,9 +42,14 @@ impl Bench {
 }
 
 fn open(disk: &SimDisk, options: Options) -> Database {
+    open_seeded(disk, options, 7)
+}
+
+/// With chance of its own: files written by two openings have different names.
+fn open_seeded(disk: &SimDisk, options: Options, seed: u64) -> Database {
     let (storage, clock) =
         (Arc::new(Directory::new(disk.clone())), Arc::new(ManualClock::new(1_000)));
-    Database::open(storage, Mode::Write, options, clock, 7, "test").expect("opens")
+    Database::open(storage, Mode::Write, options, clock, seed, "test").expect("opens")
 }
 
 fn schema() -> Schema {

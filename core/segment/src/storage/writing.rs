@@ -74,7 +74,9 @@ impl<F: DiskFile> FileAppender<F> {
 
     fn attempt(&mut self, action: &str, step: impl FnOnce(&mut F) -> io::Result<()>) -> Result<()> {
         if self.failed {
-            let error = io::Error::other("an earlier write or sync failed; reopen to recover");
+            let error = io::Error::other(
+                "an earlier write or sync failed; nothing more is written before recovery",
+            );
             return Err(Error::io(action, &self.name, error));
         }
         step(&mut self.file).map_err(|error| {

@@ -134,3 +134,21 @@ fn texts_that_a_client_chose_are_cut() {
     let cut = "é".repeat(256);
     assert_eq!((entry.collection, entry.request_id), (Some(cut.clone()), cut));
 }
+
+#[test]
+fn refusals_without_a_key_push_nothing_out_however_many_there_are() {
+    let place = Place::new();
+    let catalog = place.try_open(None, 10).expect("opens");
+    catalog.audit(row("ingest"));
+    let refused =
+        |second: u64| AuditRow { key_id: None, time_ms: NOW_MS + 1_000 * second, ..row("query") };
+    for second in [0, 1, 59, 60, 61] {
+        (0..2_000).for_each(|_| catalog.audit_refusal(refused(second)));
+    }
+    let read = catalog.audit_tail(100).expect("read");
+    let told: Vec<_> = read.iter().map(|row| (row.action.as_str(), row.rows_lost)).collect();
+    // One at once, those of the minute after it together; and again.
+    let expected = [("ingest", 0), ("query", 0), ("query", 5_998), ("query", 0), ("query", 3_998)];
+    assert_eq!(told, expected);
+    assert_eq!(catalog.audit_failures_total(), 0);
+}

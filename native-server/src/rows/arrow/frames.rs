@@ -122,6 +122,15 @@ impl Frames {
         matches!(self.state, State::Ended)
     }
 
+    /// Bytes of the message that is being gathered.
+    pub(super) fn gathered_bytes(&self) -> usize {
+        let description = match &self.state {
+            State::Body { description, .. } => description.len(),
+            State::Prefix | State::Description { .. } | State::Ended => 0,
+        };
+        description + self.part.len()
+    }
+
     /// The next `len` bytes once they are all there.
     fn gather(&mut self, bytes: &mut &[u8], len: usize) -> Option<Vec<u8>> {
         if self.part.is_empty() {

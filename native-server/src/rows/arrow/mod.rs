@@ -74,6 +74,16 @@ impl ArrowRows {
         Ok(None)
     }
 
+    /// Bytes of the message that is being gathered.
+    pub(crate) fn gathered_bytes(&self) -> u64 {
+        self.frames.gathered_bytes() as u64
+    }
+
+    /// Memory that dictionaries keep until the end of the stream.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.dictionaries.values().map(|values| values.get_array_memory_size() as u64).sum()
+    }
+
     /// To be called after the last byte.
     ///
     /// # Errors

@@ -31,6 +31,19 @@ pub(crate) struct TableRows {
     pub(crate) keys: Vec<Option<String>>,
 }
 
+impl TableRows {
+    /// About the memory they take. O(rows).
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let elements: usize = self.vectors.values().map(Vec::len).sum();
+        let ids = self.ids.as_ref().map_or(0, Vec::len) * size_of::<PointId>();
+        let texts = self.metadata.iter().chain(&self.keys);
+        let texts: usize = texts
+            .map(|text| size_of::<Option<String>>() + text.as_ref().map_or(0, String::len))
+            .sum();
+        (elements * size_of::<f32>() + ids + texts) as u64
+    }
+}
+
 /// How to read the batches of one table.
 #[derive(Debug)]
 pub(crate) struct TableReader {

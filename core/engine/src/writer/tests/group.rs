@@ -76,3 +76,38 @@ fn after_a_failed_sync_every_change_of_the_group_is_in_doubt_and_none_is_seen() 
         assert_eq!(bench.collection.view().len(), len + 1);
     }
 }
+
+#[test]
+fn in_a_group_that_fills_log_files_what_is_answered_as_done_is_seen_whatever_fails() {
+    let options = Options { log_file_bytes_max: 512, ..Options::default() };
+    let group = || {
+        let one = |id| change(Draft { ids: Some(numbers([id])), ..draft(1) });
+        (1..=12).map(one).collect::<Vec<_>>()
+    };
+    let (mut files, mut failed) = (0, 0);
+    for step in 0.. {
+        let disk = SimDisk::new(1);
+        let db = open(&disk, options.clone());
+        let collection = db.create("points", &schema()).expect("creates");
+        collection
+            .apply_all(vec![change(Draft { ids: Some(numbers([0])), ..draft(1) })], &Pool::SERIAL);
+        let start = disk.op_count();
+        disk.fail_at(start + step, Failure::Io);
+        let answers = collection.apply_all(group(), &Pool::SERIAL);
+        if disk.op_count() <= start + step {
+            let log = disk.op_log();
+            files = log[start as usize..].iter().filter(|op| op.starts_with("create")).count();
+            break;
+        }
+        failed += usize::from(answers.iter().any(Result::is_err));
+        let seen = |id| collection.view().find(&PointId::U64(id)).is_some();
+        let done: Vec<u64> =
+            (1..).zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(id, _)| id).collect();
+        for id in 1..=12 {
+            assert_eq!(seen(id), done.contains(&id), "point {id} when operation {step} failed");
+        }
+        collection.recover().expect("recovers");
+        assert!(seen(0) && done.iter().all(|&id| seen(id)), "operation {step}");
+    }
+    assert!(files > 1 && failed > 12, "{files} files were begun, {failed} failures were noticed");
+}

@@ -1,7 +1,10 @@
 //! What is left when something fails beside a merge, full disks, and the numbers published.
 
 use super::*;
+use crate::manifest::{Manifest, list_numbers};
+use crate::pin;
 use crate::view::Tier;
+use nearfield_segment::Lsn;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Question;
 
@@ -61,6 +64,57 @@ fn a_checkpoint_whose_log_cannot_be_archived_is_done_and_the_log_is_archived_lat
     assert!(maintain(&bench.collection).expect("works again"), "there was something left to do");
     assert!(bench.files("wal") < live);
     assert!(!maintain(&bench.collection).expect("works"), "nothing is left");
+}
+
+#[test]
+fn what_is_kept_because_somebody_opens_files_goes_with_the_next_piece_of_upkeep() {
+    let bench = bench_with(small_files());
+    bench.write_many();
+    bench.checkpoint().expect("checkpoints");
+    bench.write_many();
+    let storage = Directory::new(bench.disk.clone());
+    let dir = format!("c/{}", bench.disk.list("c").expect("listed")[0].name);
+    let opening = pin::shared(&storage, &dir).expect("no trouble").expect("nobody removes files");
+    bench.collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).expect("merges");
+    assert_eq!(bench.files("segments"), 2, "the merged one is kept beside the new one");
+    assert!(!maintain(&bench.collection).expect("works"), "it does not count as done");
+    drop(opening);
+    assert!(maintain(&bench.collection).expect("works"), "there was something left to do");
+    assert_eq!(bench.files("segments"), 1);
+    assert!(!maintain(&bench.collection).expect("works"), "nothing is left");
+}
+
+#[test]
+fn a_writer_that_is_told_nothing_keeps_the_past_that_the_one_before_kept() {
+    let disk = SimDisk::new(1);
+    let dir = || format!("c/{}", disk.list("c").expect("listed")[0].name);
+    let manifests = || {
+        let storage = Directory::new(disk.clone());
+        list_numbers::<Manifest>(&storage, &dir()).expect("listed").len()
+    };
+    let mut openings = 0;
+    let mut write = |history_ms: Option<u64>| {
+        openings += 1;
+        let db = open_seeded(&disk, Options { history_ms, ..small_files() }, openings);
+        let is_new = db.names().is_empty();
+        let made = if is_new { db.create("points", &schema()) } else { db.collection("points") };
+        let collection = made.expect("opens");
+        one(&collection, change(draft(20)));
+        collection.checkpoint(&Pool::SERIAL).expect("checkpoints");
+        collection.vacuum().expect("removes files");
+        manifests()
+    };
+    assert_eq!(write(None), 1, "nobody asked for a past");
+    let kept = write(Some(u64::MAX));
+    assert_eq!(kept, 2);
+    assert!(write(None) >= kept, "nobody gave it up");
+    let db = open_seeded(&disk, small_files(), 100);
+    db.replay_to("points", Lsn(2), &Pool::SERIAL).expect("the past can be reached");
+    assert_eq!(db.collection("points").expect("opens").view().len(), 40);
+    drop(db);
+    assert!(write(None) >= kept, "nor by going back");
+    assert_eq!(write(Some(0)), 1, "it is given up by who says so");
+    assert_eq!(write(None), 1, "for good");
 }
 
 #[test]

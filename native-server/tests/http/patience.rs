@@ -1,0 +1,112 @@
+//! Clients that keep what others need: connections, and memory for answers they do not read.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use nearfield_server::http::Limits;
+
+use crate::running::Running;
+
+/// No test waits for so long.
+const NEVER: Duration = Duration::from_secs(3_600);
+const SOON: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn limits() -> Limits {
+    Limits { first_header: NEVER, header: NEVER, answer: NEVER, ..Limits::default() }
+}
+
+/// Waits until `holds`, within reason.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "a test that fails has to end")]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn open_connections(running: &Running) -> u64 {
+    let text = String::from_utf8(running.get("/v2/metrics").body).unwrap();
+    let mut lines = text.lines().filter(|line| line.contains("active_connections "));
+    lines.find_map(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
+}
+
+#[test]
+fn a_client_that_never_reads_a_large_answer_is_cut_off() {
+    let flags = ["--dim", "512"];
+    let running = Running::limited(&flags, Limits { answer: SOON, ..limits() });
+    // 20 MB of answer: more than the system keeps for a connection.
+    let row = format!("{{\"vector\":[{}]}}", vec!["0.12345678"; 512].join(","));
+    let rows = format!("{{\"vectors\":[{}]}}", vec![row; 400].join(","));
+    for _ in 0..10 {
+        running.post("/v2/vectors/batch", &rows).data(201);
+    }
+    let body = "{\"limit\":4000,\"include_vector\":true}";
+    let head = format!(
+        "POST /v2/points/get HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        running.admin,
+        body.len()
+    );
+    let mut stream = running.connect();
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    // The one that asks is open as well.
+    until("the connection is closed", || open_connections(&running) == 1);
+    let mut rest = Vec::new();
+    let _reset = stream.read_to_end(&mut rest);
+    assert!(rest.len() < 20_000_000, "{} bytes arrived", rest.len());
+}
+
+/// Asks for something that needs no key, and keeps the connection.
+fn asks(stream: &mut TcpStream) -> bool {
+    let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n");
+    let mut answer = [0; 4096];
+    let mut taken = 0;
+    while asked.is_ok() && !answer[..taken].ends_with(b"}") {
+        match stream.read(&mut answer[taken..]) {
+            Ok(read) if read > 0 => taken += read,
+            Ok(_) | Err(_) => break,
+        }
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// Whether the other side has closed; waits for it.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn who_connects_and_asks_nothing_is_closed_long_before_who_has_asked() {
+    let running = Running::limited(&["--dim", "3"], Limits { first_header: SOON, ..limits() });
+    let mut kept = running.connect();
+    assert!(asks(&mut kept));
+    let mut silent = running.connect();
+    let mut slow = running.connect();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nho").unwrap();
+    assert!(is_closed(&mut silent) && is_closed(&mut slow));
+    assert!(asks(&mut kept));
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let limits = Limits { connections_max: 8, address_connections_max: 4, ..limits() };
+    let running = Running::limited(&["--dim", "3"], limits);
+    let mut held: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
+    assert!(held.iter_mut().all(asks));
+    for _ in 0..8 {
+        assert!(is_closed(&mut running.connect()), "one too many");
+    }
+    assert!(asks(&mut running.connect_from([127, 0, 0, 2])), "another address is served");
+    assert!(held.iter_mut().all(asks), "those that are open stay so");
+    held.pop();
+    until("a place is free again", || asks(&mut running.connect()));
+}
