@@ -69,34 +69,45 @@ export async function openBrowser(origin) {
   const page = await browser.newPage();
   await page.goto(origin);
   const devtools = await page.context().newCDPSession(page);
+  /** The least of three measurements a second apart, each after a collection of garbage. */
+  const settled = async () => {
+    let least = new Map();
+    for (let time = 0; time < 3; time += 1) {
+      await devtools.send('HeapProfiler.collectGarbage');
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const found = await renderersMiB(server.process().pid);
+      least = new Map([...found].map(([pid, mib]) => [pid, Math.min(mib, least.get(pid) ?? mib)]));
+    }
+    return least;
+  };
+  const empty = await settled();
   return {
     page,
     version: browser.version(),
-    /** MiB of all its processes after collections of garbage, shared pages by their share; the least of three, a second apart. */
-    async memory() {
-      const found = [];
-      for (let time = 0; time < 3; time += 1) {
-        await devtools.send('HeapProfiler.collectGarbage');
-        await new Promise((resolve) => setTimeout(resolve, 1000));
-        found.push(await memoryOf(server.process().pid));
-      }
-      return Math.min(...found);
+    /** MiB by which the process of the page and its workers has grown since the page was empty, after collections of garbage. */
+    async growth() {
+      const now = await settled();
+      // Other renderers of a browser stay as they are, or end.
+      return Math.max(...[...now].filter(([pid]) => empty.has(pid)).map(([pid, mib]) => mib - empty.get(pid)));
     },
     close: () => server.kill(),
   };
 }
 
-async function memoryOf(root) {
+/** Of each renderer, by its pid; pages shared with other processes count by their share. */
+async function renderersMiB(root) {
   const parents = new Map();
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
     parents.set(Number(pid), Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]));
   }
   const isOfRoot = (pid) => pid === root || (parents.get(pid) > 1 && isOfRoot(parents.get(pid)));
-  let kib = 0;
+  const found = new Map();
   for (const pid of [...parents.keys()].filter(isOfRoot)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!command.includes('--type=renderer')) continue;
     const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-    kib += Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0);
+    found.set(pid, Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) / 1024);
   }
-  return kib / 1024;
+  return found;
 }

@@ -1,6 +1,6 @@
 // The browser package beside its peers in Chromium, all on the same rows and queries:
 //
-//   npm ci --ignore-scripts && taskset -c 1 node run.mjs --rows 1000,10000 --data DIR --python PYTHON --out results.json
+//   npm ci --ignore-scripts && taskset -c 1 node run.mjs --rows 10000 --data DIR --python PYTHON --out results.json
 //
 // Wants the package (`cargo run -p xtask -- wasm`), a Python with the wheel and numpy, and a folder of base.npy and query.npy.
 // Every engine has a browser of its own and answers one query at a time. The least setting with recall@10 >= .95
@@ -38,7 +38,7 @@ const ENGINES = {
 };
 const { values: options } = parseArgs({
   options: {
-    rows: { type: 'string', default: '1000,3000,10000,53248' },
+    rows: { type: 'string', default: '10000,53248' },
     engines: { type: 'string', default: Object.keys(ENGINES).join(',') },
     data: { type: 'string', default: here('../../../../shared/bench/data/docs-minilm-384') },
     python: { type: 'string', default: here('../../../.venv/bin/python') },
@@ -60,13 +60,11 @@ async function inBrowser(name, truth) {
     await browser.close();
     server.close();
   };
-  const blank = await browser.memory();
   const asked = { module, form, count: truth.rows, dim: truth.dim, part: truth.wanted_part, parts: truth.parts };
   try {
     const built = await inTime(call('build', { ...asked, limitMs: BUILD_LIMIT_MS }), BUILD_LIMIT_MS + 20_000);
     const code = await codeBytes(server.loaded);
-    const memory = async () => (await browser.memory()) - blank;
-    return { name, ...built, memory, code, version: browser.version, ask: (what) => call('ask', what), keep: () => call('keep'), close };
+    return { name, ...built, growth: browser.growth, code, version: browser.version, ask: (what) => call('ask', what), keep: () => call('keep'), close };
   } catch (error) {
     await close();
     throw error;
@@ -100,7 +98,7 @@ async function native(truth) {
     hasFilter: true,
     settings: EFS,
     filterSettings: EFS,
-    memory: async () => undefined,
+    growth: async () => undefined,
     ask: ({ from, to, setting, filtered }) => call({ from, to, ef: setting ?? null, filtered, part }),
     keep: async () => ({}),
     close: async () => child.stdin.end(),
@@ -182,7 +180,7 @@ async function measure(count, names) {
   await rounds(engines, truth);
   const lines = [];
   for (const engine of engines) {
-    const memory = await engine.memory();
+    const memory = await engine.growth();
     const kept = await engine.keep().catch((error) => ({ storeError: String(error.message) }));
     await engine.close();
     const { name, buildMs, openMs, code, note, version } = engine;
