@@ -178,23 +178,30 @@ async function measure(count, names) {
   const truth = JSON.parse(await readFile(join(options.work, `truth-${count}.json`)));
   const { engines, leftOut } = await started(['nearfield (Python)', ...names], truth);
   await rounds(engines, truth);
-  const lines = [];
-  for (const engine of engines) {
-    const memory = await engine.growth();
-    const kept = await engine.keep().catch((error) => ({ storeError: String(error.message) }));
+  const lines = engines.map(({ name, buildMs, openMs, code, note, version, questions: asked }) => {
+    const figures = asked.map(({ kind, setting, p50, p95, recall: reached }) => ({ kind, setting, p50, p95, recall: reached }));
+    return { name, buildMs, openMs, code, note, version, kept: {}, figures };
+  });
+  results.push({ rows: count, native: truth.native, lines, leftOut });
+  await write();
+  for (const [index, engine] of engines.entries()) {
+    lines[index].memory = await engine.growth();
+    lines[index].kept = await engine.keep().catch((error) => ({ storeError: String(error.message) }));
     await engine.close();
-    const { name, buildMs, openMs, code, note, version } = engine;
-    const figures = engine.questions.map(({ kind, setting, p50, p95, recall: reached }) => ({ kind, setting, p50, p95, recall: reached }));
-    lines.push({ name, buildMs, openMs, memory, code, note, version, kept, figures });
+    await write();
   }
-  return { rows: count, native: truth.native, lines, leftOut };
 }
 
+/** As far as it is; a run that is cut short leaves what it has. */
+async function write() {
+  if (options.out) await writeFile(options.out, JSON.stringify(report, null, 1));
+}
+
+const results = [];
+const report = { date: new Date().toISOString().slice(0, 10), machine: cpus()[0].model, node: process.version, results };
 const counts = options.rows.split(',').map(Number);
 // 1,000 always: with that file our code is loaded and compiled before an opening is timed.
-execFileSync(options.python, [here('prepare.py'), options.work, options.data, ...new Set(['1000', ...counts.map(String)])], { stdio: 'inherit' });
-const results = [];
-for (const count of counts) results.push(await measure(count, options.engines.split(',')));
-const report = { date: new Date().toISOString().slice(0, 10), machine: cpus()[0].model, node: process.version, results };
-if (options.out) await writeFile(options.out, JSON.stringify(report, null, 1));
+const made = new Set(['1000', ...counts.map(String)]);
+execFileSync(options.python, [here('prepare.py'), options.work, options.data, ...made], { stdio: 'inherit' });
+for (const count of counts) await measure(count, options.engines.split(','));
 console.log(markdown(report));
