@@ -34,7 +34,7 @@ export class Session {
 
   /** Makes room for a file of `length` bytes. */
   async begin({ length, wasmUrl }) {
-    this.#engine = await loadEngine(wasmUrl);
+    this.#engine = await loadEngine('reading', wasmUrl);
     this.#upload = new this.#engine.Upload(length);
   }
 
@@ -53,7 +53,7 @@ export class Session {
 
   /** Opens the file at a URL, of which only the front is fetched. */
   async openUrl({ url, options }, signal, onProgress) {
-    this.#engine = await loadEngine(options.wasmUrl);
+    this.#engine = await loadEngine('reading', options.wasmUrl);
     this.#open = await Remote.open(this.#engine, url, { ...options, signal, onProgress });
     const { storage } = this.#open;
     return { ...this.#open.info(), engine: this.#engine.about(), storage };
@@ -61,7 +61,7 @@ export class Session {
 
   /** Opens a store that is written here. */
   async create({ wasmUrl, ...options }) {
-    this.#engine = await loadEngine(wasmUrl);
+    this.#engine = await loadEngine('writing', wasmUrl);
     this.#store = await Store.open(this.#engine, options);
     this.#open = this.#store.engine;
     return this.#open.info();

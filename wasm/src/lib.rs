@@ -2,7 +2,7 @@
 //!
 //! No behaviour lives here: what a search means is the engine's. The JavaScript beside it (`wasm/js`) checks
 //! every argument first, so that a call either succeeds or throws one of the plain objects of `error`. A
-//! panic throws something else; the JavaScript then gives up the whole instance, which is never used again.
+//! panic is a trap; the JavaScript then gives up the whole instance, which is never used again.
 //!
 //! | module | |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `reading` | all questions to one view |
 //! | `part` | a `.near` file of which some bytes are here |
 //! | `whole` | a `.near` file whose bytes are all in memory |
-//! | `store`, `slots` | a collection that is written here, and the browser's files below it |
+//! | `store`, `slots` | a collection that is written here, and the browser's files below it: only with the feature `store` |
 
 mod answers;
 mod asked;
@@ -23,7 +23,9 @@ mod ids;
 mod object;
 pub mod part;
 mod reading;
+#[cfg(feature = "store")]
 pub mod slots;
+#[cfg(feature = "store")]
 pub mod store;
 pub mod whole;
 
@@ -32,13 +34,6 @@ use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};
 use wasm_bindgen::prelude::*;
 
 use crate::object::to_js;
-
-/// Run once when the module is loaded.
-#[wasm_bindgen(start)]
-fn start() {
-    // Without this a panic is an `unreachable` without a word.
-    std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
-}
 
 /// Version, instructions in use, formats, as an object: what to put into a bug report.
 #[wasm_bindgen]

@@ -1,8 +1,8 @@
 //! Builds the browser package into `wasm/dist/`: `cargo run -p xtask -- wasm`; and of that the demo page, static
 //! files in `wasm/dist/demo/`: `cargo run -p xtask -- demo`.
 //!
-//! Four steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, and a
-//! copy of `wasm/js`. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
+//! Five steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, a copy of
+//! `wasm/js`, esbuild. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
 
 mod demo;
 mod sizes;
@@ -22,11 +22,17 @@ fn root() -> PathBuf {
 
 fn wasm() -> Result<()> {
     let root = root();
-    let module = steps::compile(&root)?;
     let dist = root.join("wasm/dist");
-    steps::bind(&module, &dist)?;
-    steps::optimise(&root, &dist)?;
+    if dist.exists() {
+        std::fs::remove_dir_all(&dist).map_err(|error| format!("{}: {error}", dist.display()))?;
+    }
+    for module in steps::MODULES {
+        let compiled = steps::compile(&root, module)?;
+        steps::bind(&compiled, module, &dist)?;
+        steps::optimise(&root, module, &dist)?;
+    }
     steps::copy_scripts(&root.join("wasm/js"), &dist)?;
+    steps::minify(&root, &dist)?;
     sizes::check(&dist)
 }
 

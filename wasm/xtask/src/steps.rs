@@ -9,6 +9,9 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::Result;
 
+/// A panic is a trap without a word: nobody could read it, and the JavaScript gives up the instance either way.
+const FLAGS: &str = "-C target-feature=+simd128 -Zunstable-options -Cpanic=immediate-abort";
+
 /// Every feature of WebAssembly that the module may use; all browsers with SIMD have them.
 const FEATURES: [&str; 7] = [
     "--enable-simd",
@@ -20,11 +23,26 @@ const FEATURES: [&str; 7] = [
     "--enable-multivalue",
 ];
 
-/// Compiles the crate for wasm32 and returns the module cargo wrote.
+/// A module of the package: the crate with some of its features.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Module {
+    /// Of its files.
+    pub(crate) name: &'static str,
+    /// Of the crate, separated by commas.
+    pub(crate) features: &'static str,
+}
+
+/// What reads, and what writes as well.
+pub(crate) const MODULES: [Module; 2] = [
+    Module { name: "nearfield_wasm", features: "" },
+    Module { name: "nearfield_store", features: "store" },
+];
+
+/// Compiles a module for wasm32 and returns the file cargo wrote.
 ///
 /// # Errors
 /// When there is no compiler for wasm32 or it fails; it has said why.
-pub(crate) fn compile(root: &Path) -> Result<PathBuf> {
+pub(crate) fn compile(root: &Path, module: Module) -> Result<PathBuf> {
     let words = output(Command::new(root.join(".ci/wasm-target")).current_dir(root))?;
     let mut lines = words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let before = lines.next().filter(|words| !words.is_empty()).ok_or("no cargo for wasm32")?;
@@ -32,18 +50,24 @@ pub(crate) fn compile(root: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(before[0]);
     cargo.current_dir(root).args(&before[1..]);
     cargo.args(["build", "-p", "nearfield-wasm", "--profile", "wasm", "--locked"]);
+    cargo.args(["--features", module.features]);
     cargo.args([
         "--target",
         "wasm32-unknown-unknown",
         "--message-format",
         "json-render-diagnostics",
     ]);
-    let flags = format!("-C target-feature=+simd128 {}", without_paths(root));
+    let flags = format!("{FLAGS} {}", without_paths(root));
     // Set by the cargo that runs this program, for its own toolchain.
     for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"] {
         cargo.env_remove(name);
     }
-    let messages = output(cargo.args(after).env("RUSTFLAGS", flags))?;
+    if !after.iter().any(|word| word.starts_with("-Zbuild-std")) {
+        cargo.arg("-Zbuild-std=std,panic_abort");
+    }
+    cargo.arg("-Zbuild-std-features=optimize_for_size").args(after);
+    // Options of the nightly compiler, in the compiler there is: decision 0033 says what they save.
+    let messages = output(cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags))?;
     let mut modules = messages.lines().filter_map(module_of);
     modules.next_back().ok_or_else(|| "cargo built no module".to_owned())
 }
@@ -63,33 +87,49 @@ fn module_of(message: &str) -> Option<PathBuf> {
     module.map(PathBuf::from)
 }
 
-/// Writes the module's JavaScript side into an empty `dist`.
+/// Writes a module and its JavaScript side into `dist`.
 ///
 /// # Errors
 /// Those of wasm-bindgen and of the disk.
-pub(crate) fn bind(module: &Path, dist: &Path) -> Result<()> {
-    if dist.exists() {
-        fs::remove_dir_all(dist).map_err(|error| format!("{}: {error}", dist.display()))?;
-    }
+pub(crate) fn bind(compiled: &Path, module: Module, dist: &Path) -> Result<()> {
     let mut bindgen = Bindgen::new();
-    let bindgen = bindgen.input_path(module).typescript(false).omit_default_module_path(false);
+    let bindgen = bindgen.input_path(compiled).out_name(module.name);
+    let bindgen = bindgen.typescript(false).omit_default_module_path(false);
     let web = bindgen.web(true).map_err(|error| format!("wasm-bindgen: {error:#}"))?;
     web.generate(dist).map_err(|error| format!("wasm-bindgen: {error:#}"))
 }
 
-/// Shrinks the module in place by wasm-opt, which npm brings (version in wasm/package-lock.json).
+/// Shrinks a module in place by wasm-opt, which npm brings (version in wasm/package-lock.json).
 ///
 /// # Errors
 /// When npm or wasm-opt fail; they have said why.
-pub(crate) fn optimise(root: &Path, dist: &Path) -> Result<()> {
+pub(crate) fn optimise(root: &Path, module: Module, dist: &Path) -> Result<()> {
     let package = root.join("wasm");
     if !package.join("node_modules/.bin/wasm-opt").exists() {
         output(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&package))?;
     }
-    let module = dist.join("nearfield_wasm_bg.wasm");
+    let module = dist.join(format!("{}_bg.wasm", module.name));
     let mut optimiser = Command::new(package.join("node_modules/.bin/wasm-opt"));
     optimiser.args(FEATURES).args(["-O3", "--strip-debug", "--strip-producers", "-o"]);
     output(optimiser.arg(&module).arg(&module)).map(drop)
+}
+
+/// Takes comments and long names out of the scripts of `dist`, in place, by esbuild (from npm as well).
+///
+/// # Errors
+/// When esbuild fails; it has said why.
+pub(crate) fn minify(root: &Path, dist: &Path) -> Result<()> {
+    let mut minifier = Command::new(root.join("wasm/node_modules/.bin/esbuild"));
+    minifier.args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"]);
+    minifier.arg("--allow-overwrite").arg(format!("--outdir={}", dist.display()));
+    let failed = |error: std::io::Error| format!("{}: {error}", dist.display());
+    for entry in fs::read_dir(dist).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "js") {
+            minifier.arg(path);
+        }
+    }
+    output(&mut minifier).map(drop)
 }
 
 /// Copies the files of a directory, not those below it, as they are.
