@@ -1,7 +1,8 @@
-// The same file in Python, in Node and in Chromium: the same ids, order and scores to the last bit.
+// The same data in Python, in Node, in Chromium and at the server: the same ids, order and scores to the last bit.
 //
-// Python (with the wheel of this checkout) writes files, queries and answers; see parity.py. Environment:
-// NEARFIELD_PYTHON names the interpreter, else that of `.venv`. NEARFIELD_BENCH_DATA names the data of the
+// Python (with the wheel of this checkout) writes files, queries and answers; see parity.py. The server serves the
+// directory of which the file is an export. Environment: NEARFIELD_PYTHON names the interpreter, else that of `.venv`;
+// NEARFIELD_BINARY the server's program, else that of cargo (served.mjs). NEARFIELD_BENCH_DATA names the data of the
 // benchmarks, else `../shared/bench/data` beside the checkout is used if it is there.
 
 import assert from 'node:assert/strict';
@@ -17,6 +18,7 @@ import { promisify } from 'node:util';
 import { open } from '../dist/index.js';
 import { openPage } from './browser/page.mjs';
 import { askAll, differences } from './parity.mjs';
+import { BINARY, serveDirectory } from './served.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const PYTHON = process.env.NEARFIELD_PYTHON ?? here('../../.venv/bin/python');
@@ -31,16 +33,28 @@ async function made(t, ...what) {
   return names.map((name) => join(directory, name.slice(0, -5)));
 }
 
-async function inNode(path) {
-  const [file, queries, text] = await Promise.all(
-    ['near', 'queries', 'json'].map((ending) => readFile(`${path}.${ending}`)),
-  );
-  const expected = JSON.parse(text);
-  const snapshot = await open(file);
+async function questions(path) {
+  const [queries, text] = await Promise.all(['queries', 'json'].map((ending) => readFile(`${path}.${ending}`)));
   const floats = new Float32Array(queries.buffer.slice(queries.byteOffset, queries.byteOffset + queries.length));
+  return { floats, expected: JSON.parse(text) };
+}
+
+async function inNode(t, path) {
+  const { floats, expected } = await questions(path);
+  const snapshot = await open(await readFile(`${path}.near`));
   const found = await askAll(snapshot.collection(), floats, expected);
   await snapshot.close();
   return differences(found, expected);
+}
+
+async function atServer(t, path) {
+  const { floats, expected } = await questions(path);
+  const server = await serveDirectory(path);
+  try {
+    return differences(await askAll(server.collection('points', expected.dim), floats, expected), expected);
+  } finally {
+    await server.close();
+  }
 }
 
 async function inChromium(t, path) {
@@ -58,9 +72,12 @@ async function inChromium(t, path) {
 }
 
 async function compare(t, ...what) {
+  const homes = { Node: inNode, Chromium: inChromium, ...(BINARY && { server: atServer }) };
+  if (!BINARY) t.diagnostic('SKIPPED at the server: no program; cargo build --bin nearfield, or NEARFIELD_BINARY');
   for (const path of await made(t, ...what)) {
-    for (const differing of [await inNode(path), await inChromium(t, path)]) {
-      t.diagnostic(`${path.split('/').pop()}: ${differing.equal} of ${differing.asked} answers equal`);
+    for (const [home, ask] of Object.entries(homes)) {
+      const differing = await ask(t, path);
+      t.diagnostic(`${path.split('/').pop()} in Python and ${home}: ${differing.equal} of ${differing.asked} answers equal`);
       assert.deepEqual(differing.first, undefined);
       assert.ok(differing.asked > 0 && differing.equal === differing.asked);
     }
