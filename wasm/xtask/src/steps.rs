@@ -44,8 +44,8 @@ pub(crate) fn compile(root: &Path) -> Result<PathBuf> {
         cargo.env_remove(name);
     }
     let messages = output(cargo.args(after).env("RUSTFLAGS", flags))?;
-    let modules = messages.lines().filter_map(module_of);
-    modules.last().ok_or_else(|| "cargo built no module".to_owned())
+    let mut modules = messages.lines().filter_map(module_of);
+    modules.next_back().ok_or_else(|| "cargo built no module".to_owned())
 }
 
 /// Panics name files; the module is to be the same from every directory, and shorter.
