@@ -65,6 +65,6 @@ fn write_sample(root: &Path, file: &Path) -> Result<()> {
         cargo
     };
     let said = output(command.current_dir(root).args(["demo", "--sample"]).arg(file))?;
-    print!("{said}");
+    eprint!("{said}");
     Ok(())
 }
