@@ -335,3 +335,19 @@ fn what_cannot_be_asked_is_refused_before_anything_is_fetched() {
     assert_eq!(export.collection("other").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(blob.take_wanted(), []);
 }
+
+#[test]
+fn of_a_whole_file_the_blocks_with_wrong_bytes_are_named_and_no_others() {
+    // A file that was gathered from ranges is checked once, before it counts as whole.
+    let file = export(&view(&[3_000, 40], Metric::L2, Encoding::F32));
+    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("x.near", file.clone()));
+    let export = PartialExport::open("x.near", blob, Kernel::detect()).unwrap();
+    assert_eq!(export.damaged(&file), []);
+    let all: Vec<_> = export.damaged(&[]);
+    for block in [&all[0], &all[all.len() / 2], &all[all.len() - 1]] {
+        let mut bytes = file.to_vec();
+        bytes[block.end as usize - 1] ^= 1;
+        assert_eq!(export.damaged(&bytes), std::slice::from_ref(block));
+    }
+    assert_eq!(export.damaged(&file[..file.len() - 1]), all[all.len() - 1..]);
+}

@@ -79,8 +79,11 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F10", &["error"]),
             ("F10", &["ids"]),
             ("F10", &["answers"]),
+            ("F10", &["asked"]),
             ("F10", &["reading"]),
-            ("F11", &["whole"]),
+            ("F11", &["slots"]),
+            ("F11", &["whole", "store"]),
+            ("F11", &["part"]),
         ],
     },
 ];
