@@ -223,7 +223,7 @@ impl Store {
     /// The collection as a `.near` file.
     pub fn export(&self) -> Result<Uint8Array> {
         let storage = MemoryStorage::new();
-        self.database.export(&storage, EXPORT, &[])?;
+        self.database.export(&storage, EXPORT, &[], &Pool::SERIAL)?;
         let blob = storage.open(EXPORT)?;
         Ok(Uint8Array::from(&blob.read(0..blob.len())?[..]))
     }

@@ -4,7 +4,6 @@
 //! (`nearfield demo --sample`), and a list of all files is left for the page's service worker.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -66,5 +65,6 @@ fn write_sample(root: &Path, file: &Path) -> Result<()> {
         cargo
     };
     let said = output(command.current_dir(root).args(["demo", "--sample"]).arg(file))?;
-    std::io::stdout().write_all(said.as_bytes()).map_err(|error| error.to_string())
+    eprint!("{said}");
+    Ok(())
 }
