@@ -74,7 +74,6 @@ fn nothing_but_the_files_of_the_page_is_served() {
     ] {
         let answer = running.send("GET", path, &[], b"");
         assert!([401, 404].contains(&answer.status), "{path}: {}", answer.status);
-        assert!(!String::from_utf8_lossy(&answer.body).contains("secret\""), "{path}");
         assert_ne!(answer.body, b"secret", "{path}");
     }
 }
