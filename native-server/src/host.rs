@@ -201,8 +201,10 @@ mod tests {
             behind_the_name.split(' ').nth(16).and_then(|nice| nice.parse::<i32>().ok())
         };
         let before = nice().expect("a number");
-        let stepped_back = std::thread::spawn(move || (step_back(Behind::Requests), nice()));
-        let (done, after) = stepped_back.join().expect("no panic");
+        let (done, after) = std::thread::scope(|scope| {
+            let stepped_back = scope.spawn(|| (step_back(Behind::Requests), nice()));
+            stepped_back.join().expect("no panic")
+        });
         // Who starts with a higher nice value keeps it.
         assert!(!done || after > Some(before.min(8)), "{before} {after:?}");
         assert_eq!(nice(), Some(before), "the others go on as before");

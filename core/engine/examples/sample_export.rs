@@ -3,8 +3,6 @@
 //! `cargo run --example sample_export -- FILE [SEED]`: one collection of two segments, 20,000 rows with cells and 500
 //! without, 32 dimensions in clusters, metadata. The same bytes for the same seed.
 
-#![expect(clippy::disallowed_methods, reason = "it writes one file, for tests")]
-
 use std::sync::Arc;
 
 use nearfield_engine::{Error, Fault, LiveSegment, Result, View, write_export};
