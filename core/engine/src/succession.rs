@@ -29,6 +29,8 @@ pub(crate) struct Used {
     timeline: u32,
     pub(crate) lsn: Lsn,
     next_id: NextId,
+    /// Not used up but kept: how much of the past its writer keeps.
+    history_ms: Option<u64>,
 }
 
 impl Used {
@@ -39,6 +41,7 @@ impl Used {
             epoch: writer.epoch,
             lsn: writer.log.last().max(writer.state.lsn),
             next_id: writer.state.next_id,
+            history_ms: writer.history_ms(),
             ..Used::named(&stored.document, stored.crc)
         }
     }
@@ -52,6 +55,7 @@ impl Used {
             timeline: manifest.timeline,
             lsn: manifest.cut,
             next_id: manifest.next_assigned_id,
+            history_ms: manifest.history_ms,
         }
     }
 
@@ -71,6 +75,7 @@ impl Used {
             timeline: 1,
             lsn: log.lsn_bound()?,
             next_id: NextId::FIRST,
+            history_ms: None,
         };
         for number in numbers {
             if let Ok(stored) = load::<Manifest>(&*site.storage, &site.dir, number) {
@@ -91,6 +96,7 @@ impl Used {
             timeline: self.timeline.max(other.timeline),
             lsn: self.lsn.max(other.lsn),
             next_id: self.next_id.max(other.next_id),
+            history_ms: other.history_ms.or(self.history_ms),
         }
     }
 
@@ -102,6 +108,7 @@ impl Used {
             epoch: self.epoch + 1,
             timeline: self.timeline + 1,
             next_assigned_id: self.next_id.max(manifest.next_assigned_id),
+            history_ms: self.history_ms.or(manifest.history_ms),
             created_ms: now_ms,
             reason,
             note: None,

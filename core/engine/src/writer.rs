@@ -349,18 +349,23 @@ impl Writer {
 
     fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
-        let said = self.options.history_ms.or(self.manifest.document.history_ms);
         Manifest {
             epoch: self.epoch,
             cut,
             next_assigned_id: self.state.next_id,
             segments: files.collect(),
-            history_ms: said.filter(|&history_ms| history_ms > 0),
+            history_ms: self.history_ms(),
             created_ms: self.clock.now_ms(),
             reason,
             note: None,
             ..self.manifest.successor()
         }
+    }
+
+    /// How much of the past is kept, as manifests say it.
+    pub(crate) fn history_ms(&self) -> Option<u64> {
+        let said = self.options.history_ms.or(self.manifest.document.history_ms);
+        said.filter(|&history_ms| history_ms > 0)
     }
 
     /// Everything up to here is in files.
