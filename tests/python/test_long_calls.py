@@ -94,8 +94,10 @@ def test_an_exception_in_progress_stops_at_an_edge(path: Path, call: str) -> Non
 
 
 INTERRUPTED = """
-import nearfield, numpy, sys
+import nearfield, numpy, signal, sys
 path, call = sys.argv[1:]
+# Ignored where the tests run in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 db = nearfield.open(path)
 c = db["c"]
 data = numpy.random.default_rng(1).standard_normal((60_000, 64)).astype("f4")
@@ -130,7 +132,10 @@ def test_ctrl_c_leaves_a_consistent_store(path: Path, call: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        try:
+            output, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 0 and output.startswith("interrupted"), output
     with nearfield.open(path) as database:
         collection = database["c"]
