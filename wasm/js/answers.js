@@ -1,16 +1,17 @@
 // Hits and rows as users see them, made of the arrays that the engine returns.
 
-/** An integer of 16 digits or more outside strings: JSON.parse would round it. */
-const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
-const BIG = '\u0000BigInt';
+/** Strings and numbers, whole: digits behind a point are no integer. */
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/** Before the digits of a BigInt on its way through JSON.parse; no text can know it. */
+const BIG = crypto.getRandomValues(new Uint32Array(4)).join('-') + ' ';
 
 /** The metadata of a text; integers beyond 2^53 become BigInts. */
 export function parseMetadata(text) {
   if (text === undefined) return undefined;
   if (!/\d{16}/.test(text)) return JSON.parse(text);
   const keep = (token) => {
-    const exact = token.startsWith('"') || Number.isSafeInteger(Number(token));
-    return exact ? token : `"\\u0000BigInt${token}"`;
+    const rounded = /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token));
+    return rounded ? `"${BIG}${token}"` : token;
   };
   const revive = (_key, value) =>
     typeof value === 'string' && value.startsWith(BIG) ? BigInt(value.slice(BIG.length)) : value;

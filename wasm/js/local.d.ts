@@ -34,7 +34,7 @@ export interface AddReport {
   inserted: number;
   replaced: number;
   /** The first id, if they were assigned; the others count up from it. */
-  firstAssigned?: number;
+  firstAssigned?: number | bigint;
 }
 
 /** A collection that is written here. */

@@ -25,6 +25,10 @@ export async function takeLock(name, restarting = false) {
   return new Promise((resolve, reject) => {
     const held = () => new Promise((release) => resolve(release));
     locks.request(lockName(name), { signal }, held).catch((error) => {
+      if (!['TimeoutError', 'AbortError'].includes(error.name)) {
+        reject(new NearfieldError('IO', `no lock for the store ${JSON.stringify(name)}: ${error.message}`, { cause: error }));
+        return;
+      }
       const hint = 'write in the tab that has it, or close that tab';
       const details = { cause: error, got: name, hint };
       reject(new NearfieldError('LOCKED', `the store ${JSON.stringify(name)} is open in another tab`, details));

@@ -57,7 +57,8 @@ export class Remote {
       await remote.#open(remote.#either(options.signal));
       return remote;
     } catch (error) {
-      remote.free();
+      // Without a code it is a trap, and nothing may enter that module again.
+      if (error.code !== undefined) remote.free();
       throw error;
     }
   }
@@ -165,7 +166,8 @@ export class Remote {
   }
 
   #deliver(offset, bytes) {
-    if (this.#closing.signal.aborted) return;
+    // What was under way when the file became whole, or was closed, comes too late.
+    if (this.#closing.signal.aborted || this.#whole) return;
     if (this.#upload) {
       this.#upload.write(offset, bytes);
       this.#filled = merge([...this.#filled, [offset, offset + bytes.length]]);

@@ -3,7 +3,7 @@
 // is dead, and whoever owns it starts another from the source.
 
 import { forgetEngine, loadEngine } from './engine.js';
-import { toPlain } from './errors.js';
+import { NearfieldError, toPlain } from './errors.js';
 import { Remote } from './remote.js';
 import { Store } from './store.js';
 
@@ -13,10 +13,12 @@ export class Session {
   #upload;
   #open;
   #store;
+  #isClosed = false;
 
   /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
   async run(method, arguments_, { signal, progress } = {}) {
     try {
+      if (this.#isClosed && method !== 'close') throw new NearfieldError('CLOSED', 'it was closed');
       return await METHODS[method].call(this, arguments_, signal, progress);
     } catch (error) {
       const plain = toPlain(error);
@@ -69,6 +71,7 @@ export class Session {
 
   /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
   async close() {
+    this.#isClosed = true;
     const store = this.#store;
     if (store) {
       this.#store = this.#open = undefined;

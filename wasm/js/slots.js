@@ -57,12 +57,14 @@ export class SlotPool {
   async #add() {
     const start = this.#handles.length;
     for (let number = start; number < start + ADDED; number += 1) {
-      const file = await this.#directory.getFileHandle(await this.#unused(number), { create: true });
+      const name = await this.#unused(number);
+      const file = await this.#directory.getFileHandle(name, { create: true });
       const handle = await openHandle(file);
       try {
         handle.truncate(HEADER_BYTES);
       } catch (error) {
         handle.close();
+        await this.#directory.removeEntry(name);
         throw error;
       }
       this.#handles.push(handle);

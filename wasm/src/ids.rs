@@ -6,9 +6,7 @@ use nearfield_segment::PointId;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::Result;
-
-/// 2^53 − 1, the largest integer below which numbers of JavaScript are exact.
-const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+use crate::object::SAFE_INTEGER_MAX;
 
 /// As JavaScript has it.
 pub(crate) fn to_js(id: &PointId) -> JsValue {

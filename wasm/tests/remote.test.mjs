@@ -281,3 +281,14 @@ test('options that make no sense are refused before any request', async () => {
   }
   await assert.rejects(open('no url'), { code: 'PARAMETER' });
 });
+
+test('a file that becomes whole while its cells are being prefetched goes on answering', async (context) => {
+  const { snapshot, collection } = await remote(context, {}, { prefetch: 'codes' });
+  await collection.search(query(1), FEW);
+  const exact = await Promise.all([1, 2, 3].map((number) => collection.search(query(number), { mode: 'exact' })));
+  for (const [index, hits] of exact.entries()) {
+    assert.deepEqual(plain(hits), plain(await WHOLE.search(query(index + 1), { mode: 'exact' })));
+  }
+  assert.deepEqual(plain(await collection.search(query(4))), plain(await WHOLE.search(query(4))));
+  assert.equal((await snapshot.stats()).complete, true);
+});

@@ -5,8 +5,9 @@
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
 //! like any other. `MERGED_AT_ONCE` segments at the end of the list, of which none is of a higher size class
-//! than the newest, become one, unless it would exceed `MERGED_ROWS_MAX` rows. So whatever the sizes of the
-//! batches, segments stay few, and a row is built again about once for each class. Dead rows are dropped on
+//! than the newest, become one, unless it would exceed `MERGED_ROWS_MAX` rows. So batches of
+//! similar size are few segments, and a row is built again about once for each class; small batches between
+//! batches of nearly `MERGED_ROWS_MAX` rows stay apart until a checkpoint. Dead rows are dropped on
 //! the way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
 
 use std::sync::Arc;

@@ -141,7 +141,9 @@ impl Recorder {
 
     /// Takes a row, or counts it as lost. Never waits for the thread.
     pub(super) fn push(&self, row: AuditRow) {
-        self.put(self.shared.queue(), row);
+        let queue = self.shared.queue();
+        let sleeps = queue.rows.is_empty();
+        self.put(queue, row, sleeps);
     }
 
     /// As [`push`](Recorder::push), of a request that was refused for want of a good key: a row now or later,
@@ -155,15 +157,17 @@ impl Recorder {
                 refusals.newest = Some((row, before));
             }
             Some(_) | None => {
+                let sleeps = queue.rows.is_empty();
                 queue.release(Some(row.time_ms));
                 let until_ms = row.time_ms + REFUSALS_TOGETHER.as_millis() as u64;
                 queue.refusals.insert(row.action, Refusals { until_ms, newest: None });
-                self.put(queue, row);
+                self.put(queue, row, sleeps);
             }
         }
     }
 
-    fn put(&self, mut queue: MutexGuard<'_, Queue>, row: AuditRow) {
+    /// `sleeps`: there was no row before, so the thread waits for one.
+    fn put(&self, mut queue: MutexGuard<'_, Queue>, row: AuditRow, sleeps: bool) {
         if queue.is_closing || queue.is_ended || queue.rows.len() >= QUEUE_ROWS_MAX {
             queue.unreported += 1;
             self.shared.lost_total.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +176,7 @@ impl Recorder {
         queue.rows.push((row, 0));
         queue.accepted += 1;
         // Awake for the first of a batch and the last, not for those in between.
-        let wakes = matches!(queue.rows.len(), 1 | BATCH_ROWS_MAX);
+        let wakes = sleeps || queue.rows.len() == BATCH_ROWS_MAX;
         drop(queue);
         if wakes {
             self.shared.wanted.notify_one();

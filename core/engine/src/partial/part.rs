@@ -38,6 +38,17 @@ pub(super) fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> R
     Ok(cell.get_or_init(|| value))
 }
 
+/// The number of rows makes memory, so the file must be long enough to have so many: eight bytes of each id.
+fn check_rows(name: &str, front: &Front) -> Result<()> {
+    let ids = front.sections.iter().find(|entry| entry.kind == SectionKind::Ids);
+    let bytes = ids.map_or(0, |entry| entry.len);
+    if u64::from(front.rows) * 8 <= bytes {
+        return Ok(());
+    }
+    let found = format!("{bytes} bytes of ids for {} rows", front.rows);
+    Err(Error::corrupt(name, "section table", found))
+}
+
 impl Part {
     /// Reads the delete list.
     pub(super) fn open(
@@ -48,6 +59,7 @@ impl Part {
     ) -> Result<Part> {
         let section = |entry: &SectionEntry| Section::new(name, Arc::clone(blob), entry.clone());
         let sections: Vec<Section> = front.sections.iter().map(section).collect();
+        check_rows(name, &front)?;
         let mut live = RowSet::full(front.rows);
         if let Some(deletes) = sections.iter().find(|s| s.entry().kind == SectionKind::Deletes) {
             let bytes = deletes.read_all(Residence::InPlace)?;
