@@ -103,8 +103,8 @@ fn meminfo_bytes(text: &str) -> Option<u64> {
 /// How far a thread of background work steps back. There is no way forward again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behind {
-    /// Behind every other thread: it gets about an eighth of a processor that others want too, and a thread
-    /// that wakes up takes its place at once instead of at the end of a time slice.
+    /// Behind every other thread: about an eighth of a processor that others want too. Who wakes up may still
+    /// wait for a time slice; pools that give way (`Pool::giving_way`) end theirs early.
     Requests,
     /// Behind everything on the machine: it runs only when nobody else wants the processor. Its reads and
     /// writes then come last as well: Linux derives the class of IO from this policy.

@@ -2,6 +2,7 @@
 
 import { hitsOf, rowsOf } from './answers.js';
 import { checkCount, checkIds, checkVectors, rowsAsked, searchAsked } from './asked.js';
+import { refusal } from './errors.js';
 
 /** Queries of `searchMany` in one call: short enough that an abort is soon seen. */
 const QUERIES_PER_CALL = 64;
@@ -86,6 +87,7 @@ export class Collection {
   async recall(options = {}) {
     const { queries } = options;
     const vectors = queries === undefined ? undefined : checkVectors(queries, this.dim, true);
+    if (vectors?.length === 0) throw refusal('PARAMETER', 'queries', 'one vector or more', 'none');
     return this.#call('recall', { vectors, asked: searchAsked(options) }, options);
   }
 

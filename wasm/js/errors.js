@@ -3,7 +3,7 @@
 
 /** What to do, for codes where the message alone may not say it. */
 const HINTS = {
-  WASM: 'nothing is lost: the next call starts the engine anew from the same source',
+  WASM: 'the next call starts the engine anew from the same source; a write that was not answered may have happened',
   CLOSED: 'open it again',
 };
 

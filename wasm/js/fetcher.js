@@ -1,11 +1,12 @@
 // Byte ranges of one URL by `fetch`: every reply is checked to be what was asked for, at most six are under way,
 // neighbours become one request, and who asks for bytes that are on their way waits for those.
 //
-// Only GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. The
+// GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. (Only after a
+// failure without a reason a HEAD or two find out which: CORS, compression or the network.) The
 // browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
 // Knows nothing of the format but magic and length, and keeps nothing: `deliver` gets each byte range once.
 
-import { NearfieldError } from './errors.js';
+import { NearfieldError, aborted } from './errors.js';
 import { intersect, merge, subtract, total } from './ranges.js';
 
 /** Bytes of the first request. */
@@ -24,10 +25,6 @@ const NO_RANGES =
 
 const unsupported = (message, details) =>
   new NearfieldError('RANGE_UNSUPPORTED', message, { hint: NO_RANGES, ...details });
-
-/** The error for an aborted signal. @param {AbortSignal} signal */
-export const aborted = (signal) =>
-  new NearfieldError('ABORTED', 'aborted by its signal', { cause: signal.reason });
 
 /** A transfer that broke off and may be tried once more. */
 const broke = (message, details) =>

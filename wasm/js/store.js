@@ -13,7 +13,6 @@ export class Store {
   #news;
   #last = Promise.resolve();
   #upkeep = false;
-  #upkeepError;
 
   /**
    * Opens a store.
@@ -59,11 +58,6 @@ export class Store {
     return this.#inOrder(() => this.#engine.export());
   }
 
-  /** Why background work stopped, if it did; it begins again after the next change. */
-  get upkeepError() {
-    return this.#upkeepError;
-  }
-
   /** Waits for the change under way, then gives lock and files back. What was acknowledged is durable. */
   async close() {
     this.#upkeep = false;
@@ -104,14 +98,13 @@ export class Store {
   #beginUpkeep() {
     if (this.#upkeep) return;
     this.#upkeep = true;
-    this.#upkeepError = undefined;
     const step = async () => {
       if (!this.#upkeep) return;
       try {
         this.#upkeep = await this.#inOrder(() => this.#upkeep && this.#engine.step(Date.now()));
-      } catch (error) {
+      } catch {
+        // Begins again after the next change; an engine that died tells whoever calls it next.
         this.#upkeep = false;
-        this.#upkeepError = error;
       }
       // A turn for others.
       if (this.#upkeep) setTimeout(step);

@@ -1,7 +1,7 @@
 //! The keys in memory, and the one decision about a token.
 //!
 //! Every decision first looks whether anybody, in this process or another, may have changed the file
-//! (`wal_index`: a third of a microsecond, no I/O), then asks SQLite (`PRAGMA data_version`: three), and reads
+//! (`wal_index`: one read of 48 bytes), then asks SQLite (`PRAGMA data_version`: a transaction), and reads
 //! the keys again if the generation of the keys moved. So a revocation that was answered is obeyed by the next request. If SQLite cannot say,
 //! the keys in memory decide: a damaged, full or locked catalog does not stop the server. What was
 //! created or revoked by this process is known either way.

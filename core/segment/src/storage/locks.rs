@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::LockAttempt;
-use super::{Lock, LockMode};
+use super::{Lock, LockMode, refused};
+use crate::error::Result;
 
 /// What refused callers are told about shared holders, who leave no line of their own.
 pub(super) const SHARED_HOLDERS: &str = "readers (shared)";
@@ -49,6 +50,17 @@ impl LockTable {
             }
         }
         LockAttempt::Held(Box::new(HeldLock { table: self.clone(), name: name.to_owned() }))
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// `Locked`, as [`Storage::lock`](super::Storage::lock).
+    pub(super) fn take(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
+        match self.attempt(name, mode, owner) {
+            LockAttempt::Held(lock) => Ok(lock),
+            LockAttempt::Refused { holder } => Err(refused(name, &holder)),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Holders>> {

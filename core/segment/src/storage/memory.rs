@@ -8,7 +8,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::blob::BytesBlob;
-use super::disk::LockAttempt;
 use super::locks::LockTable;
 use super::{
     AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, listing, name, refused,
@@ -116,10 +115,7 @@ impl Storage for MemoryStorage {
         if !files.contains_key(name) {
             insert_new(&mut files, name, File::Log(Arc::default()))?;
         }
-        match self.locks.attempt(name, mode, owner) {
-            LockAttempt::Held(lock) => Ok(lock),
-            LockAttempt::Refused { holder } => Err(refused(name, &holder)),
-        }
+        self.locks.take(name, mode, owner)
     }
 }
 

@@ -29,6 +29,8 @@ mod memory;
 #[cfg(feature = "fs")]
 mod mounts;
 mod name;
+#[cfg(test)]
+mod operations;
 mod ranges;
 #[cfg(any(test, feature = "testing"))]
 mod sim;

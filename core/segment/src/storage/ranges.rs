@@ -181,12 +181,13 @@ impl Blob for RangeBlob {
             return Err(error);
         }
         let len = (range.end - range.start) as usize;
-        let Some((&start, piece)) = state.pieces.range(..=range.start).next_back() else {
+        if len == 0 {
             return Ok(AlignedBuffer::default().into());
-        };
+        }
+        let before = state.pieces.range(..=range.start).next_back();
+        let (&start, piece) = before.expect("a range without gaps lies in one piece");
         let at = (range.start - start) as usize;
-        let bytes = piece.get(at..at + len).unwrap_or_default();
-        Ok(AlignedBuffer::copy_of(bytes).into())
+        Ok(AlignedBuffer::copy_of(&piece[at..at + len]).into())
     }
 
     fn changes(&self) -> u64 {

@@ -3,25 +3,23 @@
 //!
 //! What an operation should do is taken from `MemoryStorage`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::storage::{Failure, MemoryStorage, SimDisk};
+use crate::storage::operations::{
+    Act, Files, append, files, is_torn_log, model, pattern, put, set_up,
+};
+use crate::storage::{Failure, SimDisk};
 
 const SEEDS: u64 = 60;
-const DIRS: [&str; 5] = ["", "a", "b", "a/new", "a/new/deep"];
-
-type Files = BTreeMap<String, Vec<u8>>;
-
 /// An operation on a storage that holds `a/1`, `a/2` and `b/1`.
 struct Scenario {
     name: &'static str,
     /// Number of syncs, each of them needed.
     sync_count: u64,
     hard_links: bool,
-    act: fn(&dyn Storage) -> Result<()>,
+    act: Act,
     /// What a failure may leave besides all of the old files or all of the new ones.
     between: fn(left: &Files, old: &Files, new: &Files) -> bool,
 }
@@ -58,59 +56,9 @@ fn scenarios() -> [Scenario; 10] {
     ]
 }
 
-fn append(storage: &dyn Storage) -> Result<()> {
-    let mut log = storage.append_new("a/3")?;
-    log.write(&pattern(2400))?;
-    log.sync()
-}
-
-/// The log alone differs, and is no longer than what was written.
-fn is_torn_log(left: &Files, old: &Files, new: &Files) -> bool {
-    let mut others = left.clone();
-    let torn = others.remove("a/3");
-    others == *old && torn.is_some_and(|log| log.len() <= new["a/3"].len())
-}
-
 fn has_both_names(left: &Files, old: &Files, new: &Files) -> bool {
     let both: Files = old.iter().chain(new).map(|(k, v)| (k.clone(), v.clone())).collect();
     *left == both
-}
-
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 + 1).collect()
-}
-
-fn put(storage: &dyn Storage, name: &str, len: usize) -> Result<()> {
-    storage
-        .put(name, &mut |out| out.write_all(&pattern(len)).map_err(|e| Error::io("write", name, e)))
-}
-
-fn set_up(storage: &dyn Storage) {
-    for (name, bytes) in [("a/1", vec![91; 600]), ("a/2", vec![92; 3]), ("b/1", vec![93; 4])] {
-        storage.put_new(name, &bytes).unwrap();
-    }
-}
-
-fn files(storage: &dyn Storage) -> Files {
-    let mut files = Files::new();
-    for dir in DIRS {
-        for part in storage.list(dir).unwrap() {
-            let name = name::join(dir, &part);
-            let blob = storage.open(&name).unwrap();
-            let bytes = blob.read(0..blob.len()).unwrap().to_vec();
-            files.insert(name, bytes);
-        }
-    }
-    files
-}
-
-/// Files before and after the operation.
-fn model(scenario: &Scenario) -> (Files, Files) {
-    let memory = MemoryStorage::new();
-    set_up(&memory);
-    let old = files(&memory);
-    (scenario.act)(&memory).unwrap();
-    (old, files(&memory))
 }
 
 /// A disk after set-up, and the storage on it.
@@ -140,7 +88,7 @@ fn recovered(disk: &SimDisk, seed: u64) -> Files {
 }
 
 fn is_legal(scenario: &Scenario, left: &Files) -> bool {
-    let (old, new) = model(scenario);
+    let (old, new) = model(scenario.act);
     *left == old || *left == new || (scenario.between)(left, &old, &new)
 }
 
@@ -156,7 +104,7 @@ fn a_power_cut_at_any_primitive_leaves_old_or_new() {
                 let message = format!("{}, seed {seed}, {:?}", scenario.name, disk.op_log());
                 // A primitive whose failure does not matter (removing a leftover) may be overlooked.
                 if outcome.is_ok() {
-                    assert_eq!(left, model(&scenario).1, "{message}");
+                    assert_eq!(left, model(scenario.act).1, "{message}");
                 }
                 assert!(is_legal(&scenario, &left), "{message}: {left:?}");
             }
@@ -172,7 +120,7 @@ fn what_returned_ok_survives_a_power_cut() {
             (scenario.act)(&storage).unwrap();
             assert_eq!(
                 recovered(&disk, seed),
-                model(&scenario).1,
+                model(scenario.act).1,
                 "{}, seed {seed}",
                 scenario.name
             );
@@ -232,7 +180,7 @@ fn is_missed(scenario: &Scenario, left_out: u64) -> bool {
         let count = AtomicU64::new(0);
         disk.ignore_sync(move |_, _| count.fetch_add(1, Ordering::Relaxed) == left_out);
         (scenario.act)(&storage).unwrap();
-        recovered(&disk, seed) != model(scenario).1
+        recovered(&disk, seed) != model(scenario.act).1
     })
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::storage::disk::{DiskFile, LockAttempt};
 use crate::storage::locks::LockTable;
 use crate::storage::writing::{FileAppender, write_synced};
-use crate::storage::{Appender, Blob, Fill, Lock, LockMode, Storage, listing, name, refused};
+use crate::storage::{Appender, Blob, Fill, Lock, LockMode, Storage, listing, name};
 
 /// Pieces in which a blob is copied.
 const COPY_BYTES: u64 = 1 << 20;
@@ -202,10 +202,7 @@ impl Storage for SlotStorage {
 
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
         name::check(name)?;
-        match self.locks.attempt(name, mode, owner) {
-            LockAttempt::Held(lock) => Ok(lock),
-            LockAttempt::Refused { holder } => Err(refused(name, &holder)),
-        }
+        self.locks.take(name, mode, owner)
     }
 }
 

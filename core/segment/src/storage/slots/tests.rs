@@ -3,25 +3,23 @@
 //!
 //! What an operation should do is taken from `MemoryStorage`.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::header::{CONTENT_AT, HEADER_BYTES};
 use super::*;
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::{Failure, MemoryStorage, Storage, conformance, name};
+use crate::error::{ErrorKind, Result};
+use crate::storage::operations::{
+    Act, Files, append, files, is_torn_log, model, pattern, put, set_up,
+};
+use crate::storage::{Failure, Storage, conformance};
 
 const SEEDS: u64 = 60;
 const SLOTS: usize = 8;
-const DIRS: [&str; 3] = ["", "a", "b"];
-
-type Files = BTreeMap<String, Vec<u8>>;
-
 /// An operation on a storage that holds `a/1`, `a/2` and `b/1`.
 struct Scenario {
     name: &'static str,
-    act: fn(&dyn Storage) -> Result<()>,
+    act: Act,
     /// What a failure may leave besides all of the old files or all of the new ones.
     between: fn(left: &Files, old: &Files, new: &Files) -> bool,
 }
@@ -41,25 +39,12 @@ fn scenarios() -> [Scenario; 9] {
     ]
 }
 
-fn append(storage: &dyn Storage) -> Result<()> {
-    let mut log = storage.append_new("a/3")?;
-    log.write(&pattern(2400))?;
-    log.sync()
-}
-
 /// A slot is freed and holds another file, twice.
 fn use_again(storage: &dyn Storage) -> Result<()> {
     storage.remove("a/1")?;
     storage.append_new("a/3").map(drop)?;
     storage.remove("a/3")?;
     put(storage, "a/1", 700)
-}
-
-/// The log alone differs, and is no longer than what was written.
-fn is_torn_log(left: &Files, old: &Files, new: &Files) -> bool {
-    let mut others = left.clone();
-    let torn = others.remove("a/3");
-    others == *old && torn.is_some_and(|log| log.len() <= new["a/3"].len())
 }
 
 fn is_on_the_way(left: &Files, old: &Files, _: &Files) -> bool {
@@ -70,45 +55,8 @@ fn is_on_the_way(left: &Files, old: &Files, _: &Files) -> bool {
     *left == removed || *left == created
 }
 
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 + 1).collect()
-}
-
-fn put(storage: &dyn Storage, name: &str, len: usize) -> Result<()> {
-    storage
-        .put(name, &mut |out| out.write_all(&pattern(len)).map_err(|e| Error::io("write", name, e)))
-}
-
 fn open(slots: &SimSlots) -> Result<SlotStorage> {
     SlotStorage::open(Arc::new(slots.clone()))
-}
-
-fn set_up(storage: &dyn Storage) {
-    for (name, bytes) in [("a/1", vec![91; 600]), ("a/2", vec![92; 3]), ("b/1", vec![93; 4])] {
-        storage.put_new(name, &bytes).unwrap();
-    }
-}
-
-fn files(storage: &dyn Storage) -> Files {
-    let mut files = Files::new();
-    for dir in DIRS {
-        for part in storage.list(dir).unwrap() {
-            let name = name::join(dir, &part);
-            let blob = storage.open(&name).unwrap();
-            let bytes = blob.read(0..blob.len()).unwrap().to_vec();
-            files.insert(name, bytes);
-        }
-    }
-    files
-}
-
-/// Files before and after the operation.
-fn model(scenario: &Scenario) -> (Files, Files) {
-    let memory = MemoryStorage::new();
-    set_up(&memory);
-    let old = files(&memory);
-    (scenario.act)(&memory).unwrap();
-    (old, files(&memory))
 }
 
 fn prepared(seed: u64) -> (SimSlots, SlotStorage) {
@@ -131,7 +79,7 @@ fn recovered(slots: &SimSlots, seed: u64) -> Files {
 }
 
 fn is_legal(scenario: &Scenario, left: &Files) -> bool {
-    let (old, new) = model(scenario);
+    let (old, new) = model(scenario.act);
     *left == old || *left == new || (scenario.between)(left, &old, &new)
 }
 
@@ -151,7 +99,7 @@ fn a_power_cut_at_any_primitive_leaves_old_or_new() {
                 let left = recovered(&slots, seed);
                 let message = format!("{}, seed {seed}, {:?}", scenario.name, slots.op_log());
                 if outcome.is_ok() {
-                    assert!(left == model(&scenario).1, "{message}");
+                    assert!(left == model(scenario.act).1, "{message}");
                 }
                 assert!(is_legal(&scenario, &left), "{message}");
             }
@@ -196,7 +144,7 @@ fn a_failing_medium_leaves_old_or_new_and_work_goes_on() {
                 let message = format!("{}, seed {seed}, {:?}", scenario.name, slots.op_log());
                 match outcome {
                     // The second copy of a header, or giving back space: made up for later.
-                    Ok(()) => assert!(files(&storage) == model(&scenario).1, "{message}"),
+                    Ok(()) => assert!(files(&storage) == model(scenario.act).1, "{message}"),
                     Err(error) => {
                         let full = error.kind() == ErrorKind::StorageFull;
                         assert_eq!(full, failure == Failure::Full, "{message}: {error}");
@@ -253,7 +201,7 @@ fn is_missed(scenario: &Scenario, left_out: u64) -> bool {
         let outcome = (scenario.act)(&storage);
         let Ok(storage) = open(&slots.restart(seed)) else { return true };
         let left = files(&storage);
-        !is_legal(scenario, &left) || (outcome.is_ok() && left != model(scenario).1)
+        !is_legal(scenario, &left) || (outcome.is_ok() && left != model(scenario.act).1)
     })
 }
 
