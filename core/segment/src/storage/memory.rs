@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::blob::BytesBlob;
 use super::locks::LockTable;
-use super::{
-    AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, listing, name, refused,
-};
+use super::{AlignedBuffer, Appender, Blob, Bytes, Fill, Lock, LockMode, Storage, listing, name};
 use crate::error::Result;
 
 /// [`Storage`] in memory. Clones are the same storage.

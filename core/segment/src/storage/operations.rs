@@ -41,17 +41,17 @@ pub(super) fn is_torn_log(left: &Files, old: &Files, new: &Files) -> bool {
 
 pub(super) fn set_up(storage: &dyn Storage) {
     for (name, bytes) in [("a/1", vec![91; 600]), ("a/2", vec![92; 3]), ("b/1", vec![93; 4])] {
-        storage.put_new(name, &bytes).unwrap();
+        storage.put_new(name, &bytes).expect("memory and fresh media take it");
     }
 }
 
 pub(super) fn files(storage: &dyn Storage) -> Files {
     let mut files = Files::new();
     for dir in DIRS {
-        for part in storage.list(dir).unwrap() {
+        for part in storage.list(dir).expect("a directory") {
             let name = name::join(dir, &part);
-            let blob = storage.open(&name).unwrap();
-            let bytes = blob.read(0..blob.len()).unwrap().to_vec();
+            let blob = storage.open(&name).expect("listed");
+            let bytes = blob.read(0..blob.len()).expect("its whole length").to_vec();
             files.insert(name, bytes);
         }
     }
@@ -63,6 +63,6 @@ pub(super) fn model(act: Act) -> (Files, Files) {
     let memory = MemoryStorage::new();
     set_up(&memory);
     let old = files(&memory);
-    act(&memory).unwrap();
+    act(&memory).expect("memory does not fail");
     (old, files(&memory))
 }

@@ -11,7 +11,7 @@ use super::header::{CONTENT_AT, Content};
 use super::table::{Entry, Table};
 use super::{SlotId, Slots};
 use crate::error::{Error, Result};
-use crate::storage::disk::{DiskFile, LockAttempt};
+use crate::storage::disk::DiskFile;
 use crate::storage::locks::LockTable;
 use crate::storage::writing::{FileAppender, write_synced};
 use crate::storage::{Appender, Blob, Fill, Lock, LockMode, Storage, listing, name};
