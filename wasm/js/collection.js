@@ -9,10 +9,15 @@ const QUERIES_PER_CALL = 64;
 /** Rows of a scan in one call. */
 const SCAN_ROWS = 1024;
 
+/** Scans that nobody can go on with any more. */
+const forgotten = new FinalizationRegistry(({ channel, scan }) => channel.tell('endScan', { scan }));
+
 /** Points with vectors, ids and metadata, to be searched. */
 export class Collection {
   #channel;
   #field;
+  /** Numbers of scans, never used again: not by an engine that is started again either. */
+  #scans = 0;
 
   /** Made by `Snapshot.collection`. */
   constructor(channel, info) {
@@ -67,14 +72,27 @@ export class Collection {
     return Object.assign(rowsOf(found, this.dim), { missing: Array.from(found.missing, (at) => wanted[at]) });
   }
 
-  /** All points, or those that pass a filter, fetched as the loop goes on. */
-  async *scan(options = {}) {
+  /** All points, or those that pass a filter, as they are when the loop begins; fetched as it goes on. */
+  scan(options = {}) {
+    const scan = (this.#scans += 1);
+    const rows = this.#pages(scan, options);
+    forgotten.register(rows, { channel: this.#channel, scan });
+    return rows;
+  }
+
+  async *#pages(scan, options) {
     const asked = rowsAsked(options);
     const count = checkCount('batchSize', options.batchSize ?? SCAN_ROWS);
-    for (let place = [0, 0]; place !== undefined; ) {
-      const found = await this.#call('scan', { place, count, asked }, options);
-      yield* rowsOf(found, this.dim);
-      place = found.next;
+    let place = [0, 0];
+    try {
+      while (place !== undefined) {
+        const found = await this.#call('scan', { scan, place, count, asked }, options);
+        place = found.next;
+        yield* rowsOf(found, this.dim);
+      }
+    } finally {
+      // A loop that was left early: a store keeps what its next page would be of.
+      if (place !== undefined) this.#channel.tell('endScan', { scan });
     }
   }
 

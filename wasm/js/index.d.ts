@@ -115,6 +115,8 @@ export interface CollectionStats {
   points: number;
   instructionSet: 'simd128' | 'scalar';
   segments: { name: string; rows: number; live: number; graph: boolean; degraded: number }[];
+  /** Of a store: scans under way, for each of which the rows of its first page's moment are kept. */
+  scans?: number;
 }
 
 export interface Collection {

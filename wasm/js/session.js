@@ -118,8 +118,12 @@ const METHODS = {
   get({ collection, ids, asked }, signal) {
     return this.open.get(collection, ids, asked, signal);
   },
-  scan({ collection, place, count, asked }, signal) {
+  scan({ collection, scan, place, count, asked }, signal) {
+    if (this.store) return this.store.scan(scan, place, count, asked);
     return this.open.scan(collection, place[0], place[1], count, asked, signal);
+  },
+  endScan({ scan }) {
+    this.store?.endScan(scan);
   },
   count({ collection, asked }, signal) {
     return this.open.count(collection, asked, signal);

@@ -2,6 +2,7 @@
 // Before each change there are files enough for it; after it background work goes on, step by step, so that
 // searches find their turn in between. What the changes mean is the engine's (wasm/src/store.rs).
 
+import { NearfieldError } from './errors.js';
 import { lockName, takeLock } from './locks.js';
 import { SlotPool } from './slots.js';
 
@@ -56,6 +57,22 @@ export class Store {
   /** The bytes of a `.near` file. */
   export() {
     return this.#inOrder(() => this.#engine.export());
+  }
+
+  /** A page of a scan. All pages of one are of the same moment, which is kept for them. */
+  scan(scan, [segment, row], count, asked) {
+    const found = this.#engine.scan(scan, segment, row, count, asked);
+    if (found === undefined) {
+      const hint = 'begin it again';
+      throw new NearfieldError('WASM', 'the engine stopped, and with it the scan', { hint });
+    }
+    if (found.next === undefined) this.endScan(scan);
+    return found;
+  }
+
+  /** Gives up what is kept for a scan, if anything is. */
+  endScan(scan) {
+    this.#engine.end_scan(scan);
   }
 
   /** Waits for the change under way, then gives lock and files back. What was acknowledged is durable. */

@@ -265,10 +265,13 @@ test('a store whose worker stopped is opened again by the next call; one in memo
       const name = storage === 'opfs' ? 'stopped' : undefined;
       const collection = await near.create({ dim: points.DIM, metric: 'l2', name, worker });
       await collection.upsert(points.rowsOf(0, 300));
+      const rows = collection.scan({ batchSize: 10 });
+      for (let row = 0; row < 10; row += 1) await rows.next();
       workers[0].postMessage('die');
       const waiting = await attempt(collection.upsert(points.rowsOf(300, 400)));
       const next = await attempt(collection.count());
-      outcomes.push({ workers: workers.length, waiting: waiting.error?.code, next });
+      const scan = await attempt(rows.next());
+      outcomes.push({ workers: workers.length, waiting: waiting.error?.code, next, scan });
     }
     return outcomes;
   });
@@ -276,6 +279,7 @@ test('a store whose worker stopped is opened again by the next call; one in memo
   // The write in flight may have been done before the worker stopped.
   assert.deepEqual([opfs.workers, opfs.waiting], [2, 'WASM'], JSON.stringify(opfs));
   assert.ok([300, 400].includes(opfs.next.value), JSON.stringify(opfs));
+  assert.match(opfs.scan.error?.message, /and with it the scan/, JSON.stringify(opfs));
   assert.equal(memory.next.error?.code, 'WASM', JSON.stringify(memory));
   await page.close();
 });
