@@ -65,18 +65,15 @@ export class Session {
   async create({ wasmUrl, ...options }) {
     this.#engine = await loadEngine('writing', wasmUrl);
     this.#store = await Store.open(this.#engine, options);
-    this.#open = this.#store.engine;
-    return this.#open.info();
+    return this.#store.engine.info();
   }
 
   /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
   async close() {
     this.#isClosed = true;
     const store = this.#store;
-    if (store) {
-      this.#store = this.#open = undefined;
-      await store.close();
-    }
+    this.#store = undefined;
+    await store?.close();
     this.#open?.free();
     this.#upload?.free();
     this.#open = this.#upload = undefined;
@@ -84,7 +81,7 @@ export class Session {
 
   /** What is open. */
   get open() {
-    return this.#open;
+    return this.#store?.engine ?? this.#open;
   }
 
   /** What is written, if it is. */

@@ -284,6 +284,27 @@ test('a store whose worker stopped is opened again by the next call; one in memo
   await page.close();
 });
 
+test('a trap in background work is told to the next call, and the one after it opens the store again', async () => {
+  const page = await newPage();
+  const found = await page.evaluate(async () => {
+    const scripts = ['/tests/browser/trapping_upkeep.js', '/dist/worker.js'];
+    const worker = () => new Worker(scripts.shift(), { type: 'module' });
+    const trapped = new Promise((resolve) => {
+      new BroadcastChannel('upkeep').onmessage = resolve;
+    });
+    const collection = await near.create({ dim: points.DIM, metric: 'l2', name: 'upkeep', worker });
+    const written = await attempt(collection.upsert(points.rowsOf(0, 300)));
+    await trapped;
+    const [told, count] = [await attempt(collection.count()), await attempt(collection.count())];
+    await collection.close();
+    return { written, told, count, left: scripts.length };
+  });
+  assert.equal(found.written.value?.inserted, 300, JSON.stringify(found));
+  assert.equal(found.told.error?.code, 'WASM', JSON.stringify(found));
+  assert.deepEqual([found.count, found.left], [{ value: 300 }, 0]);
+  await page.close();
+});
+
 test('wrong calls are told apart and the store lives on', async () => {
   const page = await newPage();
   const codes = await page.evaluate(async () => {
