@@ -99,7 +99,7 @@ test('a scan shows the rows of the moment it began, whatever is written meanwhil
 });
 
 test('what a scan keeps is given back at its end, when it is left, refused, aborted or forgotten', async () => {
-  const collection = await filled(30);
+  const collection = await filled(25);
   const kept = async () => (await collection.stats()).scans;
   const begun = async (options) => {
     const rows = collection.scan({ batchSize: 10, ...options });

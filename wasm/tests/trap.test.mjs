@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import { loadEngine } from '../dist/engine.js';
 import { create, open } from '../dist/index.js';
-import { Store } from '../dist/nearfield_store.js';
 import { Whole } from '../dist/nearfield_wasm.js';
 import { QUERY, fixture } from './fixture.mjs';
 import { DIM, rowsOf } from './points.mjs';
@@ -24,6 +24,7 @@ test('after a trap the call gets WASM, and every snapshot of the realm answers a
 
 test('a trap in background work is told to the next call, and a new store works', async () => {
   const collection = await create({ dim: DIM, metric: 'l2' });
+  const { Store } = await loadEngine('writing');
   const trapped = trapOnce(Store, 'step');
   assert.equal((await collection.upsert(rowsOf(0, 10))).inserted, 10);
   await trapped;
