@@ -31,7 +31,7 @@ const FIELDS: [(&str, VectorSpec); 2] = [
 ];
 
 /// Vectors of a field, row-major.
-fn vectors(rng: &mut Rng, rows: usize, spec: VectorSpec) -> Vec<f32> {
+fn vectors(rng: &mut Rng, rows: usize, spec: &VectorSpec) -> Vec<f32> {
     (0..rows * spec.dim as usize).map(|_| rng.unit_f32() * 2.0 - 1.0).collect()
 }
 
@@ -57,7 +57,7 @@ fn database(rows: &[Vec<f32>; 2]) -> Database {
 }
 
 /// The nearest rows by the rule, as `id bits`.
-fn by_the_rule(spec: VectorSpec, rows: &[f32], query: &[f32]) -> Vec<String> {
+fn by_the_rule(spec: &VectorSpec, rows: &[f32], query: &[f32]) -> Vec<String> {
     let all = rows.chunks_exact(spec.dim as usize).map(|row| distance(spec.metric, query, row));
     let mut all: Vec<(f32, usize)> = all.zip(0..).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -75,19 +75,16 @@ fn found(view: &View, field: &str, query: &[f32]) -> nearfield_engine::Result<Ve
 #[test]
 fn each_named_field_is_searched_by_itself_also_in_an_export() {
     let mut rng = Rng::new(21);
-    let rows = FIELDS.map(|(_, spec)| vectors(&mut rng, ROWS, spec));
+    let rows = FIELDS.map(|(_, spec)| vectors(&mut rng, ROWS, &spec));
     let out = open_directory(Path::new(env!("CARGO_TARGET_TMPDIR")).join("fields")).unwrap();
-    if out.list("").unwrap().iter().any(|name| name == FILE) {
-        out.remove(FILE).unwrap();
-    }
     let db = database(&rows);
     db.export(&out, FILE, &[], &Pool::SERIAL).unwrap();
     let export = open_export(FILE, &out.open(FILE).unwrap(), Residence::InPlace).unwrap();
     let view = db.collection("named").unwrap().view();
     let mut expected = BTreeMap::<&str, Value>::new();
     for ((name, spec), rows) in FIELDS.iter().zip(&rows) {
-        let query = vectors(&mut rng, 1, *spec);
-        let answer = by_the_rule(*spec, rows, &query);
+        let query = vectors(&mut rng, 1, spec);
+        let answer = by_the_rule(spec, rows, &query);
         assert_eq!(found(&view, name, &query).unwrap(), answer, "{name}");
         assert_eq!(found(&export[0].1, name, &query).unwrap(), answer, "{name}, exported");
         expected.insert(name, json!({ "query": query, "answer": answer }));
