@@ -4,22 +4,28 @@ const K = 7;
 const EF = 12;
 /** Elements of its vectors. */
 export const DIM = 43;
-const KINDS = {
-  graph: {},
-  'filtered graph': { where: { n: { lt: 90 } } },
+/** Those whose answers do not depend on the graphs there are. */
+export const EXACT = {
   exact: { mode: 'exact' },
   'filtered exact': { mode: 'exact', where: { n: { lt: 90 } } },
 };
+/** All. */
+export const KINDS = {
+  graph: {},
+  'filtered graph': { where: { n: { lt: 90 } } },
+  ...EXACT,
+};
 
 /**
- * Asks every question.
+ * Asks the questions of some kinds.
  * @param {{searchMany: Function}} collection
  * @param {Float32Array} queries row-major
+ * @param {Record<string, object>} kinds
  * @returns {Promise<Record<string, string[]>>} by `kind, query number` the hits as `id` and the bits of the score
  */
-export async function askGolden(collection, queries) {
+export async function askGolden(collection, queries, kinds) {
   const found = {};
-  for (const [kind, options] of Object.entries(KINDS)) {
+  for (const [kind, options] of Object.entries(kinds)) {
     const answers = await collection.searchMany(queries, { k: K, ef: EF, ...options });
     answers.forEach((hits, query) => {
       found[`${kind}, query ${query}`] = hits.map(({ id, score }) => `${id} ${hex(score)}`);
@@ -29,12 +35,13 @@ export async function askGolden(collection, queries) {
 }
 
 /** What the golden file says of a case like `l2 f16`; it has distances, of which the scores are made. */
-export function goldenOf(file, name) {
+export function goldenOf(file, name, kinds) {
   const toScore = name.startsWith('l2') ? (distance) => Math.fround(Math.sqrt(distance)) : (distance) => 0 - distance;
   const expected = {};
   for (const [question, lines] of Object.entries(file)) {
-    if (!question.startsWith(`${name}, `) || question.endsWith(', files')) continue;
-    expected[question.slice(name.length + 2)] = lines.map((line) => {
+    const [of, kind, query] = question.split(', ');
+    if (of !== name || kinds[kind] === undefined) continue;
+    expected[`${kind}, ${query}`] = lines.map((line) => {
       const [, id, bits] = /^(.*) ([0-9a-f]{8})$/.exec(line);
       return `${id} ${hex(toScore(floatOf(bits)))}`;
     });
