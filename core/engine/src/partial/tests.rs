@@ -367,7 +367,9 @@ fn a_header_that_promises_too_long_a_front_is_refused_before_more_is_asked_for()
         (opened(&blob).unwrap_err().kind(), blob.take_wanted())
     };
     let honest = (16 << 20) + FILE_BYTES / BLOCK_BYTES * 4;
-    assert_eq!(ask(honest), (ErrorKind::NotResident, vec![FIRST_BYTES..honest]));
+    let (kind, wanted) = ask(honest);
+    assert_eq!(kind, ErrorKind::NotResident);
+    assert_eq!(wanted, std::slice::from_ref(&(FIRST_BYTES..honest)));
     assert_eq!(ask(honest + 1), (ErrorKind::Corrupt, vec![]));
     assert_eq!(ask(FILE_BYTES), (ErrorKind::Corrupt, vec![]));
 }

@@ -201,8 +201,8 @@ impl Blob for RangeBlob {
 }
 
 /// First byte and end of a piece.
-fn bounds((&start, piece): (&u64, &Box<[u8]>)) -> (u64, u64) {
-    (start, start + piece.len() as u64)
+fn bounds((&start, piece): (&u64, &impl AsRef<[u8]>)) -> (u64, u64) {
+    (start, start + piece.as_ref().len() as u64)
 }
 
 /// A copy without room to spare; `None` if there is no memory for it.
