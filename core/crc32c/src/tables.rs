@@ -1,10 +1,10 @@
-//! Eight bytes at a time by eight tables ("slicing by 8", Kounavis and Berry, 2005), made once.
+//! Sixteen bytes at a time by sixteen tables (as in "slicing by 8", Kounavis and Berry, 2005), made once.
 
 use std::sync::OnceLock;
 
 /// Castagnoli's polynomial, lowest power first.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
-const SLICES: usize = 8;
+const SLICES: usize = 16;
 
 /// `tables[n][byte]` is the sum of `byte` followed by `n` zeros.
 type Tables = [[u32; 256]; SLICES];
@@ -40,10 +40,9 @@ pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     let (pieces, rest) = bytes.as_chunks::<SLICES>();
     let mut sum = !crc;
     for piece in pieces {
-        let word = u64::from_le_bytes(*piece) ^ u64::from(sum);
-        let [a, b, c, d, e, f, g, h] = word.to_le_bytes().map(usize::from);
-        sum = tables[7][a] ^ tables[6][b] ^ tables[5][c] ^ tables[4][d];
-        sum ^= tables[3][e] ^ tables[2][f] ^ tables[1][g] ^ tables[0][h];
+        let word = (u128::from_le_bytes(*piece) ^ u128::from(sum)).to_le_bytes();
+        let parts = tables.iter().rev().zip(word).map(|(table, byte)| table[usize::from(byte)]);
+        sum = parts.fold(0, |sum, part| sum ^ part);
     }
     for &byte in rest {
         sum = (sum >> 8) ^ tables[0][usize::from(sum as u8 ^ byte)];
