@@ -131,6 +131,8 @@ async fn serve(
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
+    // Requests that wait for one are among those that are waited for.
+    store.cancel_jobs();
     stop.drain(Duration::from_secs(limit)).await;
     server.closing();
     if let Some(path) = control {
