@@ -89,7 +89,26 @@ fn in_groups<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
 #[inline(always)]
 fn one_by_one<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>) {
     for (index, &row) in comparison.rows.iter().enumerate() {
+        if index % READ_AHEAD == 0 {
+            read_ahead(&comparison, index);
+        }
         comparison.out[index] = sum_narrow::<S, T, E>(simd, comparison.query, comparison.row(row));
+    }
+}
+
+/// Rows that are read together, before the first of them is summed: what they take fits into the second cache.
+const READ_AHEAD: usize = 16;
+
+/// Reads the next rows to be summed, unless they follow each other: the processor sees those coming.
+#[inline(always)]
+fn read_ahead<E: Element>(comparison: &Comparison<'_, E>, from: usize) {
+    let rows = &comparison.rows[from..];
+    let rows = &rows[..rows.len().min(READ_AHEAD)];
+    if rows.is_sorted_by(|one, next| one.0 + 1 == next.0) {
+        return;
+    }
+    for &row in rows {
+        prefetch::read_lines(comparison.row(row));
     }
 }
 
