@@ -10,11 +10,14 @@ use arrow_schema::{DataType, Field};
 
 use crate::running::{Answer, Running};
 
-/// A stream of one record batch of vectors of dimension 3, all of them alike.
+const DIM: usize = 64;
+
+/// A stream of one record batch of vectors of [`DIM`], all of them alike.
 fn stream(rows: usize, compression: Option<CompressionType>) -> Vec<u8> {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
-    let elements = Arc::new(Float32Array::from(vec![1.0; 3 * rows]));
-    let vectors: ArrayRef = Arc::new(FixedSizeListArray::try_new(item, 3, elements, None).unwrap());
+    let elements = Arc::new(Float32Array::from(vec![1.0; DIM * rows]));
+    let vectors: ArrayRef =
+        Arc::new(FixedSizeListArray::try_new(item, DIM as i32, elements, None).unwrap());
     let batch = RecordBatch::try_from_iter([("vector", vectors)]).unwrap();
     let mut bytes = Vec::new();
     let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
@@ -28,7 +31,7 @@ fn stream(rows: usize, compression: Option<CompressionType>) -> Vec<u8> {
 /// One with a memory budget of 16 MiB.
 fn small() -> Running {
     let budget = (16 << 20).to_string();
-    Running::with(&["--dim", "3", "--memory-budget-bytes", &budget])
+    Running::with(&["--dim", &DIM.to_string(), "--memory-budget-bytes", &budget])
 }
 
 /// Sends bytes as a stream of `declared` bytes.
@@ -58,7 +61,7 @@ fn takes_more(running: &Running) {
 #[test]
 fn a_batch_that_is_still_arriving_counts_against_the_budget() {
     let running = small();
-    let large = stream(1_000_000, None);
+    let large = stream(60_000, None);
     let answer = send(&running, &large[..large.len() * 3 / 4], large.len());
     assert_eq!(answer.refusal(), (429, "resource_exhausted".to_owned()), "its end never came");
     takes_more(&running);
@@ -68,7 +71,7 @@ fn a_batch_that_is_still_arriving_counts_against_the_budget() {
 fn a_compressed_batch_counts_as_what_it_becomes_before_it_is_decoded() {
     let running = small();
     for codec in [CompressionType::ZSTD, CompressionType::LZ4_FRAME] {
-        let bomb = stream(400_000, Some(codec));
+        let bomb = stream(22_000, Some(codec));
         assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
         let answer = send(&running, &bomb, bomb.len());
         assert_eq!(answer.refusal(), (429, "resource_exhausted".to_owned()), "{codec:?}");
