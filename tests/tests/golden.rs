@@ -2,21 +2,23 @@
 //!
 //! Every instruction set of this processor, every number of threads and the committed golden file agree.
 //! The file is made by `NEARFIELD_GOLDEN=write cargo test -p nearfield-tests --test golden`, and only when a
-//! change of answers is wanted.
+//! change of answers is wanted. The same collections are left as files of this machine below `target/tmp/golden`,
+//! for Node, Chromium and the server to give these answers too (`wasm/tests/golden.test.mjs`).
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Collection, Database, ManualClock, Mode, View};
+use nearfield_engine::{Collection, Database, ManualClock, Mode, View, open_export};
 use nearfield_segment::filter::Filter;
+use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, Question};
-use nearfield_segment::storage::{Disk, SimDisk};
+use nearfield_segment::storage::{Disk, SimDisk, Storage, open_directory};
 use nearfield_segment::{
     Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema, payload,
 };
@@ -82,12 +84,23 @@ fn collection(
     store: Encoding,
 ) -> (SimDisk, Arc<Collection>) {
     let disk = SimDisk::new(3);
+    let (_database, collection) = filled(storage(&disk), kernel, threads, metric, store);
+    (disk, collection)
+}
+
+fn filled(
+    files: Arc<dyn Storage>,
+    kernel: Kernel,
+    threads: usize,
+    metric: Metric,
+    store: Encoding,
+) -> (Database, Arc<Collection>) {
     let mut options = small_options();
     options.memtable_bytes_hard = u64::MAX;
     options.segment.kernel = kernel;
     options.segment.graph_rows_min = 64;
     let clock = Arc::new(ManualClock::new(1));
-    let db = Database::open(storage(&disk), Mode::Write, options, clock, 5, "golden").unwrap();
+    let db = Database::open(files, Mode::Write, options, clock, 5, "golden").unwrap();
     let collection = db.create("c", &Schema::dense(DIM, metric, store).unwrap()).unwrap();
     let pool = Pool::new(threads);
     let rows = rows(&mut Rng::new(11), 1000);
@@ -99,7 +112,7 @@ fn collection(
     let filter = Filter::from_json(&json!({"n": {"in": [3, 14, 15, 92, 65]}})).unwrap();
     assert!(collection.delete_where(&filter).unwrap().deleted > 20);
     assert_eq!(collection.view().segments.len(), 3);
-    (disk, collection)
+    (db, collection)
 }
 
 fn questions(filter: &Filter) -> [(&'static str, Question<'_>); 4] {
@@ -216,12 +229,39 @@ fn every_instruction_set_gives_the_golden_answers() {
         std::fs::create_dir_all(golden_file().parent().unwrap()).unwrap();
         std::fs::write(golden_file(), text).unwrap();
     }
-    let golden = std::fs::read_to_string(golden_file()).unwrap();
-    let golden: Answers = serde_json::from_str(&golden).unwrap();
+    let golden = golden();
     for (name, expected) in &golden {
         assert_eq!(first.get(name), Some(expected), "{name}");
     }
     assert_eq!(golden.len(), first.len());
+}
+
+fn golden() -> Answers {
+    serde_json::from_str(&std::fs::read_to_string(golden_file()).unwrap()).unwrap()
+}
+
+/// For each case a directory like `cosine-f32` and its export `cosine-f32.near`; and `queries`, f32.
+#[test]
+fn exports_give_the_golden_answers() {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden");
+    if home.exists() {
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+    let out = open_directory(&home).unwrap();
+    let golden = golden();
+    for (metric, store, name) in cases() {
+        let place = name.replace(' ', "-");
+        let files = Arc::new(open_directory(home.join(&place)).unwrap());
+        let (db, _) = filled(files, Kernel::detect(), 2, metric, store);
+        let file = format!("{place}.near");
+        db.export(&out, &file, &[], &Pool::SERIAL).unwrap();
+        let export = open_export(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
+        let found = answers(&export[0].1, Kernel::detect(), &Pool::SERIAL, &name);
+        found.iter().for_each(|(question, found)| assert_eq!(golden[question], *found, "{name}"));
+        assert_eq!(found.len(), 4 * QUERIES);
+    }
+    let queries: Vec<u8> = queries().iter().flat_map(|element| element.to_le_bytes()).collect();
+    std::fs::write(home.join("queries"), queries).unwrap();
 }
 
 #[test]

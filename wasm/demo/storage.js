@@ -1,6 +1,6 @@
-// What is kept on this device: quota, usage, the promise not to be evicted, and the files in the cache.
+// What is kept on this device: quota, usage, the promise not to be evicted, files in the cache and written collections.
 
-import { capabilities, forgetKept, kept } from './nearfield/index.js';
+import { capabilities, deleteStore, forgetKept, kept, stores } from './nearfield/index.js';
 
 import { at, make } from './element.js';
 import { bytes, percent, sentence } from './words.js';
@@ -12,15 +12,17 @@ export function keeping(current) {
   async function refresh() {
     const turn = (shown += 1);
     try {
-      const [facts, files, stats] = await Promise.all([capabilities(), kept(), current()?.snapshot.stats()]);
-      if (turn === shown) show(facts, files, stats);
+      const facts = await capabilities();
+      const written = facts.opfs ? stores() : [];
+      const found = await Promise.all([kept(), written, current()?.snapshot.stats()]);
+      if (turn === shown) show(facts, ...found);
     } catch (error) {
       // A snapshot that was closed meanwhile; the next one shows itself.
       if (error.code !== 'CLOSED') at('kept-said').textContent = sentence(error);
     }
   }
 
-  function show({ opfs, persisted, quotaBytes, usageBytes }, files, stats) {
+  function show({ opfs, persisted, quotaBytes, usageBytes }, files, written, stats) {
     at('quota').textContent = opfs
       ? `${bytes(usageBytes)} used of ${bytes(quotaBytes)} that this browser allows.`
       : 'This browser keeps no files for this page.';
@@ -31,20 +33,35 @@ export function keeping(current) {
     at('open-file').textContent = openWords(stats);
     at('keep-all').hidden = stats === undefined || stats.complete || stats.storage !== 'opfs';
     at('no-files').hidden = files.length > 0;
-    at('files').replaceChildren(...files.map(line));
+    at('files').replaceChildren(...files.map(fileLine));
+    at('no-stores').hidden = written.length > 0;
+    at('stores').replaceChildren(...written.map(storeLine));
   }
 
-  function line({ key, urls, bytes: here, totalBytes }) {
+  function fileLine({ key, urls, bytes: here, totalBytes }) {
     const name = urls[0]?.split('/').pop() ?? key;
-    const remove = make('button', { type: 'button', class: 'quiet', 'aria-label': `Delete ${name}` }, 'Delete');
-    remove.addEventListener('click', async () => {
-      remove.disabled = true;
-      const removed = await discard(key, urls);
-      at('kept-said').textContent = removed ? `${name} was deleted from this device.` : `${name} is open in another tab; close that first.`;
+    const share = here >= totalBytes ? 'whole' : percent(here / totalBytes);
+    return line(name, `${bytes(here)} of ${bytes(totalBytes)} (${share})`, async () =>
+      (await discard(key, urls)) ? `${name} was deleted from this device.` : `${name} is open in another tab; close that first.`);
+  }
+
+  function storeLine({ name, bytes: size }) {
+    return line(name, bytes(size), async () => {
+      if (!confirm(`Delete the collection ${name} with all its points? There is no other copy here.`)) return '';
+      await deleteStore(name);
+      return `${name} was deleted from this device.`;
+    });
+  }
+
+  /** What is kept under a name, with a button; `remove` says what became of it. */
+  function line(name, words, remove) {
+    const button = make('button', { type: 'button', class: 'quiet', 'aria-label': `Delete ${name}` }, 'Delete');
+    button.addEventListener('click', async () => {
+      button.disabled = true;
+      at('kept-said').textContent = await remove().catch(sentence);
       await refresh();
     });
-    const share = here >= totalBytes ? 'whole' : percent(here / totalBytes);
-    return make('li', {}, make('span', {}, `${name}: ${bytes(here)} of ${bytes(totalBytes)} (${share})`), remove);
+    return make('li', {}, make('span', {}, `${name}: ${words}`), button);
   }
 
   async function discard(key, urls) {

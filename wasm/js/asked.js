@@ -64,7 +64,7 @@ export function checkIds(ids) {
 
 /** The JSON of `search`, `searchMany`, `recall` and `explain`. */
 export function searchAsked(options = {}) {
-  const { k = 10, where, mode = 'balanced', ef, nprobe, rerank, include = [] } = options;
+  const { field, k = 10, where, mode = 'balanced', ef, nprobe, rerank, include = [] } = options;
   checkCount('k', k);
   if (nprobe !== undefined) checkCount('nprobe', nprobe);
   if (rerank !== undefined) checkCount('rerank', rerank, 0);
@@ -76,6 +76,7 @@ export function searchAsked(options = {}) {
   }
   const exact = mode === 'exact';
   return write({
+    field,
     k,
     ef: ef ?? (mode === 'fast' ? Math.max(k, EF_FAST) : undefined),
     exact,
@@ -90,8 +91,8 @@ export function searchAsked(options = {}) {
 }
 
 /** The JSON of `get`, `scan` and `count`. */
-export function rowsAsked({ where, vectors = false, metadata = true } = {}) {
-  return write({ filter: where, vectors: Boolean(vectors), metadata: Boolean(metadata) });
+export function rowsAsked({ field, where, vectors = false, metadata = true } = {}) {
+  return write({ field, filter: where, vectors: Boolean(vectors), metadata: Boolean(metadata) });
 }
 
 function write(fields) {

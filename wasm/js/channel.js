@@ -132,6 +132,11 @@ export class Channel {
     return this.#link ? this.#link.call(method, arguments_, options) : this.call(method, arguments_, options);
   }
 
+  /** A call whose answer nobody waits for, to the session there is: none is started for it. */
+  tell(method, arguments_) {
+    this.#link?.call(method, arguments_).catch(() => {});
+  }
+
   /** Opens if need be; what opening returned. */
   ready() {
     if (this.#closed) return Promise.reject(closed());

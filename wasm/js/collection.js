@@ -1,7 +1,7 @@
 // A collection of an open snapshot: checks the call, sends it, makes hits and rows of the answer.
 
 import { hitsOf, rowsOf } from './answers.js';
-import { checkCount, checkIds, checkVectors, rowsAsked, searchAsked } from './asked.js';
+import { checkCount, checkIds, checkVectors, describe, rowsAsked, searchAsked } from './asked.js';
 import { refusal } from './errors.js';
 
 /** Queries of `searchMany` in one call: short enough that an abort is soon seen. */
@@ -9,19 +9,37 @@ const QUERIES_PER_CALL = 64;
 /** Rows of a scan in one call. */
 const SCAN_ROWS = 1024;
 
+/** Scans that nobody can go on with any more. */
+const forgotten = new FinalizationRegistry(({ channel, scan }) => channel.tell('endScan', { scan }));
+
 /** Points with vectors, ids and metadata, to be searched. */
 export class Collection {
   #channel;
-  #field;
+  /** Numbers of scans, never used again: not by an engine that is started again either. */
+  #scans = 0;
 
   /** Made by `Snapshot.collection`. */
   constructor(channel, info) {
     this.#channel = channel;
-    this.#field = info.fields.find((field) => field.name === '') ?? info.fields[0];
     this.name = info.name;
     this.size = info.size;
-    this.dim = this.#field.dim;
-    this.metric = this.#field.metric;
+    this.fields = info.fields;
+    const shown = info.fields.find(({ name }) => name === '') ?? info.fields[0];
+    this.dim = shown.dim;
+    this.metric = shown.metric;
+  }
+
+  /** The vector field that a call is about; the one without a name, if it names none. */
+  #field({ field = '' }) {
+    const found = this.fields.find(({ name }) => name === field);
+    if (found) return found;
+    const names = this.fields.map(({ name }) => name);
+    throw refusal('NOT_FOUND', 'field', `one of ${JSON.stringify(names)}`, describe(field));
+  }
+
+  /** Elements of the vectors that come with rows, if they are asked for. */
+  #rowsDim(options) {
+    return options.vectors ? this.#field(options).dim : 0;
   }
 
   #call(method, arguments_, options) {
@@ -34,47 +52,63 @@ export class Collection {
    * @param {import('./index.d.ts').SearchOptions} [options]
    */
   async search(query, options = {}) {
-    const vectors = checkVectors(query, this.dim);
+    const vectors = checkVectors(query, this.#field(options).dim);
     const [hits] = await this.#ask(vectors, searchAsked(options), options);
     return hits;
   }
 
   /** As `search`, for each row of `queries` (row-major). */
   async searchMany(queries, options = {}) {
-    const vectors = checkVectors(queries, this.dim, true);
+    const { dim } = this.#field(options);
+    const vectors = checkVectors(queries, dim, true);
     const asked = searchAsked(options);
     const answers = [];
-    const step = QUERIES_PER_CALL * this.dim;
+    const step = QUERIES_PER_CALL * dim;
     for (let start = 0; start < vectors.length; start += step) {
       answers.push(...(await this.#ask(vectors.slice(start, start + step), asked, options)));
     }
     return answers;
   }
 
-  async #ask(vectors, asked, { signal }) {
+  async #ask(vectors, asked, options) {
     const begun = performance.now();
-    const found = await this.#call('search', { vectors, asked }, { signal });
+    const found = await this.#call('search', { vectors, asked }, options);
     const ms = performance.now() - begun;
     const { approx, scored, coverage = 1, stats: cost } = found;
     const none = { bytesFetched: 0, requests: 0, cellsSearched: 0, cellsTotal: 0, reranked: 0 };
-    return hitsOf(found, this.#field, { approx, coverage, stats: { ms, scored, ...none, ...cost } });
+    return hitsOf(found, this.#field(options), { approx, coverage, stats: { ms, scored, ...none, ...cost } });
   }
 
   /** Points by id, in the order asked for; `missing` lists the ids that are not there. */
   async get(ids, options = {}) {
     const wanted = checkIds(ids);
+    const dim = this.#rowsDim(options);
     const found = await this.#call('get', { ids: wanted, asked: rowsAsked(options) }, options);
-    return Object.assign(rowsOf(found, this.dim), { missing: Array.from(found.missing, (at) => wanted[at]) });
+    return Object.assign(rowsOf(found, dim), { missing: Array.from(found.missing, (at) => wanted[at]) });
   }
 
-  /** All points, or those that pass a filter, fetched as the loop goes on. */
-  async *scan(options = {}) {
+  /** All points, or those that pass a filter, as they are when the loop begins; fetched as it goes on. */
+  scan(options = {}) {
+    const scan = (this.#scans += 1);
+    const rows = this.#pages(scan, options);
+    forgotten.register(rows, { channel: this.#channel, scan });
+    return rows;
+  }
+
+  async *#pages(scan, options) {
+    const dim = this.#rowsDim(options);
     const asked = rowsAsked(options);
     const count = checkCount('batchSize', options.batchSize ?? SCAN_ROWS);
-    for (let place = [0, 0]; place !== undefined; ) {
-      const found = await this.#call('scan', { place, count, asked }, options);
-      yield* rowsOf(found, this.dim);
-      place = found.next;
+    let place = [0, 0];
+    try {
+      while (place !== undefined) {
+        const found = await this.#call('scan', { scan, place, count, asked }, options);
+        place = found.next;
+        yield* rowsOf(found, dim);
+      }
+    } finally {
+      // A loop that was left early: a store keeps what its next page would be of.
+      if (place !== undefined) this.#channel.tell('endScan', { scan });
     }
   }
 
@@ -86,14 +120,15 @@ export class Collection {
   /** Recall of what `search` answers, measured against exact answers, over sampled vectors or `queries`. */
   async recall(options = {}) {
     const { queries } = options;
-    const vectors = queries === undefined ? undefined : checkVectors(queries, this.dim, true);
+    const { dim } = this.#field(options);
+    const vectors = queries === undefined ? undefined : checkVectors(queries, dim, true);
     if (vectors?.length === 0) throw refusal('PARAMETER', 'queries', 'one vector or more', 'none');
     return this.#call('recall', { vectors, asked: searchAsked(options) }, options);
   }
 
   /** How a search is carried out and what it cost. */
   async explain(query, options = {}) {
-    const vectors = checkVectors(query, this.dim);
+    const vectors = checkVectors(query, this.#field(options).dim);
     return this.#call('explain', { vectors, asked: searchAsked(options) }, options);
   }
 

@@ -37,11 +37,16 @@ export function aborted(signal) {
 }
 
 /**
- * What is posted of an error. Errors without a code come from a module that panicked or trapped, or from a
- * defect of ours: in both cases the instance must not be used again, which `fatal` says.
+ * Whether an error is an answer. Those without a code come from a module that panicked or trapped, or from a
+ * defect of ours: in both cases the instance must not be used again.
  */
+export function isTyped(error) {
+  return typeof error?.code === 'string' && !(error instanceof WebAssembly.RuntimeError);
+}
+
+/** What is posted of an error; `fatal` if the instance must not be used again. */
 export function toPlain(error) {
-  if (typeof error?.code === 'string' && !(error instanceof WebAssembly.RuntimeError)) {
+  if (isTyped(error)) {
     const { code, hint, expected, got, position, fatal } = error;
     const rest = error instanceof Error ? {} : error;
     return { ...rest, code, message: error.message, hint, expected, got, position, fatal };

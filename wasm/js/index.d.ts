@@ -64,6 +64,8 @@ export interface NetStats {
 export interface Called { signal?: AbortSignal }
 
 export interface SearchOptions extends Called {
+  /** Which vector field; it must be named where none is without a name. */
+  field?: string;
   /** Results wanted, 1 to 1,000,000; 10 by default. */
   k?: number;
   where?: Filter;
@@ -94,6 +96,8 @@ export interface Hits extends Array<Hit> {
   stats: SearchStats;
 }
 export interface Rows extends Array<Row> { missing: Id[] }
+/** Which parts of a row; `field` says which vectors. */
+export interface RowsOptions extends Called { vectors?: boolean; field?: string; metadata?: boolean }
 
 export interface RecallOptions extends Omit<SearchOptions, 'include' | 'mode'> {
   mode?: 'fast' | 'balanced';
@@ -115,17 +119,21 @@ export interface CollectionStats {
   points: number;
   instructionSet: 'simd128' | 'scalar';
   segments: { name: string; rows: number; live: number; graph: boolean; degraded: number }[];
+  /** Of a store: scans under way, for each of which the rows of its first page's moment are kept. */
+  scans?: number;
 }
 
 export interface Collection {
   readonly name: string;
+  readonly size: number;
+  readonly fields: FieldInfo[];
+  /** Of the vector field without a name, else of the first. */
   readonly dim: number;
   readonly metric: Metric;
-  readonly size: number;
   search(query: Float32Array | number[], options?: SearchOptions): Promise<Hits>;
   searchMany(queries: Float32Array | number[], options?: SearchOptions): Promise<Hits[]>;
-  get(ids: Id[], options?: Called & { vectors?: boolean; metadata?: boolean }): Promise<Rows>;
-  scan(options?: Called & { where?: Filter; vectors?: boolean; metadata?: boolean; batchSize?: number }): AsyncGenerator<Row, void, void>;
+  get(ids: Id[], options?: RowsOptions): Promise<Rows>;
+  scan(options?: RowsOptions & { where?: Filter; batchSize?: number }): AsyncGenerator<Row, void, void>;
   count(where?: Filter, options?: Called): Promise<number>;
   recall(options?: RecallOptions): Promise<RecallReport>;
   explain(query: Float32Array | number[], options?: SearchOptions): Promise<Plan>;

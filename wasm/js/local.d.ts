@@ -53,7 +53,7 @@ export interface LocalCollection extends Collection, AsyncDisposable {
 
 /** A collection to write to: a new one, or the one of that name. */
 export function create(options: CreateOptions): Promise<LocalCollection>;
-/** Names of the stores of this origin. */
-export function stores(): Promise<string[]>;
+/** The stores of this origin and the bytes of their files. */
+export function stores(): Promise<{ name: string; bytes: number }[]>;
 /** Removes a store for good, unless it is open (LOCKED); whether there was one. */
 export function deleteStore(name: string): Promise<boolean>;

@@ -7,7 +7,7 @@ import { Collection } from './collection.js';
 import { NearfieldError, refusal } from './errors.js';
 import { takeLock } from './locks.js';
 import { metadataTexts } from './metadata.js';
-import { removeFiles, storeNames } from './slots.js';
+import { listStores, removeFiles } from './slots.js';
 
 const METRICS = ['cosine', 'dot', 'l2'];
 const ENCODINGS = ['f32', 'f16'];
@@ -100,9 +100,12 @@ export async function create(options = {}) {
   return new LocalCollection(channel, await channel.ready(), wanted.storage);
 }
 
-/** Names of the stores of this origin. */
+/**
+ * The stores of this origin and the bytes of their files.
+ * @returns {Promise<{name: string, bytes: number}[]>}
+ */
 export async function stores() {
-  return storeNames();
+  return listStores();
 }
 
 /** Removes a store for good, unless it is open (LOCKED); whether there was one. */

@@ -65,18 +65,15 @@ export class Session {
   async create({ wasmUrl, ...options }) {
     this.#engine = await loadEngine('writing', wasmUrl);
     this.#store = await Store.open(this.#engine, options);
-    this.#open = this.#store.engine;
-    return this.#open.info();
+    return this.#store.engine.info();
   }
 
   /** Frees its memory for other snapshots of this realm, and gives lock and files of a store back. */
   async close() {
     this.#isClosed = true;
     const store = this.#store;
-    if (store) {
-      this.#store = this.#open = undefined;
-      await store.close();
-    }
+    this.#store = undefined;
+    await store?.close();
     this.#open?.free();
     this.#upload?.free();
     this.#open = this.#upload = undefined;
@@ -84,7 +81,7 @@ export class Session {
 
   /** What is open. */
   get open() {
-    return this.#open;
+    return this.#store?.engine ?? this.#open;
   }
 
   /** What is written, if it is. */
@@ -118,8 +115,12 @@ const METHODS = {
   get({ collection, ids, asked }, signal) {
     return this.open.get(collection, ids, asked, signal);
   },
-  scan({ collection, place, count, asked }, signal) {
+  scan({ collection, scan, place, count, asked }, signal) {
+    if (this.store) return this.store.scan(scan, place, count, asked);
     return this.open.scan(collection, place[0], place[1], count, asked, signal);
+  },
+  endScan({ scan }) {
+    this.store?.endScan(scan);
   },
   count({ collection, asked }, signal) {
     return this.open.count(collection, asked, signal);

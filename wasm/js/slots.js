@@ -120,12 +120,23 @@ export class SlotPool {
   }
 }
 
-/** Names of the stores of this origin. */
-export async function storeNames() {
-  const names = [];
+/** The stores of this origin in order of their names, each with the bytes of its files. */
+export async function listStores() {
+  const found = [];
   const stores = await directoryOfStores();
-  for await (const name of stores?.keys() ?? []) names.push(name);
-  return names.sort();
+  for await (const [name, directory] of stores?.entries() ?? []) found.push({ name, bytes: await bytesOf(directory) });
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function bytesOf(directory) {
+  let bytes = 0;
+  try {
+    for await (const file of directory.values()) bytes += (await file.getFile()).size;
+  } catch (error) {
+    // It is being deleted.
+    if (error.name !== 'NotFoundError') throw typed(error);
+  }
+  return bytes;
 }
 
 /** Removes the files of a store that nobody has open; whether there was one. */

@@ -2,6 +2,7 @@
 // Before each change there are files enough for it; after it background work goes on, step by step, so that
 // searches find their turn in between. What the changes mean is the engine's (wasm/src/store.rs).
 
+import { NearfieldError, isTyped } from './errors.js';
 import { lockName, takeLock } from './locks.js';
 import { SlotPool } from './slots.js';
 
@@ -13,6 +14,8 @@ export class Store {
   #news;
   #last = Promise.resolve();
   #upkeep = false;
+  /** What the engine died of, which may be background work: for whoever calls next, because nothing may enter it again. */
+  #broken;
 
   /**
    * Opens a store.
@@ -36,39 +39,60 @@ export class Store {
     return store;
   }
 
-  /** What answers questions. */
+  /** What answers questions. Throws what it died of. */
   get engine() {
+    if (this.#broken) throw this.#broken;
     return this.#engine;
   }
 
   upsert({ ids, vectors, texts }) {
-    return this.#change(() => this.#engine.upsert(ids, vectors, texts, Date.now()));
+    return this.#change(() => this.engine.upsert(ids, vectors, texts, Date.now()));
   }
 
   delete({ ids }) {
-    return this.#change(() => this.#engine.delete(ids, Date.now()));
+    return this.#change(() => this.engine.delete(ids, Date.now()));
   }
 
   flush() {
-    return this.#inOrder(() => this.#engine.flush(Date.now()));
+    return this.#inOrder(() => this.engine.flush(Date.now()));
   }
 
   /** The bytes of a `.near` file. */
   export() {
-    return this.#inOrder(() => this.#engine.export());
+    return this.#inOrder(() => this.engine.export());
+  }
+
+  /** A page of a scan. All pages of one are of the same moment, which is kept for them. */
+  scan(scan, [segment, row], count, asked) {
+    const found = this.engine.scan(scan, segment, row, count, asked);
+    if (found === undefined) {
+      const hint = 'begin it again';
+      throw new NearfieldError('WASM', 'the engine stopped, and with it the scan', { hint });
+    }
+    if (found.next === undefined) this.endScan(scan);
+    return found;
+  }
+
+  /** Gives up what is kept for a scan, if anything is. */
+  endScan(scan) {
+    this.engine.end_scan(scan);
   }
 
   /** Waits for the change under way, then gives lock and files back. What was acknowledged is durable. */
   async close() {
     this.#upkeep = false;
     await this.#last;
-    this.#engine.free();
-    this.#giveBack();
+    try {
+      this.engine.free();
+    } finally {
+      this.#giveBack();
+    }
   }
 
   /** After the engine died: nothing may enter it again. */
   abandon() {
     this.#upkeep = false;
+    this.#broken ??= new Error('another call of it failed');
     this.#giveBack();
   }
 
@@ -88,10 +112,12 @@ export class Store {
   /** Runs `act` after all that was asked before, with files enough for it. */
   #inOrder(act) {
     const done = this.#last.then(async () => {
-      await this.#pool?.reserve(() => this.#engine.free_slots());
+      await this.#pool?.reserve(() => this.engine.free_slots());
       return act();
     });
-    this.#last = done.catch(() => {});
+    this.#last = done.catch((error) => {
+      if (!isTyped(error)) this.#broken = error;
+    });
     return done;
   }
 
@@ -101,9 +127,10 @@ export class Store {
     const step = async () => {
       if (!this.#upkeep) return;
       try {
-        this.#upkeep = await this.#inOrder(() => this.#upkeep && this.#engine.step(Date.now()));
+        const isMore = await this.#inOrder(() => this.#upkeep && this.engine.step(Date.now()));
+        this.#upkeep &&= isMore;
       } catch {
-        // Begins again after the next change; an engine that died tells whoever calls it next.
+        // Begins again after the next change; of an engine that died the next call is told.
         this.#upkeep = false;
       }
       // A turn for others.

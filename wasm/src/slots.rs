@@ -36,8 +36,8 @@ extern "C" {
 }
 
 thread_local! {
-    /// Pools that were handed over, for as long as the module lives: a page has one or two.
-    static POOLS: RefCell<Vec<SlotPool>> = const { RefCell::new(Vec::new()) };
+    /// Pools in use, each for as long as its `JsSlots`; a number that is free again is given to another.
+    static POOLS: RefCell<Vec<Option<SlotPool>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A pool of open handles.
@@ -46,23 +46,39 @@ pub(crate) struct JsSlots {
     number: usize,
 }
 
+impl Drop for JsSlots {
+    fn drop(&mut self) {
+        POOLS.with_borrow_mut(|pools| pools[self.number] = None);
+    }
+}
+
 impl JsSlots {
     /// Takes a pool over.
     pub(crate) fn new(pool: SlotPool) -> JsSlots {
         POOLS.with_borrow_mut(|pools| {
-            pools.push(pool);
-            JsSlots { number: pools.len() - 1 }
+            let free = pools.iter().position(Option::is_none);
+            let number = free.unwrap_or(pools.len());
+            if free.is_none() {
+                pools.push(None);
+            }
+            pools[number] = Some(pool);
+            JsSlots { number }
         })
     }
 
+    fn with<T>(&self, ask: impl FnOnce(&SlotPool) -> T) -> T {
+        let here = "a pool is here until its slots are dropped";
+        POOLS.with_borrow(|pools| ask(pools[self.number].as_ref().expect(here)))
+    }
+
     fn call<T>(&self, call: impl FnOnce(&SlotPool) -> Result<T, JsValue>) -> io::Result<T> {
-        POOLS.with_borrow(|pools| call(&pools[self.number])).map_err(|thrown| failure(&thrown))
+        self.with(call).map_err(|thrown| failure(&thrown))
     }
 }
 
 impl Slots for JsSlots {
     fn count(&self) -> u32 {
-        POOLS.with_borrow(|pools| pools[self.number].count())
+        self.with(SlotPool::count)
     }
 
     fn len(&self, slot: SlotId) -> io::Result<u64> {

@@ -12,7 +12,7 @@ use js_sys::{Array, Uint8Array};
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::task::{Effort, Step, Task};
 use nearfield_engine::{
-    Begun, Collection, Database, Error, ErrorKind, Fault, ManualClock, Mode, Options,
+    Begun, Collection, Database, Error, ErrorKind, Fault, ManualClock, Mode, Options, View,
 };
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema, payload};
@@ -50,6 +50,8 @@ pub struct Store {
     clock: Arc<ManualClock>,
     /// Background work that was begun.
     task: Option<Box<Task>>,
+    /// What scans that are under way go through, by the numbers their callers gave them.
+    scans: BTreeMap<u32, Arc<View>>,
 }
 
 impl Store {
@@ -59,9 +61,11 @@ impl Store {
             let message = format!("no collection {name:?}");
             return Err(Error::new(ErrorKind::NotFound, message).into());
         }
-        let view = self.collection.view();
-        let kernel = self.collection.kernel();
-        ask(Reading { name: self.collection.name(), view: &view, kernel })
+        ask(self.reading(&self.collection.view()))
+    }
+
+    fn reading<'a>(&'a self, view: &'a View) -> Reading<'a> {
+        Reading { name: self.collection.name(), view, kernel: self.collection.kernel() }
     }
 
     /// Carries begun work to its end: what follows must not find it under way.
@@ -147,7 +151,7 @@ impl Store {
             let error = Error::new(ErrorKind::Conflict, message);
             return Err(error.with("expected", expected).with("got", got).into());
         }
-        Ok(Store { database, collection, slots, clock, task: None })
+        Ok(Store { database, collection, slots, clock, task: None, scans: BTreeMap::new() })
     }
 
     /// Files that a change can still make; none in memory, where it needs none.
@@ -233,13 +237,14 @@ impl Store {
         self.asked(self.collection.name(), |reading| Ok(to_js(&reading.info())))
     }
 
-    /// What it is made of, and what its log holds.
+    /// What it is made of, what its log holds, and for how many scans something is kept.
     pub fn stats(&self, collection: &str) -> Result<JsValue> {
         let log = self.collection.stats();
         self.asked(collection, |reading| {
             let mut stats = reading.stats();
             if let Value::Object(fields) = &mut stats {
                 fields.insert("engine".to_owned(), json!(log));
+                fields.insert("scans".to_owned(), json!(self.scans.len()));
             }
             Ok(to_js(&stats))
         })
@@ -255,16 +260,26 @@ impl Store {
         self.asked(collection, |reading| reading.get(point_ids, asked))
     }
 
-    /// See `Reading::scan`.
+    /// See `Reading::scan`. The first page of a scan, at segment 0 and row 0, settles for all others what there
+    /// is to see, which is kept until `end_scan`; `undefined` if nothing is kept for this number.
     pub fn scan(
-        &self,
-        collection: &str,
+        &mut self,
+        scan: u32,
         segment: usize,
         row: u32,
         count: usize,
         asked: &str,
     ) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.scan((segment, row), count, asked))
+        if (segment, row) == (0, 0) {
+            self.scans.insert(scan, self.collection.view());
+        }
+        let Some(view) = self.scans.get(&scan) else { return Ok(JsValue::UNDEFINED) };
+        self.reading(view).scan((segment, row), count, asked)
+    }
+
+    /// Gives up what is kept for a scan.
+    pub fn end_scan(&mut self, scan: u32) {
+        self.scans.remove(&scan);
     }
 
     /// See `Reading::count`.

@@ -30,7 +30,7 @@ impl Upload {
     pub fn new(len: f64) -> Result<Upload> {
         let usable = usize::try_from(len as u64).ok();
         let Some(buffer) = usable.and_then(AlignedBuffer::try_zeroed) else {
-            let message = format!("no memory for a file of {len} bytes");
+            let message = format!("no memory for a file of {} bytes", len as u64);
             return Err(Error::new(ErrorKind::StorageFull, message).into());
         };
         Ok(Upload { buffer })

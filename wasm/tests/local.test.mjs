@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 import { create, open } from '../dist/index.js';
 import { DIM, rowsOf, vectorOf } from './points.mjs';
@@ -13,6 +15,10 @@ const refused = (promise, code, expected = {}) =>
     for (const [name, value] of Object.entries(expected)) assert.deepEqual(error[name], value, name);
     return true;
   });
+
+const drained = async (rows) => {
+  for await (const _row of rows);
+};
 
 const filled = async (count) => {
   const collection = await create({ dim: DIM, metric: 'l2' });
@@ -69,6 +75,57 @@ test('checkpoints, merges and an export change no answer', async () => {
   assert.equal(snapshot.collection().size, count - 3);
   assert.deepEqual(plain(await ask(snapshot.collection())), before);
   await snapshot.close();
+  await collection.close();
+});
+
+test('a scan shows the rows of the moment it began, whatever is written meanwhile', async () => {
+  const count = 3_000;
+  const collection = await filled(count);
+  const seen = [];
+  for await (const { id, vector, metadata } of collection.scan({ vectors: true, batchSize: 500 })) {
+    assert.deepEqual(vector, vectorOf(id));
+    assert.equal(metadata.n, id);
+    seen.push(id);
+    if (seen.length % 500 !== 1) continue;
+    // Rows before and behind the place of the scan move, go and come.
+    const { ids, vectors } = rowsOf(seen.length * 10, seen.length * 10 + 100);
+    await collection.upsert({ ids: ids.map((id) => (id * 7) % 4_000), vectors });
+    await collection.delete([2_999 - seen.length, seen.length]);
+    await collection.flush();
+  }
+  assert.deepEqual(seen.sort((a, b) => a - b), rowsOf(0, count).ids);
+  assert.notEqual(collection.size, count);
+  await collection.close();
+});
+
+test('what a scan keeps is given back at its end, when it is left, refused, aborted or forgotten', async () => {
+  const collection = await filled(25);
+  const kept = async () => (await collection.stats()).scans;
+  const begun = async (options) => {
+    const rows = collection.scan({ batchSize: 10, ...options });
+    await rows.next();
+    return rows;
+  };
+  for await (const { id } of collection.scan({ batchSize: 10 })) assert.equal(await kept(), id < 20 ? 1 : 0);
+  const left = await begun();
+  assert.equal(await kept(), 1);
+  await left.return();
+  assert.equal(await kept(), 0);
+  const aborter = new AbortController();
+  const aborted = await begun({ signal: aborter.signal });
+  aborter.abort();
+  await refused(drained(aborted), 'ABORTED');
+  assert.equal(await kept(), 0);
+  await refused(begun({ where: { parity: { near: 1 } } }), 'FILTER');
+  assert.equal(await kept(), 0);
+  await begun();
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc');
+  for (let turn = 0; turn < 1_000 && (await kept()) > 0; turn += 1) {
+    collect();
+    await new Promise(setImmediate);
+  }
+  assert.equal(await kept(), 0, 'nobody has that scan any more');
   await collection.close();
 });
 

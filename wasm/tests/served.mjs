@@ -7,7 +7,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url));
+/** Where cargo puts what it builds, and its tests what others read. */
+export const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url));
 /** The program, or undefined if nothing built it yet. */
 export const BINARY = process.env.NEARFIELD_BINARY ?? [join(TARGET, 'debug/nearfield')].find((path) => existsSync(path));
 const START_MS = 60_000;
@@ -80,14 +81,14 @@ class Served {
   }
 
   /** As of a collection of the package; `queries` are row-major. */
-  async searchMany(queries, { k, where, mode }) {
+  async searchMany(queries, { k, ef, where, mode }) {
     const found = [];
     const dim = this.#dim;
     const step = QUERIES_AT_ONCE * dim;
     for (let at = 0; at < queries.length; at += step) {
       const part = queries.subarray(at, at + step);
       const vectors = Array.from({ length: part.length / dim }, (_, row) => Array.from(part.subarray(row * dim, (row + 1) * dim)));
-      found.push(...(await this.#ask({ vectors, k, filter: where, exact: mode === 'exact', include_metadata: false })));
+      found.push(...(await this.#ask({ vectors, k, ef, filter: where, exact: mode === 'exact', include_metadata: false })));
     }
     return found;
   }

@@ -1,11 +1,24 @@
-// Makes the next search reach for memory that is not there: what a defect of the module would do.
+// Makes the next call of a method reach for memory that is not there: what a defect of the module would do.
 
-/** @param {{prototype: object}} Whole the class of the glue module whose next search traps */
-export function trapOnce(Whole) {
-  const { search } = Whole.prototype;
-  Whole.prototype.search = function (...call) {
-    Whole.prototype.search = search;
-    this.__wbg_ptr = 0xfffffff0;
-    return search.apply(this, call);
-  };
+/**
+ * @param {{prototype: object}} Class the class of the glue module that traps, once
+ * @param {string} method in which method
+ * @returns {Promise<void>} when it has
+ */
+export function trapOnce(Class, method) {
+  const whole = Class.prototype[method];
+  return new Promise((trapped) => {
+    Class.prototype[method] = function (...call) {
+      Class.prototype[method] = whole;
+      const place = this.__wbg_ptr;
+      this.__wbg_ptr = 0xfffffff0;
+      try {
+        return whole.apply(this, call);
+      } finally {
+        // Only this call fails by itself; that nothing enters the instance again is what is tested.
+        this.__wbg_ptr = place;
+        trapped();
+      }
+    };
+  });
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Result of every fallible call of the core crates.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -173,5 +173,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// A float in a message. By serde_json, whose own messages print floats too: the standard library would bring its
+/// tables besides, and a page loads them.
+pub(crate) fn show_float(number: f64) -> String {
+    match Number::from_f64(number) {
+        Some(number) => number.to_string(),
+        None if number.is_nan() => "NaN".to_owned(),
+        None => if number > 0.0 { "inf" } else { "-inf" }.to_owned(),
     }
 }

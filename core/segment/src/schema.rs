@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, show_float};
 use crate::metric::Metric;
 
 /// Largest dimension of a vector.
@@ -116,11 +116,11 @@ impl VectorSpec {
         if let Some(column) = vector.iter().position(|x| x.is_finite() && !fits(x)) {
             let message = format!(
                 "row {row}, column {column}: expected a number within ±65504 (half precision), got {}",
-                vector[column]
+                show_float(vector[column].into())
             );
             return Err(Error::invalid(Fault::NonFinite, message)
                 .with("expected", "within ±65504")
-                .with("got", vector[column].to_string())
+                .with("got", show_float(vector[column].into()))
                 .with("row", row)
                 .with("column", column));
         }
@@ -129,20 +129,20 @@ impl VectorSpec {
                 Fault::NonFinite,
                 format!(
                     "row {row}, column {column}: expected a finite number, got {}",
-                    vector[column]
+                    show_float(vector[column].into())
                 ),
             )
             .with("expected", "finite")
-            .with("got", vector[column].to_string())
+            .with("got", show_float(vector[column].into()))
             .with("row", row)
             .with("column", column),
             None => Error::invalid(
                 Fault::NonFinite,
                 format!(
-                    "row {row}: expected a length of at most {:.3e}, got {:.3e}: distances would \
-                     overflow 32-bit floats",
-                    SQUARED_NORM_MAX.sqrt(),
-                    squared_norm.sqrt()
+                    "row {row}: expected a length of at most {}, got {}: distances would overflow \
+                     32-bit floats",
+                    show_float(SQUARED_NORM_MAX.sqrt()),
+                    show_float(squared_norm.sqrt())
                 ),
             )
             .with("expected", SQUARED_NORM_MAX.sqrt())

@@ -163,6 +163,36 @@ test('what is kept on this device is listed and can be deleted', async (t) => {
   await answered(page);
 });
 
+test('collections that were written here are listed with their sizes and can be deleted', async (t) => {
+  const { page, server } = await start(t);
+  assert.ok(await page.locator('#no-stores').isVisible());
+  await page.evaluate(async (package_) => {
+    const { create } = await import(package_);
+    window.written = await create({ dim: 2, name: 'notes' });
+    await window.written.upsert({ vectors: [0, 1, 1, 0] });
+  }, `${server.url}nearfield/index.js`);
+  await page.getByLabel('exact').check();
+  const line = page.locator('#stores li');
+  await line.first().waitFor();
+  assert.match(await line.textContent(), /^notes: \d+ kB/);
+  const answers = [];
+  page.on('dialog', (dialog) => {
+    answers.push(dialog.message());
+    return answers.length === 1 ? dialog.dismiss() : dialog.accept();
+  });
+  const press = () => line.getByRole('button', { name: 'Delete notes' }).click();
+  const said = (words) => page.waitForFunction((words) => document.querySelector('#kept-said').textContent.includes(words), words);
+  await press();
+  await press();
+  await said('open in another tab');
+  await page.evaluate(() => window.written.close());
+  await press();
+  await said('notes was deleted');
+  assert.equal(await line.count(), 0);
+  assert.equal(answers.length, 3);
+  assert.match(answers[0], /with all its points/);
+});
+
 test('from a server without ranges the sample is read whole, and a URL asks first', async (t) => {
   const { page, server, complaints } = await start(t, { hasRanges: false });
   assert.match(await page.locator('#open-now').textContent(), /1,797/);

@@ -200,12 +200,13 @@ test('a store is what it was made as, and is gone once it is deleted', async () 
     await collection.upsert(points.rowsOf(0, 3));
     await collection.close();
     const other = await attempt(near.create({ dim: 3, metric: 'l2', name: 'shape' }));
-    const listed = await near.stores();
+    const listed = (await near.stores()).find(({ name }) => name === 'shape');
     const deleted = [await near.deleteStore('shape'), await near.deleteStore('shape')];
     return { other, listed, deleted, size: (await store('shape')).size };
   });
   assert.equal(found.other.error.code, 'CONFLICT', found.other.error.message);
-  assert.ok(found.listed.includes('shape'));
+  // Files made beforehand, a log, and what names them.
+  assert.ok(found.listed.bytes > 16 * 8_192, JSON.stringify(found.listed));
   assert.deepEqual(found.deleted, [true, false]);
   assert.equal(found.size, 0);
   await page.close();
@@ -265,10 +266,13 @@ test('a store whose worker stopped is opened again by the next call; one in memo
       const name = storage === 'opfs' ? 'stopped' : undefined;
       const collection = await near.create({ dim: points.DIM, metric: 'l2', name, worker });
       await collection.upsert(points.rowsOf(0, 300));
+      const rows = collection.scan({ batchSize: 10 });
+      for (let row = 0; row < 10; row += 1) await rows.next();
       workers[0].postMessage('die');
       const waiting = await attempt(collection.upsert(points.rowsOf(300, 400)));
       const next = await attempt(collection.count());
-      outcomes.push({ workers: workers.length, waiting: waiting.error?.code, next });
+      const scan = await attempt(rows.next());
+      outcomes.push({ workers: workers.length, waiting: waiting.error?.code, next, scan });
     }
     return outcomes;
   });
@@ -276,7 +280,29 @@ test('a store whose worker stopped is opened again by the next call; one in memo
   // The write in flight may have been done before the worker stopped.
   assert.deepEqual([opfs.workers, opfs.waiting], [2, 'WASM'], JSON.stringify(opfs));
   assert.ok([300, 400].includes(opfs.next.value), JSON.stringify(opfs));
+  assert.match(opfs.scan.error?.message, /and with it the scan/, JSON.stringify(opfs));
   assert.equal(memory.next.error?.code, 'WASM', JSON.stringify(memory));
+  await page.close();
+});
+
+test('a trap in background work is told to the next call, and the one after it opens the store again', async () => {
+  const page = await newPage();
+  const found = await page.evaluate(async () => {
+    const scripts = ['/tests/browser/trapping_upkeep.js', '/dist/worker.js'];
+    const worker = () => new Worker(scripts.shift(), { type: 'module' });
+    const trapped = new Promise((resolve) => {
+      new BroadcastChannel('upkeep').onmessage = resolve;
+    });
+    const collection = await near.create({ dim: points.DIM, metric: 'l2', name: 'upkeep', worker });
+    const written = await attempt(collection.upsert(points.rowsOf(0, 300)));
+    await trapped;
+    const [told, count] = [await attempt(collection.count()), await attempt(collection.count())];
+    await collection.close();
+    return { written, told, count, left: scripts.length };
+  });
+  assert.equal(found.written.value?.inserted, 300, JSON.stringify(found));
+  assert.equal(found.told.error?.code, 'WASM', JSON.stringify(found));
+  assert.deepEqual([found.count, found.left], [{ value: 300 }, 0]);
   await page.close();
 });
 

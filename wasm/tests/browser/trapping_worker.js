@@ -5,6 +5,6 @@ import '/wasm/dist/worker.js';
 import { trapOnce } from '/wasm/tests/trap.mjs';
 
 new BroadcastChannel('trap').onmessage = ({ data }) => {
-  trapOnce(Whole);
+  trapOnce(Whole, 'search');
   new BroadcastChannel('trapping').postMessage(data);
 };

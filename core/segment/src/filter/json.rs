@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::ast::{FILTER_DEPTH_MAX, Filter, IN_VALUES_MAX, Operand};
 use super::near::near_names;
 use super::strict;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, show_float};
 use crate::payload::{Comparison, FieldPath, Number};
 
 /// Keys that are not names of fields.
@@ -325,8 +325,7 @@ fn kind(json: &Value) -> String {
         Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
             (Some(integer), ..) => integer.to_string(),
             (_, Some(integer), _) => integer.to_string(),
-            // Not serde_json's own printing: nothing else needs its tables, 9 kB of the browser's module.
-            (.., float) => format!("{:?}", float.unwrap_or(f64::NAN)),
+            (.., float) => show_float(float.unwrap_or(f64::NAN)),
         },
         Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
         Value::Array(_) => "a list".to_owned(),

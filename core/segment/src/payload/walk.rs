@@ -21,7 +21,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::scalar::{Number, Scalar};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, show_float};
 
 /// Largest JSON text of one row, in bytes.
 pub const ROW_JSON_BYTES_MAX: usize = 1 << 20;
@@ -260,8 +260,8 @@ impl<'de, S: Sink> Visitor<'de> for Seed<'_, '_, S> {
 
     fn visit_f64<E: de::Error>(self, value: f64) -> std::result::Result<(), E> {
         match Number::from_f64(value) {
-            Some(number) => self.scalar(Scalar::Number(number), value.to_string()),
-            None => self.refuse(Refusal::new("", "a finite number", value.to_string())),
+            Some(number) => self.scalar(Scalar::Number(number), show_float(value)),
+            None => self.refuse(Refusal::new("", "a finite number", show_float(value))),
         }
     }
 

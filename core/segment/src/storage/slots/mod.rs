@@ -17,6 +17,7 @@
 //! | `link` | a copy as by `put_new` |
 //! | `remove` | header of a free slot, then cut |
 //! | every header | first copy, flush, second copy, flush |
+//! | opening | headers that a crash left half written, then free slots are cut |
 //!
 //! Invariant: a name is shown by a header only when its content is durable, and at any moment one of the two
 //! copies of a header is whole. So a torn header leaves the old name or the new one; two damaged copies are

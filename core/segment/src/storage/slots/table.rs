@@ -45,7 +45,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads all headers and mends what a crash left half done.
+    /// Reads all headers, mends what a crash left half done, and gives back the space of free slots.
     ///
     /// # Errors
     /// `Corrupt` if both copies of a header are damaged, `Version`, `StorageFull`, `Io`.
@@ -60,7 +60,19 @@ impl Table {
             sequence: 0,
         };
         table.mend()?;
+        table.cut_free_slots()?;
         Ok(table)
+    }
+
+    /// A process that was killed may have freed slots, or filled some, and not got to cutting them. Only after
+    /// `mend`: until its header is durable, a slot may still be what a power cut brings back.
+    fn cut_free_slots(&mut self) -> Result<()> {
+        for slot in self.free.clone() {
+            if self.len(slot)? > CONTENT_AT {
+                self.empty(slot);
+            }
+        }
+        Ok(())
     }
 
     /// To be called before any change: takes in new slots, writes the headers that could not be written, and
@@ -281,10 +293,13 @@ impl Table {
         }
     }
 
+    fn len(&self, slot: SlotId) -> Result<u64> {
+        self.slots.len(slot).map_err(|error| Error::io("measure", &shown(slot), error))
+    }
+
     fn copies(&self, slot: SlotId) -> Result<(Copy, Copy)> {
+        let mut bytes = vec![0; self.len(slot)?.min(CONTENT_AT) as usize];
         let failed = |error| Error::io("read the header of", &shown(slot), error);
-        let len = self.slots.len(slot).map_err(failed)?.min(CONTENT_AT);
-        let mut bytes = vec![0; len as usize];
         self.slots.read(slot, 0, &mut bytes).map_err(failed)?;
         bytes.resize(CONTENT_AT as usize, 0);
         let (first, second) = bytes.split_at(HEADER_BYTES);

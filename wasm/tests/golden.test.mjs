@@ -1,0 +1,86 @@
+// The golden set of the project in Node, in Chromium and at the server: ids, order and bits of the committed file.
+// The server merges what has many dead rows, and builds no graph for so few: there the exact answers are compared.
+//
+// Its collections are written by the Rust test that holds the engine to the same file, below cargo's directory.
+
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { open } from '../dist/index.js';
+import { openPage } from './browser/page.mjs';
+import { DIM, EXACT, KINDS, askGolden, goldenOf } from './golden.mjs';
+import { BINARY, TARGET, serveDirectory } from './served.mjs';
+
+const HOME = join(TARGET, 'tmp/golden');
+const GOLDEN = fileURLToPath(new URL('../../tests/golden/answers.json', import.meta.url));
+const CASES = ['cosine', 'dot', 'l2'].flatMap((metric) => [`${metric} f32`, `${metric} f16`]);
+const QUERIES = 4;
+const noSet = existsSync(join(HOME, 'queries')) ? false : `no ${HOME}: cargo test -p nearfield-tests --test golden writes it`;
+const noServer = noSet || (BINARY ? false : 'no program; cargo build --bin nearfield, or NEARFIELD_BINARY');
+
+const fileOf = (name) => join(HOME, `${name.replace(' ', '-')}.near`);
+
+async function queries() {
+  const bytes = await readFile(join(HOME, 'queries'));
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+}
+
+/** Compares the answers to each case, which `ask` gets. */
+async function compare(t, kinds, ask) {
+  const golden = JSON.parse(await readFile(GOLDEN, 'utf8'));
+  let equal = 0;
+  for (const name of CASES) {
+    const expected = goldenOf(golden, name, kinds);
+    const count = Object.keys(expected).length;
+    assert.equal(count, Object.keys(kinds).length * QUERIES, name);
+    assert.deepEqual(await ask(name), expected, name);
+    equal += count;
+  }
+  t.diagnostic(`${equal} golden answers`);
+}
+
+test('Node gives the golden answers', { skip: noSet }, async (t) => {
+  const floats = await queries();
+  await compare(t, KINDS, async (name) => {
+    const snapshot = await open(await readFile(fileOf(name)));
+    const found = await askGolden(snapshot.collection(), floats, KINDS);
+    await snapshot.close();
+    return found;
+  });
+});
+
+test('Chromium gives the golden answers', { skip: noSet }, async (t) => {
+  const files = Object.fromEntries(CASES.map((name) => [name, fileOf(name)]));
+  const page = await openPage(t, { queries: join(HOME, 'queries'), ...files });
+  await compare(t, KINDS, (name) =>
+    page.evaluate(async (name) => {
+      const { open } = await import('/wasm/dist/index.js');
+      const { KINDS, askGolden } = await import('/wasm/tests/golden.mjs');
+      const [file, queries] = await Promise.all([name, 'queries'].map((path) => fetch(`/extra/${encodeURIComponent(path)}`)));
+      const snapshot = await open(await file.blob());
+      const found = await askGolden(snapshot.collection(), new Float32Array(await queries.arrayBuffer()), KINDS);
+      await snapshot.close();
+      return found;
+    }, name));
+});
+
+test('the server gives the golden answers', { skip: noServer }, async (t) => {
+  const floats = await queries();
+  const copies = await mkdtemp(join(tmpdir(), 'nearfield-golden-'));
+  t.after(() => rm(copies, { recursive: true }));
+  await compare(t, EXACT, async (name) => {
+    const copy = join(copies, name);
+    await cp(fileOf(name).slice(0, -'.near'.length), copy, { recursive: true });
+    const server = await serveDirectory(copy);
+    try {
+      return await askGolden(server.collection('c', DIM), floats, EXACT);
+    } finally {
+      await server.close();
+    }
+  });
+});
