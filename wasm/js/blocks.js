@@ -1,124 +1,72 @@
-// The cache of fetched bytes in the browser's private file system (OPFS): for each snapshot one file with the bytes
-// at their places, and one that says from which URL they came and which of them are there.
+// The cache of one snapshot's fetched bytes: its two files on disk (`kept.js`), open while the snapshot is.
 //
 // Only in a worker, where files can be written at once; one tab at a time has a snapshot's files open, others go
-// without. Nothing here is trusted: the checksums of the format find what a crash or a disk has torn.
+// without. It is a hint: no call but `open` fails. What cannot be read is not there, what cannot be written is not kept,
+// and a cache that fails is empty from then on. Nothing here is trusted: the checksums of the format find what a
+// crash or a disk has torn.
 
+import { PAGE_BYTES, directory, forgetKept, makeRoom, parse } from './kept.js';
 import { align, intersect, merge, subtract, total } from './ranges.js';
 
-const DIRECTORY = 'nearfield-cache';
-/** Bytes are kept by whole pages of this size. */
-export const PAGE_BYTES = 4096;
-
-const directory = async () => (await navigator.storage.getDirectory()).getDirectoryHandle(DIRECTORY, { create: true });
-
-/** Files can be written at once here. */
-export const cachePossible = () =>
-  Boolean(globalThis.navigator?.storage?.getDirectory && globalThis.FileSystemSyncAccessHandle);
-
-/** What a snapshot's front says it is: checksum of the front, length of the file. @param {Uint8Array} header 64 bytes */
-export function keyOf(header) {
-  const view = new DataView(header.buffer, header.byteOffset, header.length);
-  const hex = (value, digits) => value.toString(16).padStart(digits, '0');
-  return `${hex(view.getUint32(12, true), 8)}-${hex(view.getBigUint64(24, true), 1)}`;
-}
-
-function parse(text) {
-  try {
-    const { urls, length, have } = JSON.parse(text);
-    return { urls, length, have: align(have, PAGE_BYTES, length) };
-  } catch {
-    return undefined;
-  }
-}
-
-/** The text of a small file; none if a worker was writing it each time. */
-async function textOf(handle) {
-  for (let attempt = 1; attempt <= 3; attempt += 1) {
-    try {
-      return await (await handle.getFile()).text();
-    } catch {
-      // A file that changed between the two steps cannot be read any more; a new look at it can.
-    }
-  }
-  return '';
-}
-
-/** Every snapshot in the cache, as `[key, its record]`. */
-async function records() {
-  const found = [];
-  for await (const [name, handle] of (await directory()).entries()) {
-    if (!name.endsWith('.map')) continue;
-    const record = parse(await textOf(handle));
-    if (record) found.push([name.slice(0, -4), record]);
-  }
-  return found;
-}
-
-/** The key of the snapshot that `url` was when it was last open here. @param {string} url */
-export async function lastSeen(url) {
-  const found = (await records()).find(([, { urls }]) => urls.includes(url));
-  return found?.[0];
-}
-
-/**
- * What is kept of files at URLs, for a page that shows it.
- * @returns {Promise<{key: string, urls: string[], bytes: number, totalBytes: number}[]>}
- */
-export async function kept() {
-  if (!globalThis.navigator?.storage?.getDirectory) return [];
-  return (await records()).map(([key, { urls, length, have }]) => ({ key, urls, bytes: total(have), totalBytes: length }));
-}
-
-/** Removes what is kept under a key; false if it is open, here or in another tab. @param {string} key */
-export async function forgetKept(key) {
-  await remove(key);
-  return !(await records()).some(([other]) => other === key);
-}
-
-async function remove(key) {
-  const files = await directory();
-  for (const name of [`${key}.map`, `${key}.data`]) await files.removeEntry(name).catch(() => {});
-}
+/** Bytes of all snapshots together, unless `cacheBytes` says otherwise. */
+const CACHE_BYTES = 2 ** 30;
+/** Room for so much is made at a time. */
+const STEP_BYTES = 64 << 20;
 
 export class BlockCache {
-  /** Bytes could not be kept for want of space; those kept before still serve. */
-  full = false;
+  /** Nothing more is kept, for want of space; what was kept before still serves. */
+  #full = false;
   #key;
+  #url;
   #data;
   #map;
   #record;
+  /** Bytes of all snapshots, and those that this one may have of them. */
+  #most;
+  #room;
+  #makingRoom = false;
 
   /**
    * Opens the files of a snapshot, empty if they are new, and removes what `url` was before.
    * @param {string} key @param {number | undefined} length undefined: only if it is there already
    * @param {string} url
+   * @param {number} [most] bytes that all snapshots keep together
    * @returns {Promise<BlockCache>}
    * @throws a DOMException, `NoModificationAllowedError` if another tab has them open
    */
-  static async open(key, length, url) {
-    for (const [old, { urls }] of await records())
-      if (old !== key && urls.includes(url)) await remove(old);
+  static async open(key, length, url, most = CACHE_BYTES) {
     const cache = new BlockCache();
+    [cache.#key, cache.#url, cache.#most] = [key, url, most];
     const files = await directory();
-    const open = async (name) =>
+    const handle = async (name) =>
       (await files.getFileHandle(name, { create: length !== undefined })).createSyncAccessHandle();
-    cache.#key = key;
-    cache.#map = await open(`${key}.map`);
     try {
-      cache.#data = await open(`${key}.data`);
+      cache.#map = await handle(`${key}.map`);
+      cache.#data = await handle(`${key}.data`);
+      cache.#read(length);
+      await cache.#makeRoom();
+      return cache;
     } catch (error) {
-      cache.#map.close();
+      cache.#close();
       throw error;
     }
-    const bytes = new Uint8Array(cache.#map.getSize());
-    cache.#map.read(bytes, { at: 0 });
-    cache.#record = parse(new TextDecoder().decode(bytes)) ?? { urls: [], length, have: [] };
-    const { urls } = cache.#record;
-    if (!urls.includes(url)) urls.push(url);
+  }
+
+  #read(length) {
+    const bytes = new Uint8Array(this.#map.getSize());
+    this.#map.read(bytes, { at: 0 });
+    const record = parse(new TextDecoder().decode(bytes)) ?? { urls: [], length, have: [] };
+    if (record.length === undefined) throw new Error('its record is torn');
+    if (total(record.have) > this.#most) record.have = [];
+    if (!record.urls.includes(this.#url)) record.urls.push(this.#url);
+    this.#record = { ...record, used: Date.now() };
     // Named before its first bytes come, so that no file is left that nobody finds.
-    cache.flush();
-    return cache;
+    this.flush();
+  }
+
+  /** False once it failed. */
+  get alive() {
+    return this.#data !== undefined;
   }
 
   get length() {
@@ -134,10 +82,17 @@ export class BlockCache {
     return intersect(ranges, this.#record.have);
   }
 
-  /** Bytes of a covered range. @returns {Uint8Array} */
+  /** Bytes of a covered range; undefined, and they are no longer covered, if they cannot be read. */
   read(start, end) {
     const bytes = new Uint8Array(end - start);
-    return bytes.subarray(0, this.#data.read(bytes, { at: start }));
+    try {
+      if (this.#data.read(bytes, { at: start }) === bytes.length) return bytes;
+      // The file is shorter than its record says.
+      this.forget([start, end]);
+    } catch {
+      this.#fail();
+    }
+    return undefined;
   }
 
   /** Keeps the whole pages of `bytes`. They are on disk after `flush`. */
@@ -146,14 +101,35 @@ export class BlockCache {
     const first = Math.ceil(offset / PAGE_BYTES) * PAGE_BYTES;
     const end = offset + bytes.length;
     const last = end === length ? end : Math.floor(end / PAGE_BYTES) * PAGE_BYTES;
-    if (this.full || last <= first) return;
+    if (this.#full || last <= first) return;
+    const grown = merge([...have, [first, last]]);
+    if (total(grown) > this.#room) {
+      this.#makeMoreRoom();
+      return;
+    }
     try {
       if (this.#data.write(bytes.subarray(first - offset, last - offset), { at: first }) < last - first)
         throw new Error('written in part');
-      this.#record.have = merge([...have, [first, last]]);
+      this.#record.have = grown;
     } catch {
-      this.full = true;
+      this.#full = true;
     }
+  }
+
+  /** Takes room for what is here and a step more; others give way. */
+  async #makeRoom() {
+    const wanted = Math.min(this.length, this.bytes + STEP_BYTES, this.#most);
+    this.#room = this.#most - (await makeRoom(this.#key, this.#url, this.#most - wanted));
+  }
+
+  /** What comes before others gave way is not kept; nothing is, if they do not. */
+  async #makeMoreRoom() {
+    if (this.#makingRoom) return;
+    this.#makingRoom = true;
+    const before = this.#room;
+    await this.#makeRoom().catch(() => {});
+    this.#makingRoom = false;
+    this.#full ||= this.#room <= before;
   }
 
   /** Takes out the pages that `range` touches, so that they are fetched again. */
@@ -165,6 +141,7 @@ export class BlockCache {
 
   /** Makes what was written last. */
   flush() {
+    if (!this.alive) return;
     const text = new TextEncoder().encode(JSON.stringify(this.#record));
     try {
       this.#data.flush();
@@ -172,20 +149,37 @@ export class BlockCache {
       this.#map.truncate(text.length);
       this.#map.flush();
     } catch {
-      this.full = true;
+      this.#full = true;
     }
+  }
+
+  /** From now on it is empty; the files are left to the next visit. */
+  #fail() {
+    this.#full = true;
+    this.#record.have = [];
+    this.#close();
+  }
+
+  #close() {
+    this.#full = true;
+    for (const handle of [this.#data, this.#map]) {
+      try {
+        handle?.close();
+      } catch {
+        // The file is gone; so is what it held open.
+      }
+    }
+    this.#data = this.#map = undefined;
   }
 
   close() {
     this.flush();
-    this.#data.close();
-    this.#map.close();
+    this.#close();
   }
 
   /** Closes and removes the files. */
   async evict() {
-    this.#data.close();
-    this.#map.close();
-    await remove(this.#key);
+    this.#close();
+    await forgetKept(this.#key).catch(() => {});
   }
 }

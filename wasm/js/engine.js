@@ -47,7 +47,8 @@ async function load(name, wasmUrl) {
     throw new NearfieldError('WASM', `WebAssembly with 128-bit SIMD is needed; here is ${got}`, details);
   }
   // The glue keeps its instance in the module's scope: a new one needs the module under a new address.
-  const glue = await import(`./${name}.js${generation > 0 ? `?${generation}` : ''}`);
+  const place = new URL(`./${name}.js${generation > 0 ? `?${generation}` : ''}`, import.meta.url);
+  const glue = await import(place.href);
   const address = new URL(wasmUrl ?? `./${name}_bg.wasm`, import.meta.url);
   try {
     await glue.default({ module_or_path: await moduleBytes(address) });

@@ -1,81 +1,23 @@
-// Byte ranges of one URL by `fetch`: every reply is checked to be what was asked for, at most six are under way,
-// neighbours become one request, and who asks for bytes that are on their way waits for those.
+// Byte ranges of one URL by `fetch`: neighbours become one request, what breaks off is taken up once, and nothing is
+// asked for that would exceed the budget.
 //
 // GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. (Only after a
 // failure without a reason a HEAD or two find out which: CORS, compression or the network.) The
 // browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
-// Knows nothing of the format but magic and length, and keeps nothing: `deliver` gets each byte range once.
+// Keeps nothing: `deliver` gets each byte range once. Who waits for what is `Flights`, what a reply must be `replies.js`.
 
 import { NearfieldError, aborted } from './errors.js';
-import { intersect, merge, subtract, total } from './ranges.js';
+import { Flights } from './flights.js';
+import { merge, subtract, total } from './ranges.js';
+import {
+  COMPRESSED, changed, checkHeaders, empty, lengthInHeader, lost, readBody, statusError, unsupported, wrongLength,
+} from './replies.js';
 
 /** Bytes of the first request. */
 export const FIRST_BYTES = 65536;
 /** Ranges closer than this are one request. */
 export const GAP_BYTES = 32768;
-const AT_ONCE = 6;
-const BACKGROUND_AT_ONCE = 2;
 const ATTEMPTS = 2;
-const MAGIC = 'NEAREXP\n';
-
-const COMPRESSED =
-  'the server compresses this file on its way; serve .near files as they are, without Content-Encoding';
-const NO_RANGES =
-  'serve the file from a server that answers Range requests with 206, or pass allowFullDownload: true';
-
-const unsupported = (message, details) =>
-  new NearfieldError('RANGE_UNSUPPORTED', message, { hint: NO_RANGES, ...details });
-
-/** A transfer that broke off and may be tried once more. */
-const broke = (message, details) =>
-  Object.assign(new NearfieldError('NETWORK', message, details), { retry: true });
-
-/** `bytes a-b/total` as `[a, b + 1, total | undefined]`; undefined if it is unreadable here. */
-function contentRange(headers) {
-  const parts = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers.get('content-range') ?? '');
-  return parts && [+parts[1], +parts[2] + 1, parts[3] === '*' ? undefined : +parts[3]];
-}
-
-function statusError(status) {
-  const details = { got: status, expected: 206 };
-  if (status === 401 || status === 403) details.hint = 'pass headers or credentials that may read it';
-  return Object.assign(new NearfieldError('NETWORK', `the server answered ${status}`, details), {
-    retry: status >= 500,
-  });
-}
-
-/** Length of the file as its own header says it. @param {Uint8Array} bytes the first of the file */
-export function lengthInHeader(bytes) {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b)
-    throw unsupported('the bytes are gzip, not a .near file', { hint: COMPRESSED });
-  const begin = String.fromCharCode(...bytes.subarray(0, 8));
-  if (bytes.length < 64 || begin !== MAGIC)
-    throw new NearfieldError('FORMAT', 'not a .near export: it does not begin with the magic of one', {
-      expected: MAGIC,
-      got: begin,
-      position: 0,
-    });
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Number(view.getBigUint64(24, true));
-}
-
-/** One range on its way, for all who wait for it. */
-class Flight {
-  controller = new AbortController();
-  waiting = 0;
-
-  constructor(range, background) {
-    this.range = range;
-    this.background = background;
-    this.started = new Promise((resolve, reject) => Object.assign(this, { start: resolve, reject }));
-    this.controller.signal.addEventListener('abort', () => this.reject(aborted(this.controller.signal)));
-  }
-
-  leave() {
-    this.waiting -= 1;
-    if (this.waiting === 0) this.controller.abort();
-  }
-}
 
 export class Fetcher {
   /** Body bytes received, and requests made. */
@@ -86,9 +28,7 @@ export class Fetcher {
   #url;
   #options;
   #reserved = 0;
-  #flights = new Set();
-  #queue = [];
-  #running = [];
+  #flights = new Flights();
 
   /**
    * @param {string} url absolute
@@ -106,8 +46,8 @@ export class Fetcher {
   }
 
   /**
-   * The first bytes of the file; sets `length`. If the server sends the file whole, its reply instead, unread,
-   * where that is allowed: pass it to `whole`.
+   * The first bytes of the file; sets `length`, or rejects with CHANGED if it was known and is another now. If the
+   * server sends the file whole, its reply instead, unread, where that is allowed: pass it to `whole`.
    * @param {{ bytes?: number, allowFullDownload?: boolean, signal?: AbortSignal }} options
    * @returns {Promise<{ bytes: Uint8Array, whole?: undefined } | { whole: Response, bytes?: undefined }>}
    */
@@ -141,14 +81,12 @@ export class Fetcher {
           got: 200,
         });
       }
-      const said = this.#check(response, range);
-      const bytes = await this.#body(response, range, wire, said?.[1]);
-      this.length = said?.[2] ?? lengthInHeader(bytes);
-      if (bytes.length !== Math.min(range[1], this.length))
-        throw unsupported('a reply of another length than asked for', {
-          expected: Math.min(range[1], this.length),
-          got: bytes.length,
-        });
+      const said = checkHeaders(response, range, this.length);
+      const bytes = await readBody(response, range, said?.[1], this.#counter(wire));
+      const length = said?.[2] ?? lengthInHeader(bytes);
+      if (bytes.length !== Math.min(range[1], length)) throw wrongLength(Math.min(range[1], length), bytes.length);
+      if (length !== (this.length ?? length)) throw changed(this.length, length);
+      this.length = length;
       return { bytes };
     } finally {
       this.#reserved -= wire.left;
@@ -199,7 +137,7 @@ export class Fetcher {
     while (true) {
       if (signal?.aborted) throw aborted(signal);
       const { done, value } = await reader.read().catch((error) => {
-        throw this.#lost(error, signal);
+        throw lost(error, signal);
       });
       if (signal?.aborted) throw aborted(signal);
       if (done) return;
@@ -219,27 +157,11 @@ export class Fetcher {
   async read(ranges, { signal, background = false } = {}) {
     if (signal?.aborted) throw aborted(signal);
     const wanted = merge(ranges);
-    const joined = [...this.#flights].filter(
-      (flight) =>
-        !flight.controller.signal.aborted &&
-        (background || !flight.background || this.#running.includes(flight)) &&
-        intersect(wanted, [flight.range]).length > 0,
-    );
+    const joined = this.#flights.bringing(wanted, background);
     const runs = merge(subtract(wanted, merge(joined.map((flight) => flight.range))), GAP_BYTES);
     this.afford(total(runs));
-    const mine = [...joined, ...runs.map((range) => this.#launch(range, background))];
-    mine.forEach((flight) => (flight.waiting += 1));
-    let stop;
-    try {
-      await new Promise((resolve, reject) => {
-        stop = () => reject(aborted(signal));
-        signal?.addEventListener('abort', stop);
-        Promise.all(mine.map((flight) => flight.done)).then(resolve, reject);
-      });
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      mine.forEach((flight) => flight.leave());
-    }
+    const launched = runs.map((range) => this.#launch(range, background));
+    await this.#flights.wait([...joined, ...launched], signal);
     return { bytes: total(runs), requests: runs.length };
   }
 
@@ -260,36 +182,21 @@ export class Fetcher {
   }
 
   #launch(range, background) {
-    const flight = new Flight(range, background);
     const wire = { left: range[1] - range[0] };
     this.#reserve(wire.left);
-    this.#flights.add(flight);
-    this.#queue.push(flight);
-    flight.done = flight.started
-      .then(() => this.#carry(flight, wire))
-      .finally(() => {
-        this.#reserved -= wire.left;
-        this.#flights.delete(flight);
-        this.#queue = this.#queue.filter((other) => other !== flight);
-        this.#running = this.#running.filter((other) => other !== flight);
-        this.#pump();
-      });
-    this.#pump();
+    const flight = this.#flights.launch(range, background, (begun) => this.#carry(begun, wire));
+    flight.done = flight.done.finally(() => (this.#reserved -= wire.left));
     return flight;
   }
 
-  /** Starts what may start: others before those in the background, which wait until no other is running. */
-  #pump() {
-    const busy = () => this.#running.some((flight) => !flight.background);
-    while (this.#running.length < AT_ONCE) {
-      const next =
-        this.#queue.find((flight) => !flight.background) ??
-        (busy() || this.#running.length >= BACKGROUND_AT_ONCE ? undefined : this.#queue[0]);
-      if (!next) return;
-      this.#queue = this.#queue.filter((flight) => flight !== next);
-      this.#running.push(next);
-      next.start();
-    }
+  /** Counts what comes: no longer reserved, but received. */
+  #counter(wire) {
+    return (count) => {
+      this.bytes += count;
+      const counted = Math.min(count, wire.left);
+      wire.left -= counted;
+      this.#reserved -= counted;
+    };
   }
 
   /** One range, with a second attempt for what is missing if the first broke off. */
@@ -301,13 +208,9 @@ export class Fetcher {
         const response = await this.#get([start, end], signal);
         if (response.status === 200)
           throw unsupported('the server answered 200 to a range', { expected: 206, got: 200 });
-        const said = this.#check(response, [start, end]);
-        const bytes = await this.#body(response, [start, end], wire, said?.[1]);
-        if (bytes.length !== end - start)
-          throw unsupported('a reply of another length than asked for', {
-            expected: end - start,
-            got: bytes.length,
-          });
+        const said = checkHeaders(response, [start, end], this.length);
+        const bytes = await readBody(response, [start, end], said?.[1], this.#counter(wire));
+        if (bytes.length !== end - start) throw wrongLength(end - start, bytes.length);
         this.#options.deliver(start, bytes);
         return;
       } catch (error) {
@@ -334,85 +237,12 @@ export class Fetcher {
     try {
       response = await fetch(this.#url, init);
     } catch (error) {
-      throw Object.assign(this.#lost(error, signal), { blind: true });
+      throw Object.assign(lost(error, signal), { blind: true });
     }
     if (response.status === 206 || response.status === 200) return response;
     response.body?.cancel().catch(() => {});
-    if (response.status === 416)
-      throw this.length === undefined
-        ? new NearfieldError('FORMAT', 'the file is empty', { expected: MAGIC, got: '' })
-        : this.#changed(undefined);
+    if (response.status === 416) throw this.length === undefined ? empty() : changed(this.length, undefined);
     throw statusError(response.status);
-  }
-
-  #changed(got) {
-    const details = { expected: this.length, got, hint: 'open it again to read the new file' };
-    return new NearfieldError('CHANGED', 'the file was replaced by one of another length', details);
-  }
-
-  /** What the headers say against what was asked. @returns {[number, number, number | undefined] | null} */
-  #check(response, [start, end]) {
-    const refuse = (error) => {
-      response.body?.cancel().catch(() => {});
-      throw error;
-    };
-    const encoding = response.headers.get('content-encoding');
-    if (encoding && encoding !== 'identity')
-      refuse(unsupported(`a range with Content-Encoding ${encoding}`, { got: encoding, hint: COMPRESSED }));
-    if (response.status === 200) return null;
-    const said = contentRange(response.headers);
-    if (said && this.length !== undefined && (said[2] ?? this.length) !== this.length)
-      refuse(this.#changed(said[2]));
-    const last = Math.min(end, said?.[2] ?? end);
-    if (said && (said[0] !== start || said[1] !== last))
-      refuse(
-        unsupported('a reply with another range than asked for', {
-          expected: `bytes ${start}-${last - 1}`,
-          got: response.headers.get('content-range'),
-        }),
-      );
-    const length = response.headers.get('content-length');
-    if (length !== null && (+length > end - start || (said && +length !== last - start)))
-      refuse(unsupported('a reply of another length than asked for', { expected: last - start, got: +length }));
-    return said;
-  }
-
-  /** The body; at most what was asked for. What came before it broke off is `kept` if its place is certain. */
-  async #body(response, [start, end], wire, said) {
-    const bytes = new Uint8Array((said ?? end) - start);
-    const reader = response.body.getReader();
-    let at = 0;
-    try {
-      while (true) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        this.bytes += value.length;
-        const counted = Math.min(value.length, wire.left);
-        wire.left -= counted;
-        this.#reserved -= counted;
-        if (at + value.length > bytes.length) {
-          reader.cancel().catch(() => {});
-          throw unsupported('a reply longer than asked for', { expected: bytes.length, got: at + value.length });
-        }
-        bytes.set(value, at);
-        at += value.length;
-      }
-    } catch (error) {
-      if (error instanceof NearfieldError) throw error;
-      throw Object.assign(this.#lost(error, undefined), said && { kept: bytes.subarray(0, at) });
-    }
-    if (said && at < bytes.length)
-      throw Object.assign(broke('the reply ended early', { expected: bytes.length, got: at }), {
-        kept: bytes.subarray(0, at),
-      });
-    return bytes.subarray(0, at);
-  }
-
-  #lost(cause, signal) {
-    if (signal?.aborted) return aborted(signal);
-    const offline = globalThis.navigator?.onLine === false;
-    const hint = offline ? 'this device is offline; parts in the cache still answer' : undefined;
-    return broke(offline ? 'offline' : `the connection failed: ${cause.message}`, { hint, cause });
   }
 
   /** A page cannot see why a request failed; which others succeed tells it. */

@@ -38,7 +38,9 @@ export interface OpenOptions {
   prefetch?: 'none' | 'codes' | 'rows' | 'all';
   /** Bytes from the network, in all; what would exceed it rejects with BUDGET. */
   maxBytes?: number;
-  /** Download the whole file if the server has no ranges; else that is RANGE_UNSUPPORTED. */
+  /** Bytes that are kept on disk of all files together, 1 GiB by default; what was used longest ago gives way. */
+  cacheBytes?: number;
+  /** Download the whole file if the server has no ranges or the file no cells; else that is RANGE_UNSUPPORTED. */
   allowFullDownload?: boolean;
   /** Used for the requests; there is no worker then, thus no cache on disk. */
   fetch?: typeof fetch;
@@ -145,7 +147,8 @@ export interface FieldInfo {
 }
 export interface SnapshotInfo {
   bytes: number;
-  collections: { name: string; size: number; lsn: number; fields: FieldInfo[] }[];
+  /** `hasCells`, of a file at a URL that is not here whole: searches read a part of it. */
+  collections: { name: string; size: number; lsn: number; fields: FieldInfo[]; hasCells?: boolean }[];
   engine: {
     version: string; instructionSet: 'simd128' | 'scalar';
     format: number; oldestReadableFormat: number; exportFormat: number;

@@ -8,7 +8,7 @@ import { Snapshot } from './snapshot.js';
 import { isBytes, openBytes } from './source.js';
 import { atUrl } from './url.js';
 
-export { forgetKept, kept } from './blocks.js';
+export { forgetKept, kept } from './kept.js';
 export { NearfieldError } from './errors.js';
 export { LocalCollection, create, deleteStore, stores } from './local.js';
 

@@ -3,38 +3,32 @@
 //
 // Answers the same questions as a file in memory (`Whole`), with promises. Once every byte is here it *is* one, with
 // its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
-// front differs) or is damaged. What was fetched is kept, also by calls that fail.
+// front differs) or is damaged. What was fetched is kept, also by calls that fail. Never a download of everything that
+// nobody asked for: what has no cells is not searched in part.
 
-import { BlockCache, PAGE_BYTES, cachePossible, keyOf, lastSeen } from './blocks.js';
 import { NearfieldError } from './errors.js';
 import { Fetcher } from './fetcher.js';
-import { align, intersect, merge, split, subtract, total } from './ranges.js';
+import { PAGE_BYTES } from './kept.js';
+import { Opening, isStill } from './opening.js';
+import { align, merge, split, subtract, total } from './ranges.js';
+import { Resident, pairs } from './resident.js';
 
-/** Enough of a file to know which one it is: the checksum of its front and its length. */
-const HEADER_BYTES = 64;
 const PIECE_BYTES = 1 << 20;
 const LANES = 6;
+const NOTHING = { bytesFetched: 0, requests: 0 };
 const STAGES = ['header', 'centroids', 'codes', 'rows'];
 
-const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+function add(cost, { bytes, requests }) {
+  cost.bytesFetched += bytes;
+  cost.requests += requests;
+}
 
 export class Remote {
-  /** Where fetched bytes are kept. @type {'memory' | 'opfs'} */
-  storage = 'memory';
-  #url;
-  #module;
   #options;
   #fetcher;
-  #cache;
-  #header;
-  /** What answers while bytes are missing, and the ranges it has. */
-  #part;
-  #held = [];
-  /** Where a whole file is gathered, and the ranges that are there. */
-  #upload;
-  #filled = [];
-  /** What answers once all bytes are here. */
-  #whole;
+  #resident;
+  /** Length and collections, once open. */
+  #info;
   #stage = 'header';
   #changed;
   #prefetched = false;
@@ -48,13 +42,11 @@ export class Remote {
    */
   static async open(module, url, options = {}) {
     const remote = new Remote();
-    remote.#module = module;
-    remote.#url = url;
     remote.#options = options;
-    const deliver = (offset, bytes) => remote.#deliver(offset, bytes);
-    remote.#fetcher = new Fetcher(url, { ...options, deliver });
+    remote.#resident = new Resident(module, url);
+    remote.#fetcher = new Fetcher(url, { ...options, deliver: (...piece) => remote.#deliver(...piece) });
     try {
-      await remote.#open(remote.#either(options.signal));
+      await remote.#open(url);
       return remote;
     } catch (error) {
       // Without a code it is a trap, and nothing may enter that module again.
@@ -63,102 +55,12 @@ export class Remote {
     }
   }
 
-  async #open(signal) {
-    const { storage = 'auto', allowFullDownload } = this.#options;
-    const keep = storage !== 'memory' && cachePossible();
-    if (storage === 'opfs' && !keep)
-      throw new NearfieldError('QUOTA', 'files of the browser (OPFS) cannot be written here', {
-        hint: "they need a worker and a secure page (https or localhost); storage: 'auto' goes without",
-      });
-    if (keep && (await this.#openKept(signal))) return;
-    for (let attempt = 1; ; attempt += 1) {
-      const { bytes, whole } = await this.#fetcher.first({ allowFullDownload, signal });
-      if (whole) return this.#openWhole(whole, signal);
-      if (keep) await this.#openCache(keyOf(bytes), storage);
-      this.#begin(bytes);
-      try {
-        await this.#ask('info', [], signal);
-        return;
-      } catch (error) {
-        // A front that was replaced between its two requests; the second attempt reads one file.
-        if (error.code !== 'CHECKSUM' || attempt === 2) throw error;
-        await this.evict();
-      }
-    }
-  }
-
-  /** Opens what is kept of this URL, if the file is still that one or the network is away. */
-  async #openKept(signal) {
-    try {
-      const key = await lastSeen(this.#url);
-      if (!key) return false;
-      this.#cache = await BlockCache.open(key, undefined, this.#url);
-    } catch {
-      return false;
-    }
-    const [front] = this.#cache.covered([[0, this.#cache.length]]);
-    if (front?.[0] === 0) {
-      const bytes = this.#cache.read(0, Math.min(front[1], PIECE_BYTES));
-      if (await this.#isStill(keyOf(bytes), signal, true)) {
-        this.storage = 'opfs';
-        this.#fetcher.length = this.#cache.length;
-        this.#begin(bytes);
-        try {
-          await this.#ask('info', [], signal);
-          return true;
-        } catch (error) {
-          if (error.code !== 'CHECKSUM') throw error;
-          await this.evict();
-        }
-      }
-    }
-    this.#fetcher.length = undefined;
-    this.#cache?.close();
-    this.#cache = undefined;
-    return false;
-  }
-
-  async #openCache(key, storage) {
-    try {
-      this.#cache = await BlockCache.open(key, this.#fetcher.length, this.#url);
-      this.storage = 'opfs';
-    } catch (error) {
-      if (storage === 'auto') return;
-      const locked = error.name === 'NoModificationAllowedError';
-      throw new NearfieldError(
-        locked ? 'LOCKED' : 'QUOTA',
-        locked ? 'another tab has the kept bytes of this file open' : `the cache cannot be opened: ${error.message}`,
-        { hint: "storage: 'auto' goes without", cause: error },
-      );
-    }
-  }
-
-  #begin(bytes) {
-    this.#part?.free();
-    this.#held = [];
-    this.#header = keyOf(bytes);
-    this.#part = new this.#module.Part(this.#url, this.#fetcher.length);
-    this.#deliver(0, bytes);
+  async #open(url) {
+    const [fetcher, resident, signal] = [this.#fetcher, this.#resident, this.#either(this.#options.signal)];
+    const ask = () => this.#ask('info', [], signal);
+    this.#info = await new Opening(url, this.#options, { fetcher, resident, ask, signal }).run();
     this.#stage = 'centroids';
-  }
-
-  async #openWhole(response, signal) {
-    const begin = (length) => (this.#upload = new this.#module.Upload(length));
-    await this.#fetcher.whole(response, begin, signal);
-    this.#switch();
-  }
-
-  /** True if the first bytes at the URL are still those of `key`. */
-  async #isStill(key, signal, orAway = false) {
-    try {
-      const { bytes } = await this.#fetcher.first({ bytes: HEADER_BYTES, signal });
-      return keyOf(bytes) === key;
-    } catch (error) {
-      // A reply with a status comes from a server that is there.
-      if (orAway && error.code === 'NETWORK' && error.got === undefined) return true;
-      if (error.code === 'CHANGED' || error.code === 'FORMAT' || orAway && error.code === 'RANGE_UNSUPPORTED') return false;
-      throw error;
-    }
+    this.#progress();
   }
 
   #either(signal) {
@@ -166,52 +68,46 @@ export class Remote {
   }
 
   #deliver(offset, bytes) {
-    // What was under way when the file became whole, or was closed, comes too late.
-    if (this.#closing.signal.aborted || this.#whole) return;
-    if (this.#upload) {
-      this.#upload.write(offset, bytes);
-      this.#filled = merge([...this.#filled, [offset, offset + bytes.length]]);
-    } else this.#supply(offset, bytes);
-    this.#cache?.write(offset, bytes);
+    if (this.#closing.signal.aborted) return;
+    this.#resident.deliver(offset, bytes);
     this.#progress();
-  }
-
-  #supply(offset, bytes) {
-    this.#part.supply(offset, bytes);
-    this.#held = merge([...this.#held, [offset, offset + bytes.length]]);
   }
 
   #progress() {
     const { bytes, requests, totalBytes, offlineReady } = this.netStats();
-    const stage = this.#whole ? 'ready' : this.#stage;
+    const stage = this.#resident.whole ? 'ready' : this.#stage;
     this.#options.onProgress?.({ stage, bytes, totalBytes, requests, offlineReady });
   }
 
   /** Makes `ask` of the part until it has what it wants; of the whole file once that is here. */
-  async #ask(method, args, signal, cost = {}) {
+  async #ask(method, args, signal, { cost = { ...NOTHING }, fetch = (missing) => this.#fetch(missing, { signal }) } = {}) {
     const mended = new Set();
     while (true) {
       if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
       if (this.#broken) throw this.#broken;
-      if (this.#whole) return this.#whole[method](...args);
+      const { whole, part } = this.#resident;
+      if (whole) return whole[method](...args);
       try {
-        const answer = this.#part[method](...args);
+        const answer = part[method](...args);
         if (answer !== undefined) return answer;
       } catch (error) {
         if (error.code !== 'CHECKSUM' || error.offset === undefined) throw error;
         await this.#mend(error, mended, signal);
         continue;
       }
-      const { bytes = 0, requests = 0 } = await this.#fetch(pairs(this.#part.wanted()), { signal });
-      cost.bytesFetched = (cost.bytesFetched ?? 0) + bytes;
-      cost.requests = (cost.requests ?? 0) + requests;
+      const missing = this.#missing(pairs(part.wanted()));
+      if (missing.length === 0) continue;
+      add(cost, await fetch(missing));
     }
   }
 
-  /** Gets `ranges` into the part, from wherever they are. */
-  async #fetch(ranges, how) {
-    const missing = this.#take(align(merge(ranges), PAGE_BYTES, this.#fetcher.length));
-    if (missing.length === 0) return {};
+  /** Of `ranges`, in whole pages, what the part cannot be given without the network. */
+  #missing(ranges) {
+    return this.#resident.take(align(merge(ranges), PAGE_BYTES, this.#fetcher.length));
+  }
+
+  /** Gets ranges that are missing into the part. */
+  async #fetch(missing, how) {
     if (this.#changed) throw this.#changed;
     try {
       return await this.#fetcher.read(missing, { ...how, signal: this.#either(how.signal) });
@@ -219,40 +115,22 @@ export class Remote {
       if (error.code === 'CHANGED') this.#changed = error;
       throw error;
     } finally {
-      this.#cache?.flush();
-      if (this.#part) this.#take(missing);
+      this.#resident.cache?.flush();
+      if (this.#resident.part) this.#resident.take(missing);
     }
-  }
-
-  /** Copies into the part what is here already of `ranges`; returns the rest. */
-  #take(ranges) {
-    const missing = () => subtract(ranges, this.#held);
-    const copy = (from, source) => {
-      for (const [start, end] of split(from, PIECE_BYTES)) this.#supply(start, source.read(start, end));
-    };
-    if (this.#upload) copy(intersect(missing(), this.#filled), this.#upload);
-    if (this.#cache) copy(this.#cache.covered(missing()), this.#cache);
-    return missing();
-  }
-
-  #forget(range) {
-    this.#part.forget(...range);
-    this.#held = subtract(this.#held, [range]);
-    this.#filled = subtract(this.#filled, [range]);
-    this.#cache?.forget(range);
   }
 
   /** Fetches a block that failed its checksum once more. */
   async #mend({ offset, length, ...error }, mended, signal) {
     const range = [offset, offset + length];
-    this.#forget(range);
+    this.#resident.forget(range);
     if (mended.has(offset)) throw await this.#damaged(error, range, signal);
     mended.add(offset);
-    await this.#fetch([range], { signal });
+    await this.#fetch(this.#missing([range]), { signal });
   }
 
   async #damaged(error, [position], signal) {
-    if (await this.#isStill(this.#header, signal))
+    if (await isStill(this.#fetcher, this.#resident.key, signal))
       return new NearfieldError('CHECKSUM', error.message, { position, hint: 'the file on the server is damaged' });
     const hint = 'open it again to read the new file';
     this.#changed = new NearfieldError('CHANGED', 'the file was replaced while it was read', { hint });
@@ -261,7 +139,7 @@ export class Remote {
 
   #stageRanges(stage) {
     const stages = STAGES.slice(0, STAGES.indexOf(stage) + 1);
-    return merge(stages.flatMap((name) => pairs(this.#part.stage_ranges(name))));
+    return merge(stages.flatMap((name) => pairs(this.#resident.part.stage_ranges(name))));
   }
 
   /**
@@ -270,41 +148,33 @@ export class Remote {
    * @param {{ signal?: AbortSignal, background?: boolean }} [options] in the background searches go first
    */
   async download(stage, { signal, background = true } = {}) {
-    if (this.#whole) return;
+    const resident = this.#resident;
+    if (resident.whole) return;
     const how = { signal: this.#either(signal), background };
     this.#stage = stage === 'codes' ? 'codes' : 'rows';
     if (stage === 'all') return this.#downloadAll(how);
-    await this.#inPieces(this.#take(this.#stageRanges(stage)), () => this.#held, how);
+    await this.#inPieces(resident.take(this.#stageRanges(stage)), () => resident.held, how);
     this.#progress();
   }
 
   async #downloadAll(how) {
-    const { length } = this.#fetcher;
-    if (!this.#upload) {
-      this.#fetcher.afford(total(subtract(subtract([[0, length]], this.#held), this.#cache?.covered([[0, length]]) ?? [])));
-      this.#upload = new this.#module.Upload(length);
-      this.#part.copy_to(this.#upload);
-      this.#filled = this.#held;
-    }
-    const missing = () => subtract([[0, length]], this.#filled);
-    for (const [start, end] of split(this.#cache?.covered(missing()) ?? [], PIECE_BYTES)) {
-      this.#upload.write(start, this.#cache.read(start, end));
-      this.#filled = merge([...this.#filled, [start, end]]);
-    }
-    await this.#inPieces(missing(), () => this.#filled, how);
-    if (this.#whole) return;
-    const bad = () => pairs(this.#part.damaged(this.#upload));
-    const [first, ...others] = bad();
-    if (first) {
-      [first, ...others].forEach((range) => this.#forget(range));
-      await this.#inPieces(missing(), () => this.#filled, how);
-      const [still] = this.#whole ? [] : bad();
+    const resident = this.#resident;
+    this.#fetcher.afford(total(subtract([[0, this.#fetcher.length]], resident.here)));
+    const gather = () => this.#inPieces(resident.gather(), () => resident.gathered, how);
+    await gather();
+    const damaged = resident.whole ? [] : resident.damaged;
+    if (damaged.length > 0) {
+      damaged.forEach((range) => resident.forget(range));
+      await gather();
+      const [still] = resident.whole ? [] : resident.damaged;
       if (still) {
-        this.#forget(still);
+        resident.forget(still);
         throw await this.#damaged({ message: 'a block fails its checksum' }, still, how.signal);
       }
     }
-    if (!this.#whole) this.#switch();
+    if (resident.whole) return;
+    resident.finish();
+    this.#progress();
   }
 
   /** Fetches `ranges` in pieces, without those that arrive otherwise meanwhile. */
@@ -312,38 +182,46 @@ export class Remote {
     this.#fetcher.afford(total(ranges));
     const pieces = split(ranges, PIECE_BYTES);
     const lane = async () => {
-      while (pieces.length > 0 && !this.#whole) {
+      while (pieces.length > 0 && !this.#resident.whole) {
         if (this.#changed) throw this.#changed;
         const missing = subtract([pieces.shift()], arrived());
         if (missing.length > 0) await this.#fetcher.read(align(missing, PAGE_BYTES, this.#fetcher.length), how);
-        this.#cache?.flush();
+        this.#resident.cache?.flush();
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
   }
 
-  #switch() {
-    const upload = this.#upload;
-    this.#upload = undefined;
-    this.#filled = [];
-    this.#whole = upload.finish(this.#url);
-    this.#part?.free();
-    this.#part = undefined;
-    this.#progress();
-  }
-
   /** Length and collections. */
   info() {
-    return (this.#whole ?? this.#part).info();
+    return this.#info;
   }
 
   /** As `Whole.search`, with `coverage`, and what it cost in `stats`. */
   async search(collection, vectors, asked, signal) {
-    const cost = { bytesFetched: 0, requests: 0 };
-    if (JSON.parse(asked).exact) await this.#gather(signal, cost);
-    const found = await this.#ask('search', [collection, vectors, asked], signal, cost);
+    const cost = { ...NOTHING };
+    if (JSON.parse(asked).exact) add(cost, await this.#gather(signal));
+    const found = await this.#askSearch('search', [collection, vectors, asked], signal, cost);
     this.#prefetch();
     return Object.assign(found, { stats: { ...found.stats, ...cost } });
+  }
+
+  explain(collection, vectors, asked, signal) {
+    return this.#askSearch('explain', [collection, vectors, asked], signal);
+  }
+
+  /** A question that reads cells, and without cells everything: the latter only for those who allow it. */
+  #askSearch(method, args, signal, cost) {
+    const entry = this.#info.collections.find(({ name }) => name === args[0]);
+    if (entry?.hasCells !== false) return this.#ask(method, args, signal, { cost });
+    const fetch = (missing) => {
+      if (this.#options.allowFullDownload) return this.#gather(signal);
+      const message = `the file has no cells for ${JSON.stringify(args[0])}: a search would read all its vectors`;
+      const hint = 'export it again, which adds cells, or pass allowFullDownload: true';
+      const details = { expected: 'cells', got: `${total(missing)} more bytes`, hint };
+      throw new NearfieldError('RANGE_UNSUPPORTED', message, details);
+    };
+    return this.#ask(method, args, signal, { cost, fetch });
   }
 
   get(collection, ids, asked, signal) {
@@ -361,17 +239,24 @@ export class Remote {
   /** Exact answers are half of a measurement: needs the whole file. */
   async recall(collection, vectors, asked, signal) {
     await this.#gather(signal);
-    return this.#whole.recall(collection, vectors, asked);
+    return this.#resident.whole.recall(collection, vectors, asked);
   }
 
-  explain(collection, vectors, asked, signal) {
-    return this.#ask('explain', [collection, vectors, asked], signal);
+  stats(collection, signal) {
+    return this.#ask('stats', [collection], signal);
+  }
+
+  /** Everything, at once, for somebody who waits; what it cost. */
+  async #gather(signal) {
+    const { bytes, requests } = this.#fetcher;
+    await this.download('all', { signal, background: false });
+    return { bytes: this.#fetcher.bytes - bytes, requests: this.#fetcher.requests - requests };
   }
 
   /** Begins what is wanted in the background, if all of it may be fetched. Its failure is nobody's: searches ask again. */
   #prefetch() {
     const { prefetch = 'codes' } = this.#options;
-    if (this.#prefetched || this.#whole || prefetch === 'none') return;
+    if (this.#prefetched || this.#resident.whole || prefetch === 'none') return;
     this.#prefetched = true;
     this.download(prefetch).catch((error) => {
       // Without a code it comes from a module that is broken, which the next call has to tell.
@@ -379,42 +264,43 @@ export class Remote {
     });
   }
 
-  stats(collection, signal) {
-    return this.#ask('stats', [collection], signal);
-  }
-
-  /** Everything, at once, for somebody who waits. */
-  async #gather(signal, cost = {}) {
-    const { bytes, requests } = this.#fetcher;
-    await this.download('all', { signal, background: false });
-    cost.bytesFetched = this.#fetcher.bytes - bytes;
-    cost.requests = this.#fetcher.requests - requests;
+  /** Where fetched bytes are kept. @type {'memory' | 'opfs'} */
+  get storage() {
+    return this.#resident.cache?.alive ? 'opfs' : 'memory';
   }
 
   /** What came over the network so far, and what is here. */
   netStats() {
     const { bytes, requests, length } = this.#fetcher;
-    const residentBytes = this.#whole ? length : total(merge([...this.#held, ...this.#filled]));
-    const cachedBytes = this.#cache?.bytes ?? 0;
-    const here = () => subtract(this.#stageRanges('codes'), merge([...this.#held, ...(this.#cache?.covered([[0, length]]) ?? [])]));
-    const offlineReady = Boolean(this.#whole) || (this.#stage !== 'header' && here().length === 0);
-    return { storage: this.storage, bytes, requests, residentBytes, cachedBytes, totalBytes: length, offlineReady, complete: Boolean(this.#whole) };
+    const { cache, held, whole } = this.#resident;
+    return {
+      storage: this.storage,
+      bytes,
+      requests,
+      residentBytes: total(held),
+      cachedBytes: cache?.bytes ?? 0,
+      totalBytes: length,
+      offlineReady: this.#offlineReady,
+      complete: Boolean(whole),
+    };
+  }
+
+  /** Searches need the cells; where there are none, the rows. */
+  get #offlineReady() {
+    const { whole, here } = this.#resident;
+    if (whole || !this.#info) return Boolean(whole);
+    const stage = this.#info.collections.every(({ hasCells }) => hasCells) ? 'codes' : 'rows';
+    return subtract(this.#stageRanges(stage), here).length === 0;
   }
 
   /** Removes the kept bytes from disk; what is in memory goes on answering. */
   async evict() {
-    const cache = this.#cache;
-    this.#cache = undefined;
-    this.storage = 'memory';
-    await cache?.evict();
+    await this.#resident.evict();
   }
 
   /** Ends everything that is under way. */
   free() {
     this.#closing.abort();
-    this.#cache?.close();
-    this.#cache = undefined;
-    for (const owned of [this.#part, this.#whole, this.#upload]) owned?.free();
-    this.#part = this.#whole = this.#upload = undefined;
+    this.#resident.free();
   }
 }

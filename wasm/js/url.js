@@ -14,13 +14,12 @@ function oneOf(name, value, allowed) {
 /** What is posted to the session; functions only where it is in this realm. */
 function checked(options) {
   const { storage = 'auto', prefetch = 'codes', maxBytes = Infinity, headers, credentials, fetch, wasmUrl } = options;
-  if (typeof maxBytes !== 'number' || !(maxBytes >= 0)) {
-    throw refusal('PARAMETER', 'maxBytes', 'a number of bytes', describe(maxBytes));
-  }
+  for (const [name, bytes] of Object.entries({ maxBytes, cacheBytes: options.cacheBytes ?? 0 }))
+    if (typeof bytes !== 'number' || !(bytes >= 0)) throw refusal('PARAMETER', name, 'a number of bytes', describe(bytes));
   if (fetch !== undefined && typeof fetch !== 'function') {
     throw refusal('PARAMETER', 'fetch', 'a function', describe(fetch));
   }
-  const given = { maxBytes, credentials, allowFullDownload: options.allowFullDownload === true };
+  const given = { maxBytes, cacheBytes: options.cacheBytes, credentials, allowFullDownload: options.allowFullDownload === true };
   given.storage = oneOf('storage', storage, STORAGES);
   given.prefetch = oneOf('prefetch', prefetch, PREFETCHES);
   if (headers !== undefined) given.headers = [...new Headers(headers)];

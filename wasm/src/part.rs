@@ -6,13 +6,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use js_sys::{Array, Float32Array, Object, Uint32Array};
+use js_sys::{Array, Float32Array, Object, Uint8Array, Uint32Array};
 use nearfield_engine::ErrorKind;
 use nearfield_engine::partial::{
     PartialAnswer, PartialCollection, PartialExport, PartialQuestion, Place, REQUESTS_DEFAULT,
     Stage,
 };
-use nearfield_segment::storage::{Blob, RangeBlob};
+use nearfield_segment::storage::{Blob, PIECE_BYTES, RangeBlob};
 use nearfield_segment::{Kernel, PointId, RowId};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
@@ -22,10 +22,7 @@ use crate::error::Result;
 use crate::ids;
 use crate::object::{set, to_js};
 use crate::reading::field_info;
-use crate::whole::Upload;
-
-/// Bytes copied at a time.
-const PIECE_BYTES: u64 = 1 << 20;
+use crate::whole::{Upload, memory_for};
 
 /// A file in part.
 #[wasm_bindgen]
@@ -63,9 +60,22 @@ impl Part {
         Part { name, blob, kernel: Kernel::detect(), export: None }
     }
 
-    /// Brings bytes.
-    pub fn supply(&self, offset: f64, bytes: &[u8]) -> Result<()> {
-        Ok(self.blob.supply(offset as u64, bytes)?)
+    /// Brings bytes. They are copied piece by piece: in memory there is never a second copy of all.
+    pub fn supply(&self, offset: f64, bytes: &Uint8Array) -> Result<()> {
+        let (piece, len) = (PIECE_BYTES as u32, bytes.length());
+        let mut buffer = memory_for(f64::from(len.min(piece)))?;
+        for start in (0..len).step_by(piece as usize) {
+            let end = start.saturating_add(piece).min(len);
+            let copy = &mut buffer.as_mut_slice()[..(end - start) as usize];
+            bytes.subarray(start, end).copy_to(copy);
+            self.blob.supply(offset as u64 + u64::from(start), copy)?;
+        }
+        Ok(())
+    }
+
+    /// What is here: start and end of each range.
+    pub fn held(&self) -> Vec<f64> {
+        flat(self.blob.held())
     }
 
     /// What calls lacked since this was asked last: start and end of each range.
@@ -80,15 +90,9 @@ impl Part {
 
     /// Copies everything that is here.
     pub fn copy_to(&self, upload: &mut Upload) -> Result<()> {
-        let len = self.blob.len();
-        let (mut at, mut pieces) = (0, Vec::new());
-        for gap in self.blob.missing(0..len).into_iter().chain(std::iter::once(len..len)) {
-            pieces.push(at..gap.start);
-            at = gap.end;
-        }
-        for piece in pieces {
-            for start in piece.clone().step_by(PIECE_BYTES as usize) {
-                let end = (start + PIECE_BYTES).min(piece.end);
+        for held in self.blob.held() {
+            for start in held.clone().step_by(PIECE_BYTES as usize) {
+                let end = (start + PIECE_BYTES).min(held.end);
                 upload.put(start as usize, &self.blob.read(start..end)?)?;
             }
         }
@@ -225,6 +229,7 @@ fn info(collection: &PartialCollection) -> Value {
         "size": collection.live(),
         "lsn": collection.lsn().0,
         "fields": fields,
+        "hasCells": collection.has_cells(),
     })
 }
 

@@ -28,12 +28,7 @@ impl Upload {
     /// Memory for a file of `len` bytes.
     #[wasm_bindgen(constructor)]
     pub fn new(len: f64) -> Result<Upload> {
-        let usable = usize::try_from(len as u64).ok();
-        let Some(buffer) = usable.and_then(AlignedBuffer::try_zeroed) else {
-            let message = format!("no memory for a file of {} bytes", len as u64);
-            return Err(Error::new(ErrorKind::StorageFull, message).into());
-        };
-        Ok(Upload { buffer })
+        Ok(Upload { buffer: memory_for(len)? })
     }
 
     /// Copies a piece to its place.
@@ -73,6 +68,14 @@ impl Upload {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer
     }
+}
+
+/// `len` zero bytes.
+pub(crate) fn memory_for(len: f64) -> nearfield_engine::Result<AlignedBuffer> {
+    let usable = usize::try_from(len as u64).ok();
+    usable
+        .and_then(AlignedBuffer::try_zeroed)
+        .ok_or_else(|| Error::new(ErrorKind::StorageFull, format!("no memory for {len} bytes")))
 }
 
 fn outside(start: usize, len: usize) -> Error {

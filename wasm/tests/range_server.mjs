@@ -11,17 +11,19 @@ import { gzipSync } from 'node:zlib';
  * @param {Uint8Array} file
  * @param {Record<string, unknown>} [ways] what to do wrong:
  *   noRanges, noLength, gzip, gzipWhole, from (shifts the range), cut / pad (bytes of the body), says (Content-Range),
- *   drop (number of replies that break off after half), status, hold (a function of start: true = body never ends),
+ *   drop (number of replies that break off after half), status, hold (a function of start: true = body never ends), wait (a function of start
+ *   and end: a promise that the reply waits for),
  *   cors ('*' or an origin), expose (readable Content-Range), file (other bytes, or a
  *   function of first and last byte that gives them)
  */
 export async function serve(file, ways = {}) {
   const seen = [];
   const held = new Set();
-  const server = http.createServer((request, reply) => {
+  const server = http.createServer(async (request, reply) => {
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '');
     const bytes = (typeof ways.file === 'function' ? ways.file(+range?.[1], +range?.[2]) : ways.file) ?? file;
     seen.push({ method: request.method, range: request.headers.range, headers: request.headers });
+    await ways.wait?.(+range?.[1], +range?.[2] + 1);
     if (ways.cors) reply.setHeader('access-control-allow-origin', ways.cors);
     if (ways.expose) reply.setHeader('access-control-expose-headers', 'content-range');
     if (ways.status) return reply.writeHead(ways.status).end('no');

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
 import { open } from '../dist/index.js';
+import { fixture } from './fixture.mjs';
 import { serve } from './range_server.mjs';
-import { KINDS, damaged, plain, query, sample, sections } from './sample.mjs';
+import { KINDS, damaged, plain, query, sample, sections, withoutCells } from './sample.mjs';
 
 let FILE;
 let WHOLE;
@@ -276,19 +277,121 @@ test('after close everything is CLOSED, what was under way too', async (context)
 
 test('options that make no sense are refused before any request', async () => {
   const url = 'http://127.0.0.1:9/a.near';
-  for (const options of [{ storage: 'disk' }, { prefetch: 'some' }, { maxBytes: -1 }, { fetch: 'x' }]) {
+  for (const options of [{ storage: 'disk' }, { prefetch: 'some' }, { maxBytes: -1 }, { cacheBytes: -1 }, { fetch: 'x' }]) {
     await assert.rejects(open(url, options), { code: 'PARAMETER' });
   }
   await assert.rejects(open('no url'), { code: 'PARAMETER' });
 });
 
-test('a file that becomes whole while its cells are being prefetched goes on answering', async (context) => {
-  const { snapshot, collection } = await remote(context, {}, { prefetch: 'codes' });
+/** Holds replies at the server until `open` is called; `held` are their ranges. */
+function gate() {
+  const held = [];
+  let open;
+  const opened = new Promise((resolve) => (open = resolve));
+  const wait = (start, end) => {
+    held.push([start, end]);
+    return opened;
+  };
+  return { held, open, wait };
+}
+
+test('what a prefetch brings after the file became whole changes nothing', async (context) => {
+  const { server, snapshot, collection } = await remote(context);
+  const [early, late] = [gate(), gate()];
+  // Between the cells of a first answer there are many stretches that are not here.
   await collection.search(query(1), FEW);
-  const exact = await Promise.all([1, 2, 3].map((number) => collection.search(query(number), { mode: 'exact' })));
-  for (const [index, hits] of exact.entries()) {
+  server.ways.wait = early.wait;
+  // Two requests in the background are under way at once; those behind them are not even asked for yet.
+  const behind = snapshot.download('codes');
+  await until(() => early.held.length === 2);
+  server.ways.wait = undefined;
+  const exact = Promise.all([1, 2, 3].map((number) => collection.search(query(number), { mode: 'exact' })));
+  const held = early.held.reduce((sum, [start, end]) => sum + end - start, 0);
+  await until(async () => (await snapshot.stats()).residentBytes >= FILE.length - held);
+  server.ways.wait = late.wait;
+  early.open();
+  for (const [index, hits] of (await exact).entries())
     assert.deepEqual(plain(hits), plain(await WHOLE.search(query(index + 1), { mode: 'exact' })));
-  }
+  await until(() => late.held.length > 0);
+  const { bytes, complete } = await snapshot.stats();
+  assert.equal(complete, true);
+  late.open();
+  await behind;
+  assert.ok((await snapshot.stats()).bytes > bytes, 'something came late');
   assert.deepEqual(plain(await collection.search(query(4))), plain(await WHOLE.search(query(4))));
-  assert.equal((await snapshot.stats()).complete, true);
+});
+
+test('a file without cells is not downloaded unasked: its search is refused', async (context) => {
+  const bare = withoutCells(FILE);
+  const { server, snapshot, collection } = await remote(context, { file: bare }, { maxBytes: 2 * FILE.length });
+  assert.deepEqual(snapshot.info.collections.map(({ hasCells }) => hasCells), [false]);
+  assert.equal((await snapshot.stats()).offlineReady, false);
+  for (const ask of [() => collection.search(query(1)), () => collection.explain(query(1))])
+    await assert.rejects(ask(), { code: 'RANGE_UNSUPPORTED', hint: /allowFullDownload/ });
+  await snapshot.download('codes');
+  assert.equal((await snapshot.stats()).offlineReady, false);
+  assert.deepEqual(server.ranges(), ['bytes=0-65535'], 'nothing of the rows was asked for');
+  assert.equal(await collection.count(), WHOLE.size);
+  await snapshot.download('rows');
+  assert.equal((await snapshot.stats()).offlineReady, true);
+  const asked = server.seen.length;
+  const exact = plain(await WHOLE.search(query(1), { mode: 'exact' }));
+  assert.deepEqual(plain(await collection.search(query(1))), exact);
+  assert.equal(server.seen.length, asked);
+  assert.deepEqual((await remote(context)).snapshot.info.collections.map(({ hasCells }) => hasCells), [true]);
+});
+
+test('a file without cells is downloaded by its first search where that is allowed', async (context) => {
+  const ways = { file: withoutCells(FILE) };
+  const { snapshot, collection } = await remote(context, ways, { allowFullDownload: true });
+  const hits = await collection.search(query(1));
+  assert.deepEqual(plain(hits), plain(await WHOLE.search(query(1))));
+  const { bytes, complete } = await snapshot.stats();
+  assert.deepEqual([hits.stats.bytesFetched + 65536, bytes, complete], [FILE.length, FILE.length, true]);
+  const small = await remote(context, ways, { allowFullDownload: true, maxBytes: 1_000_000 });
+  await assert.rejects(small.collection.search(query(1)), { code: 'BUDGET' });
+});
+
+test('a small file without cells that came with the first request is searched', async (context) => {
+  const { bytes, answer } = await fixture('v1');
+  const { collection } = await remote(context, { file: new Uint8Array(bytes) });
+  const hits = await collection.search([0.25, 0.25, 0.25, 0.25], { k: answer.length });
+  assert.deepEqual(hits.map(({ id }) => id), answer.map(({ id }) => id));
+});
+
+test('a file that is replaced by one of another length while it is opened is opened anew', async (context) => {
+  const { bytes, answer } = await fixture('v2');
+  for (const says of [undefined, null]) {
+    const torn = damaged(FILE, [[64, 200]]);
+    let requests = 0;
+    const ways = { says, file: () => ((requests += 1) === 1 ? torn : new Uint8Array(bytes)) };
+    const { snapshot, collection } = await remote(context, ways);
+    assert.equal((await snapshot.stats()).totalBytes, bytes.byteLength);
+    assert.equal((await collection.search([0.25, 0.25, 0.25, 0.25], { k: answer.length })).length, answer.length);
+  }
+});
+
+test('a longer file at the URL is CHANGED, also where its length cannot be seen, and what is open keeps its own', async (context) => {
+  const { server, snapshot, collection } = await remote(context, { says: null });
+  const first = await collection.search(query(1), FEW);
+  const longer = new Uint8Array(FILE.length + 4096).fill(7);
+  longer.set(FILE.subarray(0, 64));
+  new DataView(longer.buffer).setBigUint64(24, BigInt(longer.length), true);
+  server.ways.file = longer;
+  await assert.rejects(collection.search(query(1), EVERYTHING), { code: 'CHANGED' });
+  assert.equal((await snapshot.stats()).totalBytes, FILE.length);
+  assert.deepEqual(plain(await collection.search(query(1), FEW)), plain(first));
+});
+
+test('memory of a file in part is little more than what was fetched', async () => {
+  const glue = await import('../dist/nearfield_wasm.js');
+  const { memory } = await glue.default();
+  const bytes = 64 << 20;
+  const part = new glue.Part('large.near', bytes);
+  const before = memory.buffer.byteLength;
+  const piece = new Uint8Array(1 << 20);
+  for (let offset = 0; offset < bytes; offset += piece.length) part.supply(offset, piece);
+  const grown = memory.buffer.byteLength - before;
+  part.free();
+  assert.ok(grown < 1.1 * bytes, `${grown} for ${bytes}`);
 });

@@ -36,7 +36,48 @@ export function sections(bytes, wanted) {
 }
 
 /** Kinds of sections. */
-export const KINDS = { vectors: 3, cells: 12 };
+export const KINDS = { vectors: 3, cellTable: 11, cells: 12 };
+
+/** The checksum of the format. */
+function crc32c(bytes) {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? (sum >>> 1) ^ 0x82f63b78 : sum >>> 1;
+  }
+  return ~sum >>> 0;
+}
+
+/** The same file as if it were of a version that made no cells: their bytes are there, but nothing names them. */
+export function withoutCells(bytes) {
+  const file = bytes.slice();
+  const view = new DataView(file.buffer);
+  const [frontLength, jsonLength] = [16, 32].map((at) => Number(view.getBigUint64(at, true)));
+  const directory = JSON.parse(new TextDecoder().decode(file.subarray(64, 64 + jsonLength)));
+  let at = 64 + jsonLength;
+  const tables = [];
+  for (const segment of directory.collections[0].segments) {
+    const table = file.slice(at, at + segment.table_len);
+    at += segment.table_len;
+    const kindOf = (index) => new DataView(table.buffer).getUint16(64 * index, true);
+    const indices = Array.from({ length: segment.sections }, (_, index) => index);
+    const kept = indices.filter((index) => ![KINDS.cellTable, KINDS.cells].includes(kindOf(index)));
+    tables.push(...kept.map((index) => table.subarray(64 * index, 64 * index + 64)), table.subarray(64 * segment.sections));
+    segment.table_len -= 64 * (segment.sections - kept.length);
+    segment.sections = kept.length;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(directory));
+  file.fill(0, 64, frontLength);
+  let place = 64;
+  for (const part of [json, ...tables]) {
+    file.set(part, place);
+    place += part.length;
+  }
+  view.setBigUint64(32, BigInt(json.length), true);
+  view.setUint32(12, 0, true);
+  view.setUint32(12, crc32c(file.subarray(0, frontLength)), true);
+  return file;
+}
 
 /** A copy with every 100th byte of some ranges changed. */
 export function damaged(bytes, ranges) {

@@ -9,6 +9,7 @@ import { before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
 import { open } from '../../dist/index.js';
+import { fixture } from '../fixture.mjs';
 import { serve } from '../range_server.mjs';
 import { KINDS, damaged, plain, query, sample, sections } from '../sample.mjs';
 import { EXECUTABLE, FLAGS, openPage } from './page.mjs';
@@ -246,6 +247,118 @@ test('a new file at the URL takes the place of the old one, also on disk', async
     return [(await ask(1, options)).hits, await cached()];
   }, EVERYTHING);
   assert.deepEqual([hits, after], [EXACT[1], before]);
+});
+
+test('files on disk that fail while they are open cost the cache, not the session', async (t) => {
+  const { server, page } = await site(t);
+  for (const call of ['read', 'write', 'flush']) {
+    const found = await page.evaluate(
+      async ([call, options]) => {
+        const worker = () => new Worker('/wasm/tests/browser/failing_cache_worker.js', { type: 'module' });
+        await near({ worker });
+        await ask(1, { nprobe: 4 });
+        await snapshot.close();
+        // Opened again: what is on disk is not in memory.
+        await near({ worker });
+        const failing = new Promise((resolve) => (new BroadcastChannel('fails').onmessage = resolve));
+        new BroadcastChannel('failing').postMessage(call);
+        await failing;
+        const hits = [(await ask(1, options)).hits, (await ask(2, options)).hits];
+        const { storage } = await snapshot.stats();
+        await snapshot.download('all');
+        hits.push((await ask(3, { mode: 'exact' })).hits);
+        await snapshot.evict();
+        await snapshot.close();
+        return { hits, storage };
+      },
+      [call, EVERYTHING],
+    );
+    assert.deepEqual(found.hits, EXACT.slice(1, 4), call);
+    assert.equal(found.storage, call === 'read' ? 'memory' : 'opfs', call);
+  }
+  assert.ok(server.seen.length > 0);
+});
+
+/** Cuts a kept file, or empties it. */
+const cut = ([ending, size]) =>
+  navigator.storage.getDirectory().then(async (root) => {
+    const directory = await root.getDirectoryHandle('nearfield-cache');
+    const name = (await cached()).find((name) => name.endsWith(ending));
+    const writable = await (await directory.getFileHandle(name)).createWritable({ keepExistingData: true });
+    await writable.truncate(size);
+    await writable.close();
+  });
+
+test('kept bytes that are cut short are fetched again, and only those', async (t) => {
+  const { server, page, again } = await site(t);
+  const keep = async () => {
+    await near();
+    await snapshot.download('all');
+    await snapshot.close();
+  };
+  await page.evaluate(keep);
+  for (const size of [FILE.length - 500_000, 10]) {
+    await page.evaluate(cut, ['.data', size]);
+    await again();
+    const [hits, bytes] = await page.evaluate(async () => {
+      await near();
+      await snapshot.download('all');
+      const found = [(await ask(1, { mode: 'exact' })).hits, (await snapshot.stats()).bytes];
+      await snapshot.close();
+      return found;
+    });
+    assert.deepEqual(hits, EXACT[1], `${size}`);
+    // A piece of 1 MiB is read from disk at once, or not at all; a second fetch after failed checksums is not needed.
+    const missing = FILE.length - size;
+    assert.ok(bytes >= missing && bytes <= missing + (1 << 20) + 2 * 65536, `${bytes} for ${missing}`);
+    assert.ok(server.seen.length > 1);
+  }
+});
+
+test('a torn record takes its bytes with it', async (t) => {
+  const { page, again } = await site(t);
+  await page.evaluate(async () => {
+    await near();
+    await snapshot.close();
+  });
+  const [data, map] = await page.evaluate(() => cached());
+  await page.evaluate(cut, ['.map', 10]);
+  await page.evaluate(async ([data]) => {
+    // Of another file, and without any record.
+    const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle('nearfield-cache');
+    await directory.getFileHandle('00000000-1.data', { create: true });
+    await directory.getFileHandle(`1${data}`, { create: true });
+    await directory.getFileHandle(`1${data.replace('.data', '.map')}`, { create: true });
+  }, [data]);
+  await again();
+  const [storage, names] = await page.evaluate(async () => [await near(), await cached()]);
+  assert.deepEqual([storage, names], ['opfs', [data, map]]);
+});
+
+test('all files together keep no more than cacheBytes; what was used longest ago gives way', async (t) => {
+  const { page } = await site(t);
+  const small = await Promise.all(['v1', 'v2', 'v3'].map(async (version) => new Uint8Array((await fixture(version)).bytes)));
+  const servers = [];
+  for (const bytes of small) {
+    const server = await serve(bytes, { cors: '*' });
+    t.after(() => server.close());
+    servers.push(server.url);
+  }
+  const [a, b, c] = small.map(({ length }) => length);
+  const visit = ([url, cacheBytes]) =>
+    import('/wasm/dist/index.js').then(async ({ open, kept }) => {
+      await (await open(url, { cacheBytes })).close();
+      return (await kept()).map(({ totalBytes, bytes }) => [totalBytes, bytes]).sort();
+    });
+  const keep = (lengths) => lengths.map((length) => [length, length]).sort();
+  assert.ok(a > c && c > b);
+  const cacheBytes = a + c;
+  const [one, two, three] = servers;
+  assert.deepEqual(await page.evaluate(visit, [one, cacheBytes]), keep([a]));
+  assert.deepEqual(await page.evaluate(visit, [two, cacheBytes]), keep([a, b]));
+  assert.deepEqual(await page.evaluate(visit, [one, cacheBytes]), keep([a, b]), 'used again');
+  assert.deepEqual(await page.evaluate(visit, [three, cacheBytes]), keep([a, c]), 'the second was used longest ago');
+  assert.deepEqual(await page.evaluate(visit, [three, 100]), [[c, 0]], 'nothing fits');
 });
 
 test('when the disk is full nothing more is kept, and answers stay right', async (t) => {

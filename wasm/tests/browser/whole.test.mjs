@@ -116,6 +116,6 @@ test('a file larger than any memory is refused with its size, and nothing dies',
     const refusal = await near({ worker: false }, huge).catch(({ code, message }) => `${code}: ${message}`);
     return [refusal, plain(await collection.search(query, { mode: 'exact' }))];
   }, QUERY);
-  assert.equal(refusal, 'QUOTA: no memory for a file of 4563402752 bytes');
+  assert.equal(refusal, 'QUOTA: no memory for 4563402752 bytes');
   assert.deepEqual(found, answer);
 });

@@ -1,8 +1,8 @@
 //! Builds the browser package into `wasm/dist/`: `cargo run -p xtask -- wasm`; and of that the demo page, static
 //! files in `wasm/dist/demo/`: `cargo run -p xtask -- demo`.
 //!
-//! Five steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, a copy of
-//! `wasm/js`, esbuild. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
+//! Four steps: cargo for wasm32, wasm-bindgen as a library (of the version the crate uses), wasm-opt, and esbuild, which
+//! puts the scripts of `wasm/js` together. Sizes are printed and held to their limit. It tests nothing and publishes nothing.
 
 mod demo;
 mod sizes;
@@ -31,8 +31,7 @@ fn wasm() -> Result<()> {
         steps::bind(&compiled, module, &dist)?;
         steps::optimise(&root, module, &dist)?;
     }
-    steps::copy_scripts(&root.join("wasm/js"), &dist)?;
-    steps::minify(&root, &dist)?;
+    steps::bundle(&root, &dist)?;
     sizes::check(&dist)
 }
 

@@ -116,22 +116,29 @@ pub(crate) fn optimise(root: &Path, module: Module, dist: &Path) -> Result<()> {
     output(optimiser.arg(&module).arg(&module)).map(drop)
 }
 
-/// Takes comments and long names out of the scripts of `dist`, in place, by esbuild (from npm as well).
+/// Makes the scripts of `dist` by esbuild (from npm as well), without comments and long names: of those in `wasm/js` one for
+/// the page, one for the worker and one with what both use; the glue of the modules in place; and copies the types.
 ///
 /// # Errors
 /// When esbuild fails; it has said why.
-pub(crate) fn minify(root: &Path, dist: &Path) -> Result<()> {
-    let mut minifier = Command::new(root.join("wasm/node_modules/.bin/esbuild"));
-    minifier.args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"]);
-    minifier.arg("--allow-overwrite").arg(format!("--outdir={}", dist.display()));
-    let failed = |error: std::io::Error| format!("{}: {error}", dist.display());
-    for entry in fs::read_dir(dist).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "js") {
-            minifier.arg(path);
-        }
+pub(crate) fn bundle(root: &Path, dist: &Path) -> Result<()> {
+    let sources = root.join("wasm/js");
+    let esbuild = || {
+        let mut command = Command::new(root.join("wasm/node_modules/.bin/esbuild"));
+        command.args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"]);
+        command.arg(format!("--outdir={}", dist.display()));
+        command
+    };
+    let mut bundler = esbuild();
+    bundler.args(["--bundle", "--splitting", "--external:node:*"]);
+    output(bundler.args(["index.js", "worker.js"].map(|name| sources.join(name))))?;
+    let glue = MODULES.map(|module| dist.join(format!("{}.js", module.name)));
+    output(esbuild().arg("--allow-overwrite").args(glue))?;
+    for name in ["index.d.ts", "local.d.ts"] {
+        let copied = fs::copy(sources.join(name), dist.join(name));
+        copied.map_err(|error| format!("{name}: {error}"))?;
     }
-    output(&mut minifier).map(drop)
+    Ok(())
 }
 
 /// Copies the files of a directory, not those below it, as they are.

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::format::{Fields, Front, SectionEntry, align64, decode_table, encode_table};
+use nearfield_segment::format::{
+    BLOCK_BYTES, Fields, Front, SectionEntry, align64, decode_table, encode_table,
+};
 use nearfield_segment::storage::{Blob, Bytes};
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,14 @@ pub const EXPORT_VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"NEAREXP\n";
 const HEADER_BYTES: usize = 64;
 const CRC_OFFSET: usize = 12;
+/// Most bytes of a front beside its checksums of blocks. A segment takes about 800, a schema 300.
+const FRONT_BYTES_MAX: u64 = 16 << 20;
+
+/// Longest front of a file of `file_len` bytes. Whoever reads over a network gets the whole front before its checksum
+/// tells whether its length is true; an honest one has 4 bytes for each block, and is else small.
+pub(super) fn front_len_max(file_len: u64) -> u64 {
+    FRONT_BYTES_MAX + file_len / BLOCK_BYTES * 4
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Directory {
@@ -144,6 +154,11 @@ fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
     if file_len != blob.len() || front_len > file_len || front_len < HEADER_BYTES as u64 {
         let found = format!("{} bytes, the header says {file_len} (truncated?)", blob.len());
         return Err(fields.corrupt(found));
+    }
+    let most = front_len_max(file_len);
+    if front_len > most {
+        let found = format!("a front of {front_len} bytes, expected at most {most} for this file");
+        return Err(fields.corrupt(found).with("expected", most).with("got", front_len));
     }
     let front = blob.read(0..front_len)?;
     let found = crc32c::crc32c_append(

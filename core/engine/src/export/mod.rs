@@ -20,7 +20,7 @@ use nearfield_segment::format::{
 use nearfield_segment::index::cells;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
-use nearfield_segment::{Error, Kernel, Lsn, Pool, Result, RowId};
+use nearfield_segment::{Error, Fault, Kernel, Lsn, Pool, Result, RowId};
 
 pub use front::EXPORT_VERSION;
 
@@ -66,7 +66,8 @@ pub struct ExportReport {
 /// `pool`: O(rows^1.5 × dim) arithmetic for each vector field of a segment.
 ///
 /// # Errors
-/// `Corrupt` if a section to copy is damaged, `StorageFull`, `Io`.
+/// `Corrupt` if a section to copy is damaged, `InvalidInput` for more segments than the front of a file may name (some
+/// 20,000), `StorageFull`, `Io`.
 pub fn write_export(
     storage: &dyn Storage,
     name: &str,
@@ -81,6 +82,12 @@ pub fn write_export(
     for piece in &mut pieces {
         piece.entry.offset = align64(end);
         end = piece.entry.offset + piece.entry.len;
+    }
+    let most = front::front_len_max(end);
+    if front_len > most {
+        let message =
+            format!("{name}: a front of {front_len} bytes, at most {most} are read; compact first");
+        return Err(Error::invalid(Fault::Parameter, message));
     }
     let front = front::encode(&contents(collections, &pieces), end);
     storage.put(name, &mut |out| {

@@ -351,3 +351,23 @@ fn of_a_whole_file_the_blocks_with_wrong_bytes_are_named_and_no_others() {
     }
     assert_eq!(export.damaged(&file[..file.len() - 1]), all[all.len() - 1..]);
 }
+
+#[test]
+fn a_header_that_promises_too_long_a_front_is_refused_before_more_is_asked_for() {
+    // Its checksum is known only once all of it is here: a forged length must not fetch a whole file.
+    const FILE_BYTES: u64 = 1 << 30;
+    let mut first = export(&view(&[100], Metric::L2, Encoding::F32)).to_vec();
+    first.resize(FIRST_BYTES as usize, 0);
+    first[24..32].copy_from_slice(&FILE_BYTES.to_le_bytes());
+    let ask = |front_len: u64| {
+        let mut first = first.clone();
+        first[16..24].copy_from_slice(&front_len.to_le_bytes());
+        let blob = Arc::new(RangeBlob::new("x.near", FILE_BYTES));
+        blob.supply(0, &first).unwrap();
+        (opened(&blob).unwrap_err().kind(), blob.take_wanted())
+    };
+    let honest = (16 << 20) + FILE_BYTES / BLOCK_BYTES * 4;
+    assert_eq!(ask(honest), (ErrorKind::NotResident, vec![FIRST_BYTES..honest]));
+    assert_eq!(ask(honest + 1), (ErrorKind::Corrupt, vec![]));
+    assert_eq!(ask(FILE_BYTES), (ErrorKind::Corrupt, vec![]));
+}

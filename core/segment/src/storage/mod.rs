@@ -45,7 +45,7 @@ pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 #[cfg(feature = "fs")]
 pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
 pub use memory::MemoryStorage;
-pub use ranges::RangeBlob;
+pub use ranges::{PIECE_BYTES, RangeBlob};
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
 #[cfg(any(test, feature = "testing"))]

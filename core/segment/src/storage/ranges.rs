@@ -4,10 +4,10 @@
 //! `NotResident`; whoever owns the waiting takes the list ([`RangeBlob::take_wanted`]), fetches, supplies,
 //! and makes the same call again.
 //!
-//! Invariant: pieces are sorted and have a gap between them, so there are never more of them than separate
-//! stretches of the blob, and a byte is kept once. Not here: what is fetched (`PartialExport` plans it), and
-//! whether the bytes are right (checksums of the format decide; bytes that fail are taken out with
-//! [`RangeBlob::forget`]).
+//! Invariant: pieces do not overlap, so a byte is kept once, and no piece is longer than [`PIECE_BYTES`] or has
+//! room that it does not use: memory is what was supplied, and none has to be found in one stretch or moved when
+//! more comes. Not here: what is fetched (`PartialExport` plans it), and whether the bytes are right (checksums of
+//! the format decide; bytes that fail are taken out with [`RangeBlob::forget`]).
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +18,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{AlignedBuffer, Blob, Bytes};
 use crate::error::{Error, ErrorKind, Fault, Result};
+
+/// Most bytes of a piece.
+pub const PIECE_BYTES: u64 = 256 * 1024;
 
 /// A blob of known length, some of whose bytes are here.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct RangeBlob {
 #[derive(Debug, Default)]
 struct State {
     /// First byte of each piece to its bytes.
-    pieces: BTreeMap<u64, Vec<u8>>,
+    pieces: BTreeMap<u64, Box<[u8]>>,
     /// Times bytes were taken out.
     changes: u64,
     /// Ranges asked for and not here, sorted, apart from each other.
@@ -46,7 +49,8 @@ impl RangeBlob {
     /// Copies `bytes` in at `offset`. What is here already stays as it is: pieces may overlap.
     ///
     /// # Errors
-    /// `InvalidInput(Parameter)` if they do not lie within the blob; nothing is kept then.
+    /// `InvalidInput(Parameter)` if they do not lie within the blob; nothing is kept then. `StorageFull` if there is
+    /// no memory; some may be kept then.
     pub fn supply(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= self.len);
         let Some(end) = end else {
@@ -60,8 +64,12 @@ impl RangeBlob {
         };
         let mut state = self.state();
         for gap in state.missing(offset..end) {
-            let piece = &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize];
-            state.insert(gap.start, piece);
+            for start in gap.clone().step_by(PIECE_BYTES as usize) {
+                let end = (start + PIECE_BYTES).min(gap.end);
+                let piece = copied(&bytes[(start - offset) as usize..(end - offset) as usize]);
+                let piece = piece.ok_or_else(|| no_memory(&self.name, end - start))?;
+                state.pieces.insert(start, piece);
+            }
         }
         Ok(())
     }
@@ -71,9 +79,16 @@ impl RangeBlob {
         range.end <= self.len && self.state().missing(range).is_empty()
     }
 
-    /// The parts of `range` that are not here, in order.
-    pub fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        self.state().missing(range.start.min(self.len)..range.end.min(self.len))
+    /// What is here: sorted, disjoint, not adjacent.
+    pub fn held(&self) -> Vec<Range<u64>> {
+        let mut held: Vec<Range<u64>> = Vec::new();
+        for (start, end) in self.state().pieces.iter().map(bounds) {
+            match held.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => held.push(start..end),
+            }
+        }
+        held
     }
 
     /// Bytes that are here.
@@ -90,17 +105,18 @@ impl RangeBlob {
         missing
     }
 
-    /// Takes the bytes of `range` out, so that they are fetched again.
+    /// Takes the bytes of `range` out, so that they are fetched again; of a piece it cuts also the rest, if there is
+    /// no memory to keep that.
     pub fn forget(&self, range: Range<u64>) {
         let mut state = self.state();
         state.changes += 1;
         for (start, end) in state.touching(&range) {
             let piece = state.pieces.remove(&start).expect("it was just listed");
-            if start < range.start {
-                state.pieces.insert(start, piece[..(range.start - start) as usize].to_vec());
-            }
-            if end > range.end {
-                state.pieces.insert(range.end, piece[(range.end - start) as usize..].to_vec());
+            let before = start..range.start.max(start);
+            let after = range.end.min(end)..end;
+            for kept in [before, after].into_iter().filter(|kept| !kept.is_empty()) {
+                let rest = &piece[(kept.start - start) as usize..(kept.end - start) as usize];
+                state.pieces.extend(copied(rest).map(|rest| (kept.start, rest)));
             }
         }
     }
@@ -118,7 +134,6 @@ impl State {
             return Vec::new();
         }
         let before = self.pieces.range(..range.start).next_back();
-        let bounds = |(&start, piece): (&u64, &Vec<u8>)| (start, start + piece.len() as u64);
         let pieces = before.into_iter().chain(self.pieces.range(range.clone())).map(bounds);
         pieces.filter(|&(_, end)| end > range.start).collect()
     }
@@ -135,18 +150,6 @@ impl State {
             gaps.push(at..range.end);
         }
         gaps
-    }
-
-    /// Adds bytes none of which are here, and joins them with the pieces they touch.
-    fn insert(&mut self, offset: u64, bytes: &[u8]) {
-        let end = offset + bytes.len() as u64;
-        let before = self.pieces.range(..offset).next_back();
-        let before = before.filter(|(start, piece)| *start + piece.len() as u64 == offset);
-        let start = before.map_or(offset, |(&start, _)| start);
-        let after = self.pieces.remove(&end).unwrap_or_default();
-        let piece = self.pieces.entry(start).or_default();
-        piece.extend_from_slice(bytes);
-        piece.extend_from_slice(&after);
     }
 
     /// Notes a range that was asked for, joined with those it touches.
@@ -167,7 +170,7 @@ impl Blob for RangeBlob {
         self.len
     }
 
-    /// Copies: the pieces may be joined or taken out while the bytes are in use.
+    /// Copies: a range may lie in several pieces, and they may be taken out while the bytes are in use.
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
         if range.start > range.end || range.end > self.len {
             let found = format!("range {}..{} of {} bytes", range.start, range.end, self.len);
@@ -180,19 +183,39 @@ impl Blob for RangeBlob {
             gaps.into_iter().for_each(|gap| state.want(gap));
             return Err(error);
         }
-        let len = (range.end - range.start) as usize;
-        if len == 0 {
-            return Ok(AlignedBuffer::default().into());
+        let len = range.end - range.start;
+        let buffer = AlignedBuffer::try_zeroed(len as usize);
+        let mut buffer = buffer.ok_or_else(|| no_memory(&self.name, len))?;
+        for (start, end) in state.touching(&range) {
+            let (from, to) = (start.max(range.start), end.min(range.end));
+            let piece = &state.pieces[&start][(from - start) as usize..(to - start) as usize];
+            let place = (from - range.start) as usize..(to - range.start) as usize;
+            buffer.as_mut_slice()[place].copy_from_slice(piece);
         }
-        let before = state.pieces.range(..=range.start).next_back();
-        let (&start, piece) = before.expect("a range without gaps lies in one piece");
-        let at = (range.start - start) as usize;
-        Ok(AlignedBuffer::copy_of(&piece[at..at + len]).into())
+        Ok(buffer.into())
     }
 
     fn changes(&self) -> u64 {
         self.state().changes
     }
+}
+
+/// First byte and end of a piece.
+fn bounds((&start, piece): (&u64, &Box<[u8]>)) -> (u64, u64) {
+    (start, start + piece.len() as u64)
+}
+
+/// A copy without room to spare; `None` if there is no memory for it.
+fn copied(bytes: &[u8]) -> Option<Box<[u8]>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).ok()?;
+    copy.extend_from_slice(bytes);
+    Some(copy.into_boxed_slice())
+}
+
+fn no_memory(name: &str, count: u64) -> Error {
+    let message = format!("{name}: no memory for {count} more bytes");
+    Error::new(ErrorKind::StorageFull, message).with("file", name)
 }
 
 /// What a read of bytes that are not here yet fails with.

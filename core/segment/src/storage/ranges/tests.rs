@@ -43,7 +43,9 @@ fn pieces_in_any_order_read_back_as_the_bytes_they_were_and_nothing_else_is_ther
         let count = here.iter().filter(|&&is| is).count() as u64;
         assert_eq!(blob.resident_bytes(), count, "seed {seed}: every byte is kept once");
         let stretches = here.chunk_by(|a, b| a == b).filter(|run| run[0]).count();
-        assert_eq!(blob.state().pieces.len(), stretches, "seed {seed}: neighbours are joined");
+        assert_eq!(blob.held().len(), stretches, "seed {seed}: neighbours are one stretch");
+        let held = blob.held().into_iter().flatten();
+        assert!(held.eq((0..len).filter(|&at| here[at as usize])), "seed {seed}");
     }
 }
 
@@ -79,10 +81,26 @@ fn forgotten_bytes_are_missed_again_and_the_rest_stays() {
     let blob = RangeBlob::new("forget", 300);
     blob.supply(0, &pattern(0..300)).expect("within");
     blob.forget(100..200);
-    assert_eq!(blob.missing(0..300), vec![100..200]);
+    assert_eq!(blob.held(), [0..100, 200..300]);
     assert_eq!(kind(blob.read(150..250)), Some(ErrorKind::NotResident));
     assert_eq!(blob.take_wanted(), vec![150..200]);
     assert_eq!(blob.read(200..300).expect("kept")[..], pattern(200..300)[..]);
     blob.supply(90, &[0; 120]).expect("within");
     assert_eq!(blob.read(90..100).expect("kept")[..], pattern(90..100)[..], "what was here stays");
+}
+
+#[test]
+fn memory_is_what_was_supplied_in_pieces_of_bounded_size() {
+    let len = 5 * PIECE_BYTES / 2;
+    let blob = RangeBlob::new("pieces", len);
+    // As a download comes: bytes after bytes, then a stretch that covers them all.
+    for start in (0..PIECE_BYTES).step_by(4096) {
+        blob.supply(start, &pattern(start..start + 4096)).expect("within");
+    }
+    blob.supply(0, &pattern(0..len)).expect("within");
+    let lens: Vec<u64> = blob.state().pieces.values().map(|piece| piece.len() as u64).collect();
+    assert!(lens.iter().all(|&piece| piece <= PIECE_BYTES), "{lens:?}");
+    assert_eq!(lens.iter().sum::<u64>(), len, "a boxed slice has no room to spare");
+    let across = PIECE_BYTES - 10..2 * PIECE_BYTES + 10;
+    assert_eq!(blob.read(across.clone()).expect("here")[..], pattern(across)[..]);
 }

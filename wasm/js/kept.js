@@ -1,0 +1,107 @@
+// What is kept on this device of files at URLs: for each snapshot one file with bytes at their places, and one, its
+// record, that says from which URLs they came, which of them are there, and when they were used last. They stand in one
+// directory of the browser's private file system (OPFS), named by the snapshot's key.
+//
+// Finds, lists and removes them; `BlockCache` reads and writes them. Who has a snapshot open has its files locked, so
+// nothing is taken from under an open one.
+
+import { align, total } from './ranges.js';
+
+const DIRECTORY = 'nearfield-cache';
+/** Bytes are kept by whole pages of this size. */
+export const PAGE_BYTES = 4096;
+
+/** Where the files are. @returns {Promise<FileSystemDirectoryHandle>} */
+export const directory = async () =>
+  (await navigator.storage.getDirectory()).getDirectoryHandle(DIRECTORY, { create: true });
+
+/** Files can be written at once here. */
+export const cachePossible = () =>
+  Boolean(globalThis.navigator?.storage?.getDirectory && globalThis.FileSystemSyncAccessHandle);
+
+/** What a snapshot's front says it is: checksum of the front, length of the file. @param {Uint8Array} header 64 bytes */
+export function keyOf(header) {
+  const view = new DataView(header.buffer, header.byteOffset, header.length);
+  const hex = (value, digits) => value.toString(16).padStart(digits, '0');
+  return `${hex(view.getUint32(12, true), 8)}-${hex(view.getBigUint64(24, true), 1)}`;
+}
+
+/**
+ * A record; undefined if it is torn.
+ * @param {string} text
+ * @returns {{ urls: string[], length: number, have: import('./ranges.js').Range[], used: number } | undefined}
+ */
+export function parse(text) {
+  try {
+    const { urls, length, have, used = 0 } = JSON.parse(text);
+    const within = have.every(([start, end]) => start >= 0 && start < end && end <= length);
+    return within && Array.isArray(urls) ? { urls, length, used, have: align(have, PAGE_BYTES, length) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text of a small file; none if a worker was writing it each time. */
+async function textOf(handle) {
+  for (let attempt = 1; attempt <= 3; attempt += 1) {
+    try {
+      return await (await handle.getFile()).text();
+    } catch {
+      // A file that changed between the two steps cannot be read any more; a new look at it can.
+    }
+  }
+  return '';
+}
+
+/** Every snapshot of which there is a file, by key: its record, or undefined if that is torn or missing. */
+async function found() {
+  const all = new Map();
+  for await (const [name, handle] of (await directory()).entries()) {
+    const [key, kind] = name.split('.');
+    if (kind === 'map') all.set(key, parse(await textOf(handle)));
+    else if (!all.has(key)) all.set(key, undefined);
+  }
+  return all;
+}
+
+/** Those with a record, as `[key, record]`. */
+const records = async () => [...(await found())].filter(([, record]) => record);
+
+/** The key of the snapshot that `url` was when it was last open here. @param {string} url */
+export async function lastSeen(url) {
+  return (await records()).find(([, { urls }]) => urls.includes(url))?.[0];
+}
+
+/**
+ * What is kept of files at URLs, for a page that shows it.
+ * @returns {Promise<{key: string, urls: string[], bytes: number, totalBytes: number}[]>}
+ */
+export async function kept() {
+  if (!globalThis.navigator?.storage?.getDirectory) return [];
+  return (await records()).map(([key, { urls, length, have }]) => ({ key, urls, bytes: total(have), totalBytes: length }));
+}
+
+/** Removes what is kept under a key; false if it is open, here or in another tab. @param {string} key */
+export async function forgetKept(key) {
+  const files = await directory();
+  for (const name of [`${key}.map`, `${key}.data`]) {
+    const error = await files.removeEntry(name).catch((reason) => reason);
+    if (error && error.name !== 'NotFoundError') return false;
+  }
+  return true;
+}
+
+/**
+ * Removes what nobody finds any more, what `url` was before it was `key`, and, what was used longest ago first, what
+ * other snapshots keep above `most` bytes. @returns {Promise<number>} bytes that others keep
+ */
+export async function makeRoom(key, url, most) {
+  const others = [...(await found())].filter(([other]) => other !== key);
+  others.sort(([, a], [, b]) => (a?.used ?? 0) - (b?.used ?? 0));
+  let bytes = others.reduce((sum, [, record]) => sum + total(record?.have ?? []), 0);
+  for (const [other, record] of others) {
+    const useless = !record || record.urls.includes(url);
+    if ((useless || bytes > most) && (await forgetKept(other))) bytes -= total(record?.have ?? []);
+  }
+  return bytes;
+}
