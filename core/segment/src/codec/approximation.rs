@@ -12,7 +12,7 @@ use crate::metric::Metric;
 
 /// Fewer rows are scanned as fast without.
 const ROWS_MIN: u32 = 256;
-/// Rows that many wait for a graph nowhere; those of a larger field without one are read where they lie.
+/// No more rows than that wait for a graph; a larger field without one is scanned as it lies, without a copy.
 const ROWS_MAX: u32 = 1 << 16;
 /// In the browser the kernels' 128-bit registers gain nothing from bytes.
 const WORTH_IT: bool = cfg!(not(target_arch = "wasm32"));
