@@ -44,6 +44,9 @@ pub struct ServerConfig {
     /// Run background work at idle priority of processor and disk, because something urgent shares the machine
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pub audio_colocated: bool,
+    /// Connections of one address (of IPv6: one /64); 0 for no limit but that of all, behind a proxy
+    #[arg(long, default_value_t = 256)]
+    pub connections_per_address: usize,
     /// Answer health and metrics without a key
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pub public_health_metrics: bool,
@@ -116,6 +119,12 @@ impl ServerConfig {
         let budget = self.memory_budget_bytes.unwrap_or(MEMORY_BUDGET_BYTES_MIN);
         for (flag, value, least, most) in [
             ("dim", dim, 1, DIM_MAX as u64),
+            (
+                "connections-per-address",
+                self.connections_per_address as u64,
+                0,
+                CONNECTIONS_MAX as u64,
+            ),
             ("checkpoint-interval-secs", self.checkpoint_interval_secs, 1, DAY_SECS),
             ("compaction-interval-secs", self.compaction_interval_secs, 1, DAY_SECS),
             ("orphan-ttl-hours", self.orphan_ttl_hours, 0, CENTURY_HOURS),
@@ -142,6 +151,8 @@ impl ServerConfig {
     }
 }
 
+/// Connections from the network at a time.
+pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// Below this a single request of ordinary size would be refused.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 16 << 20;
 

@@ -149,7 +149,8 @@ impl Database {
             let got = "a database in memory (export it instead)";
             return Err(Failure::parameter("snapshot", "a database in a directory", got));
         };
-        let snapshot = py.detach(|| self.store.with(|database| database.snapshot(&[])))?;
+        let snapshot =
+            py.detach(|| self.store.with(|database| database.snapshot(&[], &|| true)))?;
         let path = root.join(&snapshot.dir).display().to_string();
         let (collections, files) = (snapshot.collections, snapshot.files);
         let fields = json!({ "path": path, "collections": collections, "files": files });
@@ -164,7 +165,7 @@ impl Database {
                 let file = path.as_ref().and_then(|path| path.file_name()?.to_str());
                 match (*mode, file) {
                     ("near", Some(file)) => verify_export(file, &storage.open(file)?),
-                    _ => verify(storage),
+                    _ => verify(storage, None, &|| true),
                 }
             })
         })?;

@@ -82,8 +82,11 @@ fn the_batches_since_a_restore_are_within_reach_and_those_before_are_in_the_back
 fn a_snapshot_of_one_collection_leaves_the_others_alone() {
     let disk = SimDisk::new(1);
     let (session, world) = filled(&disk);
-    assert_eq!(session.db.snapshot(&["c".to_owned()]).unwrap_err().kind(), ErrorKind::NotFound);
-    let snapshot = session.db.snapshot(&["b".to_owned()]).unwrap();
+    assert_eq!(
+        session.db.snapshot(&["c".to_owned()], &|| true).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let snapshot = session.db.snapshot(&["b".to_owned()], &|| true).unwrap();
     assert_eq!(snapshot.collections, 1);
     let (a, b) = (world.collections["a"].clone(), world.collections["b"].clone());
     let world = perform(&session, world, &[write(1, "a"), write(2, "b")]);

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -141,13 +142,57 @@ fn a_manifest_of_the_past_that_is_damaged_goes_to_quarantine_and_the_present_ope
     let oldest = files.keys().find(|name| name.contains("/manifest-")).unwrap().clone();
     files.get_mut(&oldest).unwrap()[90] ^= 1;
     let store = memory(&files);
-    let found = verify(&store).unwrap().findings;
+    let found = verify(&store, None, &|| true).unwrap().findings;
     assert!(!found.is_empty() && found.iter().all(|finding| finding.past), "{found:?}");
     let session = open(store, 10, 2).unwrap();
     let collection = session.db.collection(NAME).unwrap();
     assert_eq!(oracle.difference(&collection.view()), None);
     assert_eq!(collection.recovery().orphans.len(), 1, "{:?}", collection.recovery());
     assert_eq!(collection.quarantine().unwrap().files, 1);
+}
+
+/// Calls `work` with a budget of 0, 1, 2, … questions whether to go on, until it is done; how often it was stopped.
+#[track_caller]
+fn stopped_everywhere<R>(work: impl Fn(&dyn Fn() -> bool) -> nearfield_engine::Result<R>) -> usize {
+    for most in 0..1_000 {
+        let asked = Cell::new(0);
+        match work(&|| asked.replace(asked.get() + 1) < most) {
+            Ok(_) => return most,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "after {most}: {error}"),
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[test]
+fn a_verification_can_be_stopped_at_every_block_and_then_claims_nothing() {
+    let disk = SimDisk::new(1);
+    drop(filled(&disk));
+    let store = storage(&disk);
+    for name in [None, Some(NAME)] {
+        let stops = stopped_everywhere(|go_on| {
+            let report = verify(&store, name, go_on)?;
+            assert!(report.is_clean(), "{:?}", report.findings);
+            Ok(())
+        });
+        assert!(stops > 20, "{stops}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_stopped_leaves_no_files() {
+    let disk = SimDisk::new(1);
+    let (session, oracle) = filled(&disk);
+    let stops = stopped_everywhere(|go_on| {
+        let made = session.db.snapshot(&[], go_on);
+        if made.is_err() {
+            let left = tree(&disk, "").unwrap().into_keys().filter(|name| name.contains("snap-"));
+            assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
+        }
+        made
+    });
+    assert!(stops > 4, "{stops}");
+    assert_eq!(oracle.difference(&session.db.collection(NAME).unwrap().view()), None);
 }
 
 /// Storage that keeps whoever opens a file of `dir` waiting until it is told to go on.

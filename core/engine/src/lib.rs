@@ -6,13 +6,14 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `options` · `pin` · `space` · `quarantine` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `cancel` (work that can be told to stop) · `clock` · `options` · `pin` · `space` · `quarantine` |
 //! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
+mod cancel;
 mod clock;
 mod collection;
 mod database;
@@ -43,6 +44,7 @@ mod view;
 mod writer;
 
 pub use batch::{Applied, RowOutcome};
+pub use cancel::GoOn;
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
@@ -57,6 +59,6 @@ pub use recovery::{Follower, RecoveryReport};
 pub use replay::Replayed;
 pub use restore::{Restored, restore};
 pub use snapshot::{SNAPSHOTS, Snapshot};
-pub use verify::{Finding, VerifyReport, verify, verify_collection, verify_export};
+pub use verify::{Finding, VerifyReport, verify, verify_export};
 pub use view::{Found, LiveSegment, Tier, View};
 pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

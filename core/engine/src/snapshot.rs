@@ -6,7 +6,9 @@
 
 use nearfield_segment::{Error, ErrorKind, Result};
 
+use crate::cancel::{self, GoOn};
 use crate::database::{Database, id_of};
+use crate::leftovers::remove_collection;
 use crate::manifest::{DatabaseManifest, commit, load_newest};
 use crate::transfer::{bring, copy};
 use crate::writer::{Site, Writer};
@@ -35,8 +37,9 @@ impl Database {
     ///
     /// # Errors
     /// `ReadOnly`, `StorageFull`, `Io`; `NotFound` for an unknown name; `NotFound` or `Conflict` if a
-    /// collection is dropped or replaced meanwhile. An unfinished snapshot has no database manifest.
-    pub fn snapshot(&self, collections: &[String]) -> Result<Snapshot> {
+    /// collection is dropped or replaced meanwhile. An unfinished snapshot has no database manifest. `Cancelled`
+    /// once `go_on` says no; then its files are gone.
+    pub fn snapshot(&self, collections: &[String], go_on: GoOn<'_>) -> Result<Snapshot> {
         let id = format!("snap-{:014}", self.clock.now_ms());
         let dir = format!("{SNAPSHOTS}/{id}");
         if load_newest::<DatabaseManifest>(&*self.storage, &dir)?.is_some() {
@@ -47,6 +50,23 @@ impl Database {
         let manifest = self.chosen(collections)?;
         let count = manifest.collections.len() as u64;
         let mut snapshot = Snapshot { id, dir, collections: count, segments: 0, files: 0 };
+        let linked = self.link_collections(&manifest, &mut snapshot, go_on);
+        if linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled) {
+            for entry in manifest.collections.values() {
+                remove_collection(&*self.storage, &format!("{}/c/{}", snapshot.dir, entry.id))?;
+            }
+        }
+        linked?;
+        commit(&*self.storage, &snapshot.dir, manifest)?;
+        Ok(snapshot)
+    }
+
+    fn link_collections(
+        &self,
+        manifest: &DatabaseManifest,
+        snapshot: &mut Snapshot,
+        go_on: GoOn<'_>,
+    ) -> Result<()> {
         for (name, entry) in &manifest.collections {
             let expected = format!("c/{}", entry.id);
             self.collection(name)?.with_writer(|writer| {
@@ -55,12 +75,11 @@ impl Database {
                     return Err(Error::new(ErrorKind::Conflict, message));
                 }
                 snapshot.segments += writer.manifest().segments.len() as u64;
-                snapshot.files += link_collection(writer, &snapshot.dir)?;
+                snapshot.files += link_collection(writer, &snapshot.dir, go_on)?;
                 Ok(())
             })?;
         }
-        commit(&*self.storage, &snapshot.dir, manifest)?;
-        Ok(snapshot)
+        Ok(())
     }
 
     /// The names, without those that are not asked for.
@@ -78,16 +97,18 @@ impl Database {
     }
 }
 
-fn link_collection(writer: &Writer, dir: &str) -> Result<u64> {
+fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<u64> {
     let (site, manifest) = (&writer.site, writer.manifest());
     let target = Site { dir: format!("{dir}/{}", site.dir), ..site.clone() };
     let mut files = 0;
     for (file, _, _) in manifest.files() {
+        cancel::check(go_on)?;
         bring(site, file, &target, file)?;
         files += 1;
     }
     let storage = &*site.storage;
     for name in storage.list(&site.path("wal"))? {
+        cancel::check(go_on)?;
         // The newest one still grows.
         let file = format!("wal/{name}");
         copy(storage, &site.path(&file), storage, &target.path(&file))?;

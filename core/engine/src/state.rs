@@ -217,7 +217,7 @@ impl State {
     /// Bytes of the segments that are in memory only.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let in_memory = self.segments.iter().filter(|held| held.in_memory());
-        in_memory.map(|held| held.live.segment.front().file_len).sum()
+        in_memory.map(|held| held.live.segment.memory_bytes()).sum()
     }
 
     /// The instant, for readers.

@@ -1,6 +1,6 @@
 //! Reading everything and checking it: what is damaged, where, and whether it can be rebuilt.
 //!
-//! Changes nothing. A finding in a derived section costs speed, not answers; any other costs data, and a
+//! Changes nothing, and may be stopped between two blocks. A finding in a derived section costs speed, not answers; any other costs data, and a
 //! collection with one refuses to open. Files no manifest names are not looked at.
 
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use nearfield_segment::storage::{Blob, Storage};
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
 use crate::batch;
+use crate::cancel::{self, GoOn};
 use crate::export::open_export;
 use crate::history::Past;
 use crate::keys;
@@ -96,8 +97,8 @@ impl VerifyReport {
     }
 
     /// Checks every block of a section.
-    fn check(&mut self, file: &str, section: &Section) {
-        if let Err(error) = section.verify() {
+    fn check(&mut self, file: &str, section: &Section, go_on: GoOn<'_>) {
+        if let Err(error) = section.verify(go_on) {
             let derived = section.entry().kind.is_derived();
             self.findings.push(Finding::of(file, &error, derived));
         }
@@ -119,38 +120,49 @@ impl VerifyReport {
 }
 
 /// Reads and checks every file of a store that its manifests name, those of the past too, and the log behind
-/// them. O(bytes).
+/// them; of one collection, if it is named. O(bytes).
 ///
 /// # Errors
-/// `NotFound` without a database. Whatever is met in reading a file is reported as a finding.
-pub fn verify(storage: &Arc<dyn Storage>) -> Result<VerifyReport> {
-    verify_below(storage, "")
+/// `NotFound` without a database, or for an unknown name, whose lookup may also fail with `Corrupt`, `Version` or
+/// `Io`; `Cancelled` once `go_on` says no. Whatever is met in reading a file is reported as a finding.
+pub fn verify(
+    storage: &Arc<dyn Storage>,
+    collection: Option<&str>,
+    go_on: GoOn<'_>,
+) -> Result<VerifyReport> {
+    let report = match collection {
+        Some(name) => verify_one(storage, name, go_on)?,
+        None => verify_below(storage, "", go_on)?,
+    };
+    // Whoever was stopped has seen a part, and perhaps taken the stop for damage.
+    cancel::check(go_on).map(|()| report)
 }
 
-/// As [`verify`], of one collection.
-///
-/// # Errors
-/// `NotFound` without a database, or for an unknown name; `Corrupt`, `Version` or `Io` of the names.
-pub fn verify_collection(storage: &Arc<dyn Storage>, name: &str) -> Result<VerifyReport> {
+fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result<VerifyReport> {
     let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
     let id = database.document.resolve(name)?;
     let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
-    verify_directory(storage, &format!("c/{id}"), &mut report);
+    verify_directory(storage, &format!("c/{id}"), &mut report, go_on);
     Ok(report)
 }
 
-/// As [`verify`], for the store in the directory `root` of a storage.
+/// As [`verify`], for the store in the directory `root` of a storage. Once `go_on` says no, the report is of a part.
 ///
 /// # Errors
 /// As [`verify`].
-pub(crate) fn verify_below(storage: &Arc<dyn Storage>, root: &str) -> Result<VerifyReport> {
+pub(crate) fn verify_below(
+    storage: &Arc<dyn Storage>,
+    root: &str,
+    go_on: GoOn<'_>,
+) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let slash = if root.is_empty() { "" } else { "/" };
     match load_newest::<DatabaseManifest>(&**storage, root) {
         Ok(Some(database)) => {
             for entry in database.document.collections.values() {
                 report.collections += 1;
-                verify_directory(storage, &format!("{root}{slash}c/{}", entry.id), &mut report);
+                let dir = format!("{root}{slash}c/{}", entry.id);
+                verify_directory(storage, &dir, &mut report, go_on);
             }
         }
         Ok(None) => return Err(no_database()),
@@ -174,7 +186,8 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
         Ok(collections) => {
             report.collections = collections.len() as u64;
             for live in collections.iter().flat_map(|(_, view)| &view.segments) {
-                live.segment.sections().iter().for_each(|section| report.check(name, section));
+                let sections = live.segment.sections();
+                sections.iter().for_each(|section| report.check(name, section, &|| true));
             }
         }
         Err(error) if error.kind() == ErrorKind::Io => return Err(error),
@@ -184,18 +197,23 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
 }
 
 /// Beside a writer files may be merged away while they are read: then the collection is read again.
-fn verify_directory(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
+fn verify_directory(
+    storage: &Arc<dyn Storage>,
+    dir: &str,
+    report: &mut VerifyReport,
+    go_on: GoOn<'_>,
+) {
     let newest = || list_numbers::<Manifest>(&**storage, dir).ok()?.pop();
     for attempt in 1..=ATTEMPTS_MAX {
         let (before, mut own) = (newest(), VerifyReport::default());
-        verify_files(storage, dir, &mut own);
-        if own.is_clean() || before == newest() || attempt == ATTEMPTS_MAX {
+        verify_files(storage, dir, &mut own, go_on);
+        if !go_on() || own.is_clean() || before == newest() || attempt == ATTEMPTS_MAX {
             return report.absorb(own);
         }
     }
 }
 
-fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport) {
+fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport, go_on: GoOn<'_>) {
     let _pin = match pin::shared(&**storage, dir) {
         Ok(pin) => pin,
         Err(error) => return report.note(dir, Err(error)),
@@ -209,11 +227,11 @@ fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport
         Err(error) => return report.note(dir, Err(error)),
     };
     let mut seen = HashSet::new();
-    verify_named(&**storage, dir, &manifest, &mut seen, report);
-    let batches = verify_log(storage, dir, &manifest, manifest.cut, report);
+    verify_named(&**storage, dir, &manifest, &mut seen, report, go_on);
+    let batches = verify_log(storage, dir, &manifest, manifest.cut, report, go_on);
     report.log_batches += batches;
     let present = report.findings.len();
-    verify_past(storage, dir, &manifest, &mut seen, report);
+    verify_past(storage, dir, &manifest, &mut seen, report, go_on);
     report.findings[present..].iter_mut().for_each(|finding| finding.past = true);
 }
 
@@ -224,11 +242,12 @@ fn verify_named(
     manifest: &Manifest,
     seen: &mut HashSet<String>,
     report: &mut VerifyReport,
+    go_on: GoOn<'_>,
 ) {
-    for entry in &manifest.segments {
+    for entry in manifest.segments.iter().take_while(|_| go_on()) {
         let path = format!("{dir}/{}", entry.file);
         if seen.insert(path.clone()) {
-            let result = verify_segment(storage, &path, entry, report);
+            let result = verify_segment(storage, &path, entry, report, go_on);
             report.note(&path, result);
         }
         for list in &entry.deletes {
@@ -257,11 +276,13 @@ fn verify_log(
     manifest: &Manifest,
     from: Lsn,
     report: &mut VerifyReport,
+    go_on: GoOn<'_>,
 ) -> u64 {
     let place = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
     let mut batches = 0;
     let replayed = replay(&place, from, Mode::ReadOnly, &mut |_, body| {
         batches += 1;
+        cancel::check(go_on)?;
         batch::decode(body, &manifest.schema).map(drop)
     });
     report.note(&format!("{dir}/wal"), replayed.map(drop));
@@ -275,6 +296,7 @@ fn verify_past(
     newest: &Manifest,
     seen: &mut HashSet<String>,
     report: &mut VerifyReport,
+    go_on: GoOn<'_>,
 ) {
     let past = match Past::read(&**storage, dir, newest.number) {
         Ok(past) => past,
@@ -285,10 +307,10 @@ fn verify_past(
         report.note(&name, load::<Manifest>(&**storage, dir, number).map(drop));
     }
     for manifest in &past.manifests {
-        verify_named(&**storage, dir, manifest, seen, report);
+        verify_named(&**storage, dir, manifest, seen, report, go_on);
     }
     if !past.manifests.is_empty() {
-        verify_log(storage, dir, newest, past.oldest(newest), report);
+        verify_log(storage, dir, newest, past.oldest(newest), report, go_on);
     }
 }
 
@@ -297,6 +319,7 @@ fn verify_segment(
     path: &str,
     entry: &SegmentEntry,
     report: &mut VerifyReport,
+    go_on: GoOn<'_>,
 ) -> Result<()> {
     let blob = storage.open(path)?;
     report.read(blob.len());
@@ -304,7 +327,7 @@ fn verify_segment(
     let front_len = Front::len_from_prefix(path, &prefix, blob.len())?;
     let front = Front::decode(path, &blob.read(0..front_len)?, blob.len())?;
     for section in &front.sections {
-        report.check(path, &Section::new(path, Arc::clone(&blob), section.clone()));
+        report.check(path, &Section::new(path, Arc::clone(&blob), section.clone()), go_on);
     }
     let found = front.crc;
     let hurt = report.findings.iter().any(|finding| finding.file == path);

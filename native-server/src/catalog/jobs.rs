@@ -45,6 +45,8 @@ pub enum JobState {
     Idle,
     /// It gave up; the details say why.
     Failed,
+    /// It was told to stop, by somebody or because the server closed.
+    Cancelled,
     /// The process died under it.
     Interrupted,
 }
@@ -71,11 +73,12 @@ impl JobKind {
 }
 
 impl JobState {
-    const ALL: [JobState; 5] = [
+    const ALL: [JobState; 6] = [
         JobState::Running,
         JobState::Completed,
         JobState::Idle,
         JobState::Failed,
+        JobState::Cancelled,
         JobState::Interrupted,
     ];
 
@@ -86,6 +89,7 @@ impl JobState {
             JobState::Completed => "completed",
             JobState::Idle => "idle",
             JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
             JobState::Interrupted => "interrupted",
         }
     }

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use super::exit::Result;
 use crate::catalog::{Catalog, Role};
 use crate::config::ServerConfig;
-use crate::http::{Listener, Server, Stop};
+use crate::http::{Limits, Listener, Server, Stop};
 use crate::workers::Store;
 
 /// Exit code after a second signal: what a shell reports for an interrupted process.
@@ -109,7 +109,8 @@ async fn serve(
     }
     let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
     let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock))?;
-    let listener = Listener::network(config.host, config.port).await?;
+    let limits = Limits::of(&config);
+    let listener = Listener::network(config.host, config.port, limits).await?;
     if let Some(address) = listener.address() {
         writeln!(out, "listening on http://{address}")?;
         out.flush()?;
@@ -123,7 +124,7 @@ async fn serve(
     };
     let store = opened?;
     server.ready(Arc::clone(&store));
-    let control = control_socket(&data_dir, &server, &stop);
+    let control = control_socket(&data_dir, limits, &server, &stop);
     info!("{}", store.readiness().report);
     signals.next().await;
     info!("shutting down");
@@ -131,6 +132,8 @@ async fn serve(
         signals.next().await;
         std::process::exit(INTERRUPTED);
     });
+    // Requests that wait for one are among those that are waited for.
+    store.cancel_jobs();
     stop.drain(Duration::from_secs(limit)).await;
     server.closing();
     if let Some(path) = control {
@@ -150,10 +153,11 @@ async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> 
 /// Opens the control socket; the server works without it.
 fn control_socket(
     data_dir: &Path,
+    limits: Limits,
     server: &Arc<Server>,
     stop: &Stop,
 ) -> Option<std::path::PathBuf> {
-    match Listener::control(data_dir) {
+    match Listener::control(data_dir, limits) {
         Ok((listener, path)) => {
             tokio::spawn(listener.serve(server, stop));
             Some(path)

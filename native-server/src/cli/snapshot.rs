@@ -35,7 +35,7 @@ impl SnapshotCreate {
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
         let made = match store::open_for_writing(&self.data_dir, "snapshot-create", false) {
             Ok(database) => {
-                let made = database.snapshot(&self.collections)?;
+                let made = database.snapshot(&self.collections, &|| true)?;
                 json!({
                     "snapshot_id": made.id, "snapshot_dir": made.dir,
                     "collections": made.collections, "segments": made.segments, "files": made.files,

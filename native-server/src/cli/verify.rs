@@ -50,7 +50,7 @@ fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
         return verify_export(&name, &blob);
     }
     let storage: Arc<dyn Storage> = Arc::new(open_existing_directory(path)?);
-    verify(&storage).map_err(|error| error.context(path.display()))
+    verify(&storage, None, &|| true).map_err(|error| error.context(path.display()))
 }
 
 fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {

@@ -50,9 +50,16 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     let status = match job.state {
         JobState::Completed | JobState::Idle => StatusCode::OK,
         JobState::Running => StatusCode::ACCEPTED,
+        JobState::Cancelled => return Err(cancelled(&job)),
         JobState::Failed | JobState::Interrupted => return Err(failed(&job)),
     };
     Ok(answer::data(status, job))
+}
+
+fn cancelled(job: &Job) -> ApiError {
+    let message = format!("the {} was told to stop", job.kind);
+    let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", message);
+    error.with("job_id", job.job_id.as_str())
 }
 
 /// `checkpoint_failed` and so on, with what is known about it.
@@ -78,6 +85,17 @@ pub(super) async fn jobs(call: Call) -> Result<Response<Body>> {
 pub(super) async fn job(call: Call) -> Result<Response<Body>> {
     let id = call.id.as_deref().unwrap_or_default();
     let job = call.store()?.job(id)?;
-    let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id:?}"));
-    Ok(answer::ok(job.ok_or_else(unknown)?))
+    Ok(answer::ok(job.ok_or_else(|| unknown(id))?))
+}
+
+/// Answers `DELETE admin/jobs/{id}`. A job that has ended stays as it is.
+pub(super) async fn cancel(call: Call) -> Result<Response<Body>> {
+    let id = call.id.as_deref().unwrap_or_default();
+    let job = call.store()?.cancel_job(id)?.ok_or_else(|| unknown(id))?;
+    let still = job.state == JobState::Running;
+    Ok(answer::data(if still { StatusCode::ACCEPTED } else { StatusCode::OK }, job))
+}
+
+fn unknown(id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no job {id:?}"))
 }

@@ -3,9 +3,8 @@
 //! Each record batch is one atomic batch. Several are under way at once, in their order, so that a stream is
 //! not as slow as one sync after the other.
 //!
-//! What a stream has sent is paid for out of the memory budget as it arrives, until the writer has it and pays
-//! itself. Not paid for is what a compressed batch becomes while it is decoded, which takes no longer than that
-//! and happens to as many batches at a time as there are threads for requests.
+//! What a stream has sent is paid for out of the memory budget as it arrives, what a compressed batch becomes
+//! before it is decoded, until the writer has it and pays itself.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -49,7 +48,7 @@ const PIECES_AHEAD: usize = 4;
 const PIECE_TIME: Duration = Duration::from_secs(60);
 /// A stream pays in pieces of so many bytes.
 const PAID_BYTES: u64 = 1 << 20;
-/// Memory that a record batch and what is read from it take, in lengths of the batch as it comes.
+/// Memory that a record batch and what is read from it take, in lengths of the batch, as it comes and decompressed.
 const BATCH_MEMORY_FACTOR: u64 = 3;
 const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
 
@@ -98,7 +97,9 @@ impl Ingest {
             self.pay(gathered * BATCH_MEMORY_FACTOR + rows.kept_bytes())?;
             loop {
                 let watch = Stopwatch::start();
-                let table = rows.next(&mut bytes);
+                let kept = rows.kept_bytes();
+                let pay = &mut |bytes| self.pay(bytes * BATCH_MEMORY_FACTOR + kept);
+                let table = rows.next(&mut bytes, pay);
                 self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
                 let Some(table) = table? else { break };
                 self.pay(table.memory_bytes())?;
@@ -113,7 +114,7 @@ impl Ingest {
     }
 
     /// Holds at least so many bytes of the memory budget.
-    fn pay(&mut self, bytes: u64) -> Result<()> {
+    fn pay(&mut self, bytes: u64) -> nearfield_engine::Result<()> {
         let held: u64 = self.held.iter().map(Reservation::bytes).sum();
         if bytes > held {
             let more = (bytes - held).next_multiple_of(PAID_BYTES);

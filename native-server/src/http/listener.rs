@@ -1,8 +1,8 @@
 //! Sockets and connections: who may be connected, for how long, and how it ends.
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
-//! slowly, or says nothing between two requests, is cut off after a while, and so is one that does not read its
-//! answer ([`Limits`]); others are served meanwhile. At the end requests under way are answered, idle connections
+//! slowly, or says nothing between two requests, is cut off after a while, and so is one that reads its answer
+//! too slowly ([`Limits`]); others are served meanwhile. At the end requests under way are answered, idle connections
 //! are closed.
 //!
 //! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
@@ -33,10 +33,11 @@ use tower::Service;
 use tracing::warn;
 
 use super::gate::Origin;
+use super::pace::Paced;
 use super::peers::{Peer, Peers};
 use super::router::router;
 use super::server::Server;
-use super::stall::Unstalled;
+use crate::config::{CONNECTIONS_MAX, ServerConfig};
 
 /// Most connections of the control socket.
 const CONTROL_CONNECTIONS_MAX: usize = 64;
@@ -82,22 +83,26 @@ pub struct Limits {
     pub first_header: Duration,
     /// From the end of a request to the end of the next headers.
     pub header: Duration,
-    /// Without a byte of an answer being taken.
+    /// For reading an answer, beside the time that its length is worth; never saved up beyond this.
     pub answer: Duration,
+    /// Bytes of an answer that are worth a second of reading.
+    pub answer_bytes_per_second: u32,
     /// Connections from the network at a time; further ones wait to be accepted.
     pub connections_max: usize,
-    /// Of them, those of one address; further ones are closed at once.
+    /// Of them, those of one address; further ones are closed at once. 0: as many as there are.
     pub address_connections_max: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
+impl Limits {
+    /// The usual ones, with what the operator decides.
+    pub fn of(config: &ServerConfig) -> Limits {
         Limits {
             first_header: Duration::from_secs(5),
             header: Duration::from_secs(20),
             answer: Duration::from_secs(30),
-            connections_max: 512,
-            address_connections_max: 256,
+            answer_bytes_per_second: 64_000,
+            connections_max: CONNECTIONS_MAX,
+            address_connections_max: config.connections_per_address,
         }
     }
 }
@@ -120,18 +125,18 @@ impl Listener {
     ///
     /// # Errors
     /// `Io` naming the address.
-    pub async fn network(host: IpAddr, port: u16) -> Result<Listener> {
+    pub async fn network(host: IpAddr, port: u16, limits: Limits) -> Result<Listener> {
         let address = SocketAddr::new(host, port);
         let bound = TcpListener::bind(address).await;
         let socket = bound.map_err(|error| Error::io("listen on", &address.to_string(), error))?;
-        Ok(Listener { socket: Socket::Network(socket), limits: Limits::default() })
+        Ok(Listener { socket: Socket::Network(socket), limits })
     }
 
     /// Binds the control socket in `data_dir`, whose lock the caller holds; returns its path too.
     ///
     /// # Errors
     /// `Io` naming the path: also if it is longer than a socket's may be, about 100 bytes.
-    pub fn control(data_dir: &Path) -> Result<(Listener, PathBuf)> {
+    pub fn control(data_dir: &Path, limits: Limits) -> Result<(Listener, PathBuf)> {
         let path = data_dir.join(CONTROL_SOCKET);
         let fresh = data_dir.join(format!("{CONTROL_SOCKET}.new"));
         let named = |error| Error::io("listen on", &path.display().to_string(), error);
@@ -140,12 +145,7 @@ impl Listener {
         let socket = UnixListener::bind(&fresh).map_err(named)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
         fs::rename(&fresh, &path).map_err(named)?;
-        Ok((Listener { socket: Socket::Control(socket), limits: Limits::default() }, path))
-    }
-
-    /// With other limits than the usual ones.
-    pub fn limited(self, limits: Limits) -> Listener {
-        Listener { limits, ..self }
+        Ok((Listener { socket: Socket::Control(socket), limits }, path))
     }
 
     /// The address of a TCP socket.
@@ -244,7 +244,7 @@ where
     let mut settings = http1::Builder::new();
     settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
-    let stream = Unstalled::new(stream, limits.answer);
+    let stream = Paced::new(stream, limits.answer, limits.answer_bytes_per_second);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
     let first_header = tokio::time::sleep(limits.first_header);
     tokio::pin!(first_header);
@@ -264,7 +264,7 @@ where
             }
         }
     };
-    // An error here is the client's: it broke off, sent what is not HTTP, or does not read.
+    // An error here is the client's: it broke off, sent what is not HTTP, or reads too slowly.
     if ended {
         linger(connection.into_parts().io.into_inner()).await;
     }

@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `listener`, `peers`, `stall` | sockets and connections: timeouts, limits, an orderly end |
+//! | `listener`, `peers`, `pace` | sockets and connections: timeouts, limits, an orderly end |
 //! | `routes` | the table of all routes, with who may call each |
 //! | `gate` | what happens to every request: id, key, handler, audit |
 //! | `call` | what a handler reads from a request: body, parameters |
@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod listener;
 mod openapi;
+mod pace;
 mod peers;
 mod point;
 mod points;
@@ -41,7 +42,6 @@ mod routes;
 mod search;
 mod server;
 mod shapes;
-mod stall;
 mod ui;
 mod write;
 

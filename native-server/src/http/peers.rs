@@ -25,7 +25,7 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    /// At most `each_max` connections for each address.
+    /// At most `each_max` connections for each address; 0: any number.
     pub(super) fn new(each_max: usize) -> Arc<Peers> {
         Arc::new(Peers { each_max, open: Mutex::default() })
     }
@@ -35,7 +35,7 @@ impl Peers {
         let network = network(address);
         let mut open = self.open();
         let count = open.entry(network).or_default();
-        if *count >= self.each_max {
+        if self.each_max > 0 && *count >= self.each_max {
             return None;
         }
         *count += 1;
@@ -88,6 +88,13 @@ mod tests {
         assert!(peers.enter(other).is_some());
         drop(held);
         assert!(peers.open().is_empty());
+    }
+
+    #[test]
+    fn without_a_limit_all_come_from_one_address() {
+        let peers = Peers::new(0);
+        let held: Vec<_> = (0..1000).map(|_| peers.enter(address("127.0.0.1"))).collect();
+        assert!(held.iter().all(Option::is_some));
     }
 
     #[test]

@@ -289,6 +289,12 @@ pub(super) static ROUTES: &[Route] = &[
         .says("Say how far a job is")
         .takes(Takes::Nothing, &[])
         .gives(200, shape::<shapes::Job>),
+    Route::once(Verb::Delete, "/v2/admin/jobs/{id}", ADMIN, "job_cancel", |call| {
+        Box::pin(admin::cancel(call))
+    })
+    .says("Tell a job to stop; 202 while it has not yet")
+    .takes(Takes::Nothing, &[])
+    .gives(200, shape::<shapes::Job>),
     Route::once(Verb::Get, "/v2/health/live", Access::Health, "health_live", |call| {
         Box::pin(health::live(call))
     })

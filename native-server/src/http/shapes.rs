@@ -245,7 +245,7 @@ pub(super) struct Job {
     kind: String,
     /// All if null
     collection: Option<String>,
-    /// running, completed, idle (nothing to do), failed or interrupted
+    /// running, completed, idle (nothing to do), failed, cancelled or interrupted
     state: String,
     /// What came out, or message if it failed
     details: Map<String, Value>,

@@ -1,21 +1,23 @@
 //! Work that an operator asks for: each job on a thread of its own, one of a kind at a time.
 //!
-//! Jobs are remembered by the catalog, also after a restart. They go on when whoever asked goes away; the
-//! merges among them stop when the server closes. What fails is an answer, not an error.
+//! Jobs are remembered by the catalog, also after a restart. They go on when whoever asked goes away, until
+//! they are told to stop, one or, when the server closes, all of them. What fails is an answer, not an error.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::task::Effort;
-use nearfield_engine::{Database, Error, ErrorKind, Result, verify, verify_collection};
+use nearfield_engine::{Database, Error, ErrorKind, Result, verify};
 use nearfield_segment::storage::Storage;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::background::Background;
+use super::code::Code;
 use super::context::Context;
 use super::line::Line;
 use super::readiness::Topic;
@@ -94,8 +96,23 @@ pub(super) struct Jobs {
     catalog: Arc<Catalog>,
     database: Arc<Database>,
     storage: Arc<dyn Storage>,
-    running: Mutex<BTreeSet<JobKind>>,
+    state: Mutex<State>,
     ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: BTreeMap<JobKind, Running>,
+    /// No more are started.
+    closing: bool,
+}
+
+/// A job that runs.
+#[derive(Debug)]
+struct Running {
+    /// None until the catalog has named it.
+    id: Option<JobId>,
+    told_to_stop: Arc<AtomicBool>,
 }
 
 /// What a job works on.
@@ -115,30 +132,30 @@ impl Jobs {
         database: Arc<Database>,
         storage: Arc<dyn Storage>,
     ) -> Arc<Jobs> {
-        let (running, ended) = (Mutex::new(BTreeSet::new()), Condvar::new());
-        Arc::new(Jobs { context, background, catalog, database, storage, running, ended })
+        let (state, ended) = (Mutex::default(), Condvar::new());
+        Arc::new(Jobs { context, background, catalog, database, storage, state, ended })
     }
 
     /// Starts a job. The receiver gets it when it has ended.
     ///
     /// # Errors
-    /// `Conflict` while one of its kind runs; `Io` without a thread.
+    /// `Conflict` while one of its kind runs; [`Code::ShuttingDown`]; `Io` without a thread.
     pub(super) fn start(
         self: &Arc<Self>,
         kind: JobKind,
         scope: Scope,
     ) -> Result<(JobId, oneshot::Receiver<()>)> {
         let recorded = kind.recorded();
-        if !self.running().insert(kind) {
-            let message = format!("a {} is running already; wait for it to end", recorded.name());
-            return Err(Error::new(ErrorKind::Conflict, message));
-        }
+        let told_to_stop = self.enter(kind)?;
         let id = self.catalog.begin_job(recorded, scope.collection.as_deref());
+        if let Some(running) = self.state().running.get_mut(&kind) {
+            running.id = Some(id);
+        }
         let (sender, receiver) = oneshot::channel();
         let this = Arc::clone(self);
         let builder = std::thread::Builder::new().name(format!("job-{}", recorded.name()));
         let started = builder.spawn(move || {
-            let (state, details) = this.attempt(kind, &scope);
+            let (state, details) = this.attempt(kind, &scope, &told_to_stop);
             this.catalog.finish_job(id, state, details);
             this.end(kind);
             // Who went away has no use for the answer.
@@ -150,6 +167,42 @@ impl Jobs {
             return Err(Error::io("start", "a thread for the job", error));
         }
         Ok((id, receiver))
+    }
+
+    /// Takes the place of a kind of job; what is returned tells it to stop.
+    fn enter(&self, kind: JobKind) -> Result<Arc<AtomicBool>> {
+        let mut state = self.state();
+        if state.closing {
+            return Err(Code::ShuttingDown.error("the server is closing"));
+        }
+        if state.running.contains_key(&kind) {
+            let name = kind.recorded().name();
+            let message = format!("a {name} is running already; wait for it to end");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let told_to_stop = Arc::new(AtomicBool::new(false));
+        state.running.insert(kind, Running { id: None, told_to_stop: Arc::clone(&told_to_stop) });
+        Ok(told_to_stop)
+    }
+
+    /// Tells a job to stop, and says how it is now; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub(super) fn cancel(&self, id: JobId) -> Result<Option<Job>> {
+        for running in self.state().running.values().filter(|running| running.id == Some(id)) {
+            running.told_to_stop.store(true, Ordering::Relaxed);
+        }
+        self.job(id)
+    }
+
+    /// Tells every job to stop and starts no more.
+    pub(super) fn cancel_all(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        for running in state.running.values() {
+            running.told_to_stop.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A job by its id.
@@ -170,38 +223,48 @@ impl Jobs {
 
     /// Waits until no job runs. False if `limit` passed first.
     pub(super) fn wait(&self, limit: Duration) -> bool {
-        let waited =
-            self.ended.wait_timeout_while(self.running(), limit, |kinds| !kinds.is_empty());
-        let (kinds, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        kinds.is_empty()
+        let some = |state: &mut State| !state.running.is_empty();
+        let waited = self.ended.wait_timeout_while(self.state(), limit, some);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.running.is_empty()
     }
 
     fn end(&self, kind: JobKind) {
-        self.running().remove(&kind);
+        self.state().running.remove(&kind);
         self.ended.notify_all();
     }
 
-    fn attempt(&self, kind: JobKind, scope: &Scope) -> (JobState, Value) {
-        let ended = catch_unwind(AssertUnwindSafe(|| self.run(kind, scope)));
+    fn attempt(&self, kind: JobKind, scope: &Scope, told: &AtomicBool) -> (JobState, Value) {
+        let go_on = || !told.load(Ordering::Relaxed);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run(kind, scope, &go_on)));
         let ended = ended.unwrap_or_else(|_| {
             self.context.panicked("a job", scope.collection.as_deref().unwrap_or_default());
-            Err(super::Code::Internal.error("the job failed inside the server"))
+            Err(Code::Internal.error("the job failed inside the server"))
         });
         ended.unwrap_or_else(|error| {
+            if error.kind() == ErrorKind::Cancelled && !go_on() {
+                return (JobState::Cancelled, json!({"message": error.message()}));
+            }
             tracing::warn!(%error, job = kind.recorded().name(), "a job failed");
             (JobState::Failed, json!({"message": error.message()}))
         })
     }
 
-    fn run(&self, kind: JobKind, scope: &Scope) -> Result<(JobState, Value)> {
+    fn run(
+        &self,
+        kind: JobKind,
+        scope: &Scope,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(JobState, Value)> {
         match kind {
-            JobKind::Checkpoint => self.merge(scope, Effort::Checkpoint, "no_pending_wal"),
+            JobKind::Checkpoint => self.merge(scope, Effort::Checkpoint, "no_pending_wal", go_on),
             JobKind::Compact => {
-                self.merge(scope, Effort::Everything, "not_enough_compaction_candidates")
+                let idle = "not_enough_compaction_candidates";
+                self.merge(scope, Effort::Everything, idle, go_on)
             }
             JobKind::Snapshot => {
                 let named: Vec<String> = scope.collection.iter().cloned().collect();
-                let snapshot = self.database.snapshot(&named)?;
+                let snapshot = self.database.snapshot(&named, go_on)?;
                 Ok((
                     JobState::Completed,
                     json!({
@@ -214,22 +277,26 @@ impl Jobs {
                 ))
             }
             JobKind::Verify => {
-                let report = self.background.aside(|| match &scope.collection {
-                    Some(name) => verify_collection(&self.storage, name),
-                    None => verify(&self.storage),
-                })?;
+                let name = scope.collection.as_deref();
+                let report = self.background.aside(|| verify(&self.storage, name, go_on))?;
                 Ok((JobState::Completed, json!(report)))
             }
         }
     }
 
     /// Merges each collection; `idle` is the reason to give if none had anything to merge.
-    fn merge(&self, scope: &Scope, effort: Effort, idle: &str) -> Result<(JobState, Value)> {
+    fn merge(
+        &self,
+        scope: &Scope,
+        effort: Effort,
+        idle: &str,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(JobState, Value)> {
         let mut merged = Vec::new();
         for line in &scope.lines {
-            let carried = line
-                .collection
-                .merge_by(effort, &mut |task| self.background.carry(task, &|| line.is_dropped()));
+            let gives_way = || line.is_dropped() || !go_on();
+            let mut carry = |task| self.background.carry(task, &gives_way);
+            let carried = line.collection.merge_by(effort, &mut carry);
             self.context.observe(line, carried.as_ref().err().map(Error::message));
             let name = line.collection.name();
             if carried.map_err(|error| error.context(name))? {
@@ -243,7 +310,7 @@ impl Jobs {
         Ok((JobState::Completed, json!({"collections": merged})))
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeSet<JobKind>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -185,8 +185,8 @@ impl Store {
     /// when the caller goes away.
     ///
     /// # Errors
-    /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running. A job that fails is
-    /// an answer with the state `Failed`.
+    /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running; [`Code::ShuttingDown`]. A job
+    /// that fails is an answer with the state `Failed`.
     pub async fn run_job(
         &self,
         kind: JobKind,
@@ -224,6 +224,19 @@ impl Store {
         JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.job(id))
     }
 
+    /// Tells a job to stop, and says how it is now; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn cancel_job(&self, job_id: &str) -> Result<Option<Job>> {
+        JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.cancel(id))
+    }
+
+    /// Tells every job to stop and starts no more: the server is about to close.
+    pub fn cancel_jobs(&self) {
+        self.jobs.cancel_all();
+    }
+
     /// Does work that only reads: short work right here, long work on the search threads.
     ///
     /// # Errors
@@ -250,6 +263,7 @@ impl Store {
         let words = "the server is closing".to_owned();
         self.context.board.note(Topic::Closing, "", words);
         self.searches.close();
+        self.cancel_jobs();
         self.committers.close(left());
         self.background.stop();
         let stopped = self.upkeep.stop(left());

@@ -369,6 +369,54 @@ fn jobs_say_what_they_did_and_are_remembered() {
     store.close();
 }
 
+/// A job that cannot get on, because the writer of `served` is taken; `meanwhile` hears its id.
+fn with_job_held(store: &Store, served: &Served, meanwhile: impl FnOnce(&str)) -> Job {
+    let id = with_writer_taken(served, || {
+        let begun = wait(store.run_job(JobKind::Snapshot, None, false)).expect("begins");
+        meanwhile(&begun.job_id);
+        begun.job_id
+    });
+    let job = || store.job(&id).expect("readable").expect("remembered");
+    until("the job ends", || job().state != JobState::Running);
+    job()
+}
+
+#[test]
+fn a_job_that_is_told_to_stop_ends_cancelled() {
+    let store = Place::in_memory().open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    let job = with_job_held(&store, &served, |id| {
+        let told = store.cancel_job(id).expect("readable").expect("remembered");
+        assert_eq!(told.state, JobState::Running, "it has not noticed yet");
+    });
+    assert_eq!(job.state, JobState::Cancelled, "{:?}", job.details);
+    // A job is noted as ended a moment before the next of its kind may begin.
+    let mut again = None;
+    until("the next one runs", || {
+        again = wait(store.run_job(JobKind::Snapshot, None, true)).ok();
+        again.is_some()
+    });
+    let state = again.map(|job| job.state);
+    assert_eq!(state, Some(JobState::Completed), "only that one was told");
+    store.close();
+}
+
+#[test]
+fn a_server_that_is_about_to_close_stops_jobs_and_starts_none() {
+    let store = Place::in_memory().open("");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    let job = with_job_held(&store, &served, |_| {
+        store.cancel_jobs();
+        let refused = wait(store.run_job(JobKind::Verify, None, true)).expect_err("closing");
+        assert_eq!(code(&refused), Some(Code::ShuttingDown));
+    });
+    assert_eq!(job.state, JobState::Cancelled, "{:?}", job.details);
+    write(&served, 3..6, true).expect("requests under way go on");
+    store.close();
+}
+
 #[test]
 fn a_dropped_collection_refuses_and_gives_its_memory_back() {
     let store = Place::in_memory().open("");

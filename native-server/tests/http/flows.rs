@@ -61,6 +61,11 @@ fn answers_have_the_shapes_of_the_document() {
         let answer = running.ask(&running.admin, method, path, body);
         document.check(method, template, answer.status, &answer.json());
     }
+    let job = running.post("/v2/admin/verify", "").data(200)["job_id"].as_str().unwrap().to_owned();
+    for method in ["GET", "DELETE"] {
+        let answer = running.ask(&running.admin, method, &format!("/v2/admin/jobs/{job}"), "");
+        document.check(method, "/v2/admin/jobs/{id}", answer.status, &answer.json());
+    }
     let refused = running.get("/v2/points/1000");
     document.check("GET", "/v2/points/{id}", refused.status, &refused.json());
 }
@@ -132,6 +137,16 @@ fn a_verification_of_one_collection_reads_that_one() {
     assert_eq!(verified("{}"), (json!(null), json!(2)));
     assert_eq!(verified("{\"collection\":\"other\"}"), (json!("other"), json!(1)));
     let unknown = running.post("/v2/admin/verify", "{\"collection\":\"nowhere\"}");
+    assert_eq!(unknown.refusal(), (404, "not_found".to_owned()));
+}
+
+#[test]
+fn a_job_that_has_ended_stays_as_it_is_when_it_is_told_to_stop() {
+    let running = Running::start();
+    let job = running.post("/v2/admin/snapshot", "").data(200);
+    let path = format!("/v2/admin/jobs/{}", job["job_id"].as_str().unwrap());
+    assert_eq!(running.ask(&running.admin, "DELETE", &path, "").data(200), job);
+    let unknown = running.ask(&running.admin, "DELETE", "/v2/admin/jobs/job_0", "");
     assert_eq!(unknown.refusal(), (404, "not_found".to_owned()));
 }
 

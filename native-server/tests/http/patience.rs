@@ -13,8 +13,12 @@ const NEVER: Duration = Duration::from_secs(3_600);
 const SOON: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn limits() -> Limits {
-    Limits { first_header: NEVER, header: NEVER, answer: NEVER, ..Limits::default() }
+/// A server that waits for ever, except where `limit` says otherwise.
+fn patient(flags: &[&str], limit: impl FnOnce(&mut Limits)) -> Running {
+    Running::limited(flags, |limits| {
+        (limits.first_header, limits.header, limits.answer) = (NEVER, NEVER, NEVER);
+        limit(limits);
+    })
 }
 
 /// Waits until `holds`, within reason.
@@ -34,11 +38,11 @@ fn open_connections(running: &Running) -> u64 {
     lines.find_map(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
 }
 
-#[test]
-fn a_client_that_never_reads_a_large_answer_is_cut_off() {
-    let flags = ["--dim", "512"];
-    let running = Running::limited(&flags, Limits { answer: SOON, ..limits() });
-    // 20 MB of answer: more than the system keeps for a connection.
+/// Length of the answer that [`large_answer`] begins: more than the system keeps for a connection.
+const LARGE_BYTES: usize = 20_000_000;
+
+/// A connection with an answer that has begun.
+fn large_answer(running: &Running) -> TcpStream {
     let row = format!("{{\"vector\":[{}]}}", vec!["0.12345678"; 512].join(","));
     let rows = format!("{{\"vectors\":[{}]}}", vec![row; 400].join(","));
     for _ in 0..10 {
@@ -55,11 +59,18 @@ fn a_client_that_never_reads_a_large_answer_is_cut_off() {
     let mut begin = [0; 12];
     stream.read_exact(&mut begin).unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn a_client_that_never_reads_a_large_answer_is_cut_off() {
+    let running = patient(&["--dim", "512"], |limits| limits.answer = SOON);
+    let mut stream = large_answer(&running);
     // The one that asks is open as well.
     until("the connection is closed", || open_connections(&running) == 1);
     let mut rest = Vec::new();
     let _reset = stream.read_to_end(&mut rest);
-    assert!(rest.len() < 20_000_000, "{} bytes arrived", rest.len());
+    assert!(rest.len() < LARGE_BYTES, "{} bytes arrived", rest.len());
 }
 
 /// Asks for something that needs no key, and keeps the connection.
@@ -86,7 +97,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn who_connects_and_asks_nothing_is_closed_long_before_who_has_asked() {
-    let running = Running::limited(&["--dim", "3"], Limits { first_header: SOON, ..limits() });
+    let running = patient(&["--dim", "3"], |limits| limits.first_header = SOON);
     let mut kept = running.connect();
     assert!(asks(&mut kept));
     let mut silent = running.connect();
@@ -98,8 +109,8 @@ fn who_connects_and_asks_nothing_is_closed_long_before_who_has_asked() {
 
 #[test]
 fn one_address_cannot_take_all_connections() {
-    let limits = Limits { connections_max: 8, address_connections_max: 4, ..limits() };
-    let running = Running::limited(&["--dim", "3"], limits);
+    let flags = ["--dim", "3", "--connections-per-address", "4"];
+    let running = patient(&flags, |limits| limits.connections_max = 8);
     let mut held: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
     assert!(held.iter_mut().all(asks));
     for _ in 0..8 {
@@ -109,4 +120,11 @@ fn one_address_cannot_take_all_connections() {
     assert!(held.iter_mut().all(asks), "those that are open stay so");
     held.pop();
     until("a place is free again", || asks(&mut running.connect()));
+}
+
+#[test]
+fn behind_a_proxy_one_address_may_have_all_connections() {
+    let running = patient(&["--dim", "3", "--connections-per-address", "0"], |_| {});
+    let mut held: Vec<TcpStream> = (0..300).map(|_| running.connect()).collect();
+    assert!(held.iter_mut().all(asks));
 }

@@ -51,22 +51,22 @@ impl Running {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Running {
-        Running::limited(flags, Limits::default())
+        Running::limited(flags, |_| {})
     }
 
     /// One with other limits of its connections.
-    pub(crate) fn limited(flags: &[&str], limits: Limits) -> Running {
-        let mut running = Running::bound(flags, limits);
+    pub(crate) fn limited(flags: &[&str], limit: impl FnOnce(&mut Limits)) -> Running {
+        let mut running = Running::bound(flags, limit);
         running.open();
         running
     }
 
     /// One whose store is not open yet.
     pub(crate) fn recovering(flags: &[&str]) -> Running {
-        Running::bound(flags, Limits::default())
+        Running::bound(flags, |_| {})
     }
 
-    fn bound(flags: &[&str], limits: Limits) -> Running {
+    fn bound(flags: &[&str], limit: impl FnOnce(&mut Limits)) -> Running {
         let dir = TempDir::new().unwrap();
         let data_dir = dir.path().join("data");
         let first = ["serve", "--data-dir", data_dir.to_str().unwrap()];
@@ -76,9 +76,12 @@ impl Running {
         let clock = Arc::new(SystemClock);
         let server = Server::new(config.clone(), Arc::clone(&catalog), clock).unwrap();
         let (runtime, stop) = (Runtime::new().unwrap(), Stop::default());
-        let listener = runtime.block_on(Listener::network(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
+        let mut limits = Limits::of(&config);
+        limit(&mut limits);
+        let listener = Listener::network(Ipv4Addr::LOCALHOST.into(), 0, limits);
+        let listener = runtime.block_on(listener).unwrap();
         let address = listener.address().unwrap();
-        runtime.spawn(listener.limited(limits).serve(&server, &stop));
+        runtime.spawn(listener.serve(&server, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
     }

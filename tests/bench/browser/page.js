@@ -20,7 +20,7 @@ export async function build({ module, form, count, dim: elements, part, parts, l
   engine = await code[form]({
     count, dim, part,
     rows: form === 'inWorker' || form === 'inPage' ? undefined : await floats(`rows-${count}.f32`),
-    file: () => bytes(`${count}.near`),
+    file: (form) => bytes(`${count}${form}.near`),
     smallFile: () => bytes('1000.near'),
     partOf: (row) => row % parts,
     checkTime() {

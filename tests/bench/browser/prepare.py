@@ -2,7 +2,7 @@
 
 Writes to WORK, once for each number of rows: `rows-N.f32` (normalised, so that every engine's metric ranks
 alike), `queries.f32`, `truth-N.json` (the exact ten of each query, of all rows and of those the filter allows)
-and `N.near`, with the seconds its graph took. DATA is a folder of base.npy and query.npy.
+and `N.near`, with the seconds its graph took, and `N-f16.near`, of rows in half precision. DATA is a folder of base.npy and query.npy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +33,9 @@ def exact(rows: Floats, queries: Floats, allowed: npt.NDArray[Any]) -> list[list
     return [[int(row) for row in allowed[ten]] for ten in best]
 
 
-def export(file: Path, rows: Floats, parts: npt.NDArray[Any]) -> dict[str, float]:
+def export(file: Path, rows: Floats, parts: npt.NDArray[Any], store: Literal["f32", "f16"]) -> dict[str, float]:
     with nearfield.open(mode="memory") as db:
-        points = db.create("points", dim=rows.shape[1], metric="cosine")
+        points = db.create("points", dim=rows.shape[1], metric="cosine", store=store)
         begun = time.perf_counter()
         points.upsert(rows, ids=np.arange(len(rows)), metadata={"part": parts})
         points.compact(threads=1)
@@ -62,7 +62,8 @@ def main() -> None:
         truth = {"rows": count, "dim": rows.shape[1], "wanted_part": WANTED_PART, "parts": PARTS}
         truth |= {"plain": exact(rows, queries, numbers)}
         truth |= {"filtered": exact(rows, queries, numbers[parts == WANTED_PART])}
-        truth |= {"native": export(work / f"{count}.near", rows, parts)}
+        truth |= {"native": export(work / f"{count}.near", rows, parts, "f32")}
+        export(work / f"{count}-f16.near", rows, parts, "f16")
         (work / f"truth-{count}.json").write_text(json.dumps(truth))
 
 

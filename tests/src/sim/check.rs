@@ -84,7 +84,7 @@ pub fn same_content(db: &Database, content: &Content) -> std::result::Result<(),
 }
 
 fn verified(storage: &Arc<dyn Storage>) -> std::result::Result<(), Wrong> {
-    let report = match verify(storage) {
+    let report = match verify(storage, None, &|| true) {
         // Whether there should be one is seen when it is opened.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| format!("verify: {error}"))?,

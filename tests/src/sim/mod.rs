@@ -330,7 +330,7 @@ impl Session {
                 Err(Error::new(ErrorKind::Conflict, "background work does not come to an end"))
             }
             Step::Vacuum(name) => db.collection(name)?.with_writer(|w| w.vacuum()).map(drop),
-            Step::Snapshot => db.snapshot(&[]).map(drop),
+            Step::Snapshot => db.snapshot(&[], &|| true).map(drop),
             Step::Restore => match world.snapshots.last_key_value() {
                 Some((dir, _)) => db.restore_snapshot(dir).map(drop),
                 None => Ok(()),

@@ -279,8 +279,14 @@ impl Asked<'_> {
             let scorer = rows.scorer(self.export.kernel, self.question.vector);
             let tie = |a, b| ids.id(a).cmp(&ids.id(b));
             let allowed = Allowed::Only(&source.allowed);
-            let found =
-                flat::search(&scorer, rows.len(), allowed, self.question.k, tie, &mut stats);
+            let found = flat::search(
+                &scorer,
+                rows.len(),
+                allowed,
+                (self.question.k, f32::INFINITY),
+                tie,
+                &mut stats,
+            );
             scored.extend(found.into_iter().map(|candidate| {
                 let (distance, row) = (candidate.distance(), candidate.row());
                 Scored { distance, exact: true, segment, row, id: ids.id(row) }

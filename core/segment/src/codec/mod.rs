@@ -5,13 +5,16 @@
 //! shorter than the smallest normal f32; for other metrics nothing. Answers over halves equal those over the widened f32
 //! rows, bit for bit.
 //!
-//! Lossy codecs (integer codes with a rerank) come in beside [`VectorRows`] as further [`Scorer`]s.
+//! [`Approximations`] refuse rows of a scan by a byte an element. Lossy codecs (integer codes with a rerank) come in
+//! beside [`VectorRows`] as further [`Scorer`]s.
 
+mod approximation;
 mod encode;
 mod scorer;
 #[cfg(test)]
 mod tests;
 
+pub use approximation::Approximations;
 pub use encode::{EncodedRows, RowEncoder};
 pub use scorer::{RowScorer, Scorer};
 

@@ -1,5 +1,6 @@
 //! From sums to distances: a query prepared once, rows scored by lists.
 
+use crate::codec::approximation::{Approximations, Bounds};
 use crate::codec::encode::norm;
 use crate::codec::{Matrix, VectorRows};
 use crate::ids::RowId;
@@ -14,6 +15,9 @@ pub trait Scorer {
 
     /// Starts loading what scoring `row` will read. A hint.
     fn prefetch(&self, row: RowId);
+
+    /// Takes out rows that are certainly farther than `limit`, where that is faster than scoring them.
+    fn refuse(&self, _limit: f32, _rows: &mut Vec<RowId>) {}
 }
 
 /// Scores the stored rows of a field, exactly.
@@ -23,6 +27,7 @@ pub struct RowScorer<'a> {
     kernel: Kernel,
     /// Padded; for cosine of length one.
     query: Vec<f32>,
+    bounds: Option<Bounds<'a>>,
 }
 
 impl<'a> RowScorer<'a> {
@@ -33,7 +38,14 @@ impl<'a> RowScorer<'a> {
             Metric::Cosine => normalise(query, &mut padded),
             Metric::Dot | Metric::L2 => padded[..query.len()].copy_from_slice(query),
         }
-        RowScorer { rows, kernel, query: padded }
+        RowScorer { rows, kernel, query: padded, bounds: None }
+    }
+
+    /// With approximations of the same rows, for scans.
+    #[must_use]
+    pub fn refusing_by(self, approximations: &'a Approximations) -> Self {
+        let bounds = Bounds::new(approximations, self.rows, self.kernel, &self.query);
+        RowScorer { bounds: Some(bounds), ..self }
     }
 }
 
@@ -57,6 +69,12 @@ impl Scorer for RowScorer<'_> {
     #[inline]
     fn prefetch(&self, row: RowId) {
         self.rows.prefetch(row);
+    }
+
+    fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {
+        if let Some(bounds) = &self.bounds {
+            bounds.refuse(limit, rows);
+        }
     }
 }
 

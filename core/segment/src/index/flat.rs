@@ -10,29 +10,30 @@ use crate::index::{Candidate, SearchStats};
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;
 
-/// The `k` closest allowed rows out of `rows`, closest first. Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
+/// The `k` closest allowed rows out of `rows`, closest first; of those farther than `limit` any may be missing.
+/// Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
 pub fn search(
     scorer: &impl Scorer,
     rows: u32,
     allowed: Allowed<'_>,
-    k: usize,
+    (k, limit): (usize, f32),
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
 ) -> Vec<Candidate> {
     let all = (0..rows).map(RowId);
     match allowed {
-        Allowed::All => scan(scorer, all, k, tie, stats),
+        Allowed::All => scan(scorer, all, (k, limit), tie, stats),
         Allowed::Except(dead) => {
-            scan(scorer, all.filter(|&row| !dead.contains(row)), k, tie, stats)
+            scan(scorer, all.filter(|&row| !dead.contains(row)), (k, limit), tie, stats)
         }
-        Allowed::Only(set) => scan(scorer, set.iter(), k, tie, stats),
+        Allowed::Only(set) => scan(scorer, set.iter(), (k, limit), tie, stats),
     }
 }
 
 fn scan(
     scorer: &impl Scorer,
     mut rows: impl Iterator<Item = RowId>,
-    k: usize,
+    (k, limit): (usize, f32),
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
 ) -> Vec<Candidate> {
@@ -45,9 +46,10 @@ fn scan(
         if batch.is_empty() || k == 0 {
             return best.into_sorted();
         }
+        stats.scored += batch.len() as u64;
+        scorer.refuse(best.limit().min(limit), &mut batch);
         let distances = &mut distances[..batch.len()];
         scorer.score_many(&batch, distances);
-        stats.scored += batch.len() as u64;
         for (&row, &distance) in batch.iter().zip(&*distances) {
             best.offer(Candidate::new(distance, row));
         }
@@ -60,8 +62,8 @@ struct Best<F> {
     k: usize,
     tie: F,
     buffer: Vec<Candidate>,
-    /// Distance bits beyond which a candidate cannot be among the `k` best.
-    limit: u32,
+    /// No candidate at a larger distance can be among the `k` best.
+    limit: Candidate,
 }
 
 impl<F: Fn(RowId, RowId) -> Ordering> Best<F> {
@@ -69,12 +71,17 @@ impl<F: Fn(RowId, RowId) -> Ordering> Best<F> {
     const BUFFER_MIN: usize = 64;
 
     fn new(k: usize, tie: F) -> Self {
-        Best { k, tie, buffer: Vec::new(), limit: u32::MAX }
+        Best { k, tie, buffer: Vec::new(), limit: Candidate::new(f32::INFINITY, RowId(u32::MAX)) }
+    }
+
+    /// The distance beyond which a row cannot be among the `k` best.
+    fn limit(&self) -> f32 {
+        self.limit.distance()
     }
 
     #[inline]
     fn offer(&mut self, candidate: Candidate) {
-        if candidate.distance_bits() <= self.limit {
+        if candidate.distance_bits() <= self.limit.distance_bits() {
             self.buffer.push(candidate);
             if self.buffer.len() >= self.k.saturating_mul(2).max(Self::BUFFER_MIN) {
                 self.cut();
@@ -86,7 +93,7 @@ impl<F: Fn(RowId, RowId) -> Ordering> Best<F> {
         if self.buffer.len() > self.k {
             let order = order(&self.tie);
             let (_, last, _) = self.buffer.select_nth_unstable_by(self.k - 1, order);
-            self.limit = last.distance_bits();
+            self.limit = *last;
             self.buffer.truncate(self.k);
         }
     }
@@ -149,7 +156,8 @@ mod tests {
             expected.sort_by(order(&backwards));
             for k in [0, 1, 10, 63, 64, 500, 1000, usize::MAX] {
                 let mut stats = SearchStats::default();
-                let found = search(&table, 1000, allowed, k, backwards, &mut stats);
+                let found =
+                    search(&table, 1000, allowed, (k, f32::INFINITY), backwards, &mut stats);
                 assert_eq!(found, expected[..k.min(expected.len())], "k {k}");
                 assert!(k == 0 || stats.scored == expected.len() as u64);
             }

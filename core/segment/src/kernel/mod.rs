@@ -8,12 +8,14 @@
 //!
 //! This module knows no metric and no norms: those are one multiplication a row, and belong to `codec`.
 
+mod codes;
 mod element;
 mod scalar;
 mod simd;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use codes::CodeProducts;
 pub(crate) use element::{Element, half_from_f32, half_to_f32};
 pub(crate) use simd::prefetch_slice;
 
@@ -120,6 +122,19 @@ impl Kernel {
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Token::Simd128(token) => pulp::Simd::vectorize(token, comparison),
             Token::Scalar => scalar::compare(comparison),
+        }
+    }
+
+    /// Inner products of integers. One dispatch a call.
+    pub(crate) fn run_codes(self, products: CodeProducts<'_>) {
+        match self.token {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(token) => pulp::Simd::vectorize(token, products),
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(token) => pulp::Simd::vectorize(token, products),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Token::Simd128(token) => pulp::Simd::vectorize(token, products),
+            Token::Scalar => products.compute(),
         }
     }
 }

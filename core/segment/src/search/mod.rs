@@ -11,7 +11,6 @@ pub use plan::{Rung, Situation, plan};
 pub use crate::index::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
-use crate::codec::RowScorer;
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
@@ -197,8 +196,7 @@ impl Prepared<'_> {
     ) -> index::SearchStats {
         let segment = prepared.source.segment;
         let field = segment.field(self.question.field).expect("prepare looked it up");
-        let rows = field.rows();
-        let scorer: RowScorer<'_> = rows.scorer(self.kernel, vector);
+        let scorer = field.scorer(self.kernel, vector);
         let allowed = match &prepared.passing {
             Some(rows) => Allowed::Only(rows),
             None if prepared.source.dead.count() == 0 => Allowed::All,
@@ -220,7 +218,9 @@ impl Prepared<'_> {
             candidates
         } else {
             let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
-            scanned = flat::search(&scorer, segment.rows(), allowed, k, tie, &mut stats);
+            let limit =
+                if field.approximations().is_some() { self.limit(hits) } else { f32::INFINITY };
+            scanned = flat::search(&scorer, segment.rows(), allowed, (k, limit), tie, &mut stats);
             &scanned
         };
         let nearest = with_ties(candidates, k);
@@ -231,6 +231,17 @@ impl Prepared<'_> {
             row: candidate.row(),
         }));
         stats
+    }
+}
+
+impl Prepared<'_> {
+    /// The distance beyond which no more hits are needed, after those found. O(hits).
+    fn limit(&self, hits: &[Hit]) -> f32 {
+        if hits.len() < self.question.k {
+            return f32::INFINITY;
+        }
+        let mut distances: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
+        *distances.select_nth_unstable_by(self.question.k - 1, f32::total_cmp).1
     }
 }
 

@@ -15,6 +15,7 @@ pub use rows::VectorField;
 
 use std::sync::Arc;
 
+use crate::codec::Approximations;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionKind};
 use crate::ids::{FileId, PointId, RowId};
@@ -93,6 +94,12 @@ impl Segment {
     /// The front: rows, sections, lengths.
     pub fn front(&self) -> &Front {
         &self.front
+    }
+
+    /// Bytes of the file, and of what is kept in memory beside it.
+    pub fn memory_bytes(&self) -> u64 {
+        let approximations = self.fields.iter().filter_map(VectorField::approximations);
+        self.front.file_len + approximations.map(Approximations::bytes).sum::<u64>()
     }
 
     /// Rows, dead ones included.

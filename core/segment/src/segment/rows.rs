@@ -1,9 +1,10 @@
 //! One vector field of an open segment: its rows and, where there is one, its graph.
 
-use crate::codec::VectorRows;
+use crate::codec::{Approximations, RowScorer, VectorRows};
 use crate::error::Result;
 use crate::format::SectionKind;
 use crate::index::graph::Graph;
+use crate::kernel::Kernel;
 use crate::schema::{Schema, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
 
@@ -18,6 +19,7 @@ pub struct VectorField {
     vectors: Bytes,
     inverse_norms: Bytes,
     graph: Option<Graph>,
+    approximations: Option<Approximations>,
 }
 
 impl VectorField {
@@ -35,6 +37,20 @@ impl VectorField {
     pub fn rows(&self) -> VectorRows<'_> {
         VectorRows::new(&self.spec, self.row_count, &self.vectors, &self.inverse_norms)
             .expect("lengths were checked when the segment was opened")
+    }
+
+    /// A scorer of its rows, which refuses by approximations where there are some.
+    pub fn scorer(&self, kernel: Kernel, query: &[f32]) -> RowScorer<'_> {
+        let scorer = self.rows().scorer(kernel, query);
+        match &self.approximations {
+            Some(approximations) => scorer.refusing_by(approximations),
+            None => scorer,
+        }
+    }
+
+    /// Approximations of the rows, if they are scanned and that makes it faster.
+    pub fn approximations(&self) -> Option<&Approximations> {
+        self.approximations.as_ref()
     }
 
     /// The graph, if the field has one that is whole.
@@ -56,7 +72,7 @@ pub(super) fn open_fields(
             Some(section) => section.read_all(parts.residence)?,
             None => AlignedBuffer::default().into(),
         };
-        VectorRows::new(spec, parts.rows, &vectors, &inverse_norms)
+        let rows = VectorRows::new(spec, parts.rows, &vectors, &inverse_norms)
             .map_err(|error| error.context(parts.name))?;
         let graph = parts.find(SectionKind::Graph, ordinal).map(|section| {
             section.read_all(parts.residence).and_then(|bytes| Graph::open(bytes, parts.rows))
@@ -65,10 +81,17 @@ pub(super) fn open_fields(
         if matches!(graph, Some(Err(_))) {
             degraded.push(SectionKind::Graph);
         }
-        let (name, spec) = (name.clone(), spec.clone());
         let graph = graph.and_then(Result::ok);
-        let row_count = parts.rows;
-        fields.push(VectorField { name, spec, row_count, vectors, inverse_norms, graph });
+        let approximations = if graph.is_some() { None } else { Approximations::of(rows) };
+        fields.push(VectorField {
+            name: name.clone(),
+            spec: spec.clone(),
+            row_count: parts.rows,
+            vectors,
+            inverse_norms,
+            graph,
+            approximations,
+        });
     }
     Ok(fields)
 }

@@ -39,7 +39,7 @@ fn ingest(told: &mut Told, body: &[u8]) -> (u16, Value) {
     let schema = Schema::dense(2, Metric::L2, Encoding::F32).expect("good");
     let mut rows = ArrowRows::new(ColumnNames::default(), Some(schema), 64 << 20);
     let (mut rest, mut batches) = (body, 0);
-    while let Some(batch) = rows.next(&mut rest).expect("a good stream") {
+    while let Some(batch) = rows.next(&mut rest, &mut |_| Ok(())).expect("a good stream") {
         if told.fails_after == Some(batches) {
             let details = json!({ "batches_written": batches });
             return (507, json!({"code": "storage_full", "message": "full", "details": details}));

@@ -98,7 +98,10 @@ impl Tables for ArrowFile {
     fn next_table(&mut self) -> Result<Option<TableRows>> {
         loop {
             let mut bytes = &self.piece[self.taken..];
-            let rows = self.rows.next(&mut bytes).map_err(|error| error.context(&self.name))?;
+            let rows = self
+                .rows
+                .next(&mut bytes, &mut |_| Ok(()))
+                .map_err(|error| error.context(&self.name))?;
             self.taken = self.piece.len() - bytes.len();
             if rows.is_some() {
                 return Ok(rows);

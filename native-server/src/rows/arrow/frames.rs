@@ -28,6 +28,8 @@ pub(super) struct Frame {
     description: Vec<u8>,
     /// Values of the columns.
     pub(super) body: Buffer,
+    /// What compressed buffers say they become: the decoder allocates that much, and refuses more.
+    pub(super) decompressed_bytes: usize,
 }
 
 impl Frame {
@@ -106,8 +108,9 @@ impl Frames {
                         return Ok(None);
                     };
                     self.state = State::Prefix;
-                    let frame = Frame { description, body: Buffer::from_vec(body) };
-                    check_buffers(&frame, self.body_bytes_max)?;
+                    let body = Buffer::from_vec(body);
+                    let mut frame = Frame { description, body, decompressed_bytes: 0 };
+                    frame.decompressed_bytes = check_buffers(&frame, self.body_bytes_max)?;
                     return Ok(Some(frame));
                 }
                 State::Ended if bytes.is_empty() => return Ok(None),
@@ -165,15 +168,15 @@ fn description_len(prefix: &[u8]) -> Result<usize> {
     Ok(len)
 }
 
-/// Rows, places of buffers, and lengths after decompression.
-fn check_buffers(frame: &Frame, bytes_max: usize) -> Result<()> {
+/// Checks rows, places of buffers, and lengths after decompression; returns the sum of those.
+fn check_buffers(frame: &Frame, bytes_max: usize) -> Result<usize> {
     let message = frame.message()?;
     let batch = match message.header_type() {
         MessageHeader::RecordBatch => message.header_as_record_batch(),
         MessageHeader::DictionaryBatch => {
             message.header_as_dictionary_batch().and_then(|d| d.data())
         }
-        _ => return Ok(()),
+        _ => return Ok(0),
     };
     let Some(batch) = batch else { return Err(refused("a batch", "a description without one")) };
     check_lengths(&batch, frame.body.len())?;
@@ -195,7 +198,7 @@ fn check_buffers(frame: &Frame, bytes_max: usize) -> Result<()> {
             return Err(refused(&expected, decompressed).with("expected", bytes_max));
         }
     }
-    Ok(())
+    Ok(decompressed)
 }
 
 /// Every array has a possible length, and no more nulls than elements.

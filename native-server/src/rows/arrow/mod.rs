@@ -59,13 +59,19 @@ impl ArrowRows {
     }
 
     /// Takes bytes from the front of `bytes` up to the end of a record batch, and returns its rows; `None`
-    /// once all bytes are taken. To be called until then.
+    /// once all bytes are taken. To be called until then. Before a message is decoded, `pay` hears how many bytes it
+    /// is, decompressed and as it came: the memory that decoding will take is a small multiple of that.
     ///
     /// # Errors
-    /// `InvalidInput` with `offset`, or with `row` and the column in the message. After one the decoder
-    /// must not be used again.
-    pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<TableRows>> {
+    /// `InvalidInput` with `offset`, or with `row` and the column in the message; what `pay` says. After one the
+    /// decoder must not be used again.
+    pub(crate) fn next(
+        &mut self,
+        bytes: &mut &[u8],
+        pay: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Option<TableRows>> {
         while let Some(frame) = self.frames.take(bytes)? {
+            pay((frame.body.len() + frame.decompressed_bytes) as u64)?;
             if let Some(batch) = self.decode(&frame)? {
                 let (_, reader) = self.table.as_mut().expect("a batch was decoded by its schema");
                 return reader.rows(&batch).map(Some);

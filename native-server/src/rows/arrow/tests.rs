@@ -7,7 +7,8 @@ use arrow_array::{
     BooleanArray, DictionaryArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
     LargeStringArray, ListArray, StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow_ipc::writer::StreamWriter;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{DataType, Field};
 use nearfield_segment::{Encoding, Metric, PointId, Rng};
 
@@ -38,7 +39,7 @@ fn read_in(bytes: &[u8], piece: usize, schema: Option<Schema>) -> Result<Vec<Tab
     let mut decoder = ArrowRows::new(ColumnNames::default(), schema, BYTES_MAX);
     let mut all = Vec::new();
     for mut piece in bytes.chunks(piece) {
-        while let Some(rows) = decoder.next(&mut piece)? {
+        while let Some(rows) = decoder.next(&mut piece, &mut |_| Ok(()))? {
             all.push(rows);
         }
     }
@@ -196,13 +197,38 @@ fn damaged_bytes_never_panic() {
 fn sizes_that_are_announced_take_no_memory() {
     let mut decoder = ArrowRows::new(ColumnNames::default(), None, BYTES_MAX);
     let mut endless: &[u8] = &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F];
-    let error = decoder.next(&mut endless).expect_err("2 GiB of description");
+    let error = decoder.next(&mut endless, &mut |_| Ok(())).expect_err("2 GiB of description");
     assert!(error.message().contains("at most 16777216 bytes"), "{error}");
     let batch = column(&[("vector", vectors(&vec![1.0; 1 << 19], 1 << 10))]);
     let bytes = stream(&[batch]);
     let error = read(&bytes[..2_000]).expect_err("a body of 2 MiB");
     assert!(error.message().contains("a message of at most 1048576 bytes"), "{error}");
     let mut text: &[u8] = b"{\"vector\": [1, 2]}";
-    let error = ArrowRows::new(ColumnNames::default(), None, BYTES_MAX).next(&mut text);
+    let error =
+        ArrowRows::new(ColumnNames::default(), None, BYTES_MAX).next(&mut text, &mut |_| Ok(()));
     assert!(error.expect_err("no stream").message().contains("FF FF FF FF"));
+}
+
+#[test]
+fn what_a_compressed_batch_becomes_is_asked_for_before_it_is_decoded() {
+    let batch = column(&[("vector", vectors(&vec![1.0; 1 << 16], 1 << 10))]);
+    for codec in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        let how = IpcWriteOptions::default().try_with_compression(Some(codec)).expect("known");
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new_with_options(&mut bytes, &batch.schema(), how);
+        let writer = writer.as_mut().expect("in memory");
+        writer.write(&batch).and_then(|()| writer.finish()).expect("in memory");
+        assert!(bytes.len() < 1 << 14, "{} bytes", bytes.len());
+        let decoder = || ArrowRows::new(ColumnNames::default(), None, BYTES_MAX);
+        let mut asked = 0;
+        let rows = decoder().next(&mut &bytes[..], &mut |bytes| {
+            asked = asked.max(bytes);
+            Ok(())
+        });
+        assert_eq!(rows.expect("whole").expect("a batch").count, 1 << 6);
+        assert!((1 << 18..1 << 19).contains(&asked), "{asked} bytes for 256 KiB of vectors");
+        let no = |bytes| if bytes < 1 << 18 { Ok(()) } else { Err(refused("too much")) };
+        let error = decoder().next(&mut &bytes[..], &mut { no }).expect_err("no room");
+        assert!(error.message().contains("too much"), "{error}");
+    }
 }

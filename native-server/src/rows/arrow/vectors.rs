@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, RowFault>;
 /// # Errors
 /// `InvalidInput(Dimension)` for a row of another length, `InvalidInput(Parameter)` for a null.
 pub(super) fn elements(column: &ArrayRef, dim: &mut Option<usize>) -> Result<Vec<f32>> {
-    if let Some(row) = (0..column.len()).find(|&row| column.is_null(row)) {
+    if let Some(row) = first_null(column) {
         return Err(null(row));
     }
     if column.is_empty() {
@@ -39,10 +39,16 @@ pub(super) fn elements(column: &ArrayRef, dim: &mut Option<usize>) -> Result<Vec
         values_of_lists::<i32>(column, dim)?
     };
     let dim = dim.expect("learned from the first row");
-    if let Some(index) = (0..values.len()).find(|&index| values.is_null(index)) {
+    if let Some(index) = first_null(&values) {
         return Err(null(index / dim));
     }
     Ok(floats(&values))
+}
+
+/// O(1) for a column without nulls.
+fn first_null(column: &ArrayRef) -> Option<usize> {
+    let nulls = column.nulls()?;
+    (0..nulls.len()).find(|&index| nulls.is_null(index))
 }
 
 /// The values of consecutive lists, each as long as the first.

@@ -153,7 +153,7 @@ fn an_http_export_is_read_back_the_same_with_and_without_vectors() {
     let schema = Some((*view.schema).clone());
     let mut decoder = ArrowRows::new(ColumnNames::default(), schema, 1 << 20);
     let (mut rest, mut ids, mut vectors) = (bytes.as_slice(), Vec::new(), Vec::new());
-    while let Some(rows) = decoder.next(&mut rest).expect("whole") {
+    while let Some(rows) = decoder.next(&mut rest, &mut |_| Ok(())).expect("whole") {
         vectors.extend_from_slice(&rows.vectors[DEFAULT_FIELD]);
         ids.extend(rows.ids.expect("has ids"));
     }

@@ -1,5 +1,5 @@
-// Ours, in three forms: an export in the package's own worker (the default), the same in the page's thread,
-// and a collection that is written in the page.
+// Ours, in four forms: an export in the package's own worker (the default), the same in the page's thread, one
+// of rows in half precision, and a collection that is written in the page.
 
 import { create, open } from '/package/index.js';
 
@@ -14,8 +14,8 @@ function engine(points, { part }) {
   };
 }
 
-async function opened(data, worker) {
-  const file = await data.file();
+async function opened(data, worker, form = '') {
+  const file = await data.file(form);
   const bytes = file.byteLength;
   // The package's code comes first, as in a page that has asked something before.
   const small = await open(await data.smallFile(), { worker });
@@ -37,6 +37,9 @@ export const inWorker = (data) => opened(data, undefined);
 
 /** Without one: no message between question and answer. */
 export const inPage = (data) => opened(data, false);
+
+/** In the page, of rows in half precision. */
+export const halves = (data) => opened(data, false, '-f16');
 
 /** Written here. */
 export async function written(data) {

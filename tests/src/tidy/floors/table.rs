@@ -43,7 +43,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["clock", "options", "pin", "space"]),
+            ("F6", &["cancel", "clock", "options", "pin", "space"]),
             ("F6", &["log", "manifest", "quarantine"]),
             ("F7", &["batch", "view", "history", "leftovers"]),
             ("F7", &["keys"]),

@@ -168,7 +168,7 @@ impl GraphBuilder {
         let GraphParams { degree, build_ef, .. } = self.params;
         let entries = &self.entries[..self.entries.len().min(self.inserted)];
         let mut chosen: Vec<_> = batch.iter().map(|&row| (row, Vec::new())).collect();
-        pool.for_each_chunk(&mut chosen, 8, Scratch::default, |scratch, _, chunk| {
+        pool.for_each_chunk(&mut chosen, 1, Scratch::default, |scratch, _, chunk| {
             for (row, list) in chunk {
                 let scorer = space.scorer(*row);
                 let adjacency = self.lists.adjacency();
@@ -185,7 +185,7 @@ impl GraphBuilder {
         let groups = links.chunk_by(|a, b| a.0 == b.0);
         let mut updates: Vec<_> = groups.map(|group| (group, Vec::new())).collect();
         let degree = self.params.degree as usize;
-        pool.for_each_chunk(&mut updates, 16, Vec::new, |all, _, chunk| {
+        pool.for_each_chunk(&mut updates, 2, Vec::new, |all, _, chunk| {
             for (group, list) in chunk {
                 let row = group[0].0;
                 all.clear();
@@ -210,7 +210,7 @@ impl GraphBuilder {
         let mut places = vec![NO_ROW; self.order.len() * degree];
         let mut rows: Vec<&mut [u32]> = places.chunks_exact_mut(degree).collect();
         let buffers = || (Vec::new(), Vec::new());
-        pool.for_each_chunk(&mut rows, 64, buffers, |(all, chosen), offset, chunk| {
+        pool.for_each_chunk(&mut rows, 8, buffers, |(all, chosen), offset, chunk| {
             for (index, places) in chunk.iter_mut().enumerate() {
                 let row = RowId((offset + index) as u32);
                 all.clear();

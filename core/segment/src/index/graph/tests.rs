@@ -57,7 +57,14 @@ impl Fixture {
         let (mut found, mut expected) = (0, 0);
         for query in queries {
             let scorer = rows.scorer(Kernel::detect(), query);
-            let exact = flat::search(&scorer, self.count, allowed, k, |a, b| a.cmp(&b), &mut stats);
+            let exact = flat::search(
+                &scorer,
+                self.count,
+                allowed,
+                (k, f32::INFINITY),
+                |a, b| a.cmp(&b),
+                &mut stats,
+            );
             let close = graph
                 .search(&scorer, allowed, Effort::unbounded(ef), &mut scratch, &mut stats)
                 .expect("no bound");

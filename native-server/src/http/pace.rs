@@ -1,0 +1,165 @@
+//! A socket whose other side has to go on reading: an answer has a while to be read, and the time its length is worth.
+//!
+//! So whoever asks for much and reads nothing, or next to nothing, loses the connection, and the answer its
+//! memory. What runs down while a write waits is one *patience*; bytes that are taken fill it up again, up to
+//! where it began, so that nobody reads fast to read slowly later. Reading passes through: headers and bodies have
+//! limits of their own.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A stream that fails with `TimedOut` once what is written to it is read too slowly.
+#[derive(Debug)]
+pub(super) struct Paced<S> {
+    stream: S,
+    patience_max: Duration,
+    bytes_per_second: u32,
+    patience: Duration,
+    waiting: Option<Waiting>,
+}
+
+/// A write that waits.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    /// Ends with the patience.
+    end: Pin<Box<Sleep>>,
+}
+
+impl<S> Paced<S> {
+    /// Waits `patience_max` in all, and a second more for each `bytes_per_second` that are read.
+    pub(super) fn new(stream: S, patience_max: Duration, bytes_per_second: u32) -> Paced<S> {
+        let (patience, bytes_per_second) = (patience_max, bytes_per_second.max(1));
+        Paced { stream, patience_max, bytes_per_second, patience, waiting: None }
+    }
+
+    /// What a write came to, or an error if that took too long.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(done) = &written {
+            let waited = self.waiting.take().map_or(Duration::ZERO, |write| write.since.elapsed());
+            let bytes = done.as_ref().map_or(0, |bytes| *bytes);
+            let earned = Duration::from_secs_f64(bytes as f64 / f64::from(self.bytes_per_second));
+            self.patience = (self.patience.saturating_sub(waited) + earned).min(self.patience_max);
+            return written;
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let since = Instant::now();
+            Waiting { since, end: Box::pin(tokio::time::sleep_until(since + patience)) }
+        });
+        let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the answer is read too slowly");
+        waiting.end.as_mut().poll(context).map(|()| Err(too_slow()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.judge(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const SECOND: Duration = Duration::from_secs(1);
+    /// What the system keeps of an answer for who reads it.
+    const KEPT_BYTES: usize = 1_000;
+
+    /// Writes `len` bytes for a reader who takes `piece` of them after each `pause`. The clock is tokio's and
+    /// stands still but for those who wait for it.
+    async fn write(len: usize, piece: usize, pause: Duration) -> io::Result<()> {
+        let (ours, theirs) = duplex(KEPT_BYTES);
+        let reads = tokio::spawn(read(theirs, piece, pause));
+        let mut paced = Paced::new(ours, PATIENCE, 1_000);
+        let written = paced.write_all(&vec![7; len]).await;
+        reads.abort();
+        written
+    }
+
+    async fn read(mut theirs: DuplexStream, piece: usize, pause: Duration) {
+        let mut taken = vec![0; piece];
+        loop {
+            tokio::time::sleep(pause).await;
+            let _ended = theirs.read(&mut taken).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_is_not_reading() {
+        let begun = Instant::now();
+        let ended = write(100_000, 1, 29 * SECOND).await;
+        assert_eq!(ended.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() <= PATIENCE + SECOND, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_the_pace_reads_as_long_as_it_takes() {
+        write(1_000_000, 1_000, SECOND).await.expect("a thousand seconds of reading");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_not_saved_up() {
+        let (ours, mut theirs) = duplex(KEPT_BYTES);
+        let fast = tokio::spawn(async move {
+            let mut taken = vec![0; 1_000_000];
+            theirs.read_exact(&mut taken).await.map(|_| theirs)
+        });
+        let mut paced = Paced::new(ours, PATIENCE, 1_000);
+        paced.write_all(&vec![7; 1_000_000]).await.expect("at once");
+        let _theirs = fast.await.expect("no panic").expect("all of it");
+        let begun = Instant::now();
+        let ended = paced.write_all(&[7; 2 * KEPT_BYTES]).await;
+        assert_eq!(ended.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() <= PATIENCE + SECOND, "{:?}", begun.elapsed());
+    }
+}
