@@ -107,7 +107,8 @@ pub(crate) fn bind(compiled: &Path, module: Module, dist: &Path) -> Result<()> {
 /// When npm or wasm-opt fail; they have said why.
 pub(crate) fn optimise(root: &Path, module: Module, dist: &Path) -> Result<()> {
     let package = root.join("wasm");
-    if !package.join("node_modules/.bin/wasm-opt").exists() {
+    let brought = |tool: &str| package.join("node_modules/.bin").join(tool).exists();
+    if !["wasm-opt", "esbuild"].into_iter().all(brought) {
         output(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&package))?;
     }
     let module = dist.join(format!("{}_bg.wasm", module.name));
