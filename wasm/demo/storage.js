@@ -58,8 +58,9 @@ export function keeping(current) {
     const button = make('button', { type: 'button', class: 'quiet', 'aria-label': `Delete ${name}` }, 'Delete');
     button.addEventListener('click', async () => {
       button.disabled = true;
-      at('kept-said').textContent = await remove().catch(sentence);
+      const said = await remove().catch(sentence);
       await refresh();
+      at('kept-said').textContent = said;
     });
     return make('li', {}, make('span', {}, `${name}: ${words}`), button);
   }

@@ -188,7 +188,7 @@ test('collections that were written here are listed with their sizes and can be 
   await page.evaluate(() => window.written.close());
   await press();
   await said('notes was deleted');
-  assert.equal(await line.count(), 0);
+  await page.locator('#stores li').waitFor({ state: 'detached' });
   assert.equal(answers.length, 3);
   assert.match(answers[0], /with all its points/);
 });
