@@ -283,7 +283,7 @@ impl Asked<'_> {
                 &scorer,
                 rows.len(),
                 allowed,
-                (self.question.k, f32::INFINITY),
+                flat::Wanted::nearest(self.question.k),
                 tie,
                 &mut stats,
             );

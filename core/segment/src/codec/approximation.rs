@@ -12,12 +12,12 @@ use crate::metric::Metric;
 
 /// Fewer rows are scanned as fast without.
 const ROWS_MIN: u32 = 256;
-/// No more rows than that wait for a graph; a larger field without one is scanned as it lies, without a copy.
+/// A larger field without a graph was meant to have none: it is scanned as it lies, without a copy in memory.
 const ROWS_MAX: u32 = 1 << 16;
 /// In the browser the kernels' 128-bit registers gain nothing from bytes.
 const WORTH_IT: bool = cfg!(not(target_arch = "wasm32"));
 
-/// Approximations of all rows of a field. A quarter of what the rows take as f32.
+/// Approximations of all rows of a field: a quarter of what the rows take as f32, half of what they take as f16.
 #[derive(Debug)]
 pub struct Approximations {
     codes: Vec<i8>,
@@ -59,22 +59,26 @@ impl Approximations {
     }
 }
 
-/// Fills in the codes of a row (padded).
+/// Fills in the codes of a row (padded). In f64: the squares of small f32 are no f32.
 fn approximate(values: &[f32], codes: &mut [i8]) -> Approximated {
     let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    let step = largest / f32::from(i8::MAX);
+    let step = f64::from(largest / f32::from(i8::MAX));
     let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-    let (mut left_out, mut squares) = ([0.0f32; LANES], [0i32; LANES]);
+    let (mut left_out, mut squares) = ([0.0f64; LANES], [0i32; LANES]);
     for (index, (&value, code)) in values.iter().zip(codes).enumerate() {
-        *code = (value * inverse).round() as i8;
-        let rest = value - step * f32::from(*code);
+        *code = (f64::from(value) * inverse).round() as i8;
+        let rest = f64::from(value) - step * f64::from(*code);
         left_out[index % LANES] += rest * rest;
         squares[index % LANES] += i32::from(*code) * i32::from(*code);
     }
-    let norm = step * (squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt() as f32);
-    // Above what rounding in f32 can have taken from it, here and in the norm.
-    let error = left_out.iter().sum::<f32>().sqrt() * 1.001 + norm * 1e-5 + f32::MIN_POSITIVE;
-    Approximated { step, norm, error }
+    let norm = step * squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt();
+    // Above what making f32 of them can take from this and from the norm.
+    let error = left_out.iter().sum::<f64>().sqrt() + 1e-6 * norm;
+    Approximated {
+        step: step as f32,
+        norm: norm as f32,
+        error: error as f32 + f32::MIN_POSITIVE + error as f32 * f32::EPSILON,
+    }
 }
 
 /// A query, ready to refuse rows.
@@ -130,8 +134,11 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// Takes out rows that are certainly farther than `limit`. O(rows × dim), an eighth of scoring them.
+    /// Takes out rows that are certainly farther than `limit`. O(rows × dim), of a quarter of the bytes.
     pub(super) fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {
+        if limit == f32::INFINITY {
+            return;
+        }
         let mut products = vec![0; rows.len()];
         self.kernel.run_codes(CodeProducts {
             query: &self.query,
@@ -250,6 +257,29 @@ mod tests {
                                 "{metric:?} {dim} {limit} {row}"
                             );
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_any_scale_that_lie_close_together_are_ranked_as_without() {
+        let mut rng = Rng::new(14);
+        let dim = 96;
+        let base: Vec<f32> = (0..dim).map(|_| rng.unit_f32() - 0.5).collect();
+        for scale in [1e15, 1.0, 1e-10, 1e-17, 1e-20, 1e-25, 1e-30, 3e-37, 1e-42] {
+            let near = |rng: &mut Rng| -> Vec<f32> {
+                base.iter().map(|&x| scale * (x + 0.004 * (rng.unit_f32() - 0.5))).collect()
+            };
+            let rows: Vec<Vec<f32>> = (0..600).map(|_| near(&mut rng)).collect();
+            let query = near(&mut rng);
+            for metric in Metric::ALL {
+                let spec = VectorSpec { dim: dim as u32, metric, store: Encoding::F32 };
+                let (distances, kept) = kept(&spec, &rows, &query, Kernel::detect());
+                for (limit, left) in kept {
+                    for row in (0..rows.len()).filter(|&row| distances[row] <= limit) {
+                        assert!(left.contains(&RowId(row as u32)), "{metric:?} {scale} {limit}");
                     }
                 }
             }

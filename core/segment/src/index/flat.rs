@@ -10,33 +10,50 @@ use crate::index::{Candidate, SearchStats};
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;
 
-/// The `k` closest allowed rows out of `rows`, closest first; of those farther than `limit` any may be missing.
+/// What a scan is to find.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Rows.
+    pub k: usize,
+    /// Distance beyond which a row is not needed, because enough closer ones are known.
+    pub limit: f32,
+}
+
+impl Wanted {
+    /// The `k` nearest, however far.
+    pub fn nearest(k: usize) -> Wanted {
+        Wanted { k, limit: f32::INFINITY }
+    }
+}
+
+/// The closest allowed rows out of `rows`, closest first; of those beyond the limit any may be missing.
 /// Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
 pub fn search(
     scorer: &impl Scorer,
     rows: u32,
     allowed: Allowed<'_>,
-    (k, limit): (usize, f32),
+    wanted: Wanted,
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
 ) -> Vec<Candidate> {
     let all = (0..rows).map(RowId);
     match allowed {
-        Allowed::All => scan(scorer, all, (k, limit), tie, stats),
+        Allowed::All => scan(scorer, all, wanted, tie, stats),
         Allowed::Except(dead) => {
-            scan(scorer, all.filter(|&row| !dead.contains(row)), (k, limit), tie, stats)
+            scan(scorer, all.filter(|&row| !dead.contains(row)), wanted, tie, stats)
         }
-        Allowed::Only(set) => scan(scorer, set.iter(), (k, limit), tie, stats),
+        Allowed::Only(set) => scan(scorer, set.iter(), wanted, tie, stats),
     }
 }
 
 fn scan(
     scorer: &impl Scorer,
     mut rows: impl Iterator<Item = RowId>,
-    (k, limit): (usize, f32),
+    wanted: Wanted,
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
 ) -> Vec<Candidate> {
+    let Wanted { k, limit } = wanted;
     let mut best = Best::new(k, tie);
     let mut batch = Vec::with_capacity(BATCH_ROWS);
     let mut distances = [0.0; BATCH_ROWS];
@@ -157,7 +174,7 @@ mod tests {
             for k in [0, 1, 10, 63, 64, 500, 1000, usize::MAX] {
                 let mut stats = SearchStats::default();
                 let found =
-                    search(&table, 1000, allowed, (k, f32::INFINITY), backwards, &mut stats);
+                    search(&table, 1000, allowed, Wanted::nearest(k), backwards, &mut stats);
                 assert_eq!(found, expected[..k.min(expected.len())], "k {k}");
                 assert!(k == 0 || stats.scored == expected.len() as u64);
             }

@@ -48,7 +48,7 @@ impl Candidate {
 /// What a search did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchStats {
-    /// Rows whose distance was computed.
+    /// Rows scored, or refused by their approximation.
     pub scored: u64,
     /// Graph nodes whose neighbours were read.
     pub hops: u64,

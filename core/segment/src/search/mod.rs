@@ -14,8 +14,9 @@ use crate::allowed::Allowed;
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
+use crate::index::flat::{self, Wanted};
 use crate::index::graph::{Effort, Scratch};
-use crate::index::{self, Candidate, flat};
+use crate::index::{self, Candidate};
 use crate::kernel::Kernel;
 use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
@@ -85,7 +86,7 @@ pub struct SearchStats {
     pub segments_searched: u32,
     /// Sources that statistics or the filter excluded.
     pub segments_pruned: u32,
-    /// Vectors compared with the query.
+    /// Vectors scored, or refused by their approximation.
     pub vectors_scored: u64,
     /// Nodes of graphs whose neighbours were looked at.
     pub nodes_expanded: u64,
@@ -220,7 +221,14 @@ impl Prepared<'_> {
             let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
             let limit =
                 if field.approximations().is_some() { self.limit(hits) } else { f32::INFINITY };
-            scanned = flat::search(&scorer, segment.rows(), allowed, (k, limit), tie, &mut stats);
+            scanned = flat::search(
+                &scorer,
+                segment.rows(),
+                allowed,
+                Wanted { k, limit },
+                tie,
+                &mut stats,
+            );
             &scanned
         };
         let nearest = with_ties(candidates, k);
@@ -232,9 +240,7 @@ impl Prepared<'_> {
         }));
         stats
     }
-}
 
-impl Prepared<'_> {
     /// The distance beyond which no more hits are needed, after those found. O(hits).
     fn limit(&self, hits: &[Hit]) -> f32 {
         if hits.len() < self.question.k {

@@ -61,7 +61,7 @@ impl Fixture {
                 &scorer,
                 self.count,
                 allowed,
-                (k, f32::INFINITY),
+                flat::Wanted::nearest(k),
                 |a, b| a.cmp(&b),
                 &mut stats,
             );
