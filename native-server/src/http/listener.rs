@@ -235,16 +235,24 @@ where
     let open = server.connected();
     let asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&asked);
+    let answer_begins = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&answer_begins);
     let service = service_fn(move |mut request: Request<Incoming>| {
         asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(origin);
         let answer = router.clone().call(request.map(Body::new));
-        Box::pin(async move { answer.await.map_err(|never: Infallible| never) })
+        let begins = Arc::clone(&begins);
+        Box::pin(async move {
+            let answer = answer.await.map_err(|never: Infallible| never);
+            begins.store(true, Ordering::Relaxed);
+            answer
+        })
     });
     let mut settings = http1::Builder::new();
     settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
-    let stream = Paced::new(stream, limits.answer, limits.answer_bytes_per_second);
+    let pace = limits.answer_bytes_per_second;
+    let stream = Paced::new(stream, limits.answer, pace, answer_begins);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
     let first_header = tokio::time::sleep(limits.first_header);
     tokio::pin!(first_header);
@@ -287,3 +295,6 @@ async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     // Whether it worked is known to the client alone.
     drop(tokio::time::timeout(LINGER_TIME, rest).await);
 }
+
+#[cfg(test)]
+mod tests;

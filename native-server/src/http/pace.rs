@@ -2,12 +2,16 @@
 //!
 //! So whoever asks for much and reads nothing, or next to nothing, loses the connection, and the answer its
 //! memory. What runs down while a write waits is one *patience*; bytes that are taken fill it up again, up to
-//! where it began, so that nobody reads fast to read slowly later. Reading passes through: headers and bodies have
-//! limits of their own.
+//! where it began, so that nobody reads fast to read slowly later. The next answer of a kept connection begins with
+//! all of it, once everything before was taken: answers that pile up unread share one. Reading passes through:
+//! headers and bodies have limits of their own.
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +26,9 @@ pub(super) struct Paced<S> {
     bytes_per_second: u32,
     patience: Duration,
     waiting: Option<Waiting>,
+    answer_begins: Arc<AtomicBool>,
+    /// Nothing was written since the last flush, by which all that was written before is taken.
+    flushed: bool,
 }
 
 /// A write that waits.
@@ -34,9 +41,23 @@ struct Waiting {
 
 impl<S> Paced<S> {
     /// Waits `patience_max` in all, and a second more for each `bytes_per_second` that are read.
-    pub(super) fn new(stream: S, patience_max: Duration, bytes_per_second: u32) -> Paced<S> {
+    /// Whoever answers sets `answer_begins` before the first byte of each answer.
+    pub(super) fn new(
+        stream: S,
+        patience_max: Duration,
+        bytes_per_second: u32,
+        answer_begins: Arc<AtomicBool>,
+    ) -> Paced<S> {
         let (patience, bytes_per_second) = (patience_max, bytes_per_second.max(1));
-        Paced { stream, patience_max, bytes_per_second, patience, waiting: None }
+        let (waiting, flushed) = (None, true);
+        Paced { stream, patience_max, bytes_per_second, patience, waiting, answer_begins, flushed }
+    }
+
+    /// Before each write: a new answer has all the patience, unless part of an older one is still to be taken.
+    fn begin(&mut self) {
+        if mem::take(&mut self.flushed) && self.answer_begins.swap(false, Ordering::Relaxed) {
+            self.patience = self.patience_max;
+        }
     }
 
     /// What a write came to, or an error if that took too long.
@@ -78,6 +99,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.judge(context, written)
     }
@@ -87,6 +109,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.judge(context, written)
     }
@@ -96,7 +119,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.flushed |= matches!(flushed, Poll::Ready(Ok(())));
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -115,12 +140,18 @@ mod tests {
     /// What the system keeps of an answer for who reads it.
     const KEPT_BYTES: usize = 1_000;
 
+    /// A stream worth 1,000 bytes a second, and what says that an answer begins.
+    fn paced(ours: DuplexStream) -> (Paced<DuplexStream>, Arc<AtomicBool>) {
+        let begins = Arc::new(AtomicBool::new(false));
+        (Paced::new(ours, PATIENCE, 1_000, Arc::clone(&begins)), begins)
+    }
+
     /// Writes `len` bytes for a reader who takes `piece` of them after each `pause`. The clock is tokio's and
     /// stands still but for those who wait for it.
     async fn write(len: usize, piece: usize, pause: Duration) -> io::Result<()> {
         let (ours, theirs) = duplex(KEPT_BYTES);
         let reads = tokio::spawn(read(theirs, piece, pause));
-        let mut paced = Paced::new(ours, PATIENCE, 1_000);
+        let mut paced = paced(ours).0;
         let written = paced.write_all(&vec![7; len]).await;
         reads.abort();
         written
@@ -154,12 +185,46 @@ mod tests {
             let mut taken = vec![0; 1_000_000];
             theirs.read_exact(&mut taken).await.map(|_| theirs)
         });
-        let mut paced = Paced::new(ours, PATIENCE, 1_000);
+        let mut paced = paced(ours).0;
         paced.write_all(&vec![7; 1_000_000]).await.expect("at once");
         let _theirs = fast.await.expect("no panic").expect("all of it");
         let begun = Instant::now();
         let ended = paced.write_all(&[7; 2 * KEPT_BYTES]).await;
         assert_eq!(ended.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() <= PATIENCE + SECOND, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_patience() {
+        let (ours, theirs) = duplex(KEPT_BYTES);
+        let reads = tokio::spawn(read(theirs, 900, SECOND));
+        let (mut paced, begins) = paced(ours);
+        for answer in 0..5 {
+            begins.store(true, Ordering::Relaxed);
+            let written = paced.write_all(&[7; 200_000]).await;
+            written.unwrap_or_else(|error| panic!("answer {answer}: {error}"));
+            paced.flush().await.expect("nothing left");
+        }
+        reads.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_pile_up_unread_share_one_patience() {
+        let (ours, theirs) = duplex(KEPT_BYTES);
+        let reads = tokio::spawn(read(theirs, 1, 10 * SECOND));
+        let (mut paced, begins) = paced(ours);
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            ended = paced.write_all(&[7; 2 * KEPT_BYTES]) => ended,
+            () = async {
+                for _ in 0..100 {
+                    tokio::time::sleep(SECOND).await;
+                    begins.store(true, Ordering::Relaxed);
+                }
+            } => Ok(()),
+        };
+        reads.abort();
+        assert_eq!(ended.expect_err("next to nothing is read").kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() <= PATIENCE + SECOND, "{:?}", begun.elapsed());
     }
 }
