@@ -28,7 +28,7 @@ use crate::view::{LiveSegment, View};
 const MERGED_ROWS_MAX: u32 = 8_192;
 /// Segments of a size class that become one of the next: fewer copies of a row with more, fewer segments for
 /// a search with less.
-const MERGED_AT_ONCE: usize = 4;
+const MERGED_AT_ONCE: usize = 8;
 
 /// A segment and every deletion in it that is not dropped with its rows.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 
 use crate::codec::VectorRows;
 use crate::ids::RowId;
-use crate::kernel::{CodeProducts, Kernel, LANES};
+use crate::kernel::{CodeProducts, Kernel, LANES, Quantise, Quantised};
 use crate::metric::Metric;
 
 /// Fewer rows are scanned as fast without.
@@ -40,14 +40,14 @@ impl Approximations {
         if !WORTH_IT || !(ROWS_MIN..=ROWS_MAX).contains(&rows.len()) {
             return None;
         }
-        let stride = rows.stride();
+        let (stride, kernel) = (rows.stride(), Kernel::detect());
         let mut codes = vec![0; rows.len() as usize * stride];
         let mut values = vec![0.0; stride];
         let places = codes.chunks_exact_mut(stride).enumerate();
         let rows = places
             .map(|(row, codes)| {
                 rows.widen(RowId(row as u32), &mut values);
-                approximate(&values, codes)
+                Approximated::of(kernel.plain(Quantise { values: &values, codes }))
             })
             .collect();
         Some(Approximations { codes, rows })
@@ -59,25 +59,12 @@ impl Approximations {
     }
 }
 
-/// Fills in the codes of a row (padded). In f64: the squares of small f32 are no f32.
-fn approximate(values: &[f32], codes: &mut [i8]) -> Approximated {
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    let step = f64::from(largest / f32::from(i8::MAX));
-    let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-    let (mut left_out, mut squares) = ([0.0f64; LANES], [0i32; LANES]);
-    for (index, (&value, code)) in values.iter().zip(codes).enumerate() {
-        *code = (f64::from(value) * inverse).round() as i8;
-        let rest = f64::from(value) - step * f64::from(*code);
-        left_out[index % LANES] += rest * rest;
-        squares[index % LANES] += i32::from(*code) * i32::from(*code);
-    }
-    let norm = step * squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt();
-    // Above what making f32 of them can take from this and from the norm.
-    let error = left_out.iter().sum::<f64>().sqrt() + 1e-6 * norm;
-    Approximated {
-        step: step as f32,
-        norm: norm as f32,
-        error: error as f32 + f32::MIN_POSITIVE + error as f32 * f32::EPSILON,
+impl Approximated {
+    fn of(row: Quantised) -> Approximated {
+        let norm = f64::from(row.step) * (row.squares as f64).sqrt();
+        // Above what rounding to f32 can take from this, from each element's rest and from the norm.
+        let error = row.left_out.sqrt() * (1.0 + 1e-6) + 1e-6 * norm + f64::from(f32::MIN_POSITIVE);
+        Approximated { step: row.step, norm: norm as f32, error: error as f32 }
     }
 }
 
@@ -140,7 +127,7 @@ impl<'a> Bounds<'a> {
             return;
         }
         let mut products = vec![0; rows.len()];
-        self.kernel.run_codes(CodeProducts {
+        self.kernel.plain(CodeProducts {
             query: &self.query,
             codes: &self.approximations.codes,
             rows,

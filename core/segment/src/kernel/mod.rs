@@ -15,7 +15,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codes::CodeProducts;
+pub(crate) use codes::{CodeProducts, Quantise, Quantised};
 pub(crate) use element::{Element, half_from_f32, half_to_f32};
 pub(crate) use simd::prefetch_slice;
 
@@ -125,16 +125,16 @@ impl Kernel {
         }
     }
 
-    /// Inner products of integers. One dispatch a call.
-    pub(crate) fn run_codes(self, products: CodeProducts<'_>) {
+    /// Runs plain loops, compiled for the instructions. One dispatch a call.
+    pub(crate) fn plain<L: pulp::WithSimd>(self, loops: L) -> L::Output {
         match self.token {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => pulp::Simd::vectorize(token, products),
+            Token::Avx512(token) => pulp::Simd::vectorize(token, loops),
             #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => pulp::Simd::vectorize(token, products),
+            Token::Avx2(token) => pulp::Simd::vectorize(token, loops),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Token::Simd128(token) => pulp::Simd::vectorize(token, products),
-            Token::Scalar => products.compute(),
+            Token::Simd128(token) => pulp::Simd::vectorize(token, loops),
+            Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), loops),
         }
     }
 }
