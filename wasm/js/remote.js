@@ -49,8 +49,9 @@ export class Remote {
       await remote.#open(url);
       return remote;
     } catch (error) {
-      // Without a code it is a trap, and nothing may enter that module again.
-      if (error.code !== undefined) remote.free();
+      // Without a code it is a trap.
+      if (error.code === undefined) remote.abandon();
+      else remote.free();
       throw error;
     }
   }
@@ -68,9 +69,21 @@ export class Remote {
   }
 
   #deliver(offset, bytes) {
-    if (this.#closing.signal.aborted) return;
-    this.#resident.deliver(offset, bytes);
+    if (this.#closing.signal.aborted || this.#broken) return;
+    try {
+      this.#resident.deliver(offset, bytes);
+    } catch (error) {
+      // At once: what else is on its way may come before whoever waits for this hears of it.
+      if (error.code === undefined) this.#break(error);
+      throw error;
+    }
     this.#progress();
+  }
+
+  /** After a trap: every later call fails as this one did. */
+  #break(error) {
+    this.#broken = error;
+    this.#resident.abandon();
   }
 
   #progress() {
@@ -83,8 +96,8 @@ export class Remote {
   async #ask(method, args, signal, { cost = { ...NOTHING }, fetch = (missing) => this.#fetch(missing, { signal }) } = {}) {
     const mended = new Set();
     while (true) {
-      if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
       if (this.#broken) throw this.#broken;
+      if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
       const { whole, part } = this.#resident;
       if (whole) return whole[method](...args);
       try {
@@ -260,7 +273,7 @@ export class Remote {
     this.#prefetched = true;
     this.download(prefetch).catch((error) => {
       // Without a code it comes from a module that is broken, which the next call has to tell.
-      if (error.code === undefined) this.#broken = error;
+      if (error.code === undefined) this.#break(error);
     });
   }
 
@@ -302,5 +315,11 @@ export class Remote {
   free() {
     this.#closing.abort();
     this.#resident.free();
+  }
+
+  /** As `free`, but without a call to the module, which trapped. */
+  abandon() {
+    this.#closing.abort();
+    this.#resident.abandon();
   }
 }
