@@ -87,17 +87,23 @@ export class Remote {
   }
 
   #progress() {
+    if (this.#closing.signal.aborted || this.#broken) return;
     const { bytes, requests, totalBytes, offlineReady } = this.netStats();
     const stage = this.#resident.whole ? 'ready' : this.#stage;
     this.#options.onProgress?.({ stage, bytes, totalBytes, requests, offlineReady });
+  }
+
+  /** Before part or whole are used after a wait, in which they may have gone. */
+  #checkOpen() {
+    if (this.#broken) throw this.#broken;
+    if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
   }
 
   /** Makes `ask` of the part until it has what it wants; of the whole file once that is here. */
   async #ask(method, args, signal, { cost = { ...NOTHING }, fetch = (missing) => this.#fetch(missing, { signal }) } = {}) {
     const mended = new Set();
     while (true) {
-      if (this.#broken) throw this.#broken;
-      if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
+      this.#checkOpen();
       const { whole, part } = this.#resident;
       if (whole) return whole[method](...args);
       try {
@@ -174,12 +180,16 @@ export class Remote {
     const resident = this.#resident;
     this.#fetcher.afford(total(subtract([[0, this.#fetcher.length]], resident.here)));
     const gather = () => this.#inPieces(resident.gather(), () => resident.gathered, how);
+    const damaged = () => {
+      this.#checkOpen();
+      return resident.whole ? [] : resident.damaged;
+    };
     await gather();
-    const damaged = resident.whole ? [] : resident.damaged;
-    if (damaged.length > 0) {
-      damaged.forEach((range) => resident.forget(range));
+    const wrong = damaged();
+    if (wrong.length > 0) {
+      wrong.forEach((range) => resident.forget(range));
       await gather();
-      const [still] = resident.whole ? [] : resident.damaged;
+      const [still] = damaged();
       if (still) {
         resident.forget(still);
         throw await this.#damaged({ message: 'a block fails its checksum' }, still, how.signal);
@@ -252,7 +262,7 @@ export class Remote {
   /** Exact answers are half of a measurement: needs the whole file. */
   async recall(collection, vectors, asked, signal) {
     await this.#gather(signal);
-    return this.#resident.whole.recall(collection, vectors, asked);
+    return this.#ask('recall', [collection, vectors, asked], signal);
   }
 
   stats(collection, signal) {
