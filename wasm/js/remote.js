@@ -212,7 +212,12 @@ export class Remote {
         this.#resident.cache?.flush();
       }
     };
-    await Promise.all(Array.from({ length: LANES }, lane));
+    const failed = (error) => {
+      // Nobody waits any more for what the other lanes would go on with.
+      pieces.length = 0;
+      throw error;
+    };
+    await Promise.all(Array.from({ length: LANES }, () => lane().catch(failed)));
   }
 
   /** Length and collections. */

@@ -327,6 +327,35 @@ function gate() {
   return { held, open, wait };
 }
 
+test('once a piece of a download has failed the others are not asked for', async (context) => {
+  const { held, open: release, wait } = gate();
+  let armed = false;
+  let asked = 0;
+  const fetch = async (url, init) => {
+    if (armed) {
+      asked += 1;
+      if (asked === 1) return new Response('', { status: 404 });
+      await wait(...init.headers.get('range').match(/\d+/g).map(Number));
+    }
+    return globalThis.fetch(url, init);
+  };
+  const { snapshot, collection } = await remote(context, {}, { fetch });
+  // Between the cells of a first answer there are many stretches that are not here.
+  await collection.search(query(1), FEW);
+  const { residentBytes } = await snapshot.stats();
+  armed = true;
+  await assert.rejects(snapshot.download('rows'), { code: 'NETWORK', got: 404 });
+  release();
+  // One piece for each lane was asked for at most, and is kept.
+  await until(async () => (await snapshot.stats()).residentBytes > residentBytes && held.length >= 5);
+  await until(async () => {
+    const coming = held.reduce((sum, [start, last]) => sum + last + 1 - start, 0);
+    return (await snapshot.stats()).residentBytes >= residentBytes + coming;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(asked, 6);
+});
+
 test('what a prefetch brings after the file became whole changes nothing', async (context) => {
   const { server, snapshot, collection } = await remote(context);
   const [early, late] = [gate(), gate()];
