@@ -58,6 +58,8 @@ export class BlockCache {
     const record = parse(new TextDecoder().decode(bytes)) ?? { urls: [], length, have: [] };
     if (record.length === undefined) throw new Error('its record is torn');
     if (total(record.have) > this.#most) record.have = [];
+    // What no record tells of would keep its space: of a torn one, or more than there may be.
+    if (record.have.length === 0) this.#data.truncate(0);
     if (!record.urls.includes(this.#url)) record.urls.push(this.#url);
     this.#record = { ...record, used: Date.now() };
     // Named before its first bytes come, so that no file is left that nobody finds.

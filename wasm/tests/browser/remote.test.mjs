@@ -335,6 +335,31 @@ test('a torn record takes its bytes with it', async (t) => {
   assert.deepEqual([storage, names], ['opfs', [data, map]]);
 });
 
+test('bytes that are no longer kept give their space back: of a torn record, and above a smaller cacheBytes', async (t) => {
+  const { page } = await site(t);
+  const keepAll = async () => {
+    await near();
+    await snapshot.download('all');
+    await snapshot.close();
+  };
+  const opened = async (options) => {
+    await near(options);
+    const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle('nearfield-cache');
+    const data = (await cached()).find((name) => name.endsWith('.data'));
+    const { size } = await (await directory.getFileHandle(data)).getFile();
+    await snapshot.close();
+    return size;
+  };
+  await page.evaluate(keepAll);
+  const less = await page.evaluate(opened, { cacheBytes: 1_000_000 });
+  assert.ok(less <= 1_000_000, `${less} bytes on disk`);
+  await page.evaluate(keepAll);
+  assert.equal(await page.evaluate(opened, {}), FILE.length);
+  await page.evaluate(cut, ['.map', 10]);
+  const torn = await page.evaluate(opened, {});
+  assert.ok(torn < FILE.length / 2, `${torn} bytes on disk`);
+});
+
 test('all files together keep no more than cacheBytes; what was used longest ago gives way', async (t) => {
   const { page } = await site(t);
   const small = await Promise.all(['v1', 'v2', 'v3'].map(async (version) => new Uint8Array((await fixture(version)).bytes)));
