@@ -12,6 +12,8 @@ import { align, intersect, merge, subtract, total } from './ranges.js';
 const CACHE_BYTES = 2 ** 30;
 /** Room for so much is made at a time. */
 const STEP_BYTES = 64 << 20;
+/** URLs by which a snapshot is found again, the newest last: signed ones differ at each visit. */
+const URLS = 8;
 
 export class BlockCache {
   /** Nothing more is kept, for want of space; what was kept before still serves. */
@@ -60,8 +62,8 @@ export class BlockCache {
     if (total(record.have) > this.#most) record.have = [];
     // What no record tells of would keep its space: of a torn one, or more than there may be.
     if (record.have.length === 0) this.#data.truncate(0);
-    if (!record.urls.includes(this.#url)) record.urls.push(this.#url);
-    this.#record = { ...record, used: Date.now() };
+    const others = record.urls.filter((url) => url !== this.#url);
+    this.#record = { ...record, urls: [...others, this.#url].slice(-URLS), used: Date.now() };
     // Named before its first bytes come, so that no file is left that nobody finds.
     this.flush();
   }

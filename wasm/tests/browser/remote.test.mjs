@@ -360,6 +360,17 @@ test('bytes that are no longer kept give their space back: of a torn record, and
   assert.ok(torn < FILE.length / 2, `${torn} bytes on disk`);
 });
 
+test('of the URLs a file came from the eight newest are kept', async (t) => {
+  const { server, page } = await site(t);
+  const visits = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 3].map((number) => `${server.url}?signed=${number}`);
+  const urls = await page.evaluate(async (visits) => {
+    const { open, kept } = await import('/wasm/dist/index.js');
+    for (const url of visits) await (await open(url, { prefetch: 'none', storage: 'opfs' })).close();
+    return (await kept()).map(({ urls }) => urls);
+  }, visits);
+  assert.deepEqual(urls, [[2, 4, 5, 6, 7, 8, 9, 3].map((number) => visits[number])]);
+});
+
 test('all files together keep no more than cacheBytes; what was used longest ago gives way', async (t) => {
   const { page } = await site(t);
   const small = await Promise.all(['v1', 'v2', 'v3'].map(async (version) => new Uint8Array((await fixture(version)).bytes)));
