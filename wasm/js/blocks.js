@@ -5,7 +5,7 @@
 // and a cache that fails is empty from then on. Nothing here is trusted: the checksums of the format find what a
 // crash or a disk has torn.
 
-import { PAGE_BYTES, directory, forgetKept, makeRoom, parse } from './kept.js';
+import { PAGE_BYTES, directory, forgetKept, parse, takeRoom } from './kept.js';
 import { align, intersect, merge, subtract, total } from './ranges.js';
 
 /** Bytes of all snapshots together, unless `cacheBytes` says otherwise. */
@@ -26,6 +26,7 @@ export class BlockCache {
   /** Bytes of all snapshots, and those that this one may have of them. */
   #most;
   #room;
+  #giveBack;
   #makingRoom = false;
 
   /**
@@ -123,7 +124,9 @@ export class BlockCache {
   /** Takes room for what is here and a step more; others give way. */
   async #makeRoom() {
     const wanted = Math.min(this.length, this.bytes + STEP_BYTES, this.#most);
-    this.#room = this.#most - (await makeRoom(this.#key, this.#url, this.#most - wanted));
+    this.#giveBack?.();
+    [this.#room, this.#giveBack] = await takeRoom(this.#key, this.#url, wanted, this.#most);
+    if (!this.alive) this.#giveBack();
   }
 
   /** What comes before others gave way is not kept; nothing is, if they do not. */
@@ -174,6 +177,7 @@ export class BlockCache {
       }
     }
     this.#data = this.#map = undefined;
+    this.#giveBack?.();
   }
 
   close() {

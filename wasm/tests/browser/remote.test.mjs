@@ -11,7 +11,7 @@ import { chromium } from 'playwright-core';
 import { open } from '../../dist/index.js';
 import { fixture } from '../fixture.mjs';
 import { serve } from '../range_server.mjs';
-import { KINDS, damaged, plain, query, sample, sections } from '../sample.mjs';
+import { KINDS, damaged, plain, query, sample, sections, withoutCells } from '../sample.mjs';
 import { EXECUTABLE, FLAGS, openPage } from './page.mjs';
 
 let FILE;
@@ -395,6 +395,24 @@ test('all files together keep no more than cacheBytes; what was used longest ago
   assert.deepEqual(await page.evaluate(visit, [one, cacheBytes]), keep([a, b]), 'used again');
   assert.deepEqual(await page.evaluate(visit, [three, cacheBytes]), keep([a, c]), 'the second was used longest ago');
   assert.deepEqual(await page.evaluate(visit, [three, 100]), [[c, 0]], 'nothing fits');
+});
+
+test('files that are open together keep no more than cacheBytes', async (t) => {
+  const { server, page } = await site(t);
+  const second = await serve(withoutCells(FILE), { cors: '*' });
+  t.after(() => second.close());
+  const cacheBytes = 3_000_000;
+  const [first, other, after] = await page.evaluate(async ([urls, cacheBytes]) => {
+    const { open, kept } = await import('/wasm/dist/index.js');
+    const options = { cacheBytes, prefetch: 'none', storage: 'opfs' };
+    const both = await Promise.all(urls.map((url) => open(url, options)));
+    await Promise.all(both.map((snapshot) => snapshot.download('all')));
+    const found = await Promise.all(both.map(async (snapshot) => (await snapshot.stats()).cachedBytes));
+    return [...found, (await kept()).reduce((sum, { bytes }) => sum + bytes, 0)];
+  }, [[server.url, second.url], cacheBytes]);
+  assert.ok(first + other <= cacheBytes, `${first} and ${other}`);
+  assert.equal(after, first + other);
+  assert.ok(after > cacheBytes / 2, `${after} are kept`);
 });
 
 test('when the disk is full nothing more is kept, and answers stay right', async (t) => {
