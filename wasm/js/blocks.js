@@ -5,13 +5,15 @@
 // and a cache that fails is empty from then on. Nothing here is trusted: the checksums of the format find what a
 // crash or a disk has torn.
 
-import { PAGE_BYTES, directory, forgetKept, makeRoom, parse } from './kept.js';
+import { PAGE_BYTES, directory, forgetKept, parse, takeRoom } from './kept.js';
 import { align, intersect, merge, subtract, total } from './ranges.js';
 
 /** Bytes of all snapshots together, unless `cacheBytes` says otherwise. */
 const CACHE_BYTES = 2 ** 30;
 /** Room for so much is made at a time. */
 const STEP_BYTES = 64 << 20;
+/** URLs by which a snapshot is found again, the newest last: signed ones differ at each visit. */
+const URLS = 8;
 
 export class BlockCache {
   /** Nothing more is kept, for want of space; what was kept before still serves. */
@@ -24,6 +26,7 @@ export class BlockCache {
   /** Bytes of all snapshots, and those that this one may have of them. */
   #most;
   #room;
+  #giveBack;
   #makingRoom = false;
 
   /**
@@ -58,8 +61,10 @@ export class BlockCache {
     const record = parse(new TextDecoder().decode(bytes)) ?? { urls: [], length, have: [] };
     if (record.length === undefined) throw new Error('its record is torn');
     if (total(record.have) > this.#most) record.have = [];
-    if (!record.urls.includes(this.#url)) record.urls.push(this.#url);
-    this.#record = { ...record, used: Date.now() };
+    // What no record tells of would keep its space: of a torn one, or more than there may be.
+    if (record.have.length === 0) this.#data.truncate(0);
+    const others = record.urls.filter((url) => url !== this.#url);
+    this.#record = { ...record, urls: [...others, this.#url].slice(-URLS), used: Date.now() };
     // Named before its first bytes come, so that no file is left that nobody finds.
     this.flush();
   }
@@ -119,7 +124,9 @@ export class BlockCache {
   /** Takes room for what is here and a step more; others give way. */
   async #makeRoom() {
     const wanted = Math.min(this.length, this.bytes + STEP_BYTES, this.#most);
-    this.#room = this.#most - (await makeRoom(this.#key, this.#url, this.#most - wanted));
+    this.#giveBack?.();
+    [this.#room, this.#giveBack] = await takeRoom(this.#key, this.#url, wanted, this.#most);
+    if (!this.alive) this.#giveBack();
   }
 
   /** What comes before others gave way is not kept; nothing is, if they do not. */
@@ -170,6 +177,7 @@ export class BlockCache {
       }
     }
     this.#data = this.#map = undefined;
+    this.#giveBack?.();
   }
 
   close() {

@@ -8,6 +8,8 @@
 import { align, total } from './ranges.js';
 
 const DIRECTORY = 'nearfield-cache';
+/** How locks begin that say what an open snapshot may keep. */
+const ROOM = 'nearfield-room';
 /** Bytes are kept by whole pages of this size. */
 export const PAGE_BYTES = 4096;
 
@@ -92,16 +94,44 @@ export async function forgetKept(key) {
 }
 
 /**
- * Removes what nobody finds any more, what `url` was before it was `key`, and, what was used longest ago first, what
- * other snapshots keep above `most` bytes. @returns {Promise<number>} bytes that others keep
+ * What those that are open may keep, by key. It stands in the names of locks, which end with who holds them; of a tab
+ * that was killed a file would go on to say it.
  */
-export async function makeRoom(key, url, most) {
+async function taken() {
+  const { held } = await navigator.locks.query();
+  const words = held.map(({ name }) => name.split(' ')).filter(([first]) => first === ROOM);
+  return new Map(words.map(([, key, bytes]) => [key, Number(bytes)]));
+}
+
+/**
+ * Takes `wanted` bytes of `most` for a snapshot that is open, or fewer if others that are open have taken the rest.
+ * @returns {Promise<[number, () => void]>} how many, and what gives them back
+ */
+export function takeRoom(key, url, wanted, most) {
+  // One at a time, so that two do not take the same.
+  return navigator.locks.request(DIRECTORY, async () => {
+    const room = Math.min(wanted, most - (await makeRoom(key, url, most - wanted)));
+    const giveBack = await new Promise((resolve, reject) => {
+      const held = () => new Promise((release) => resolve(release));
+      navigator.locks.request(`${ROOM} ${key} ${Math.max(room, 0)}`, { mode: 'shared' }, held).catch(reject);
+    });
+    return [room, giveBack];
+  });
+}
+
+/**
+ * Removes what nobody finds any more, what `url` was before it was `key`, and, what was used longest ago first, what
+ * other snapshots keep above `most` bytes. @returns {Promise<number>} bytes that others keep or may keep
+ */
+async function makeRoom(key, url, most) {
+  const open = await taken();
+  const sizeOf = (other, record) => Math.max(total(record?.have ?? []), open.get(other) ?? 0);
   const others = [...(await found())].filter(([other]) => other !== key);
   others.sort(([, a], [, b]) => (a?.used ?? 0) - (b?.used ?? 0));
-  let bytes = others.reduce((sum, [, record]) => sum + total(record?.have ?? []), 0);
+  let bytes = others.reduce((sum, [other, record]) => sum + sizeOf(other, record), 0);
   for (const [other, record] of others) {
     const useless = !record || record.urls.includes(url);
-    if ((useless || bytes > most) && (await forgetKept(other))) bytes -= total(record?.have ?? []);
+    if ((useless || bytes > most) && (await forgetKept(other))) bytes -= sizeOf(other, record);
   }
   return bytes;
 }

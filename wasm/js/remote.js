@@ -49,8 +49,9 @@ export class Remote {
       await remote.#open(url);
       return remote;
     } catch (error) {
-      // Without a code it is a trap, and nothing may enter that module again.
-      if (error.code !== undefined) remote.free();
+      // Without a code it is a trap.
+      if (error.code === undefined) remote.abandon();
+      else remote.free();
       throw error;
     }
   }
@@ -68,23 +69,41 @@ export class Remote {
   }
 
   #deliver(offset, bytes) {
-    if (this.#closing.signal.aborted) return;
-    this.#resident.deliver(offset, bytes);
+    if (this.#closing.signal.aborted || this.#broken) return;
+    try {
+      this.#resident.deliver(offset, bytes);
+    } catch (error) {
+      // At once: what else is on its way may come before whoever waits for this hears of it.
+      if (error.code === undefined) this.#break(error);
+      throw error;
+    }
     this.#progress();
   }
 
+  /** After a trap: every later call fails as this one did. */
+  #break(error) {
+    this.#broken = error;
+    this.#resident.abandon();
+  }
+
   #progress() {
+    if (this.#closing.signal.aborted || this.#broken) return;
     const { bytes, requests, totalBytes, offlineReady } = this.netStats();
     const stage = this.#resident.whole ? 'ready' : this.#stage;
     this.#options.onProgress?.({ stage, bytes, totalBytes, requests, offlineReady });
+  }
+
+  /** Before part or whole are used after a wait, in which they may have gone. */
+  #checkOpen() {
+    if (this.#broken) throw this.#broken;
+    if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
   }
 
   /** Makes `ask` of the part until it has what it wants; of the whole file once that is here. */
   async #ask(method, args, signal, { cost = { ...NOTHING }, fetch = (missing) => this.#fetch(missing, { signal }) } = {}) {
     const mended = new Set();
     while (true) {
-      if (this.#closing.signal.aborted) throw new NearfieldError('CLOSED', 'the snapshot was closed');
-      if (this.#broken) throw this.#broken;
+      this.#checkOpen();
       const { whole, part } = this.#resident;
       if (whole) return whole[method](...args);
       try {
@@ -161,12 +180,16 @@ export class Remote {
     const resident = this.#resident;
     this.#fetcher.afford(total(subtract([[0, this.#fetcher.length]], resident.here)));
     const gather = () => this.#inPieces(resident.gather(), () => resident.gathered, how);
+    const damaged = () => {
+      this.#checkOpen();
+      return resident.whole ? [] : resident.damaged;
+    };
     await gather();
-    const damaged = resident.whole ? [] : resident.damaged;
-    if (damaged.length > 0) {
-      damaged.forEach((range) => resident.forget(range));
+    const wrong = damaged();
+    if (wrong.length > 0) {
+      wrong.forEach((range) => resident.forget(range));
       await gather();
-      const [still] = resident.whole ? [] : resident.damaged;
+      const [still] = damaged();
       if (still) {
         resident.forget(still);
         throw await this.#damaged({ message: 'a block fails its checksum' }, still, how.signal);
@@ -189,7 +212,12 @@ export class Remote {
         this.#resident.cache?.flush();
       }
     };
-    await Promise.all(Array.from({ length: LANES }, lane));
+    const failed = (error) => {
+      // Nobody waits any more for what the other lanes would go on with.
+      pieces.length = 0;
+      throw error;
+    };
+    await Promise.all(Array.from({ length: LANES }, () => lane().catch(failed)));
   }
 
   /** Length and collections. */
@@ -239,7 +267,7 @@ export class Remote {
   /** Exact answers are half of a measurement: needs the whole file. */
   async recall(collection, vectors, asked, signal) {
     await this.#gather(signal);
-    return this.#resident.whole.recall(collection, vectors, asked);
+    return this.#ask('recall', [collection, vectors, asked], signal);
   }
 
   stats(collection, signal) {
@@ -260,7 +288,7 @@ export class Remote {
     this.#prefetched = true;
     this.download(prefetch).catch((error) => {
       // Without a code it comes from a module that is broken, which the next call has to tell.
-      if (error.code === undefined) this.#broken = error;
+      if (error.code === undefined) this.#break(error);
     });
   }
 
@@ -302,5 +330,11 @@ export class Remote {
   free() {
     this.#closing.abort();
     this.#resident.free();
+  }
+
+  /** As `free`, but without a call to the module, which trapped. */
+  abandon() {
+    this.#closing.abort();
+    this.#resident.abandon();
   }
 }

@@ -143,11 +143,16 @@ export class Resident {
     await cache?.evict();
   }
 
-  free() {
+  /** Lets go of all without freeing it: nothing may enter a module that trapped. */
+  abandon() {
     this.#freed = true;
     this.cache?.close();
-    this.cache = undefined;
-    for (const owned of [this.part, this.whole, this.#upload]) owned?.free();
-    this.part = this.whole = this.#upload = undefined;
+    this.cache = this.part = this.whole = this.#upload = undefined;
+  }
+
+  free() {
+    const owned = [this.part, this.whole, this.#upload];
+    this.abandon();
+    for (const one of owned) one?.free();
   }
 }

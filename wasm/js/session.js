@@ -14,6 +14,8 @@ export class Session {
   #open;
   #store;
   #isClosed = false;
+  /** The error it died of. */
+  #death;
 
   /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
   async run(method, arguments_, { signal, progress } = {}) {
@@ -21,15 +23,18 @@ export class Session {
       if (this.#isClosed && method !== 'close') throw new NearfieldError('CLOSED', 'it was closed');
       return await METHODS[method].call(this, arguments_, signal, progress);
     } catch (error) {
-      const plain = toPlain(error);
-      if (plain.fatal) this.#give_up();
+      // What was under way when it died ends of that, whatever it says.
+      const plain = this.#death ?? toPlain(error);
+      if (plain.fatal && !this.#death) this.#give_up(plain);
       throw plain;
     }
   }
 
-  #give_up() {
+  #give_up(death) {
+    this.#death = death;
     // Neither freed nor closed: nothing may enter a module that trapped.
     this.#store?.abandon();
+    this.#open?.abandon?.();
     this.#engine = this.#upload = this.#open = this.#store = undefined;
     forgetEngine();
   }

@@ -275,6 +275,38 @@ test('after close everything is CLOSED, what was under way too', async (context)
   await assert.rejects(collection.search(query(1)), { code: 'CLOSED' });
 });
 
+test('a close between the last byte and the answer is CLOSED or ABORTED, at whatever moment it comes', async (context) => {
+  const calls = {
+    codes: (snapshot) => snapshot.download('codes'),
+    all: (snapshot) => snapshot.download('all'),
+    recall: (snapshot) => snapshot.collection().recall({ sample: 1, seed: 1 }),
+  };
+  // A fetch of its own is in the same realm as the engine, so that few turns are between.
+  const fetch = async (_, { headers }) => {
+    const [, start, last] = /(\d+)-(\d+)/.exec(headers.get('range'));
+    const body = FILE.slice(+start, +last + 1);
+    return new Response(body, { status: 206, headers: { 'content-range': `bytes ${start}-${last}/${FILE.length}` } });
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    for (let turns = 0; turns < 25; turns += 1) {
+      let snapshot;
+      let closing;
+      const onProgress = ({ bytes, offlineReady }) => {
+        if (closing || (name === 'codes' ? !offlineReady : bytes < FILE.length)) return;
+        closing = (async () => {
+          for (let turn = 0; turn < turns; turn += 1) await undefined;
+          await snapshot.close();
+        })();
+      };
+      snapshot = await open('http://localhost/a.near', { fetch, prefetch: 'none', onProgress });
+      context.after(() => snapshot.close());
+      const code = await call(snapshot).then(() => 'CLOSED', (error) => error.code);
+      assert.ok(['CLOSED', 'ABORTED'].includes(code), `${name}, ${turns} turns: ${code}`);
+      await closing;
+    }
+  }
+});
+
 test('options that make no sense are refused before any request', async () => {
   const url = 'http://127.0.0.1:9/a.near';
   for (const options of [{ storage: 'disk' }, { prefetch: 'some' }, { maxBytes: -1 }, { cacheBytes: -1 }, { fetch: 'x' }]) {
@@ -294,6 +326,35 @@ function gate() {
   };
   return { held, open, wait };
 }
+
+test('once a piece of a download has failed the others are not asked for', async (context) => {
+  const { held, open: release, wait } = gate();
+  let armed = false;
+  let asked = 0;
+  const fetch = async (url, init) => {
+    if (armed) {
+      asked += 1;
+      if (asked === 1) return new Response('', { status: 404 });
+      await wait(...init.headers.get('range').match(/\d+/g).map(Number));
+    }
+    return globalThis.fetch(url, init);
+  };
+  const { snapshot, collection } = await remote(context, {}, { fetch });
+  // Between the cells of a first answer there are many stretches that are not here.
+  await collection.search(query(1), FEW);
+  const { residentBytes } = await snapshot.stats();
+  armed = true;
+  await assert.rejects(snapshot.download('rows'), { code: 'NETWORK', got: 404 });
+  release();
+  // One piece for each lane was asked for at most, and is kept.
+  await until(async () => (await snapshot.stats()).residentBytes > residentBytes && held.length >= 5);
+  await until(async () => {
+    const coming = held.reduce((sum, [start, last]) => sum + last + 1 - start, 0);
+    return (await snapshot.stats()).residentBytes >= residentBytes + coming;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(asked, 6);
+});
 
 test('what a prefetch brings after the file became whole changes nothing', async (context) => {
   const { server, snapshot, collection } = await remote(context);

@@ -22,3 +22,26 @@ export function trapOnce(Class, method) {
     };
   });
 }
+
+/**
+ * Names of the methods of `Class` that are called after one of them trapped: none may be.
+ * @param {{prototype: object}} Class
+ * @returns {string[]} grows
+ */
+export function enteredAfterTrap(Class) {
+  const entered = [];
+  let dead = false;
+  for (const [name, { value: method }] of Object.entries(Object.getOwnPropertyDescriptors(Class.prototype))) {
+    if (name === 'constructor' || typeof method !== 'function') continue;
+    Class.prototype[name] = function (...call) {
+      if (dead) entered.push(name);
+      try {
+        return method.apply(this, call);
+      } catch (error) {
+        dead ||= error instanceof WebAssembly.RuntimeError;
+        throw error;
+      }
+    };
+  }
+  return entered;
+}

@@ -11,7 +11,7 @@ import { chromium } from 'playwright-core';
 import { open } from '../../dist/index.js';
 import { fixture } from '../fixture.mjs';
 import { serve } from '../range_server.mjs';
-import { KINDS, damaged, plain, query, sample, sections } from '../sample.mjs';
+import { KINDS, damaged, plain, query, sample, sections, withoutCells } from '../sample.mjs';
 import { EXECUTABLE, FLAGS, openPage } from './page.mjs';
 
 let FILE;
@@ -335,6 +335,42 @@ test('a torn record takes its bytes with it', async (t) => {
   assert.deepEqual([storage, names], ['opfs', [data, map]]);
 });
 
+test('bytes that are no longer kept give their space back: of a torn record, and above a smaller cacheBytes', async (t) => {
+  const { page } = await site(t);
+  const keepAll = async () => {
+    await near();
+    await snapshot.download('all');
+    await snapshot.close();
+  };
+  const opened = async (options) => {
+    await near(options);
+    const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle('nearfield-cache');
+    const data = (await cached()).find((name) => name.endsWith('.data'));
+    const { size } = await (await directory.getFileHandle(data)).getFile();
+    await snapshot.close();
+    return size;
+  };
+  await page.evaluate(keepAll);
+  const less = await page.evaluate(opened, { cacheBytes: 1_000_000 });
+  assert.ok(less <= 1_000_000, `${less} bytes on disk`);
+  await page.evaluate(keepAll);
+  assert.equal(await page.evaluate(opened, {}), FILE.length);
+  await page.evaluate(cut, ['.map', 10]);
+  const torn = await page.evaluate(opened, {});
+  assert.ok(torn < FILE.length / 2, `${torn} bytes on disk`);
+});
+
+test('of the URLs a file came from the eight newest are kept', async (t) => {
+  const { server, page } = await site(t);
+  const visits = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 3].map((number) => `${server.url}?signed=${number}`);
+  const urls = await page.evaluate(async (visits) => {
+    const { open, kept } = await import('/wasm/dist/index.js');
+    for (const url of visits) await (await open(url, { prefetch: 'none', storage: 'opfs' })).close();
+    return (await kept()).map(({ urls }) => urls);
+  }, visits);
+  assert.deepEqual(urls, [[2, 4, 5, 6, 7, 8, 9, 3].map((number) => visits[number])]);
+});
+
 test('all files together keep no more than cacheBytes; what was used longest ago gives way', async (t) => {
   const { page } = await site(t);
   const small = await Promise.all(['v1', 'v2', 'v3'].map(async (version) => new Uint8Array((await fixture(version)).bytes)));
@@ -359,6 +395,24 @@ test('all files together keep no more than cacheBytes; what was used longest ago
   assert.deepEqual(await page.evaluate(visit, [one, cacheBytes]), keep([a, b]), 'used again');
   assert.deepEqual(await page.evaluate(visit, [three, cacheBytes]), keep([a, c]), 'the second was used longest ago');
   assert.deepEqual(await page.evaluate(visit, [three, 100]), [[c, 0]], 'nothing fits');
+});
+
+test('files that are open together keep no more than cacheBytes', async (t) => {
+  const { server, page } = await site(t);
+  const second = await serve(withoutCells(FILE), { cors: '*' });
+  t.after(() => second.close());
+  const cacheBytes = 3_000_000;
+  const [first, other, after] = await page.evaluate(async ([urls, cacheBytes]) => {
+    const { open, kept } = await import('/wasm/dist/index.js');
+    const options = { cacheBytes, prefetch: 'none', storage: 'opfs' };
+    const both = await Promise.all(urls.map((url) => open(url, options)));
+    await Promise.all(both.map((snapshot) => snapshot.download('all')));
+    const found = await Promise.all(both.map(async (snapshot) => (await snapshot.stats()).cachedBytes));
+    return [...found, (await kept()).reduce((sum, { bytes }) => sum + bytes, 0)];
+  }, [[server.url, second.url], cacheBytes]);
+  assert.ok(first + other <= cacheBytes, `${first} and ${other}`);
+  assert.equal(after, first + other);
+  assert.ok(after > cacheBytes / 2, `${after} are kept`);
 });
 
 test('when the disk is full nothing more is kept, and answers stay right', async (t) => {
