@@ -49,6 +49,8 @@ export async function openPage(t, extra = {}) {
   const browser = await chromium.launch({ executablePath: EXECUTABLE, headless: true, args: FLAGS });
   t.after(async () => {
     await browser.close();
+    // Of another browser that a test may have started; it would be waited for.
+    server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
   const page = await browser.newPage();
