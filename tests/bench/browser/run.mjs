@@ -29,7 +29,7 @@ const EFS = [10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 200, 400];
 const ENGINES = {
   'nearfield (worker)': ['nearfield', 'inWorker'],
   'nearfield (page)': ['nearfield', 'inPage'],
-  'nearfield (page, f16)': ['nearfield', 'halves'],
+  'nearfield (page f16)': ['nearfield', 'halves'],
   'nearfield (written)': ['nearfield', 'written'],
   'edgevec': ['edgevec', 'graph'],
   'edgevec ef 200': ['edgevec', 'graphWide'],
