@@ -182,7 +182,9 @@ impl State {
         let rows: u32 = tail.iter().map(|held| held.live.live_rows()).sum();
         let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, rows as usize);
         for held in tail {
-            append_live(&mut builder, &held.live.segment, &held.live.dead)?;
+            // Thousands of rows may take longer than a query is to wait for the processor.
+            let pool = Pool::SERIAL.giving_way();
+            append_live(&mut builder, &held.live.segment, &held.live.dead, &pool)?;
         }
         let merged = self.in_memory(builder)?;
         self.segments.truncate(start);
@@ -237,13 +239,18 @@ pub(crate) fn append_live(
     builder: &mut SegmentBuilder,
     segment: &Segment,
     dead: &DeadRows,
+    pool: &Pool,
 ) -> Result<Vec<u32>> {
+    const ROWS_BETWEEN_OFFERS: usize = 32;
     let mut vectors: Vec<Vec<f32>> =
         segment.fields().iter().map(|field| vec![0.0; field.spec().dim as usize]).collect();
     let mut map = vec![u32::MAX; segment.rows() as usize];
     for row in (0..segment.rows()).map(RowId).filter(|&row| !dead.contains(row)) {
         for (field, vector) in segment.fields().iter().zip(&mut vectors) {
             field.rows().decode(row, vector);
+        }
+        if row.index() % ROWS_BETWEEN_OFFERS == 0 {
+            pool.give_way();
         }
         map[row.index()] = builder.rows() as u32;
         let metadata = segment.payload().json(row)?;

@@ -30,6 +30,13 @@ impl Pool {
         Pool { gives_way: true, ..self }
     }
 
+    /// Offers the processor to others, if that is this pool's way: for long work that has no chunks.
+    pub fn give_way(&self) {
+        if self.gives_way {
+            std::thread::yield_now();
+        }
+    }
+
     /// Threads in use during a call.
     pub fn threads(&self) -> usize {
         if cfg!(target_arch = "wasm32") { 1 } else { self.threads.get() }
@@ -55,9 +62,7 @@ impl Pool {
                 let next = queue.lock().expect("a worker panicked").next();
                 let Some((index, chunk)) = next else { break };
                 work(&mut state, index * chunk_len, chunk);
-                if self.gives_way {
-                    std::thread::yield_now();
-                }
+                self.give_way();
             }
         };
         if threads <= 1 {

@@ -120,7 +120,7 @@ impl Task {
     /// If called again after `Done` or an error.
     pub fn step(&mut self, pool: &Pool) -> Result<Step> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Gather => self.gather(),
+            Phase::Gather => self.gather(pool),
             Phase::Index(mut indexing, maps) => {
                 if indexing.step(pool) {
                     let (done, total) = indexing.progress();
@@ -155,13 +155,13 @@ impl Task {
         }
     }
 
-    fn gather(&mut self) -> Result<Step> {
+    fn gather(&mut self, pool: &Pool) -> Result<Step> {
         let live = |input: &MergeInput| (input.segment.rows() - input.dead.count()) as usize;
         let rows = self.inputs.iter().map(live).sum();
         let mut builder = SegmentBuilder::new(self.id, &self.schema, rows);
         let mut maps = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            maps.push(append_live(&mut builder, &input.segment, &input.dead)?);
+            maps.push(append_live(&mut builder, &input.segment, &input.dead, pool)?);
         }
         if rows == 0 {
             return self.done(maps, None);

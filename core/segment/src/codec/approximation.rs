@@ -11,7 +11,7 @@ use crate::kernel::{CodeProducts, Kernel, LANES, Quantise, Quantised};
 use crate::metric::Metric;
 
 /// Fewer rows are scanned as fast without.
-const ROWS_MIN: u32 = 256;
+const ROWS_MIN: u32 = 64;
 /// A larger field without a graph was meant to have none: it is scanned as it lies, without a copy in memory.
 const ROWS_MAX: u32 = 1 << 16;
 /// In the browser the kernels' 128-bit registers gain nothing from bytes.
