@@ -72,7 +72,8 @@ impl Upload {
 
 /// `len` zero bytes.
 pub(crate) fn memory_for(len: f64) -> nearfield_engine::Result<AlignedBuffer> {
-    let usable = usize::try_from(len as u64).ok();
+    let len = len as u64;
+    let usable = usize::try_from(len).ok();
     usable
         .and_then(AlignedBuffer::try_zeroed)
         .ok_or_else(|| Error::new(ErrorKind::StorageFull, format!("no memory for {len} bytes")))

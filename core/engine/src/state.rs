@@ -181,9 +181,9 @@ impl State {
         }
         let rows: u32 = tail.iter().map(|held| held.live.live_rows()).sum();
         let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, rows as usize);
+        // Thousands of rows take longer than a query is to wait for the processor.
+        let pool = Pool::SERIAL.giving_way();
         for held in tail {
-            // Thousands of rows may take longer than a query is to wait for the processor.
-            let pool = Pool::SERIAL.giving_way();
             append_live(&mut builder, &held.live.segment, &held.live.dead, &pool)?;
         }
         let merged = self.in_memory(builder)?;

@@ -2,6 +2,8 @@
 // outside (run.mjs); an engine is a module of engines/ that gives `{search, filtered?, settings, filterSettings?, store, reopen?}`.
 
 const K = 10;
+/** Forms of ours that open a file and need no rows, which would count as their memory. */
+const OPENED = ['inWorker', 'inPage', 'halves'];
 let engine;
 let queries;
 let dim;
@@ -19,8 +21,8 @@ export async function build({ module, form, count, dim: elements, part, parts, l
   const bytes = async (name) => (await fetch(`/data/${name}`)).arrayBuffer();
   engine = await code[form]({
     count, dim, part,
-    rows: form === 'inWorker' || form === 'inPage' ? undefined : await floats(`rows-${count}.f32`),
-    file: (form) => bytes(`${count}${form}.near`),
+    rows: OPENED.includes(form) ? undefined : await floats(`rows-${count}.f32`),
+    file: (suffix) => bytes(`${count}${suffix}.near`),
     smallFile: () => bytes('1000.near'),
     partOf: (row) => row % parts,
     checkTime() {

@@ -47,7 +47,7 @@ impl Approximations {
         let rows = places
             .map(|(row, codes)| {
                 rows.widen(RowId(row as u32), &mut values);
-                Approximated::of(kernel.plain(Quantise { values: &values, codes }))
+                Approximated::of(kernel.vectorize(Quantise { values: &values, codes }))
             })
             .collect();
         Some(Approximations { codes, rows })
@@ -127,7 +127,7 @@ impl<'a> Bounds<'a> {
             return;
         }
         let mut products = vec![0; rows.len()];
-        self.kernel.plain(CodeProducts {
+        self.kernel.vectorize(CodeProducts {
             query: &self.query,
             codes: &self.approximations.codes,
             rows,

@@ -1,6 +1,6 @@
 //! Rows as bytes, and inner products of those, which are exact, so that no rule of summation is needed.
 //!
-//! Plain loops, which the compiler makes vector instructions of: which ones, `Kernel::plain` says.
+//! Plain loops, which the compiler makes vector instructions of: which ones, `Kernel::vectorize` says.
 
 use pulp::{Simd, WithSimd};
 

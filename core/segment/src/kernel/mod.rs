@@ -114,27 +114,24 @@ impl Kernel {
     /// Runs one comparison of a query with a list of rows. One dispatch a call.
     pub(crate) fn run<E: Element>(self, comparison: Comparison<'_, E>) {
         comparison.check();
-        match self.token {
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => pulp::Simd::vectorize(token, comparison),
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => pulp::Simd::vectorize(token, comparison),
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Token::Simd128(token) => pulp::Simd::vectorize(token, comparison),
-            Token::Scalar => scalar::compare(comparison),
+        match self.set() {
+            InstructionSet::Scalar => scalar::compare(comparison),
+            InstructionSet::Avx512 | InstructionSet::Avx2 | InstructionSet::Simd128 => {
+                self.vectorize(comparison);
+            }
         }
     }
 
-    /// Runs plain loops, compiled for the instructions. One dispatch a call.
-    pub(crate) fn plain<L: pulp::WithSimd>(self, loops: L) -> L::Output {
+    /// Runs code that is compiled for each set. One dispatch a call.
+    pub(crate) fn vectorize<C: pulp::WithSimd>(self, code: C) -> C::Output {
         match self.token {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => pulp::Simd::vectorize(token, loops),
+            Token::Avx512(token) => pulp::Simd::vectorize(token, code),
             #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => pulp::Simd::vectorize(token, loops),
+            Token::Avx2(token) => pulp::Simd::vectorize(token, code),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Token::Simd128(token) => pulp::Simd::vectorize(token, loops),
-            Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), loops),
+            Token::Simd128(token) => pulp::Simd::vectorize(token, code),
+            Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), code),
         }
     }
 }

@@ -14,8 +14,8 @@ function engine(points, { part }) {
   };
 }
 
-async function opened(data, worker, form = '') {
-  const file = await data.file(form);
+async function opened(data, worker, suffix = '') {
+  const file = await data.file(suffix);
   const bytes = file.byteLength;
   // The package's code comes first, as in a page that has asked something before.
   const small = await open(await data.smallFile(), { worker });
