@@ -46,6 +46,15 @@ function toFloats(numbers) {
   return Float32Array.from(numbers);
 }
 
+/** Refuses options that a call does not have: a name that is misspelt would change nothing without a word. */
+export function checkOptions(options, names) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw refusal('PARAMETER', 'options', 'an object', describe(options));
+  }
+  const strange = Object.keys(options).find((name) => !names.includes(name));
+  if (strange !== undefined) throw refusal('PARAMETER', 'option', `one of ${names.join(', ')}`, strange);
+}
+
 /** An integer from `min` to `max`. */
 export function checkCount(name, value, min = 1, max = K_MAX) {
   if (!Number.isInteger(value) || value < min || value > max) {

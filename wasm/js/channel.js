@@ -4,6 +4,9 @@
 import { NearfieldError, aborted, fromPlain } from './errors.js';
 import { Session } from './session.js';
 
+const NO_WORKER =
+  'nearfield/worker.js and the scripts it imports have to be served; the option worker names another place, worker: false goes without';
+
 /** A session in a worker. */
 class WorkerLink {
   #worker;
@@ -18,9 +21,9 @@ class WorkerLink {
     this.#worker = worker;
     this.#died = died;
     worker.onmessage = ({ data }) => this.#receive(data);
-    worker.onerror = (event) => {
-      const message = `the worker stopped: ${event.message ?? 'its script could not be loaded'}`;
-      this.#die({ code: 'WASM', message });
+    worker.onerror = ({ message }) => {
+      const unloaded = { message: 'the worker stopped: its script could not be loaded', hint: NO_WORKER };
+      this.#die({ code: 'WASM', ...(message === undefined ? unloaded : { message: `the worker stopped: ${message}` }) });
     };
   }
 

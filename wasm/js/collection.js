@@ -1,13 +1,20 @@
 // A collection of an open snapshot: checks the call, sends it, makes hits and rows of the answer.
 
 import { hitsOf, rowsOf } from './answers.js';
-import { checkCount, checkIds, checkVectors, describe, rowsAsked, searchAsked } from './asked.js';
+import { checkCount, checkIds, checkOptions, checkVectors, describe, rowsAsked, searchAsked } from './asked.js';
 import { refusal } from './errors.js';
 
 /** Queries of `searchMany` in one call: short enough that an abort is soon seen. */
 const QUERIES_PER_CALL = 64;
 /** Rows of a scan in one call. */
 const SCAN_ROWS = 1024;
+
+/** Options of the calls. */
+const COMMON = ['signal', 'field', 'k', 'where', 'mode', 'ef', 'nprobe', 'rerank'];
+const SEARCH = [...COMMON, 'include'];
+const RECALL = [...COMMON, 'sample', 'queries', 'seed'];
+const GET = ['signal', 'field', 'vectors', 'metadata'];
+const SCAN = [...GET, 'where', 'batchSize'];
 
 /** Scans that nobody can go on with any more. */
 const forgotten = new FinalizationRegistry(({ channel, scan }) => channel.tell('endScan', { scan }));
@@ -52,6 +59,7 @@ export class Collection {
    * @param {import('./index.d.ts').SearchOptions} [options]
    */
   async search(query, options = {}) {
+    checkOptions(options, SEARCH);
     const vectors = checkVectors(query, this.#field(options).dim);
     const [hits] = await this.#ask(vectors, searchAsked(options), options);
     return hits;
@@ -59,6 +67,7 @@ export class Collection {
 
   /** As `search`, for each row of `queries` (row-major). */
   async searchMany(queries, options = {}) {
+    checkOptions(options, SEARCH);
     const { dim } = this.#field(options);
     const vectors = checkVectors(queries, dim, true);
     const asked = searchAsked(options);
@@ -81,6 +90,7 @@ export class Collection {
 
   /** Points by id, in the order asked for; `missing` lists the ids that are not there. */
   async get(ids, options = {}) {
+    checkOptions(options, GET);
     const wanted = checkIds(ids);
     const dim = this.#rowsDim(options);
     const found = await this.#call('get', { ids: wanted, asked: rowsAsked(options) }, options);
@@ -96,6 +106,7 @@ export class Collection {
   }
 
   async *#pages(scan, options) {
+    checkOptions(options, SCAN);
     const dim = this.#rowsDim(options);
     const asked = rowsAsked(options);
     const count = checkCount('batchSize', options.batchSize ?? SCAN_ROWS);
@@ -114,11 +125,13 @@ export class Collection {
 
   /** How many points there are, or pass a filter. */
   async count(where, options = {}) {
+    checkOptions(options, ['signal']);
     return this.#call('count', { asked: rowsAsked({ where }) }, options);
   }
 
   /** Recall of what `search` answers, measured against exact answers, over sampled vectors or `queries`. */
   async recall(options = {}) {
+    checkOptions(options, RECALL);
     const { queries } = options;
     const { dim } = this.#field(options);
     const vectors = queries === undefined ? undefined : checkVectors(queries, dim, true);
@@ -128,6 +141,7 @@ export class Collection {
 
   /** How a search is carried out and what it cost. */
   async explain(query, options = {}) {
+    checkOptions(options, SEARCH);
     const vectors = checkVectors(query, this.#field(options).dim);
     return this.#call('explain', { vectors, asked: searchAsked(options) }, options);
   }

@@ -1,4 +1,5 @@
 // Types of the package. The manual is docs/browser.md.
+/// <reference lib="esnext.disposable" />
 
 export type Id = number | bigint | string;
 export type Metric = 'cosine' | 'dot' | 'l2';
@@ -28,7 +29,7 @@ export interface OpenOptions {
   /** Where the engine runs: a worker of the package's own (default), `false` for the calling thread (default in
    * Node), or a worker of yours that runs `nearfield/worker.js`; a function can make another one after a trap. */
   worker?: boolean | Worker | (() => Worker);
-  /** Where the `.wasm` file is, if not beside the scripts. */
+  /** Where the `.wasm` file is, if not beside the scripts; absolute or relative to the page. */
   wasmUrl?: string | URL;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;

@@ -1,16 +1,21 @@
 // The package: open a `.near` file and search it, in a worker unless told otherwise.
 // No dependencies and no build step; docs/browser.md is the manual.
 
-import { describe } from './asked.js';
+import { checkOptions, describe } from './asked.js';
 import { hasSimd } from './engine.js';
 import { refusal } from './errors.js';
 import { Snapshot } from './snapshot.js';
 import { isBytes, openBytes } from './source.js';
-import { atUrl } from './url.js';
+import { absolute, atUrl } from './url.js';
 
 export { forgetKept, kept } from './kept.js';
 export { NearfieldError } from './errors.js';
 export { LocalCollection, create, deleteStore, stores } from './local.js';
+
+const OPTIONS = [
+  'worker', 'wasmUrl', 'onProgress', 'signal', 'storage', 'prefetch', 'maxBytes', 'cacheBytes', 'allowFullDownload', 'fetch',
+  'headers', 'credentials',
+];
 
 /**
  * Opens a `.near` file.
@@ -19,6 +24,7 @@ export { LocalCollection, create, deleteStore, stores } from './local.js';
  * @returns {Promise<Snapshot>}
  */
 export async function open(source, options = {}) {
+  checkOptions(options, OPTIONS);
   if (typeof source === 'string' || source instanceof URL) {
     const { worker, open } = atUrl(source, options);
     return Snapshot.over(worker, open);
@@ -26,7 +32,7 @@ export async function open(source, options = {}) {
   if (!isBytes(source)) {
     throw refusal('PARAMETER', 'source', 'a URL, File, Blob or ArrayBuffer', describe(source));
   }
-  const wasmUrl = options.wasmUrl === undefined ? undefined : String(options.wasmUrl);
+  const wasmUrl = options.wasmUrl === undefined ? undefined : absolute('wasmUrl', options.wasmUrl);
   let { onProgress, signal } = options;
   const fill = async (link) => {
     const given = { wasmUrl, onProgress, signal };

@@ -1,4 +1,5 @@
 // Types of local.js; index.d.ts passes them on.
+/// <reference lib="esnext.disposable" />
 
 import type { Collection } from './index.js';
 

@@ -1,13 +1,14 @@
 // Collections that are written here: made, opened, listed and removed. Checks the arguments, sends them, keeps the
 // size; locks and files are behind it (locks.js, slots.js), the engine is in the worker.
 
-import { checkCount, checkIds, checkVectors, describe } from './asked.js';
+import { checkCount, checkIds, checkOptions, checkVectors, describe } from './asked.js';
 import { Channel } from './channel.js';
 import { Collection } from './collection.js';
 import { NearfieldError, refusal } from './errors.js';
 import { takeLock } from './locks.js';
 import { metadataTexts } from './metadata.js';
 import { listStores, removeFiles } from './slots.js';
+import { absolute } from './url.js';
 
 const METRICS = ['cosine', 'dot', 'l2'];
 const ENCODINGS = ['f32', 'f16'];
@@ -32,7 +33,9 @@ export class LocalCollection extends Collection {
    *   without `ids` they are assigned; `metadata` is an array of objects or an object of arrays
    * @returns {Promise<{inserted: number, replaced: number, firstAssigned?: number}>}
    */
-  async upsert({ ids, vectors, metadata } = {}) {
+  async upsert(rows = {}) {
+    checkOptions(rows, ['ids', 'vectors', 'metadata']);
+    const { ids, vectors, metadata } = rows;
     const elements = checkVectors(vectors, this.dim, true);
     const count = elements.length / this.dim;
     const wanted = ids === undefined ? undefined : checkIds(ids);
@@ -85,7 +88,7 @@ export class LocalCollection extends Collection {
  * @returns {Promise<LocalCollection>}
  */
 export async function create(options = {}) {
-  const { worker, wasmUrl, ...wanted } = checkOptions(options);
+  const { worker, wasmUrl, ...wanted } = checkCreation(options);
   let opened = false;
   const channel = new Channel(worker, async (link) => {
     if (opened && wanted.storage === 'memory') {
@@ -119,11 +122,9 @@ export async function deleteStore(name) {
   }
 }
 
-function checkOptions({ dim, metric = 'cosine', store = 'f32', name, storage, worker, wasmUrl, ...rest }) {
-  const strange = Object.keys(rest)[0];
-  if (strange !== undefined) {
-    throw refusal('PARAMETER', 'option', 'dim, metric, store, name, storage, worker or wasmUrl', strange);
-  }
+function checkCreation(options) {
+  checkOptions(options, ['dim', 'metric', 'store', 'name', 'storage', 'worker', 'wasmUrl']);
+  const { dim, metric = 'cosine', store = 'f32', name, storage, worker, wasmUrl } = options;
   checkCount('dim', dim, 1, DIM_MAX);
   oneOf('metric', metric, METRICS);
   oneOf('store', store, ENCODINGS);
@@ -131,7 +132,7 @@ function checkOptions({ dim, metric = 'cosine', store = 'f32', name, storage, wo
   oneOf('storage', place, ['memory', 'opfs']);
   if (place === 'opfs') checkPersistence(name, worker);
   if (name !== undefined) checkName(name);
-  const address = wasmUrl === undefined ? undefined : String(wasmUrl);
+  const address = wasmUrl === undefined ? undefined : absolute('wasmUrl', wasmUrl);
   return { dim, metric, store, name: name ?? 'memory', storage: place, worker, wasmUrl: address };
 }
 

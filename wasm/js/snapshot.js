@@ -2,7 +2,7 @@
 
 import { Channel } from './channel.js';
 import { Collection } from './collection.js';
-import { describe } from './asked.js';
+import { checkOptions, describe } from './asked.js';
 import { refusal } from './errors.js';
 
 const STAGES = ['codes', 'rows', 'all'];
@@ -53,7 +53,9 @@ export class Snapshot {
    * @param {'codes' | 'rows' | 'all'} stage
    * @param {{signal?: AbortSignal}} [options]
    */
-  async download(stage, { signal } = {}) {
+  async download(stage, options = {}) {
+    checkOptions(options, ['signal']);
+    const { signal } = options;
     if (!STAGES.includes(stage)) throw refusal('PARAMETER', 'stage', `one of ${STAGES.join(', ')}`, describe(stage));
     if (this.#remote) await this.#channel.call('download', { stage }, { signal });
   }

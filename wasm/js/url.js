@@ -23,16 +23,17 @@ function checked(options) {
   given.storage = oneOf('storage', storage, STORAGES);
   given.prefetch = oneOf('prefetch', prefetch, PREFETCHES);
   if (headers !== undefined) given.headers = [...new Headers(headers)];
-  if (wasmUrl !== undefined) given.wasmUrl = String(wasmUrl);
+  if (wasmUrl !== undefined) given.wasmUrl = absolute('wasmUrl', wasmUrl);
   if (fetch !== undefined) given.fetch = fetch;
   return given;
 }
 
-function absolute(source) {
+/** The URL of an argument, absolute: a worker knows nothing of the page it is relative to. */
+export function absolute(name, url) {
   try {
-    return new URL(source, globalThis.location?.href).href;
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   } catch {
-    throw refusal('PARAMETER', 'source', 'a URL, absolute or relative to this page', describe(source));
+    throw refusal('PARAMETER', name, 'a URL, absolute or relative to this page', describe(url));
   }
 }
 
@@ -42,7 +43,7 @@ function absolute(source) {
  * @param {import('./index.d.ts').OpenOptions} options
  */
 export function atUrl(source, options) {
-  const [url, given] = [absolute(source), checked(options)];
+  const [url, given] = [absolute('source', source), checked(options)];
   const { onProgress } = options;
   let { signal } = options;
   const open = (link) => {

@@ -1,19 +1,17 @@
 // A collection whose vector fields are all named: which one is asked is said by `field`.
 //
-// The file and the right answers are written by tests/tests/fields.rs, below cargo's directory.
+// The file and the right answers are written by tests/tests/fields.rs, which is run if it has not been.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 
 import { open } from '../dist/index.js';
 import { serve } from './range_server.mjs';
-import { TARGET } from './served.mjs';
+import { writtenBy } from './written.mjs';
 
-const HOME = join(TARGET, 'tmp/fields');
-const noFile = existsSync(join(HOME, 'expected.json')) ? false : `no ${HOME}: cargo test -p nearfield-tests --test fields writes it`;
+const HOME = writtenBy('fields', 'expected.json');
 const METRICS = { image: 'distance', text: 'similarity' };
 const DIMS = { image: 6, text: 4 };
 
@@ -50,13 +48,13 @@ async function check(collection) {
   assert.deepEqual((await collection.get([1]))[0].metadata, { n: 1 });
 }
 
-test('each named field of a whole file is searched by itself, and must be named', { skip: noFile }, async () => {
+test('each named field of a whole file is searched by itself, and must be named', async () => {
   const snapshot = await open(await readFile(join(HOME, 'named.near')));
   await check(snapshot.collection());
   await snapshot.close();
 });
 
-test('each named field of a file at a URL is searched by itself, from its parts', { skip: noFile }, async (t) => {
+test('each named field of a file at a URL is searched by itself, from its parts', async (t) => {
   const bytes = await readFile(join(HOME, 'named.near'));
   const server = await serve(bytes);
   t.after(() => server.close());

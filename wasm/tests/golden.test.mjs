@@ -1,10 +1,9 @@
 // The golden set of the project in Node, in Chromium and at the server: ids, order and bits of the committed file.
 // The server merges what has many dead rows, and builds no graph for so few: there the exact answers are compared.
 //
-// Its collections are written by the Rust test that holds the engine to the same file, below cargo's directory.
+// Its collections are written by the Rust test that holds the engine to the same file, which is run if it has not been.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,14 +13,14 @@ import { fileURLToPath } from 'node:url';
 import { open } from '../dist/index.js';
 import { openPage } from './browser/page.mjs';
 import { DIM, EXACT, KINDS, askGolden, goldenOf } from './golden.mjs';
-import { BINARY, TARGET, serveDirectory } from './served.mjs';
+import { BINARY, serveDirectory } from './served.mjs';
+import { writtenBy } from './written.mjs';
 
-const HOME = join(TARGET, 'tmp/golden');
+const HOME = writtenBy('golden', 'queries');
 const GOLDEN = fileURLToPath(new URL('../../tests/golden/answers.json', import.meta.url));
 const CASES = ['cosine', 'dot', 'l2'].flatMap((metric) => [`${metric} f32`, `${metric} f16`]);
 const QUERIES = 4;
-const noSet = existsSync(join(HOME, 'queries')) ? false : `no ${HOME}: cargo test -p nearfield-tests --test golden writes it`;
-const noServer = noSet || (BINARY ? false : 'no program; cargo build --bin nearfield, or NEARFIELD_BINARY');
+const noServer = BINARY ? false : 'no program; cargo build --bin nearfield, or NEARFIELD_BINARY';
 
 const fileOf = (name) => join(HOME, `${name.replace(' ', '-')}.near`);
 
@@ -44,7 +43,7 @@ async function compare(t, kinds, ask) {
   t.diagnostic(`${equal} golden answers`);
 }
 
-test('Node gives the golden answers', { skip: noSet }, async (t) => {
+test('Node gives the golden answers', async (t) => {
   const floats = await queries();
   await compare(t, KINDS, async (name) => {
     const snapshot = await open(await readFile(fileOf(name)));
@@ -54,7 +53,7 @@ test('Node gives the golden answers', { skip: noSet }, async (t) => {
   });
 });
 
-test('Chromium gives the golden answers', { skip: noSet }, async (t) => {
+test('Chromium gives the golden answers', async (t) => {
   const files = Object.fromEntries(CASES.map((name) => [name, fileOf(name)]));
   const page = await openPage(t, { queries: join(HOME, 'queries'), ...files });
   await compare(t, KINDS, (name) =>

@@ -2,14 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-import load, { Store } from '../dist/nearfield_store.js';
+import { instanceOf } from './glue.mjs';
 import { DIM, rowsOf } from './points.mjs';
 
 const FILES = 32;
@@ -55,7 +54,7 @@ class FilePool {
 test('a store that is freed lets go of its files, and another one finds what was written', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'nearfield-pools-'));
   t.after(() => rmSync(directory, { recursive: true }));
-  await load({ module_or_path: await readFile(new URL('../dist/nearfield_store_bg.wasm', import.meta.url)) });
+  const { Store } = await instanceOf('nearfield_store');
   const open = (pool) => Store.open(pool, 'kept', DIM, 'l2', 'f32', Date.now(), 1);
   const pools = [];
   // In a function of its own, so that nothing here holds a pool.

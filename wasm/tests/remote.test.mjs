@@ -5,6 +5,7 @@ import { before, test } from 'node:test';
 
 import { open } from '../dist/index.js';
 import { fixture } from './fixture.mjs';
+import { instanceOf } from './glue.mjs';
 import { serve } from './range_server.mjs';
 import { KINDS, damaged, plain, query, sample, sections, withoutCells } from './sample.mjs';
 
@@ -445,10 +446,9 @@ test('a longer file at the URL is CHANGED, also where its length cannot be seen,
 });
 
 test('memory of a file in part is little more than what was fetched', async () => {
-  const glue = await import('../dist/nearfield_wasm.js');
-  const { memory } = await glue.default();
+  const { memory, Part } = await instanceOf('nearfield_wasm');
   const bytes = 64 << 20;
-  const part = new glue.Part('large.near', bytes);
+  const part = new Part('large.near', bytes);
   const before = memory.buffer.byteLength;
   const piece = new Uint8Array(1 << 20);
   for (let offset = 0; offset < bytes; offset += piece.length) part.supply(offset, piece);

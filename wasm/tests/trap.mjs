@@ -1,47 +1,71 @@
-// Makes the next call of a method reach for memory that is not there: what a defect of the module would do.
+// Makes the next call of an export of the package's modules reach for memory that is not there: what a defect of a module
+// would do. Watches every instance that is made after this is loaded, in this realm.
+
+/** No object of a module is there. */
+const NOWHERE = 0xfffffff0;
+/** Instead of an export, once: `(real, arguments)`. */
+const instead = new Map();
+/** Called with the name of each export that is entered, and with that of each that traps. */
+const observers = [];
+
+for (const name of ['instantiate', 'instantiateStreaming']) {
+  const make = WebAssembly[name];
+  WebAssembly[name] = async (...call) => {
+    const made = await make(...call);
+    // Modules that were compiled before are those of the platform.
+    if (made instanceof WebAssembly.Instance) return made;
+    return { module: made.module, instance: { exports: watched(made.instance.exports) } };
+  };
+}
+
+function watched(exports) {
+  const entries = Object.entries(exports).map(([name, value]) => [name, typeof value === 'function' ? watchedCall(name, value) : value]);
+  return Object.fromEntries(entries);
+}
+
+function watchedCall(name, real) {
+  return (...call) => {
+    observers.forEach(({ entered }) => entered(name));
+    try {
+      const other = instead.get(name);
+      return other ? other(real, call) : real(...call);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) observers.forEach(({ trapped }) => trapped(name));
+      throw error;
+    }
+  };
+}
 
 /**
- * @param {{prototype: object}} Class the class of the glue module that traps, once
- * @param {string} method in which method
- * @returns {Promise<void>} when it has
+ * @param {string} name of an export whose first argument is an object of the module, such as `whole_search`
+ * @returns {Promise<void>} when it has trapped
  */
-export function trapOnce(Class, method) {
-  const whole = Class.prototype[method];
+export function trapOnce(name) {
   return new Promise((trapped) => {
-    Class.prototype[method] = function (...call) {
-      Class.prototype[method] = whole;
-      const place = this.__wbg_ptr;
-      this.__wbg_ptr = 0xfffffff0;
+    instead.set(name, (real, [_object, ...rest]) => {
+      // Only this call fails by itself; that nothing enters the instance again is what is tested.
+      instead.delete(name);
       try {
-        return whole.apply(this, call);
+        return real(NOWHERE, ...rest);
       } finally {
-        // Only this call fails by itself; that nothing enters the instance again is what is tested.
-        this.__wbg_ptr = place;
         trapped();
       }
-    };
+    });
   });
 }
 
 /**
- * Names of the methods of `Class` that are called after one of them trapped: none may be.
- * @param {{prototype: object}} Class
+ * Names of the exports for one class that are called after one of them trapped: none may be.
+ * @param {string} name of the class, such as `part`
  * @returns {string[]} grows
  */
-export function enteredAfterTrap(Class) {
-  const entered = [];
+export function enteredAfterTrap(name) {
+  const found = [];
+  const isOfClass = (other) => other.startsWith(`${name}_`) || other === `__wbg_${name}_free`;
   let dead = false;
-  for (const [name, { value: method }] of Object.entries(Object.getOwnPropertyDescriptors(Class.prototype))) {
-    if (name === 'constructor' || typeof method !== 'function') continue;
-    Class.prototype[name] = function (...call) {
-      if (dead) entered.push(name);
-      try {
-        return method.apply(this, call);
-      } catch (error) {
-        dead ||= error instanceof WebAssembly.RuntimeError;
-        throw error;
-      }
-    };
-  }
-  return entered;
+  observers.push({
+    entered: (other) => dead && isOfClass(other) && found.push(other),
+    trapped: (other) => (dead ||= isOfClass(other)),
+  });
+  return found;
 }

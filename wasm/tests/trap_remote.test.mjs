@@ -1,13 +1,12 @@
 // A trap while bytes of a file at a URL are on their way: what comes later does not enter the module again.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 import { open } from '../dist/index.js';
-import { Part } from '../dist/nearfield_wasm.js';
 import { searchAsked } from '../js/asked.js';
 import { Remote } from '../js/remote.js';
+import { instanceOf } from './glue.mjs';
 import { serve } from './range_server.mjs';
 import { query, sample } from './sample.mjs';
 import { enteredAfterTrap, trapOnce } from './trap.mjs';
@@ -44,8 +43,8 @@ test('a download that is under way when a search traps ends with WASM and delive
   server.hold();
   const ended = assert.rejects(snapshot.download('codes'), { code: 'WASM' });
   await until(() => server.held === 2);
-  const entered = enteredAfterTrap(Part);
-  trapOnce(Part, 'search');
+  const entered = enteredAfterTrap('part');
+  trapOnce('part_search');
   await assert.rejects(ask(), { code: 'WASM', message: /out of bounds/ });
   server.release();
   await ended;
@@ -54,8 +53,7 @@ test('a download that is under way when a search traps ends with WASM and delive
 });
 
 test('after a trap in a delivery the other pieces, and the bytes that are here, stay out', async (context) => {
-  const module = await import('../dist/nearfield_wasm.js?delivery');
-  await module.default({ module_or_path: await readFile(new URL('../dist/nearfield_wasm_bg.wasm', import.meta.url)) });
+  const module = await instanceOf('nearfield_wasm');
   const server = await slow(context);
   const remote = await Remote.open(module, server.url, { storage: 'memory', prefetch: 'none' });
   context.after(() => remote.abandon());
@@ -64,8 +62,8 @@ test('after a trap in a delivery the other pieces, and the bytes that are here, 
   const ask = () => remote.search(name, query(1), searchAsked(FEW));
   const ended = assert.rejects(ask(), WebAssembly.RuntimeError);
   await until(() => server.held > 1);
-  const entered = enteredAfterTrap(module.Part);
-  trapOnce(module.Part, 'supply');
+  const entered = enteredAfterTrap('part');
+  trapOnce('part_supply');
   server.release();
   await ended;
   await assert.rejects(ask(), WebAssembly.RuntimeError);

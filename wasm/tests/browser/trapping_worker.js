@@ -1,10 +1,9 @@
 // The package's worker, whose search traps once when the page asks for it on another channel.
 
-import { Whole } from '/wasm/dist/nearfield_wasm.js';
 import '/wasm/dist/worker.js';
 import { trapOnce } from '/wasm/tests/trap.mjs';
 
 new BroadcastChannel('trap').onmessage = ({ data }) => {
-  trapOnce(Whole, 'search');
+  trapOnce('whole_search');
   new BroadcastChannel('trapping').postMessage(data);
 };

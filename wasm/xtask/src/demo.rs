@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
-use crate::steps::{copy_scripts, output};
+use crate::steps::{copy_scripts, empty_directory, output};
 
 /// The sample, by the name the page knows.
 const SAMPLE: &str = "digits.near";
@@ -24,11 +24,9 @@ pub(crate) fn assemble(root: &Path, dist: &Path) -> Result<()> {
         return Err(format!("{}: no package; `cargo run -p xtask -- wasm` first", dist.display()));
     }
     let page = dist.join("demo");
-    if page.exists() {
-        fs::remove_dir_all(&page).map_err(|error| format!("{}: {error}", page.display()))?;
-    }
+    empty_directory(&page)?;
     let package = page.join("nearfield");
-    fs::create_dir_all(&package).map_err(|error| format!("{}: {error}", package.display()))?;
+    empty_directory(&package)?;
     copy_scripts(&root.join("wasm/demo"), &page)?;
     copy_scripts(dist, &package)?;
     list(&page)?;
@@ -43,8 +41,9 @@ fn list(page: &Path) -> Result<()> {
         for entry in fs::read_dir(&dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // The browser asks for the worker itself; types are for editors.
-            let is_kept = name != "sw.js" && !name.ends_with(".d.ts");
+            // The browser asks for the worker itself; of the package it loads scripts and modules only.
+            let is_loaded = name.ends_with(".js") || name.ends_with(".wasm");
+            let is_kept = if prefix.is_empty() { name != "sw.js" } else { is_loaded };
             if entry.path().is_file() && is_kept {
                 names.push(format!("{prefix}{name}"));
             }

@@ -23,15 +23,15 @@ fn root() -> PathBuf {
 fn wasm() -> Result<()> {
     let root = root();
     let dist = root.join("wasm/dist");
-    if dist.exists() {
-        std::fs::remove_dir_all(&dist).map_err(|error| format!("{}: {error}", dist.display()))?;
-    }
+    let stage = root.join("target/browser-package");
+    steps::empty_directory(&dist)?;
+    steps::empty_directory(&stage)?;
     for module in steps::MODULES {
         let compiled = steps::compile(&root, module)?;
-        steps::bind(&compiled, module, &dist)?;
-        steps::optimise(&root, module, &dist)?;
+        steps::bind(&compiled, module, &stage)?;
+        steps::optimise(&root, module, &stage, &dist)?;
     }
-    steps::bundle(&root, &dist)?;
+    steps::bundle(&root, &stage, &dist)?;
     sizes::check(&dist)
 }
 

@@ -89,57 +89,69 @@ fn module_of(message: &str) -> Option<PathBuf> {
     module.map(PathBuf::from)
 }
 
-/// Writes a module and its JavaScript side into `dist`.
+/// Writes a module and its JavaScript side into `stage`. The latter becomes a function that makes the classes of one
+/// instance: after a trap a realm needs new ones, and no bundler would see a second address of the same script.
 ///
 /// # Errors
 /// Those of wasm-bindgen and of the disk.
-pub(crate) fn bind(compiled: &Path, module: Module, dist: &Path) -> Result<()> {
+pub(crate) fn bind(compiled: &Path, module: Module, stage: &Path) -> Result<()> {
     let mut bindgen = Bindgen::new();
     let bindgen = bindgen.input_path(compiled).out_name(module.name);
-    let bindgen = bindgen.typescript(false).omit_default_module_path(false);
-    let web = bindgen.web(true).map_err(|error| format!("wasm-bindgen: {error:#}"))?;
-    web.generate(dist).map_err(|error| format!("wasm-bindgen: {error:#}"))
+    let bindgen = bindgen.typescript(false).omit_default_module_path(true);
+    let script = bindgen.no_modules(true).and_then(|bindgen| bindgen.generate(stage));
+    script.map_err(|error| format!("wasm-bindgen: {error:#}"))?;
+    let glue = stage.join(format!("{}.js", module.name));
+    let failed = |error: std::io::Error| format!("{}: {error}", glue.display());
+    let script = fs::read_to_string(&glue).map_err(failed)?;
+    let factory = format!("export default function () {{\n{script}\nreturn wasm_bindgen;\n}}\n");
+    fs::write(&glue, factory).map_err(failed)
 }
 
-/// Shrinks a module in place by wasm-opt, which npm brings (version in wasm/package-lock.json).
+/// Shrinks a module from `stage` into `dist` by wasm-opt, which npm brings (version in wasm/package-lock.json).
 ///
 /// # Errors
 /// When npm or wasm-opt fail; they have said why.
-pub(crate) fn optimise(root: &Path, module: Module, dist: &Path) -> Result<()> {
+pub(crate) fn optimise(root: &Path, module: Module, stage: &Path, dist: &Path) -> Result<()> {
     let package = root.join("wasm");
     let brought = |tool: &str| package.join("node_modules/.bin").join(tool).exists();
     if !["wasm-opt", "esbuild"].into_iter().all(brought) {
         output(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&package))?;
     }
-    let module = dist.join(format!("{}_bg.wasm", module.name));
+    let name = format!("{}_bg.wasm", module.name);
     let mut optimiser = Command::new(package.join("node_modules/.bin/wasm-opt"));
     optimiser.args(FEATURES).args(["-O3", "--strip-debug", "--strip-producers", "-o"]);
-    output(optimiser.arg(&module).arg(&module)).map(drop)
+    output(optimiser.arg(dist.join(&name)).arg(stage.join(&name))).map(drop)
 }
 
-/// Makes the scripts of `dist` by esbuild (from npm as well), without comments and long names: of those in `wasm/js` one for
-/// the page, one for the worker and one with what both use; the glue of the modules in place; and copies the types.
+/// Makes the scripts of `dist` by esbuild (from npm as well), without comments and long names: one for the page, one
+/// for the worker and one with what both use. `stage` holds the sources of `wasm/js` and the glue of the modules.
 ///
 /// # Errors
 /// When esbuild fails; it has said why.
-pub(crate) fn bundle(root: &Path, dist: &Path) -> Result<()> {
-    let sources = root.join("wasm/js");
-    let esbuild = || {
-        let mut command = Command::new(root.join("wasm/node_modules/.bin/esbuild"));
-        command.args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"]);
-        command.arg(format!("--outdir={}", dist.display()));
-        command
-    };
-    let mut bundler = esbuild();
-    bundler.args(["--bundle", "--splitting", "--external:node:*"]);
-    output(bundler.args(["index.js", "worker.js"].map(|name| sources.join(name))))?;
-    let glue = MODULES.map(|module| dist.join(format!("{}.js", module.name)));
-    output(esbuild().arg("--allow-overwrite").args(glue))?;
-    for name in ["index.d.ts", "local.d.ts"] {
-        let copied = fs::copy(sources.join(name), dist.join(name));
+pub(crate) fn bundle(root: &Path, stage: &Path, dist: &Path) -> Result<()> {
+    copy_scripts(&root.join("wasm/js"), stage)?;
+    let mut bundler = Command::new(root.join("wasm/node_modules/.bin/esbuild"));
+    bundler.args(["--minify", "--format=esm", "--target=es2022", "--log-level=warning"]);
+    bundler.args(["--bundle", "--splitting"]).arg(format!("--outdir={}", dist.display()));
+    output(bundler.args(["index.js", "worker.js"].map(|name| stage.join(name))))?;
+    for name in ["index.d.ts", "local.d.ts", "package.json", "README.md"] {
+        let copied = fs::copy(stage.join(name), dist.join(name));
         copied.map_err(|error| format!("{name}: {error}"))?;
     }
-    Ok(())
+    let copied = fs::copy(root.join("LICENSE"), dist.join("LICENSE"));
+    copied.map(drop).map_err(|error| format!("LICENSE: {error}"))
+}
+
+/// Makes a directory that has no files; what an earlier build left there is removed.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn empty_directory(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(failed)?;
+    }
+    fs::create_dir_all(path).map_err(failed)
 }
 
 /// Copies the files of a directory, not those below it, as they are.
