@@ -25,8 +25,12 @@ export function showHits(hits, { size, isDigits, isFiltered, isPassing, onPick }
 /** Instead of hits: why there are none. */
 export function showProblem(words) {
   at('answer-said').textContent = words;
-  if (words === '') return;
-  at('count').textContent = 'No answer';
+  if (words !== '') showNothing('No answer');
+}
+
+/** No hits: there is no question, or no answer to it. */
+export function showNothing(words) {
+  at('count').textContent = words;
   at('verdict').textContent = at('cost').textContent = '';
   at('hits').replaceChildren();
   at('nothing').hidden = true;

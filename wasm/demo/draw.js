@@ -11,9 +11,10 @@ const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 
 /**
  * Makes the canvas draw.
- * @param {(pixels: Float32Array | undefined, isDone: boolean) => void} onChange `isDone` when the pen is lifted
+ * @param {(pixels: Float32Array, isDone: boolean) => void} onChange `isDone` when the pen is lifted
+ * @param {() => void} onClear nothing is drawn any more
  */
-export function drawing(onChange) {
+export function drawing(onChange, onClear) {
   const canvas = at('pad');
   let strokes = [];
   /** Where the arrow keys are, and whether their pen is down. */
@@ -24,7 +25,7 @@ export function drawing(onChange) {
     show(canvas, strokes, key.shown ? key : undefined);
     paint(at('preview'), pixels);
     at('pad-hint').hidden = strokes.length > 0;
-    onChange(pixels, isDone);
+    if (pixels !== undefined) onChange(pixels, isDone);
   }
 
   function pointOf(event) {
@@ -71,6 +72,7 @@ export function drawing(onChange) {
     strokes = [];
     key.down = false;
     changed(true);
+    onClear();
   }
   at('clear').addEventListener('click', clear);
   show(canvas, strokes);

@@ -11,6 +11,8 @@ import { at, chosen, make } from './element.js';
 export function filtering(onChange) {
   const [form, rows, text] = [at('filter'), at('conditions'), at('filter-json')];
   let filter;
+  /** The engine refused it: it is asked again even if it stays the same. */
+  let isRefused = false;
   let last = 0;
 
   function addRow({ field = '', operator = 'eq', value = '' } = {}) {
@@ -39,10 +41,31 @@ export function filtering(onChange) {
   }));
 
   function set(next) {
-    const same = JSON.stringify(next) === JSON.stringify(filter);
+    const isNew = isRefused || JSON.stringify(next) !== JSON.stringify(filter);
     filter = next;
-    at('filter-state').textContent = next === undefined ? 'off' : 'on';
-    if (!same) onChange();
+    isRefused = false;
+    sayState();
+    if (isNew) onChange();
+  }
+
+  /** Whether a filter is in force, or what stands in the field is not. */
+  function sayState(problem) {
+    at('filter-state').textContent = problem ?? (filter === undefined ? 'off' : 'on');
+  }
+
+  /** What is typed is in force as soon as it can be read; what cannot is an error once the field is left. */
+  function fromText(isLeft) {
+    let next;
+    try {
+      next = readFilter(text.value);
+    } catch (error) {
+      const before = filter === undefined ? 'no filter is in force' : 'the filter before it is in force';
+      say(isLeft ? `Not JSON: ${error.message}; ${before}.` : `Not JSON yet; ${before}.`, isLeft);
+      sayState('not applied');
+      return;
+    }
+    toRows(next);
+    set(next);
   }
 
   function fromRows() {
@@ -78,17 +101,8 @@ export function filtering(onChange) {
   });
   form.addEventListener('submit', (event) => event.preventDefault());
   form.addEventListener('change', (event) => event.target !== text && fromRows());
-  text.addEventListener('change', () => {
-    let next;
-    try {
-      next = readFilter(text.value);
-    } catch (error) {
-      say(`Not JSON: ${error.message}`, true);
-      return;
-    }
-    toRows(next);
-    set(next);
-  });
+  text.addEventListener('input', () => fromText(false));
+  text.addEventListener('change', () => fromText(true));
 
   return {
     /** The filter, if there is one. */
@@ -99,13 +113,15 @@ export function filtering(onChange) {
     show(next) {
       filter = next;
       text.value = next === undefined ? '' : JSON.stringify(next);
-      at('filter-state').textContent = next === undefined ? 'off' : 'on';
+      sayState();
       toRows(next);
       if (next !== undefined) at('filter-box').open = true;
     },
     /** The engine refused it. */
     refuse(words) {
       say(words, true);
+      sayState('refused');
+      isRefused = true;
       at('filter-box').open = true;
     },
     /** Names of fields to suggest. */

@@ -2,7 +2,7 @@
 // they are joined and nothing else is done.
 
 import * as address from './address.js';
-import { nameOf, showHits, showProblem } from './answer.js';
+import { nameOf, showHits, showNothing, showProblem } from './answer.js';
 import { coding } from './code.js';
 import { valueOf } from './conditions.js';
 import { drawing } from './draw.js';
@@ -36,10 +36,7 @@ let question;
 let shared = address.read(location.hash);
 
 const ask = at('ask');
-const pad = drawing((pixels, isDone) => {
-  if (pixels === undefined) return;
-  search({ vector: pixels, words: 'to your drawing', isDrawn: true }, !isDone);
-});
+const pad = drawing((pixels, isDone) => search({ vector: pixels, words: 'to your drawing' }, !isDone), forget);
 const filter = filtering(() => again());
 const map = mapping((id) => searchById(id));
 const recall = measuring(() => opened && { collection: opened.collection, ...options() });
@@ -49,6 +46,17 @@ const source = sources(show);
 
 function options() {
   return { k: Number(at('k').value), mode: chosen(ask, 'mode'), where: filter.filter };
+}
+
+/** There is no question any more: neither is its answer, nor what is on its way to one. */
+function forget() {
+  opened.searcher.stop();
+  question = undefined;
+  at('asked').textContent = at('answer-said').textContent = '';
+  showNothing('Nothing is drawn.');
+  map.mark(undefined, []);
+  const url = opened.source.kind === 'url' ? opened.source.url : undefined;
+  history.replaceState(undefined, '', address.write({ url, ...options() }));
 }
 
 /** A file is open: the old one is closed, and the page shows what the new one can do. */
@@ -81,7 +89,7 @@ async function enter(name) {
   recall.reset();
   at('asked').textContent = '';
   at('hits').replaceChildren();
-  for (const id of ['verdict', 'count', 'cost', 'answer-said', 'ask-said']) at(id).textContent = '';
+  for (const id of ['verdict', 'count', 'cost', 'answer-said']) at(id).textContent = '';
   choosePanel(isDigits ? 'drawing' : 'example');
   await askFirst();
   keeper.refresh();
@@ -118,6 +126,9 @@ async function askFirst() {
 
 function choosePanel(by) {
   ask.elements.by.value = by;
+  // What was wrong with one way to ask says nothing about another.
+  at('ask-said').textContent = '';
+  at('vector').removeAttribute('aria-invalid');
   for (const name of ['drawing', 'example', 'vector']) at(`panel-${name}`).hidden = name !== by;
 }
 
@@ -169,17 +180,18 @@ function again() {
 
 /**
  * Asks, and shows what comes.
- * @param {{vector: Float32Array, id?: unknown, words: string, isDrawn?: boolean}} next
+ * @param {{vector: Float32Array, id?: unknown, words: string}} next
  * @param {boolean} isPassing while somebody draws: only the hits follow
  */
 async function search(next, isPassing = false) {
   const { searcher, collection, isDigits, snapshot, progress } = opened;
   question = next;
   const asked = options();
-  if (!at('k').checkValidity()) {
-    at('ask-said').textContent = 'Results: expected a number from 1 to 100.';
-    return;
-  }
+  const isCount = at('k').checkValidity();
+  at('k').setAttribute('aria-invalid', String(!isCount));
+  at('k-said').textContent = isCount ? '' : 'Results: expected a number from 1 to 100.';
+  if (!isCount) return;
+  at('ask-said').textContent = '';
   try {
     const include = isDigits ? ['metadata', 'vector'] : ['metadata'];
     const hits = await searcher.ask(next.vector, { ...asked, include });
@@ -189,7 +201,8 @@ async function search(next, isPassing = false) {
     at('asked').textContent = next.words;
     map.mark(next.vector, hits);
     if (isPassing) return;
-    await told(hits, next, asked, await snapshot.stats(), progress);
+    const stats = await snapshot.stats();
+    if (question === next) await told(hits, next, asked, stats, progress);
   } catch (error) {
     if (error.code === 'FILTER') filter.refuse(sentence(error));
     if (error.code !== 'CLOSED') showProblem(sentence(error));
@@ -215,7 +228,7 @@ ask.addEventListener('submit', (event) => {
   if (by === 'vector') searchByVector();
   else if (by === 'example') searchById(valueOf(at('example').value));
 });
-ask.addEventListener('change', ({ target }) => {
+at('work').addEventListener('change', ({ target }) => {
   if (target.name === 'by') choosePanel(target.value);
   if (target.name === 'mode') sayMode();
   if (target.name === 'mode' || target === at('k')) again();
