@@ -2,14 +2,24 @@
 
 import { at } from './element.js';
 
+/** A file of the server that the service worker leaves to the network. */
+const PROBE = 'files.json?is-there';
+const PROBE_MS = 10_000;
+
 function say(state, words) {
   const badge = at('badge');
   badge.dataset.state = state;
   badge.textContent = words;
 }
 
-function tell(isKept) {
-  if (!navigator.onLine) say('offline', 'Offline: answers come from this device');
+/** Whether the page's own server answers. The browser only knows whether there is some network, and not at once. */
+async function isServerThere() {
+  if (!navigator.onLine) return false;
+  return fetch(PROBE, { cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) }).then(() => true, () => false);
+}
+
+function tell(isThere, isKept) {
+  if (!isThere) say('offline', 'Offline: answers come from this device');
   else if (isKept) say('ready', 'Works offline from now on');
   else say('online', 'Online');
 }
@@ -21,7 +31,12 @@ export async function workOffline() {
     return;
   }
   let isKept = navigator.serviceWorker.controller !== null;
-  const refresh = () => tell(isKept);
+  let last = 0;
+  const refresh = async () => {
+    const turn = (last += 1);
+    const isThere = await isServerThere();
+    if (turn === last) tell(isThere, isKept);
+  };
   addEventListener('online', refresh);
   addEventListener('offline', refresh);
   refresh();

@@ -31,6 +31,8 @@ self.addEventListener('install', (event) => event.waitUntil(keepPage().then(() =
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener('fetch', (event) => {
   const { request } = event;
-  const isOurs = request.method === 'GET' && request.url.startsWith(self.registration.scope);
+  // Whether the server is there only the network can say.
+  const isProbe = request.url.endsWith('?is-there');
+  const isOurs = request.method === 'GET' && request.url.startsWith(self.registration.scope) && !isProbe;
   if (isOurs) event.respondWith(answer(request));
 });

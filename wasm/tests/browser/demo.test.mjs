@@ -144,7 +144,6 @@ test('after a reload with the network cut the page still answers', async (t) => 
   await context.setOffline(true);
   await page.reload();
   await answered(page);
-  // The page may be told of the missing network only after it is loaded.
   await page.waitForFunction(() => /Offline/.test(document.querySelector('#badge').textContent));
   assert.match(await page.locator('#first-answer').textContent(), /without the network/);
   await draw(page, [[0.52, 0.12], [0.5, 0.5], [0.49, 0.88]]);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { draw, names, openPage, servePage, startBrowser } from './demo_page.mjs';
+import { answered, draw, names, openPage, servePage, startBrowser } from './demo_page.mjs';
 
 const ONE = [[0.52, 0.12], [0.5, 0.5], [0.49, 0.88]];
 
@@ -12,7 +12,7 @@ async function start(t, options = {}) {
   const server = await servePage();
   t.after(() => server.stop().catch(() => {}));
   const browser = await startBrowser(t);
-  return (await openPage(browser, server.url, options)).page;
+  return { ...(await openPage(browser, server.url, options)), server };
 }
 
 const textOf = (page, id) => page.locator(id).textContent();
@@ -23,7 +23,7 @@ async function openFilter(page) {
 }
 
 test('what was wrong with a vector is not said of a drawing', async (t) => {
-  const page = await start(t);
+  const { page } = await start(t);
   await page.getByLabel('vector', { exact: true }).check();
   await page.locator('#vector').fill('1, x');
   await page.locator('#panel-vector button').click();
@@ -33,7 +33,7 @@ test('what was wrong with a vector is not said of a drawing', async (t) => {
 });
 
 test('clearing the drawing clears its answer', async (t) => {
-  const page = await start(t);
+  const { page } = await start(t);
   await draw(page, ONE);
   await page.waitForFunction(() => /Looks like a 1/.test(document.querySelector('#verdict').textContent));
   await page.locator('#clear').click();
@@ -48,7 +48,7 @@ test('clearing the drawing clears its answer', async (t) => {
 });
 
 test('a filter is in force while it is typed, and an error is not called off', async (t) => {
-  const page = await start(t);
+  const { page } = await start(t);
   const json = await openFilter(page);
   await json.pressSequentially('{"label": {"eq": 5}}');
   await page.waitForFunction(() => [...document.querySelectorAll('#hits .name')].every(({ textContent }) => textContent === 'a 5'));
@@ -67,7 +67,7 @@ test('a filter is in force while it is typed, and an error is not called off', a
 });
 
 test('the thing to do comes before what it costs', async (t) => {
-  const page = await start(t);
+  const { page } = await start(t);
   const isBefore = await page.evaluate(() => {
     const [pad, bytes] = ['pad', 'bytes-here'].map((id) => document.getElementById(id));
     return Boolean(pad.compareDocumentPosition(bytes) & Node.DOCUMENT_POSITION_FOLLOWING);
@@ -76,8 +76,18 @@ test('the thing to do comes before what it costs', async (t) => {
 });
 
 test('on a telephone the verdict is on the first screen, near the drawing', async (t) => {
-  const page = await start(t, { viewport: { width: 390, height: 844 }, hasTouch: true });
+  const { page } = await start(t, { viewport: { width: 390, height: 844 }, hasTouch: true });
   const [pad, verdict] = await page.evaluate(() => ['#pad', '#verdict'].map((id) => document.querySelector(id).getBoundingClientRect().toJSON()));
   assert.ok(verdict.bottom <= 844, `the verdict ends at ${verdict.bottom}`);
   assert.ok(verdict.top - pad.bottom < 200, `${verdict.top - pad.bottom} pixels between them`);
+});
+
+test('a server that is gone is seen, although the browser has a network', async (t) => {
+  const { page, server } = await start(t);
+  await page.waitForFunction(() => /Works offline/.test(document.querySelector('#badge').textContent));
+  await page.waitForFunction(() => /whole on this device/.test(document.querySelector('#open-file').textContent));
+  await server.stop();
+  await page.reload();
+  await answered(page);
+  await page.waitForFunction(() => /Offline/.test(document.querySelector('#badge').textContent));
 });
