@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
-use nearfield_segment::{Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema};
+use nearfield_segment::{
+    Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema, shown, shown_list,
+};
 
 use crate::clock::Clock;
 use crate::collection::Collection;
@@ -379,9 +381,10 @@ pub(crate) fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {
         let names: Vec<&str> = manifest.collections.keys().map(String::as_str).collect();
         let near = near_names(name, names.iter().copied());
         let (what, listed) = match near.as_slice() {
-            [] => ("there are", names.join(", ")),
+            [] => ("there are", shown_list(names).join(", ")),
             near => ("near names are", near.join(", ")),
         };
+        let name = shown(name);
         let message = format!("there is no collection {name:?}; {what}: {listed}");
         Error::new(ErrorKind::NotFound, message).with("near", near)
     })

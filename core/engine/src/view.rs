@@ -7,7 +7,8 @@ use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::{
-    DeadRows, Error, ErrorKind, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
+    DeadRows, Error, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
+    unknown_field,
 };
 
 use crate::manifest::SegmentEntry;
@@ -179,11 +180,8 @@ impl View {
         }
         let default = question.field.is_empty() && self.schema.default_field().is_some();
         if !default && !self.schema.vectors.contains_key(question.field) {
-            let names: Vec<&String> = self.schema.vectors.keys().collect();
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("no vector field {:?}; there are {names:?}", question.field),
-            ));
+            let names = self.schema.vectors.keys().map(String::as_str);
+            return Err(unknown_field(question.field, names));
         }
         let source = |live| LiveSegment::source(live, tier);
         prepare(self.segments.iter().map(source), question, kernel)

@@ -4,6 +4,7 @@
 //! what was expected and what was found) is in the message, and again in [`Error::details`] by name,
 //! so that a binding can turn it into attributes of an exception or a JSON body without parsing text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Number, Value};
@@ -176,6 +177,29 @@ impl std::error::Error for Error {
     }
 }
 
+/// Most characters of a caller's text that a message or a detail repeats.
+pub const SHOWN_CHARS_MAX: usize = 64;
+
+/// The text of a caller as a message or a detail repeats it: at most [`SHOWN_CHARS_MAX`] characters, the last of
+/// them `…` if something was left out. O(1): the length of an error must not depend on what the caller sent.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let mut places = text.char_indices().map(|(place, _)| place).skip(SHOWN_CHARS_MAX - 1);
+    match (places.next(), places.next()) {
+        (Some(end), Some(_)) => Cow::Owned(format!("{}…", &text[..end])),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// The first names of a list, each as [`shown`]; `…` stands for those left out.
+pub fn shown_list<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    const NAMES_MAX: usize = 16;
+    let mut names = names.into_iter();
+    let mut list: Vec<String> =
+        names.by_ref().take(NAMES_MAX).map(|name| shown(name).into_owned()).collect();
+    list.extend(names.next().map(|_| "…".to_owned()));
+    list
+}
+
 /// A float in a message. By serde_json, whose own messages print floats too: the standard library would bring its
 /// tables besides, and a page loads them.
 pub(crate) fn show_float(number: f64) -> String {
@@ -183,5 +207,20 @@ pub(crate) fn show_float(number: f64) -> String {
         Some(number) => number.to_string(),
         None if number.is_nan() => "NaN".to_owned(),
         None => if number > 0.0 { "inf" } else { "-inf" }.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_sent_is_repeated_in_at_most_64_characters() {
+        let fits = "é".repeat(SHOWN_CHARS_MAX);
+        assert_eq!(shown(&fits), fits);
+        let cut = shown("é".repeat(SHOWN_CHARS_MAX + 1).as_str()).into_owned();
+        assert_eq!(cut, "é".repeat(SHOWN_CHARS_MAX - 1) + "…");
+        assert_eq!(shown(&"x".repeat(20 << 20)).chars().count(), SHOWN_CHARS_MAX);
+        assert_eq!(shown(""), "");
     }
 }

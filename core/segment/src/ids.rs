@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shown};
 
 /// Longest string id, in bytes.
 pub const STRING_ID_BYTES_MAX: usize = 256;
@@ -26,11 +26,11 @@ impl PointId {
     /// `InvalidInput(Id)` if the text is empty or longer than [`STRING_ID_BYTES_MAX`].
     pub fn from_text(text: &str) -> Result<Self> {
         if text.is_empty() || text.len() > STRING_ID_BYTES_MAX {
-            let start: String = text.chars().take(24).collect();
+            let start = shown(text);
             return Err(Error::invalid(
                 Fault::Id,
                 format!(
-                    "a string id has 1 to {STRING_ID_BYTES_MAX} bytes, got {} bytes ({start:?}…)",
+                    "a string id has 1 to {STRING_ID_BYTES_MAX} bytes, got {} bytes ({start:?})",
                     text.len()
                 ),
             )

@@ -37,7 +37,7 @@ pub mod stats;
 pub mod storage;
 
 pub use allowed::Allowed;
-pub use error::{Error, ErrorKind, Fault, Result};
+pub use error::{Error, ErrorKind, Fault, Result, SHOWN_CHARS_MAX, shown, shown_list};
 pub use ids::{
     FileId, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
     parse_canonical_uuid,
@@ -47,4 +47,6 @@ pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
-pub use schema::{DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec};
+pub use schema::{
+    DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec, unknown_field,
+};

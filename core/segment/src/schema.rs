@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Fault, Result, show_float};
+use crate::error::{Error, ErrorKind, Fault, Result, show_float, shown, shown_list};
 use crate::metric::Metric;
 
 /// Largest dimension of a vector.
@@ -74,6 +74,14 @@ impl Schema {
         let (name, spec) = self.vectors.first_key_value()?;
         name.is_empty().then_some(spec)
     }
+}
+
+/// The refusal of a vector field that is not among `known`.
+pub fn unknown_field<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
+    let (name, known) = (shown(name), shown_list(known));
+    Error::new(ErrorKind::NotFound, format!("no vector field {name:?}; there are {known:?}"))
+        .with("expected", known)
+        .with("got", name.as_ref())
 }
 
 /// Sum of squares in f64, in eight lanes and one order: the same bits on every machine.

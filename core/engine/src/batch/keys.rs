@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crc32c::crc32c_append;
-use nearfield_segment::{Error, Fault, PointId, Result};
+use nearfield_segment::{Error, Fault, PointId, Result, shown};
 
 use super::encode::write_ids;
 use super::{Batch, check_count};
@@ -33,8 +33,9 @@ pub(super) fn check<'a>(
         let Some(key) = key.as_deref() else { continue };
         check_len(&format!("idempotency key of row {row}"), key)?;
         if !seen.insert(key) {
+            let key = shown(key);
             let message = format!("two rows of one batch have the idempotency key {key:?}");
-            return Err(Error::invalid(Fault::Parameter, message).with("got", key));
+            return Err(Error::invalid(Fault::Parameter, message).with("got", key.as_ref()));
         }
     }
     let beside = match (batch_key.is_some(), deletes.is_empty()) {

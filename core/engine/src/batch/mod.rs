@@ -24,7 +24,7 @@ pub use keys::IDEMPOTENCY_KEY_BYTES_MAX;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nearfield_segment::{Error, Fault, PointId, Result, Schema};
+use nearfield_segment::{Error, Fault, PointId, Result, Schema, shown, shown_list};
 use serde_json::Value;
 
 use crate::log::BODY_BYTES_MAX;
@@ -261,10 +261,11 @@ fn check_vectors(
     schema: &Schema,
 ) -> Result<()> {
     let field_error = |name: &str, problem: &str| {
-        let known: Vec<String> = schema.vectors.keys().cloned().collect();
+        let known = shown_list(schema.vectors.keys().map(String::as_str));
+        let name = shown(name);
         Error::invalid(Fault::Parameter, format!("vector field {name:?}: {problem}"))
             .with("expected", known)
-            .with("got", name)
+            .with("got", name.as_ref())
     };
     if let Some(name) = vectors.keys().find(|name| !schema.vectors.contains_key(*name)) {
         return Err(field_error(name, "the collection has no such field"));

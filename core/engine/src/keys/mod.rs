@@ -14,7 +14,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use nearfield_segment::{Error, Fault, Lsn, PointId, Result};
+use nearfield_segment::{Error, Fault, Lsn, PointId, Result, shown};
 
 use crate::batch::{Applied, Batch, RowOutcome};
 
@@ -97,6 +97,7 @@ impl Keys {
         };
         let asked = (batch.rows() as u32, batch.deletes().len() as u32, batch.points_crc());
         if asked != (done.rows, done.deletes, done.points_crc) {
+            let key = shown(key);
             return Err(Error::invalid(
                 Fault::Parameter,
                 format!(
@@ -106,7 +107,7 @@ impl Keys {
                 ),
             )
             .with("expected", format!("a new key, or the same ids as at LSN {}", done.lsn))
-            .with("got", key));
+            .with("got", key.as_ref()));
         }
         Ok(Some(done.answer()))
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use nearfield_segment::{Error, ErrorKind, Fault, FileId, Result};
+use nearfield_segment::{Error, ErrorKind, Fault, FileId, Result, shown};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -189,20 +189,23 @@ pub fn check_collection_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let expected = "1 to 255 of A-Z a-z 0-9 . _ - and no dot in front";
-    let got: String = name.chars().take(64).collect();
+    let got = shown(name);
     Err(Error::invalid(
         Fault::Parameter,
         format!("collection name: expected {expected}, got {got:?}"),
     )
     .with("expected", expected)
-    .with("got", got))
+    .with("got", got.as_ref()))
 }
 
 fn not_found(name: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")).with("got", name)
+    let name = shown(name);
+    let message = format!("there is no collection {name:?}");
+    Error::new(ErrorKind::NotFound, message).with("got", name.as_ref())
 }
 
 fn taken(name: &str) -> Error {
-    Error::new(ErrorKind::Conflict, format!("there is a collection {name:?} already"))
-        .with("got", name)
+    let name = shown(name);
+    let message = format!("there is a collection {name:?} already");
+    Error::new(ErrorKind::Conflict, message).with("got", name.as_ref())
 }

@@ -6,7 +6,7 @@ use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
 use nearfield_segment::index::{SearchStats, flat};
 use nearfield_segment::search::K_MAX;
 use nearfield_segment::{
-    Allowed, Error, ErrorKind, Fault, PointId, Result, RowId, RowSet, VectorSpec,
+    Allowed, Error, Fault, PointId, Result, RowId, RowSet, VectorSpec, unknown_field,
 };
 
 use super::part::Part;
@@ -156,11 +156,9 @@ impl PartialCollection {
     pub(super) fn vector_field(&self, name: &str) -> Result<(u16, &VectorSpec)> {
         let mut fields = (0..).zip(&self.schema.vectors);
         let found = fields.find(|(_, (field, _))| field.as_str() == name);
-        found.map(|(ordinal, (_, spec))| (ordinal, spec)).ok_or_else(|| {
-            let names: Vec<&String> = self.schema.vectors.keys().collect();
-            let message = format!("no vector field {name:?}; there are {names:?}");
-            Error::new(ErrorKind::NotFound, message)
-        })
+        found
+            .map(|(ordinal, (_, spec))| (ordinal, spec))
+            .ok_or_else(|| unknown_field(name, self.schema.vectors.keys().map(String::as_str)))
     }
 }
 

@@ -12,6 +12,10 @@ pub const FILTER_DEPTH_MAX: usize = 64;
 pub const FILTER_NODES_MAX: usize = 10_000;
 /// Values of one `in` list.
 pub const IN_VALUES_MAX: usize = 65_536;
+/// Values of all lists of one filter together.
+pub const FILTER_VALUES_MAX: usize = 4 * IN_VALUES_MAX;
+/// Bytes of the JSON text of one filter.
+pub const FILTER_TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Which rows to keep. The table of the module page says what each node means.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +96,7 @@ impl Filter {
     /// # Errors
     /// `InvalidInput(Filter)` with `expected` and `got`.
     pub fn check_limits(&self) -> Result<()> {
-        let mut nodes = 0;
+        let (mut nodes, mut values) = (0, 0);
         let mut rest = vec![(self, 1)];
         while let Some((filter, depth)) = rest.pop() {
             nodes += 1;
@@ -103,8 +107,10 @@ impl Filter {
                     rest.extend(filters.iter().map(|filter| (filter, depth + 1)));
                 }
                 Filter::Not(filter) => rest.push((filter, depth + 1)),
-                Filter::In(_, values) => {
-                    check("values of an `in` list", IN_VALUES_MAX, values.len())?
+                Filter::In(_, operands) => {
+                    values += operands.len();
+                    check("values of an `in` list", IN_VALUES_MAX, operands.len())?;
+                    check("values of all lists of a filter", FILTER_VALUES_MAX, values)?;
                 }
                 Filter::MatchAll
                 | Filter::Compare(_, _, _)
@@ -116,7 +122,8 @@ impl Filter {
     }
 }
 
-fn check(what: &str, most: usize, got: usize) -> Result<()> {
+/// Refuses `got` above `most`, naming `what` is limited.
+pub(super) fn check(what: &str, most: usize, got: usize) -> Result<()> {
     if got <= most {
         return Ok(());
     }

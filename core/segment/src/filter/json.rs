@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::ast::{FILTER_DEPTH_MAX, Filter, IN_VALUES_MAX, Operand};
 use super::near::near_names;
 use super::strict;
-use crate::error::{Error, Fault, Result, show_float};
+use crate::error::{Error, Fault, Result, show_float, shown};
 use crate::payload::{Comparison, FieldPath, Number};
 
 /// Keys that are not names of fields.
@@ -42,8 +42,9 @@ impl Filter {
     /// Reads the native JSON from text.
     ///
     /// # Errors
-    /// `InvalidInput(Filter)` as [`from_json`](Filter::from_json); also if the text is no JSON or has a key
-    /// twice in one object.
+    /// `InvalidInput(Filter)` as [`from_json`](Filter::from_json); also if the text is no JSON, is longer than
+    /// [`FILTER_TEXT_BYTES_MAX`](super::FILTER_TEXT_BYTES_MAX) or has a key twice in one object. A text above a
+    /// limit is refused where the limit is passed; what follows is not read.
     pub fn from_json_text(text: &str) -> Result<Self> {
         Filter::from_json(&strict::parse(text)?)
     }
@@ -257,7 +258,7 @@ impl Reader {
     }
 
     fn unknown_operator(&self, path: &FieldPath, operator: &str) -> Error {
-        let bare = operator.trim_start_matches('$').to_lowercase();
+        let bare = shown(operator).trim_start_matches('$').to_lowercase();
         let synonym = SYNONYMS.iter().find(|(other, _)| *other == bare);
         let near = match synonym {
             Some((_, ours)) => vec![(*ours).to_owned()],
@@ -267,9 +268,13 @@ impl Reader {
         let expected = format!("one of {}", OPERATORS.join(", "));
         let hint = match near.first() {
             Some(near) => format!("did you mean {near:?}?"),
-            None => format!("a key inside {path} is written \"{}\"", path.child(operator)),
+            None => {
+                let written = path.child(&shown(operator));
+                let (path, written) = (shown(path.as_str()), shown(written.as_str()));
+                format!("a key inside {path} is written \"{written}\"")
+            }
         };
-        let error = self.refuse_with(&expected, &format!("{operator:?}"), &hint);
+        let error = self.refuse_with(&expected, &format!("{:?}", shown(operator)), &hint);
         if near.is_empty() { error } else { error.with("near", near) }
     }
 
@@ -299,8 +304,8 @@ impl Reader {
         for step in &self.position {
             match step {
                 Step::Item(index) => position.push_str(&format!("[{index}]")),
-                Step::Key(key) if position.is_empty() => position.push_str(key),
-                Step::Key(key) => position.push_str(&format!(".{key}")),
+                Step::Key(key) if position.is_empty() => position.push_str(&shown(key)),
+                Step::Key(key) => position.push_str(&format!(".{}", shown(key))),
             }
         }
         let place =
@@ -327,7 +332,7 @@ fn kind(json: &Value) -> String {
             (_, Some(integer), _) => integer.to_string(),
             (.., float) => show_float(float.unwrap_or(f64::NAN)),
         },
-        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        Value::String(text) => format!("{:?}", shown(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }

@@ -36,9 +36,13 @@ mod strict;
 mod tests;
 mod write;
 
-pub use ast::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, Filter, IN_VALUES_MAX, Operand};
+pub use ast::{
+    FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_TEXT_BYTES_MAX, FILTER_VALUES_MAX, Filter,
+    IN_VALUES_MAX, Operand,
+};
 pub use eval::{eval, eval_within};
 pub use near::near_names;
+pub use strict::reading_bytes_max;
 
 pub(crate) use eval::normalized;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ast::Filter;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, SHOWN_CHARS_MAX, shown};
 use crate::payload::{FieldPath, Payload};
 
 /// Fields that are known before any row has them.
@@ -34,22 +34,25 @@ impl Filter {
         }
         known.extend(ALWAYS_KNOWN);
         let near = near_names(field.as_str(), known);
+        let field = shown(field.as_str());
         let hint = match near.first() {
-            Some(near) => format!("; did you mean {near:?}?"),
+            Some(near) => format!("; did you mean {:?}?", shown(near)),
             None => String::new(),
         };
-        let message = format!("filter: no row has a field {:?}{hint}", field.as_str());
+        let message = format!("filter: no row has a field {field:?}{hint}");
         Err(Error::invalid(Fault::Filter, message)
             .with("expected", "a field that some row has")
-            .with("got", field.as_str())
+            .with("got", field.as_ref())
             .with("near", near))
     }
 }
 
 /// Up to three of `known` that are near `name`, best first: equal but for case, its start or
-/// its continuation, or few edits away (a third of the name's length, at least one, at most three).
+/// its continuation, or few edits away (a third of the name's length, at least one, at most three). Only the
+/// first [`SHOWN_CHARS_MAX`] characters of `name` count.
 pub fn near_names<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let wanted = name.to_lowercase();
+    let start: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+    let wanted = start.to_lowercase();
     let edits_max = (wanted.chars().count() / 3).clamp(1, 3);
     let mut near: Vec<(usize, &str)> = known
         .into_iter()

@@ -325,3 +325,39 @@ fn a_field_no_row_has_is_refused_with_near_names() {
     assert_eq!(error.detail("near"), Some(&json!(["price"])));
     check(json!({"pirce": 1}), &[]).expect("nothing is known");
 }
+
+#[test]
+fn a_text_above_a_limit_is_refused_where_it_passes_it() {
+    let many = |count: usize, item: &str| vec![item; count].join(",");
+    let refusal = |text: &str| {
+        let error = Filter::from_json_text(text).expect_err("above a limit");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Filter));
+        error.message().to_owned()
+    };
+    let terms = |count| format!("{{\"or\":[{}]}}", many(count, "{\"n\":1}"));
+    assert!(Filter::from_json_text(&terms(FILTER_NODES_MAX - 1)).is_ok());
+    let most = "nodes of a filter: expected at most 10000, got 10001";
+    assert_eq!(refusal(&terms(FILTER_NODES_MAX)), most);
+    // What follows is not read, so that it may be anything.
+    let unfinished = format!("{{\"or\":[{},!!!", many(FILTER_NODES_MAX + 1, "{\"n\":1}"));
+    assert_eq!(refusal(&unfinished), most);
+    assert_eq!(refusal(&format!("{{\"or\":[{}]}}", many(20_000, "{}"))), most);
+    let explicit =
+        |count| format!("{{\"or\":[{}]}}", many(count, "{\"field\":[\"a\"],\"in\":[1]}"));
+    assert!(Filter::from_json_text(&explicit(FILTER_NODES_MAX - 1)).is_ok());
+    assert_eq!(refusal(&explicit(FILTER_NODES_MAX)), most);
+    for item in ["[]", "{\"field\":[]}", "{\"a\":{\"b\":{}}}"] {
+        let text = format!("{{\"or\":[{}]}}", many(60_000, item));
+        assert!(refusal(&text).contains("at most"), "{item}");
+    }
+    let listed = |lists: usize| {
+        let list = format!("{{\"n\":{{\"in\":[{}]}}}}", many(IN_VALUES_MAX, "1"));
+        format!("{{\"or\":[{}]}}", many(lists, &list))
+    };
+    assert!(Filter::from_json_text(&listed(FILTER_VALUES_MAX / IN_VALUES_MAX)).is_ok());
+    assert!(refusal(&listed(FILTER_VALUES_MAX / IN_VALUES_MAX + 1)).contains("values of all"));
+    let long = format!("{{\"n\":\"{}\"}}", "x".repeat(FILTER_TEXT_BYTES_MAX));
+    assert!(refusal(&long).contains("bytes of the text"));
+    assert_eq!(reading_bytes_max(&long), 0, "it is not read");
+    assert!(reading_bytes_max(&terms(100_000)) < 64 << 20);
+}

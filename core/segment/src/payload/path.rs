@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shown};
 
 /// A path in its text form. Ordered by the bytes of that text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,12 +22,13 @@ impl FieldPath {
         let mut characters = text.chars();
         while let Some(character) = characters.next() {
             if character == '\\' && !matches!(characters.next(), Some('.' | '\\')) {
+                let text = shown(text);
                 return Err(Error::invalid(
                     Fault::Filter,
                     format!("field {text:?}: after a backslash expected `.` or another backslash"),
                 )
                 .with("expected", "`\\.` or `\\\\`")
-                .with("got", text));
+                .with("got", text.as_ref()));
             }
         }
         Ok(FieldPath(text.into()))

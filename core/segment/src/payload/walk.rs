@@ -21,7 +21,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::scalar::{Number, Scalar};
-use crate::error::{Error, Fault, Result, show_float};
+use crate::error::{Error, Fault, Result, show_float, shown};
 
 /// Largest JSON text of one row, in bytes.
 pub const ROW_JSON_BYTES_MAX: usize = 1 << 20;
@@ -101,7 +101,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(field: &str, expected: &'static str, got: impl Into<String>) -> Self {
-        Refusal { field: field.chars().take(64).collect(), expected, got: got.into() }
+        Refusal { field: shown(field).into_owned(), expected, got: got.into() }
     }
 
     fn into_error(self, row: usize) -> Error {

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionKind};
 use crate::ids::{FileId, PointId, RowId};
 use crate::payload::Payload;
-use crate::schema::Schema;
+use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
 use crate::storage::{Blob, Bytes};
 
@@ -135,13 +135,7 @@ impl Segment {
         let default =
             self.fields.first().filter(|field| name.is_empty() && field.name().is_empty());
         let found = default.or_else(|| self.fields.iter().find(|field| field.name() == name));
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.fields.iter().map(VectorField::name).collect();
-            Error::new(
-                ErrorKind::NotFound,
-                format!("no vector field {name:?}; there are {names:?}"),
-            )
-        })
+        found.ok_or_else(|| unknown_field(name, self.fields.iter().map(VectorField::name)))
     }
 
     /// All vector fields, in name order.
