@@ -5,6 +5,7 @@
 //! they are finite and fit a collection is checked by the engine.
 
 pub(crate) mod arrow;
+mod caught;
 mod fvecs;
 mod jsonl;
 mod npy;

@@ -4,13 +4,13 @@
 //! panic of its on a malformed page is turned into an error.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nearfield_engine::{Error, Result};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaData;
 
-use super::arrow::{ColumnNames, TableReader, TableRows};
+use super::arrow::{ColumnNames, Meter, TableReader, TableRows};
+use super::caught::caught;
 use super::file_len;
 use super::tables::Tables;
 
@@ -84,7 +84,10 @@ impl Tables for Parquet {
             };
         };
         let batch = batch.map_err(|error| corrupt(&self.name, error))?;
-        let rows = self.reader.rows(&batch).map_err(|error| error.context(&self.name))?;
+        let mut unlimited = |_: u64| Ok(());
+        let mut meter = Meter::new(&mut unlimited, 0);
+        let rows =
+            self.reader.rows(&batch, &mut meter).map_err(|error| error.context(&self.name))?;
         self.done += rows.count as u64;
         Ok(Some(rows))
     }
@@ -101,8 +104,7 @@ impl Tables for Parquet {
 /// Runs a step of the parquet crate. Pages are only known once they are read, so their contents cannot be
 /// checked before; the crate indexes and asserts there. After a panic the reader is not used again.
 fn guarded<T>(name: &str, step: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(step))
-        .map_err(|_| corrupt(name, "pages or footer that contradict each other"))
+    caught(step).ok_or_else(|| corrupt(name, "pages or footer that contradict each other"))
 }
 
 fn corrupt(name: &str, found: impl std::fmt::Display) -> Error {

@@ -4,6 +4,8 @@
 //! are milliseconds since 1970, rounded down. Nulls and NaN (pandas' null) are left out of objects, and
 //! `null` in lists. What has no JSON form (infinity) is an error naming row and column.
 
+use std::borrow::Cow;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Date64Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type,
@@ -13,34 +15,65 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, StructArray};
 use arrow_schema::{DataType, TimeUnit};
 use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::payload::ROW_JSON_BYTES_MAX;
+use nearfield_segment::shown;
 use serde_json::Value;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// The JSON of one row while it is written: never longer than the engine takes.
+#[derive(Debug, Default)]
+pub(super) struct RowText(String);
+
+impl RowText {
+    /// A text that is there already.
+    ///
+    /// # Errors
+    /// As [`RowText::push`].
+    pub(super) fn of(text: &str) -> Result<String> {
+        let mut row = RowText::default();
+        row.push(text)?;
+        Ok(row.0)
+    }
+
+    /// # Errors
+    /// `InvalidInput(Metadata)` if the row would be too long.
+    fn push(&mut self, text: &str) -> Result<()> {
+        if text.len() > ROW_JSON_BYTES_MAX - self.0.len() {
+            let expected = format!("at most {ROW_JSON_BYTES_MAX} bytes of JSON in a row");
+            return Err(refused(&expected, "more"));
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+}
 
 /// Appends the object of a row: a key for each of `columns` that has a value there.
 ///
 /// # Errors
 /// `InvalidInput(Metadata)` naming the key.
 pub(super) fn write_object(
-    out: &mut String,
+    out: &mut RowText,
     columns: &mut dyn Iterator<Item = (&str, &ArrayRef)>,
     row: usize,
 ) -> Result<()> {
-    out.push('{');
-    let start = out.len();
+    out.push("{")?;
+    let mut before = "";
     for (name, column) in columns {
         if is_missing(column, row) {
             continue;
         }
-        if out.len() > start {
-            out.push(',');
-        }
-        write_text(out, name);
-        out.push(':');
-        write(out, column, row).map_err(|error| error.context(name))?;
+        out.push(before)?;
+        before = ",";
+        write_text(out, name)?;
+        out.push(":")?;
+        write(out, column, row).map_err(|error| error.context(shown(name)))?;
     }
-    out.push('}');
-    Ok(())
+    out.push("}")
 }
 
 /// The text of a cell whose column is text; `None` for null.
@@ -91,28 +124,27 @@ fn float(column: &dyn Array, row: usize) -> Option<f64> {
     clippy::wildcard_enum_match_arm,
     reason = "types of the arrow crates; what is not named is refused"
 )]
-fn write(out: &mut String, column: &dyn Array, row: usize) -> Result<()> {
+fn write(out: &mut RowText, column: &dyn Array, row: usize) -> Result<()> {
     use DataType as T;
     if is_missing(column, row) {
-        out.push_str("null");
-        return Ok(());
+        return out.push("null");
     }
     match column.data_type() {
-        T::Boolean => out.push_str(if column.as_boolean().value(row) { "true" } else { "false" }),
+        T::Boolean => out.push(if column.as_boolean().value(row) { "true" } else { "false" })?,
         // As f32, so that 0.1 does not become 0.10000000149011612.
         T::Float32 => write_float(out, column.as_primitive::<Float32Type>().value(row))?,
         T::Float16 => write_float(out, column.as_primitive::<Float16Type>().value(row).to_f32())?,
         T::Float64 => write_float(out, column.as_primitive::<Float64Type>().value(row))?,
         T::Decimal128(..) => {
-            out.push_str(&column.as_primitive::<Decimal128Type>().value_as_string(row));
+            out.push(&column.as_primitive::<Decimal128Type>().value_as_string(row))?;
         }
         T::List(_) => write_list(out, &column.as_list::<i32>().value(row))?,
         T::LargeList(_) => write_list(out, &column.as_list::<i64>().value(row))?,
         T::FixedSizeList(..) => write_list(out, &column.as_fixed_size_list().value(row))?,
         T::Struct(_) => write_struct(out, column.as_struct(), row)?,
         _ => match (whole(column, row), text(column, row)) {
-            (Some(number), _) => out.push_str(&number.to_string()),
-            (None, Some(text)) => write_text(out, text),
+            (Some(number), _) => out.push(&number.to_string())?,
+            (None, Some(text)) => write_text(out, text)?,
             (None, None) => return Err(refused("a value that JSON has", column.data_type())),
         },
     }
@@ -123,34 +155,36 @@ fn write(out: &mut String, column: &dyn Array, row: usize) -> Result<()> {
 ///
 /// # Errors
 /// As [`write_object`].
-pub(super) fn write_struct(out: &mut String, column: &StructArray, row: usize) -> Result<()> {
+pub(super) fn write_struct(out: &mut RowText, column: &StructArray, row: usize) -> Result<()> {
     let names = column.fields().iter().map(|field| field.name().as_str());
     write_object(out, &mut names.zip(column.columns()), row)
 }
 
-fn write_list(out: &mut String, items: &ArrayRef) -> Result<()> {
-    out.push('[');
+fn write_list(out: &mut RowText, items: &ArrayRef) -> Result<()> {
+    out.push("[")?;
     for item in 0..items.len() {
-        if item > 0 {
-            out.push(',');
-        }
+        out.push(if item > 0 { "," } else { "" })?;
         write(out, items, item)?;
     }
-    out.push(']');
-    Ok(())
+    out.push("]")
 }
 
-fn write_text(out: &mut String, text: &str) {
-    out.push_str(&Value::from(text).to_string());
+fn write_text(out: &mut RowText, text: &str) -> Result<()> {
+    // Escaped it is longer still: what cannot fit is not copied.
+    let text = if text.len() > ROW_JSON_BYTES_MAX { Cow::from(text) } else { escaped(text) };
+    out.push(&text)
+}
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    Value::from(text).to_string().into()
 }
 
 /// The shortest text that reads back as the same number; `{:?}` writes nothing that JSON has not.
-fn write_float(out: &mut String, number: impl Into<f64> + Copy + std::fmt::Debug) -> Result<()> {
+fn write_float(out: &mut RowText, number: impl Into<f64> + Copy + std::fmt::Debug) -> Result<()> {
     if !number.into().is_finite() {
         return Err(refused("a finite number", format!("{number:?}")));
     }
-    out.push_str(&format!("{number:?}"));
-    Ok(())
+    out.push(&format!("{number:?}"))
 }
 
 /// A whole number, a day or a time; `None` for other types.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema as Table};
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::{DEFAULT_FIELD, Schema};
+use nearfield_segment::{DEFAULT_FIELD, Schema, shown, shown_list};
 
 /// Deepest nesting of lists and objects; the engine refuses deeper metadata anyway.
 const DEPTH_MAX: usize = 32;
@@ -111,7 +111,7 @@ impl Columns {
 
 fn named(table: &Table, name: &str) -> Result<usize> {
     table.fields().find(name).map(|(position, _)| position).ok_or_else(|| {
-        let there: Vec<&str> = table.fields().iter().map(|field| field.name().as_str()).collect();
+        let there = shown_list(table.fields().iter().map(|field| field.name().as_str()));
         let message = format!("expected a column {name:?}, found {there:?}");
         Error::invalid(Fault::Parameter, message).with("expected", name).with("got", there)
     })
@@ -133,9 +133,11 @@ fn vector_column(table: &Table, names: &ColumnNames) -> Result<usize> {
     if let [only] = found.as_slice() {
         return Ok(*only);
     }
-    let names: Vec<&str> = match found.as_slice() {
-        [] => table.fields().iter().map(|field| field.name().as_str()).collect(),
-        several => several.iter().map(|&position| table.field(position).name().as_str()).collect(),
+    let names = match found.as_slice() {
+        [] => shown_list(table.fields().iter().map(|field| field.name().as_str())),
+        several => {
+            shown_list(several.iter().map(|&position| table.field(position).name().as_str()))
+        }
     };
     let expected = "a column \"vector\", \"embedding\" or \"emb\", or only one list of floats";
     let message = format!("expected {expected}, found {names:?}");
@@ -159,9 +161,9 @@ pub(super) fn list_of_floats(field: &Field) -> Option<usize> {
 }
 
 fn check_vector(column: &Field, name: &str, schema: Option<&Schema>) -> Result<()> {
-    let column_name = column.name();
+    let column_name = shown(column.name());
     let Some(size) = list_of_floats(column) else {
-        let got = column.data_type().to_string();
+        let got = type_name(column.data_type());
         let message = format!("column {column_name:?}: expected a list of floats, found {got}");
         return Err(Error::invalid(Fault::Parameter, message).with("got", got));
     };
@@ -188,7 +190,7 @@ fn metadata(table: &Table, free: Vec<usize>) -> Result<Metadata> {
     match free.into_iter().find(|&position| position != whole) {
         None => Ok(Metadata::Whole(whole)),
         Some(other) => {
-            let other = table.field(other).name();
+            let other = shown(table.field(other).name());
             let expected = "metadata in a column \"metadata\" or in columns of their own";
             let message = format!("expected {expected}, found both ({other:?})");
             Err(Error::invalid(Fault::Metadata, message).with("expected", expected))
@@ -216,9 +218,15 @@ fn check_id(field: &Field) -> Result<()> {
     if data_type.is_integer() || is_text(data_type) || *data_type == DataType::FixedSizeBinary(16) {
         return Ok(());
     }
-    let (expected, got) = ("integers, text or UUIDs of 16 bytes", data_type.to_string());
-    let message = format!("column {:?}: ids: expected {expected}, found {got}", field.name());
+    let (expected, got) = ("integers, text or UUIDs of 16 bytes", type_name(data_type));
+    let column = shown(field.name());
+    let message = format!("column {column:?}: ids: expected {expected}, found {got}");
     Err(Error::invalid(Fault::Id, message).with("expected", expected).with("got", got))
+}
+
+/// A type as a message names it: that of a struct would list all of its fields.
+fn type_name(data_type: &DataType) -> String {
+    shown(&data_type.to_string()).into_owned()
 }
 
 /// Refuses what cannot become JSON.
@@ -230,6 +238,7 @@ fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
     use DataType as T;
     let refused = |found: &str| {
         let expected = "bools, numbers, text, times, lists or structs of them";
+        let column = shown(column);
         let message = format!("column {column:?}: expected {expected}, found {found}");
         Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", found))
     };
@@ -248,6 +257,6 @@ fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
         T::Struct(fields) if !fields.is_empty() => {
             fields.iter().try_for_each(|field| check_type(column, field, depth + 1))
         }
-        other => refused(&other.to_string()),
+        other => refused(&type_name(other)),
     }
 }

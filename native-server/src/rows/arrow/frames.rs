@@ -19,6 +19,9 @@ const PREFIX_BYTES: usize = 8;
 const CONTINUATION: [u8; 4] = [0xFF; 4];
 /// Longest description: a schema of a hundred thousand columns fits.
 const DESCRIPTION_BYTES_MAX: usize = 16 << 20;
+/// Elements of a batch that need no bytes: so many in all, and so many more for each row.
+const UNBACKED_ELEMENTS_MAX: i64 = 16 << 20;
+const UNBACKED_ELEMENTS_PER_ROW: i64 = 64;
 /// Memory taken for a part of a message before its bytes arrive.
 const RESERVED_BYTES_MAX: usize = 1 << 20;
 
@@ -179,7 +182,10 @@ fn check_buffers(frame: &Frame, bytes_max: usize) -> Result<usize> {
         _ => return Ok(0),
     };
     let Some(batch) = batch else { return Err(refused("a batch", "a description without one")) };
-    check_lengths(&batch, frame.body.len())?;
+    if !(0..=BATCH_ROWS_MAX as i64).contains(&batch.length()) {
+        let expected = format!("a record batch of at most {BATCH_ROWS_MAX} rows");
+        return Err(refused(&expected, batch.length()).with("expected", BATCH_ROWS_MAX));
+    }
     let compressed = batch.compression().map(|how| how.codec());
     if let Some(codec) = compressed
         && codec != CompressionType::LZ4_FRAME
@@ -198,23 +204,23 @@ fn check_buffers(frame: &Frame, bytes_max: usize) -> Result<usize> {
             return Err(refused(&expected, decompressed).with("expected", bytes_max));
         }
     }
+    let bytes = if compressed.is_some() { decompressed } else { frame.body.len() };
+    check_lengths(&batch, bytes as i64)?;
     Ok(decompressed)
 }
 
-/// Every array has a possible length, and no more nulls than elements.
-fn check_lengths(batch: &RecordBatch<'_>, body_bytes: usize) -> Result<()> {
-    if !(0..=BATCH_ROWS_MAX as i64).contains(&batch.length()) {
-        let expected = format!("a record batch of at most {BATCH_ROWS_MAX} rows");
-        return Err(refused(&expected, batch.length()).with("expected", BATCH_ROWS_MAX));
-    }
-    // An array may be all bits, and compressed; what is above cannot be backed by any bytes.
-    let elements_max = (body_bytes as i64).saturating_mul(8 << 10) + BATCH_ROWS_MAX as i64;
+/// Every array has a possible length, and no more nulls than elements. All together have no more elements than
+/// `bytes` can hold as bits, and a bounded number that need no bytes at all: nulls of the type null, structs.
+fn check_lengths(batch: &RecordBatch<'_>, bytes: i64) -> Result<()> {
+    let unbacked = UNBACKED_ELEMENTS_MAX + UNBACKED_ELEMENTS_PER_ROW * batch.length();
+    let mut left = bytes.saturating_mul(8).saturating_add(unbacked);
     for node in batch.nodes().into_iter().flatten() {
-        let possible = (0..=elements_max).contains(&node.length());
+        let possible = (0..=left).contains(&node.length());
         if !possible || !(0..=node.length()).contains(&node.null_count()) {
             let found = format!("{} elements, {} of them null", node.length(), node.null_count());
-            return Err(refused("a column with a possible length", found));
+            return Err(refused("columns with possible lengths", found));
         }
+        left -= node.length();
     }
     Ok(())
 }

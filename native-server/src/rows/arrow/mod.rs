@@ -8,12 +8,13 @@ mod cells;
 mod columns;
 mod file;
 mod frames;
+mod meter;
 mod table;
 mod vectors;
 mod write;
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -26,10 +27,17 @@ use nearfield_segment::Schema;
 
 use frames::{Frame, Frames};
 
+use super::caught::caught;
+
 pub(crate) use columns::ColumnNames;
 pub(super) use file::ArrowFile;
+pub(crate) use meter::{Meter, Reserve};
 pub(crate) use table::{TableReader, TableRows};
 pub(crate) use write::{Layout, TableWriter, write_arrow_stream};
+
+/// Memory that a message takes while it is gathered or decoded, in lengths of the message, as it comes and
+/// decompressed. Its rows come on top.
+pub(crate) const MESSAGE_MEMORY_FACTOR: u64 = 2;
 
 /// A decoder of one IPC stream: bytes in, rows out, a record batch at a time.
 #[derive(Debug)]
@@ -42,6 +50,8 @@ pub(crate) struct ArrowRows {
     dictionaries: HashMap<i64, ArrayRef>,
     /// Most bytes of a message, and of all dictionaries.
     batch_bytes_max: usize,
+    /// Panics of the arrow crates since they were last asked for.
+    panics: Cell<u64>,
 }
 
 impl ArrowRows {
@@ -55,29 +65,38 @@ impl ArrowRows {
             table: None,
             dictionaries: HashMap::new(),
             batch_bytes_max,
+            panics: Cell::new(0),
         }
     }
 
     /// Takes bytes from the front of `bytes` up to the end of a record batch, and returns its rows; `None`
-    /// once all bytes are taken. To be called until then. Before a message is decoded, `pay` hears how many bytes it
-    /// is, decompressed and as it came: the memory that decoding will take is a small multiple of that.
+    /// once all bytes are taken. To be called until then. `reserve` hears how much memory the message in hand
+    /// takes, before it is decoded, and again before its rows take more; dictionaries come on top
+    /// ([`kept_bytes`](ArrowRows::kept_bytes)).
     ///
     /// # Errors
-    /// `InvalidInput` with `offset`, or with `row` and the column in the message; what `pay` says. After one the
-    /// decoder must not be used again.
+    /// `InvalidInput` with `offset`, or with `row` and the column in the message; what `reserve` returns. After one
+    /// the decoder must not be used again.
     pub(crate) fn next(
         &mut self,
         bytes: &mut &[u8],
-        pay: &mut dyn FnMut(u64) -> Result<()>,
+        reserve: Reserve<'_>,
     ) -> Result<Option<TableRows>> {
         while let Some(frame) = self.frames.take(bytes)? {
-            pay((frame.body.len() + frame.decompressed_bytes) as u64)?;
+            let message = (frame.body.len() + frame.decompressed_bytes) as u64;
+            reserve(message * MESSAGE_MEMORY_FACTOR)?;
             if let Some(batch) = self.decode(&frame)? {
                 let (_, reader) = self.table.as_mut().expect("a batch was decoded by its schema");
-                return reader.rows(&batch).map(Some);
+                let mut meter = Meter::new(reserve, message * MESSAGE_MEMORY_FACTOR);
+                return reader.rows(&batch, &mut meter).map(Some);
             }
         }
         Ok(None)
+    }
+
+    /// Panics of the arrow crates since the last call.
+    pub(crate) fn take_panics(&self) -> u64 {
+        self.panics.take()
     }
 
     /// Bytes of the message that is being gathered.
@@ -126,7 +145,7 @@ impl ArrowRows {
         if schema.endianness() != little {
             return Err(refused("big-endian columns"));
         }
-        let table = Arc::new(guarded(|| try_fb_to_schema(schema))?);
+        let table = Arc::new(self.guarded(|| try_fb_to_schema(schema))?);
         let reader = TableReader::new(&table, &self.names, self.schema.as_ref())?;
         self.table = Some((table, reader));
         Ok(())
@@ -137,8 +156,10 @@ impl ArrowRows {
         let (Some(batch), Some((table, _))) = (batch, &self.table) else {
             return Err(refused("a dictionary before the schema"));
         };
-        let (dictionaries, version) = (&mut self.dictionaries, message.version());
-        guarded(|| read_dictionary(&frame.body, batch, table, dictionaries, &version))?;
+        let (table, version) = (Arc::clone(table), message.version());
+        let mut dictionaries = std::mem::take(&mut self.dictionaries);
+        self.guarded(|| read_dictionary(&frame.body, batch, &table, &mut dictionaries, &version))?;
+        self.dictionaries = dictionaries;
         // Dictionaries can grow with each message, so that no one message is too large.
         let bytes: usize = self.dictionaries.values().map(|d| d.get_array_memory_size()).sum();
         if bytes > self.batch_bytes_max.saturating_mul(2) {
@@ -154,18 +175,19 @@ impl ArrowRows {
         };
         let (table, version) = (Arc::clone(table), message.version());
         let dictionaries = &self.dictionaries;
-        guarded(|| read_record_batch(&frame.body, batch, table, dictionaries, None, &version))
+        self.guarded(|| read_record_batch(&frame.body, batch, table, dictionaries, None, &version))
     }
-}
 
-/// Runs a decoder of the arrow crates. Bytes are checked before, but those crates index and assert where
-/// bytes from outside might still reach; a panic there must cost its caller one request, not a thread.
-/// Nothing that survives the call is changed by halves: dictionaries are put in whole, and after an error
-/// the decoder is not used again.
-fn guarded<T>(decode: impl FnOnce() -> std::result::Result<T, ArrowError>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
-        Ok(decoded) => decoded.map_err(refused),
-        Err(_) => Err(refused("columns that contradict each other")),
+    /// Runs a decoder of the arrow crates. Bytes are checked before, but a panic is still possible; after it, as
+    /// after any error, this decoder is not used again.
+    fn guarded<T>(&self, decode: impl FnOnce() -> std::result::Result<T, ArrowError>) -> Result<T> {
+        match caught(decode) {
+            Some(decoded) => decoded.map_err(refused),
+            None => {
+                self.panics.set(self.panics.get() + 1);
+                Err(refused("columns that contradict each other"))
+            }
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::Schema as Table;
+use nearfield_engine::batch::IDEMPOTENCY_KEY_BYTES_MAX;
 use nearfield_engine::log::BODY_BYTES_MAX;
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::{PointId, Schema};
+use nearfield_segment::{PointId, Schema, shown};
 
-use super::cells;
+use super::cells::{self, RowText};
 use super::columns::{ColumnNames, Columns, Metadata};
+use super::meter::Meter;
 use super::vectors::{self, RowFault};
 
 /// The rows of one record batch.
@@ -29,19 +31,6 @@ pub(crate) struct TableRows {
     pub(crate) metadata: Vec<Option<String>>,
     /// Idempotency keys by row; empty if there is no column of them.
     pub(crate) keys: Vec<Option<String>>,
-}
-
-impl TableRows {
-    /// About the memory they take. O(rows).
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        let elements: usize = self.vectors.values().map(Vec::len).sum();
-        let ids = self.ids.as_ref().map_or(0, Vec::len) * size_of::<PointId>();
-        let texts = self.metadata.iter().chain(&self.keys);
-        let texts: usize = texts
-            .map(|text| size_of::<Option<String>>() + text.as_ref().map_or(0, String::len))
-            .sum();
-        (elements * size_of::<f32>() + ids + texts) as u64
-    }
 }
 
 /// How to read the batches of one table.
@@ -65,15 +54,16 @@ impl TableReader {
         Ok(TableReader { columns, dims, rows: 0 })
     }
 
-    /// The rows of the next batch.
+    /// The rows of the next batch; `meter` hears of each part before it is copied.
     ///
     /// # Errors
-    /// `InvalidInput` naming the column, and the row counted from the first batch on.
-    pub(crate) fn rows(&mut self, batch: &RecordBatch) -> Result<TableRows> {
+    /// `InvalidInput` naming the column, and the row counted from the first batch on; what `meter` returns.
+    pub(crate) fn rows(&mut self, batch: &RecordBatch, meter: &mut Meter<'_>) -> Result<TableRows> {
         let (first, count) = (self.rows, batch.num_rows());
         let mut by_field = BTreeMap::new();
         for (field, &position) in &self.columns.vectors {
             let mut dim = self.dims.get(field).copied();
+            meter.take(vectors::count(batch.column(position)) * size_of::<f32>())?;
             let elements = vectors::elements(batch.column(position), &mut dim);
             let elements = elements.map_err(|fault| located(fault, batch, position, first))?;
             by_field.insert(field.clone(), elements);
@@ -82,35 +72,55 @@ impl TableReader {
         let rows = TableRows {
             count,
             vectors: by_field,
-            ids: self.ids(batch)?,
-            metadata: self.metadata(batch)?,
-            keys: self.keys(batch),
+            ids: self.ids(batch, meter)?,
+            metadata: self.metadata(batch, meter)?,
+            keys: self.keys(batch, meter)?,
         };
         self.rows += count as u64;
         Ok(rows)
     }
 
-    fn ids(&self, batch: &RecordBatch) -> Result<Option<Vec<PointId>>> {
+    fn ids(&self, batch: &RecordBatch, meter: &mut Meter<'_>) -> Result<Option<Vec<PointId>>> {
         let Some(position) = self.columns.id else { return Ok(None) };
         let column = batch.column(position);
         let numbers = self.columns.id_is_number.map(|position| batch.column(position));
         let numbers = numbers.and_then(|column| column.as_boolean_opt());
         let is_number = |row: usize| numbers.is_some_and(|marks| marks.value(row));
-        let id = |row| {
-            let id = id_at(column, row, is_number(row));
-            id.map_err(|error| located(RowFault { row, error }, batch, position, self.rows))
-        };
-        (0..batch.num_rows()).map(id).collect::<Result<_>>().map(Some)
+        let located = |row, error| located(RowFault { row, error }, batch, position, self.rows);
+        meter.take(batch.num_rows() * size_of::<PointId>())?;
+        let mut ids = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let id = id_at(column, row, is_number(row)).map_err(|error| located(row, error))?;
+            if let PointId::Str(text) = &id {
+                meter.take(text.len())?;
+            }
+            ids.push(id);
+        }
+        Ok(Some(ids))
     }
 
-    fn keys(&self, batch: &RecordBatch) -> Vec<Option<String>> {
-        let Some(position) = self.columns.keys else { return Vec::new() };
+    fn keys(&self, batch: &RecordBatch, meter: &mut Meter<'_>) -> Result<Vec<Option<String>>> {
+        let Some(position) = self.columns.keys else { return Ok(Vec::new()) };
         let column = batch.column(position);
-        let key = |row| cells::text(column, row).map(str::to_owned);
-        (0..batch.num_rows()).map(key).collect()
+        meter.take(batch.num_rows() * size_of::<Option<String>>())?;
+        let mut keys = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let key = cells::text(column, row);
+            let len = key.map_or(0, str::len);
+            if len > IDEMPOTENCY_KEY_BYTES_MAX {
+                let expected = format!("a key of at most {IDEMPOTENCY_KEY_BYTES_MAX} bytes");
+                let message = format!("expected {expected}, got {len}");
+                let error = Error::invalid(Fault::Parameter, message);
+                let error = error.with("expected", expected).with("got", len);
+                return Err(located(RowFault { row, error }, batch, position, self.rows));
+            }
+            meter.take(len)?;
+            keys.push(key.map(str::to_owned));
+        }
+        Ok(keys)
     }
 
-    fn metadata(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+    fn metadata(&self, batch: &RecordBatch, meter: &mut Meter<'_>) -> Result<Vec<Option<String>>> {
         let positions: &[usize] = match &self.columns.metadata {
             Metadata::None => return Ok(Vec::new()),
             Metadata::Whole(position) => std::slice::from_ref(position),
@@ -122,6 +132,7 @@ impl TableReader {
             .iter()
             .map(|&position| (table.field(position).name().as_str(), batch.column(position)))
             .collect();
+        meter.take(batch.num_rows() * size_of::<Option<String>>())?;
         let (mut rows, mut bytes) = (Vec::with_capacity(batch.num_rows()), 0);
         for row in 0..batch.num_rows() {
             let text = if whole { object(columns[0].1, row) } else { fields(&columns, row) };
@@ -129,6 +140,7 @@ impl TableReader {
                 let row = self.rows + row as u64;
                 error.context(format!("row {row}")).with("row", row)
             })?;
+            meter.take(text.as_ref().map_or(0, String::capacity))?;
             bytes += text.as_ref().map_or(0, String::len);
             if bytes > BODY_BYTES_MAX {
                 let message =
@@ -147,17 +159,18 @@ fn object(column: &ArrayRef, row: usize) -> Result<Option<String>> {
         return Ok(None);
     }
     if let Some(column) = column.as_struct_opt() {
-        let mut text = String::new();
+        let mut text = RowText::default();
         cells::write_struct(&mut text, column, row)?;
-        return Ok(Some(text));
+        return Ok(Some(text.into_string()));
     }
-    Ok(cells::text(column, row).map(str::to_owned))
+    cells::text(column, row).map(RowText::of).transpose()
 }
 
 /// The object made of one row of several columns; none if all are null there.
 fn fields(columns: &[(&str, &ArrayRef)], row: usize) -> Result<Option<String>> {
-    let mut text = String::new();
+    let mut text = RowText::default();
     cells::write_object(&mut text, &mut columns.iter().copied(), row)?;
+    let text = text.into_string();
     Ok((text != "{}").then_some(text))
 }
 
@@ -175,7 +188,7 @@ fn id_at(column: &ArrayRef, row: usize, is_number: bool) -> Result<PointId> {
         return Ok(PointId::Uuid(u128::from_le_bytes(bytes)));
     }
     match cells::text(column, row) {
-        Some(text) if is_number => text.parse().map(PointId::U64).map_err(|_| bad_id(text)),
+        Some(text) if is_number => text.parse().map(PointId::U64).map_err(|_| bad_id(shown(text))),
         Some(text) => PointId::from_text(text),
         None => Err(bad_id("null")),
     }
@@ -191,5 +204,6 @@ fn bad_id(found: impl std::fmt::Display) -> Error {
 fn located(fault: RowFault, batch: &RecordBatch, position: usize, first: u64) -> Error {
     let (table, row) = (batch.schema(), first + fault.row as u64);
     let column = table.field(position).name();
+    let column = shown(column);
     fault.error.context(format!("row {row}, column {column:?}")).with("row", row)
 }

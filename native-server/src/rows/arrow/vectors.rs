@@ -45,6 +45,20 @@ pub(super) fn elements(column: &ArrayRef, dim: &mut Option<usize>) -> Result<Vec
     Ok(floats(&values))
 }
 
+/// Elements of all rows. The column's type was checked by [`super::columns`].
+pub(super) fn count(column: &ArrayRef) -> usize {
+    let Some(last) = column.len().checked_sub(1) else { return 0 };
+    if let Some(lists) = column.as_fixed_size_list_opt() {
+        return column.len() * lists.value_length() as usize;
+    }
+    if let Some(lists) = column.as_list_opt::<i64>() {
+        let offsets = lists.value_offsets();
+        return (offsets[last + 1] - offsets[0]) as usize;
+    }
+    let offsets = column.as_list::<i32>().value_offsets();
+    (offsets[last + 1] - offsets[0]) as usize
+}
+
 /// O(1) for a column without nulls.
 fn first_null(column: &ArrayRef) -> Option<usize> {
     let nulls = column.nulls()?;
