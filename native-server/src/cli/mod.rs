@@ -12,6 +12,7 @@ mod export;
 mod import;
 mod info;
 mod keys;
+mod printable;
 mod replay;
 mod search;
 mod serve;

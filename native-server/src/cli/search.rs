@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::exit::Result;
+use super::printable::printable;
 use super::store::Readable;
 use crate::{host, json, rows};
 
@@ -140,7 +141,8 @@ impl Search {
             for (rank, hit) in (1..).zip(hits) {
                 let score = answers.metric.score(hit.distance);
                 let document = shortened(document(view, hit)?.unwrap_or_default());
-                writeln!(out, "{rank:>4}  {score:>12.6}  {}  {document}", hit.id)?;
+                let (id, document) = (printable(&hit.id.to_string()), printable(&document));
+                writeln!(out, "{rank:>4}  {score:>12.6}  {id}  {document}")?;
             }
             if self.explain {
                 let (scored, expanded) = (stats.vectors_scored, stats.nodes_expanded);
