@@ -47,9 +47,10 @@ pub struct ServerConfig {
     /// Connections of one address (of IPv6: one /64); 0 for no limit but that of all, behind a proxy
     #[arg(long, default_value_t = 256)]
     pub connections_per_address: usize,
-    /// Answer health and metrics without a key
-    #[arg(long, default_value_t = true, action = ArgAction::Set)]
-    pub public_health_metrics: bool,
+    /// Answer health and metrics without a key [default: true for --host on loopback and requests that name it;
+    /// else health says only whether it is ready, and metrics need a key]
+    #[arg(long, action = ArgAction::Set)]
+    pub public_health_metrics: Option<bool>,
     /// Make an admin key if there is none, and print it once
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     pub bootstrap_admin_key: bool,

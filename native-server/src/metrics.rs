@@ -17,9 +17,9 @@ const QUERY_MICROS: [u32; 13] =
 /// Counters, gauges and histograms of one server.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Queries asked for, answered or not.
+    /// Well-formed queries, answered or not.
     pub query_requests: IntCounter,
-    /// Writes asked for, answered or not.
+    /// Well-formed writes, answered or not.
     pub ingest_requests: IntCounter,
     /// Changes that became durable.
     pub ingest_ops: IntCounter,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::shown;
 
 /// A permission. [`Role::Admin`] implies the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,11 +45,11 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Role> {
         let named = Role::ALL.into_iter().find(|role| role.name() == text);
         named.ok_or_else(|| {
-            let expected = Role::ALL.map(Role::name);
+            let (expected, text) = (Role::ALL.map(Role::name), shown(text));
             let message = format!("role: expected one of {}, got {text:?}", expected.join(", "));
             Error::invalid(Fault::Parameter, message)
                 .with("expected", expected.to_vec())
-                .with("got", text)
+                .with("got", text.as_ref())
         })
     }
 }

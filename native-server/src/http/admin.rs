@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind};
+use nearfield_segment::shown;
 
 use super::answer;
 use super::call::Call;
@@ -41,7 +42,7 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     let body = call.json().await?;
     Cursor::whole(&body, |cursor| {
         cursor.object(&KEYS, |_, cursor| {
-            collection = cursor.read("the name of a collection, or null")?;
+            collection = Some(cursor.read("the name of a collection")?);
             Ok(())
         })
     })?;
@@ -97,5 +98,5 @@ pub(super) async fn cancel(call: Call) -> Result<Response<Body>> {
 }
 
 fn unknown(id: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no job {id:?}"))
+    Error::new(ErrorKind::NotFound, format!("there is no job {:?}", shown(id)))
 }

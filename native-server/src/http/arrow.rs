@@ -26,6 +26,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::{Schema, payload};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::answer;
 use super::call::Call;
@@ -34,7 +35,9 @@ use super::describe::Ingested;
 use super::error::Result;
 use super::server::Counted;
 use crate::host::Stopwatch;
-use crate::rows::arrow::{ArrowRows, ColumnNames, TableRows, write_arrow_stream};
+use crate::rows::arrow::{
+    ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
+};
 use crate::workers::{Change, Reservation, Served, Store, Written};
 
 /// Content type of an Arrow IPC stream.
@@ -48,8 +51,6 @@ const PIECES_AHEAD: usize = 4;
 const PIECE_TIME: Duration = Duration::from_secs(60);
 /// A stream pays in pieces of so many bytes.
 const PAID_BYTES: u64 = 1 << 20;
-/// Memory that a record batch and what is read from it take, in lengths of the batch, as it comes and decompressed.
-const BATCH_MEMORY_FACTOR: u64 = 3;
 const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
 
 /// Answers `POST ingest`.
@@ -94,15 +95,14 @@ impl Ingest {
         while let Some(piece) = call.piece().await? {
             let mut bytes = &piece[..];
             let gathered = rows.gathered_bytes() + bytes.len() as u64;
-            self.pay(gathered * BATCH_MEMORY_FACTOR + rows.kept_bytes())?;
+            self.pay(gathered * MESSAGE_MEMORY_FACTOR + rows.kept_bytes())?;
             loop {
                 let watch = Stopwatch::start();
                 let kept = rows.kept_bytes();
-                let pay = &mut |bytes| self.pay(bytes * BATCH_MEMORY_FACTOR + kept);
-                let table = rows.next(&mut bytes, pay);
+                let table = rows.next(&mut bytes, &mut |bytes| self.pay(bytes + kept));
                 self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
+                self.note_panics(rows.take_panics());
                 let Some(table) = table? else { break };
-                self.pay(table.memory_bytes())?;
                 if table.count > 0 {
                     self.begin(table, &schema, call.now_ms()).await?;
                 }
@@ -155,6 +155,14 @@ impl Ingest {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// Panics that the stream caused in its decoder.
+    fn note_panics(&self, count: u64) {
+        if count > 0 {
+            warn!("an Arrow stream made its decoder panic; the stream is refused");
+            self.store.metrics().panics.inc_by(count);
+        }
+    }
+
     fn note(&mut self, count: u64, written: Written) {
         self.done.rows += count;
         self.done.batches += 1;
@@ -190,17 +198,17 @@ fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'stati
 pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let (mut filter, mut include_vector) = (None, true);
-    Cursor::whole(&call.json().await?, |cursor| {
+    let body = call.json().await?;
+    Cursor::whole(&body, |cursor| {
         cursor.object(&EXPORT_KEYS, |key, cursor| {
             match key {
-                "filter" if cursor.null() => {}
-                "filter" => filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                "filter" => filter = Some(call.filter(cursor.raw()?)?),
                 _ => include_vector = cursor.read("true or false")?,
             }
             Ok(())
         })
     })?;
-    let place = call.server.place_for_export()?;
+    let place = call.server.exports.begin(call.key)?;
     let counted = Counted::new(&call.store()?.metrics().active_streams);
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     let out = Pieces { sender, handle: Handle::current() };

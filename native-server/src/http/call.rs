@@ -12,10 +12,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use nearfield_engine::{Error, Fault};
+use nearfield_engine::{Error, ErrorKind, Fault};
+use nearfield_segment::filter::{Filter, reading_bytes_max};
+use nearfield_segment::shown;
 
 use super::error::{ApiError, Result};
 use super::server::Server;
+use crate::catalog::KeyId;
 use crate::workers::{Reservation, Served, Store};
 
 /// Most time between two pieces of a body.
@@ -32,6 +35,10 @@ pub(super) struct Call {
     pub(super) server: Arc<Server>,
     pub(super) head: Parts,
     pub(super) body: Body,
+    /// The key of the request; none on public routes and on the control socket.
+    pub(super) key: Option<KeyId>,
+    /// Whether the answer may say more than how the process is: names, sizes, reasons.
+    pub(super) may_name: bool,
     /// The `{name}` of the path, if it has one.
     pub(super) collection: Option<String>,
     /// The `{id}` of the path, if it has one.
@@ -47,7 +54,8 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
         let pending = Arc::new(AtomicBool::new(!body.is_end_stream()));
-        Call { server, head, body, collection: None, id: None, reads, held: Vec::new(), pending }
+        let (key, may_name, collection, id, held) = (None, true, None, None, Vec::new());
+        Call { server, head, body, key, may_name, collection, id, reads, held, pending }
     }
 
     /// The store, if it serves.
@@ -55,9 +63,17 @@ impl Call {
         self.server.store()
     }
 
-    /// The collection that the path names, or the default one.
+    /// The collection that the path names, or the default one. Which others there are is said to callers only that
+    /// may list them.
     pub(super) fn served(&self) -> Result<Arc<Served>> {
-        Ok(self.store()?.collection(self.collection.as_deref())?)
+        let name = self.collection.as_deref();
+        self.store()?.collection(name).map_err(|error| match name {
+            Some(name) if error.kind() == ErrorKind::NotFound && !self.may_name => {
+                let message = format!("there is no collection {:?}", shown(name));
+                Error::new(ErrorKind::NotFound, message).into()
+            }
+            Some(_) | None => error.into(),
+        })
     }
 
     /// Milliseconds since 1970.
@@ -79,9 +95,10 @@ impl Call {
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
             Some(other) => {
+                let other = shown(other);
                 let message = format!("wait: expected true or false, got {other:?}");
                 let error = Error::invalid(Fault::Parameter, message);
-                Err(error.with("expected", "true or false").with("got", other).into())
+                Err(error.with("expected", "true or false").with("got", other.as_ref()).into())
             }
         }
     }
@@ -98,6 +115,15 @@ impl Call {
             if self.reads { store.reserve_for_reading(bytes) } else { store.reserve(bytes) }?;
         self.held.push(held);
         Ok(())
+    }
+
+    /// Reads a filter; the memory that this may take is reserved before.
+    ///
+    /// # Errors
+    /// `filter`, `resource_exhausted`.
+    pub(super) fn filter(&mut self, text: &str) -> Result<Filter> {
+        self.reserve(reading_bytes_max(text))?;
+        Ok(Filter::from_json_text(text)?)
     }
 
     /// The whole body, which must be JSON; `{}` if there is none.
@@ -181,10 +207,11 @@ impl Call {
         if kind == expected || unsaid {
             return Ok(());
         }
-        let message = format!("content-type: expected {expected}, got {kind}");
+        let kind = shown(kind);
+        let message = format!("content-type: expected {expected}, got {kind:?}");
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         let error = ApiError::new(status, "unsupported_media_type", message);
-        Err(error.with("expected", expected).with("got", kind).closing())
+        Err(error.with("expected", expected).with("got", kind.as_ref()).closing())
     }
 }
 

@@ -19,6 +19,9 @@ use crate::workers::{Cost, Served, Store};
 const KEYS: [&str; 5] = ["name", "dim", "metric", "store", "vectors"];
 const SPEC_KEYS: [&str; 3] = ["dim", "metric", "store"];
 
+/// Vector fields of a collection that is created here.
+const FIELDS_MAX: usize = 256;
+
 /// A vector field as asked for.
 #[derive(Debug, Default)]
 struct Field {
@@ -91,6 +94,11 @@ fn read_fields(cursor: &mut Cursor<'_>) -> Result<BTreeMap<String, VectorSpec>> 
     cursor.map(|name, cursor| {
         let mut field = Field::default();
         cursor.object(&SPEC_KEYS, |key, cursor| field.read(key, cursor))?;
+        if fields.len() == FIELDS_MAX {
+            let message = format!("vectors: expected at most {FIELDS_MAX} fields, got more");
+            let error = Error::invalid(Fault::Parameter, message);
+            return Err(error.with("expected", FIELDS_MAX).into());
+        }
         if fields.insert(name, field.spec()?).is_some() {
             return Err(cursor.refuse("each vector field once"));
         }

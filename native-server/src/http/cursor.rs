@@ -5,6 +5,8 @@
 //! silently. Depth is bounded by the shape asked for; what is skipped whole is skipped without recursion.
 //! Errors name the byte.
 
+use nearfield_segment::filter::near_names;
+use nearfield_segment::shown;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -34,8 +36,8 @@ impl<'a> Cursor<'a> {
         if cursor.at < text.len() { Err(cursor.refuse("nothing more")) } else { Ok(value) }
     }
 
-    /// An object; `entry` is called with each key, the cursor before its value, which it must read.
-    /// It returns false for a key it does not know; `keys` are then named.
+    /// An object of `keys`; `entry` is called with each of them that is there, the cursor before its value, which
+    /// it must read. `null` is the same as leaving the key out.
     pub(super) fn object(
         &mut self,
         keys: &[&'static str],
@@ -55,7 +57,9 @@ impl<'a> Cursor<'a> {
             };
             seen.push(known);
             self.expect(b':', "':'")?;
-            entry(known, self)?;
+            if !self.null() {
+                entry(known, self)?;
+            }
             if self.eat(b'}') {
                 return Ok(());
             }
@@ -116,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// True, and the cursor behind it, if the value is `null`.
-    pub(super) fn null(&mut self) -> bool {
+    fn null(&mut self) -> bool {
         self.blank();
         let found = self.text[self.at..].starts_with(b"null");
         self.at += if found { 4 } else { 0 };
@@ -192,14 +196,14 @@ impl<'a> Cursor<'a> {
 }
 
 fn strange_key(position: usize, key: &str, keys: &[&'static str]) -> ApiError {
-    let short: String = key.chars().take(64).collect();
+    let short = shown(key);
     let known = keys.join(", ");
     let (expected, got) = if keys.contains(&key) {
         ("each key once".to_owned(), format!("{short:?} again"))
     } else {
         (format!("one of {known}"), format!("{short:?}"))
     };
-    let near = nearfield_segment::filter::near_names(key, keys.iter().copied());
+    let near = near_names(key, keys.iter().copied());
     ApiError::malformed(position, &expected, &got).with("near", near)
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::shapes::Job;
+use super::words::{HealthStatus, MetricName, StoreName};
 use crate::workers::{CollectionStats, Served};
 
 /// What is said about one collection.
@@ -21,7 +22,8 @@ pub(super) struct CollectionInfo {
     points: u64,
     /// Elements of the default vector field, or of the first
     dim: u32,
-    /// How that field is compared: cosine, dot or l2
+    /// How that field is compared
+    #[schema(value_type = MetricName)]
     metric: &'static str,
     /// Every vector field by name; "" is the default one
     vectors: BTreeMap<String, FieldInfo>,
@@ -45,8 +47,9 @@ pub(super) struct CollectionInfo {
 #[derive(Debug, Serialize, ToSchema)]
 struct FieldInfo {
     dim: u32,
+    #[schema(value_type = MetricName)]
     metric: &'static str,
-    /// f32 or f16
+    #[schema(value_type = StoreName)]
     store: &'static str,
 }
 
@@ -122,7 +125,7 @@ pub(super) struct Jobs {
 /// What health routes say.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// ok or degraded
+    #[schema(value_type = HealthStatus)]
     pub(super) status: &'static str,
     /// Every collection reads and writes
     pub(super) ready: bool,

@@ -2,9 +2,14 @@
 //!
 //! Codes are stable and for programs; messages are for people and may change; details repeat the message's
 //! numbers by name. No answer quotes a secret or the content of a file.
+//!
+//! *Invariant.* The body of an error has at most [`BODY_BYTES_MAX`] bytes, whatever the request held: it counts
+//! against no budget, and the clients of all connections may leave theirs unread.
+
+use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind, Fault};
@@ -12,6 +17,13 @@ use serde_json::{Map, Value, json};
 
 use super::answer;
 use crate::workers::Code;
+
+/// Longest body of an error.
+const BODY_BYTES_MAX: usize = 4 << 10;
+/// Most bytes of its message, as JSON.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
+/// Bytes of a body beside message and details.
+const FRAME_BYTES: usize = 256;
 
 /// Result of a handler.
 pub(super) type Result<T> = std::result::Result<T, ApiError>;
@@ -66,17 +78,56 @@ impl ApiError {
     /// The answer.
     pub(super) fn into_response(self) -> Response<Body> {
         let Inner { status, code, message, details, closes } = *self.0;
-        let body = json!({ "code": code, "message": message, "details": details });
-        let mut response = answer::json(status, body.to_string().into_bytes());
+        let mut response = answer::json(status, body(&code, &message, details).into_bytes());
         let headers = response.headers_mut();
         if status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nearfield\""));
         }
         if closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
+}
+
+/// The body; a message that is too long is cut, and details for which no room is left are left out.
+fn body(code: &str, message: &str, details: Map<String, Value>) -> String {
+    let message = cut(message);
+    let mut room = BODY_BYTES_MAX - FRAME_BYTES - code.len() - json_len(&Value::from(&*message));
+    let mut kept = Map::new();
+    for (name, value) in details {
+        let len = name.len() + json_len(&value) + 4;
+        if let Some(rest) = room.checked_sub(len) {
+            room = rest;
+            kept.insert(name, value);
+        }
+    }
+    json!({ "code": code, "message": message, "details": kept }).to_string()
+}
+
+/// As much of a message as fits.
+fn cut(message: &str) -> Cow<'_, str> {
+    let room = MESSAGE_BYTES_MAX - '…'.len_utf8();
+    let (mut len, mut end) = (0, 0);
+    for (place, character) in message.char_indices() {
+        len += json_len(&Value::from(character.to_string())) - 2;
+        if len > MESSAGE_BYTES_MAX {
+            return Cow::Owned(format!("{}…", &message[..end]));
+        }
+        if len <= room {
+            end = place + character.len_utf8();
+        }
+    }
+    Cow::Borrowed(message)
+}
+
+/// Bytes of a value as JSON.
+fn json_len(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 impl From<Error> for ApiError {
@@ -120,5 +171,38 @@ fn by_kind(kind: ErrorKind) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "storage_error")
         }
         ErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_at_most_4_kib_whatever_is_in_it() {
+        for character in ["x", "\u{7f}", "\u{1}", "\"", "é", "😀"] {
+            let text = character.repeat(1 << 20);
+            let details = [("position", json!(7)), ("got", json!(text)), ("near", json!(["a"]))];
+            let details = details.map(|(name, value)| (name.to_owned(), value));
+            let body = body("not_found", &text, Map::from_iter(details));
+            assert!(body.len() <= BODY_BYTES_MAX, "{character:?}: {} bytes", body.len());
+            let read: Value = serde_json::from_str(&body).expect("whole JSON");
+            let message = read["message"].as_str().expect("a string");
+            assert!(message.starts_with(character) && message.ends_with('…'));
+            assert_eq!(read["details"], json!({ "near": ["a"], "position": 7 }));
+        }
+    }
+
+    #[test]
+    fn what_fits_stays_as_it_is() {
+        let message = "x".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(cut(&message), message);
+        let details = Map::from_iter([("got".to_owned(), json!("y".repeat(1_000)))]);
+        let body = body("c", &message, details.clone());
+        let read: Value = serde_json::from_str(&body).expect("whole JSON");
+        assert_eq!(
+            (read["message"].as_str(), &read["details"]),
+            (Some(&*message), &json!(details))
+        );
     }
 }

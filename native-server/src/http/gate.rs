@@ -19,6 +19,7 @@ use tracing::error;
 
 use super::call::Call;
 use super::error::{ApiError, Result};
+use super::head;
 use super::routes::{Access, Route};
 use super::server::{Counted, Server};
 use crate::catalog::{AuditRow, KeyId, Refusal, Role};
@@ -43,6 +44,8 @@ struct Admitted {
     /// None for the public routes, for the control socket, and without a good key.
     key_id: Option<KeyId>,
     audit: Audit,
+    /// Names, sizes and reasons may be in the answer.
+    may_name: bool,
 }
 
 /// How a request is written down.
@@ -67,34 +70,50 @@ impl From<ApiError> for Refused {
     }
 }
 
-/// Takes a request through all steps.
+/// Takes a request through all steps. `parameters` are those of its path, or why they cannot be read.
 pub(super) async fn pass(
     route: &'static Route,
     server: Arc<Server>,
     request: axum::http::Request<Body>,
-    parameters: Vec<(String, String)>,
+    parameters: Result<Vec<(String, String)>>,
 ) -> Response<Body> {
     let watch = Stopwatch::start();
     let (head, body) = request.into_parts();
     let request_id = request_id(&head.headers);
+    if let Err(error) = head::check(&head) {
+        return named(error.into_response(), request_id);
+    }
     let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
     let mut call =
         Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
-    for (name, value) in parameters {
-        if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
-    }
+    let unreadable = match parameters {
+        Ok(parameters) => {
+            for (name, value) in parameters {
+                if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
+            }
+            None
+        }
+        Err(error) => Some(error),
+    };
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let (who, answered) = match admit(&server, route.access, &call.head) {
-        Ok(who) => (who, guarded((route.handler)(call)).await),
+        Ok(who) => {
+            (call.key, call.may_name) = (who.key_id, who.may_name);
+            let answered = match unreadable {
+                None => guarded(&server, (route.handler)(call)).await,
+                Some(error) => Err(error),
+            };
+            (who, answered)
+        }
         Err(Refused { key_id, error }) => {
             if let Some(store) = server.opened() {
                 store.metrics().auth_failures.inc();
             }
             let audit = if key_id.is_some() { Audit::Row } else { Audit::Together };
-            (Admitted { key_id, audit }, Err(error))
+            (Admitted { key_id, audit, may_name: false }, Err(error))
         }
     };
-    let mut response = answered.unwrap_or_else(|error| {
+    let response = answered.unwrap_or_else(|error| {
         // Said, since a client that keeps the connection would find it closed in its next request.
         let unread = pending.load(Ordering::Relaxed);
         if unread { error.closing() } else { error }.into_response()
@@ -113,18 +132,27 @@ pub(super) async fn pass(
         Audit::Row => server.catalog.audit(row()),
         Audit::Together => server.catalog.audit_refusal(row()),
     }
+    named(response, request_id)
+}
+
+/// The answer with the id of its request.
+fn named(mut response: Response<Body>, request_id: HeaderValue) -> Response<Body> {
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
 }
 
 /// Runs a handler; a panic becomes `internal`.
 async fn guarded(
+    server: &Server,
     mut handler: std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>,
 ) -> Result<Response<Body>> {
     poll_fn(move |context| {
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
             error!("a request handler panicked");
+            if let Some(store) = server.opened() {
+                store.metrics().panics.inc();
+            }
             let message = "the server made a mistake; its log says more";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Poll::Ready(Err(ApiError::new(status, "internal", message)))
@@ -137,22 +165,30 @@ async fn guarded(
 fn admit(server: &Server, access: Access, head: &Parts) -> std::result::Result<Admitted, Refused> {
     let local = head.extensions.get::<Origin>() == Some(&Origin::ControlSocket);
     if local {
-        return Ok(Admitted { key_id: None, audit: Audit::Row });
+        return Ok(Admitted { key_id: None, audit: Audit::Row, may_name: true });
     }
     let public = server.config.public_health_metrics;
+    let open = public.unwrap_or_else(|| {
+        server.config.host.is_loopback() && head::names_this_machine(&head.headers)
+    });
+    // Probes of orchestrators carry no key. Whether the process is alive and ready they may know.
+    let bare = public.is_none() && !head.headers.contains_key(AUTHORIZATION);
     let role = match access {
         Access::Public => None,
-        Access::Health if public => None,
-        Access::Metrics if public => None,
+        Access::Health if open || bare => None,
+        Access::Metrics if open => None,
         Access::Health => Some(Role::Query),
         Access::Metrics => Some(Role::Admin),
         Access::Role(role) => Some(role),
     };
-    let Some(role) = role else { return Ok(Admitted { key_id: None, audit: Audit::Never }) };
+    let Some(role) = role else {
+        return Ok(Admitted { key_id: None, audit: Audit::Never, may_name: open });
+    };
     let token = bearer(&head.headers)?;
     let identity = server.catalog.authenticate(token).map_err(refused)?;
     if identity.allows(role) {
-        return Ok(Admitted { key_id: Some(identity.key_id), audit: Audit::Row });
+        let (key_id, may_name) = (Some(identity.key_id), identity.allows(Role::Query));
+        return Ok(Admitted { key_id, audit: Audit::Row, may_name });
     }
     let message = format!("this key lacks the role {}", role.name());
     let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", message);

@@ -8,7 +8,6 @@ use super::answer;
 use super::call::Call;
 use super::describe::Health;
 use super::error::Result;
-use super::server::Server;
 use crate::workers::Readiness;
 
 /// The content type of Prometheus' text format.
@@ -16,19 +15,24 @@ pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// Answers whether the process works at all.
 pub(super) async fn live(call: Call) -> Result<Response<Body>> {
-    Ok(answer::data(StatusCode::OK, report(&call.server)))
+    Ok(answer::data(StatusCode::OK, report(&call)))
 }
 
 /// Answers whether everything can be served.
 pub(super) async fn ready(call: Call) -> Result<Response<Body>> {
     let ready = call.server.readiness().ready;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(answer::data(status, report(&call.server)))
+    Ok(answer::data(status, report(&call)))
 }
 
-fn report(server: &Server) -> Health {
-    let Readiness { live, ready, blockers, report } = server.readiness();
-    Health { status: if ready { "ok" } else { "degraded" }, ready, live, report, blockers }
+fn report(call: &Call) -> Health {
+    let Readiness { live, ready, blockers, report } = call.server.readiness();
+    let status = if ready { "ok" } else { "degraded" };
+    if !call.may_name {
+        let report = format!("{status}; a key shows more");
+        return Health { status, ready, live, report, blockers: Vec::new() };
+    }
+    Health { status, ready, live, report, blockers }
 }
 
 /// Answers everything that is counted.

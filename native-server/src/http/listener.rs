@@ -35,7 +35,7 @@ use tracing::warn;
 use super::gate::Origin;
 use super::pace::Paced;
 use super::peers::{Peer, Peers};
-use super::router::router;
+use super::router::{leaving, router};
 use super::server::Server;
 use crate::config::{CONNECTIONS_MAX, ServerConfig};
 
@@ -243,7 +243,7 @@ where
         let answer = router.clone().call(request.map(Body::new));
         let begins = Arc::clone(&begins);
         Box::pin(async move {
-            let answer = answer.await.map_err(|never: Infallible| never);
+            let answer = answer.await.map(leaving).map_err(|never: Infallible| never);
             begins.store(true, Ordering::Relaxed);
             answer
         })

@@ -9,13 +9,14 @@
 //! | `listener`, `peers`, `pace` | sockets and connections: timeouts, limits, an orderly end |
 //! | `routes` | the table of all routes, with who may call each |
 //! | `gate` | what happens to every request: id, key, handler, audit |
+//! | `head` | what HTTP demands of a request before its key is looked at |
 //! | `call` | what a handler reads from a request: body, parameters |
 //! | `error` | the one table from errors to answers |
 //! | `cursor`, `floats` | reading JSON once, straight into arrays |
 //! | `answer`, `point` | writing JSON |
 //! | `search` `write` `points` `arrow` `collections` `admin` `health` `ui` `demo` | the handlers |
-//! | `describe`, `shapes`, `openapi` | shapes of requests and answers; the OpenAPI document |
-//! | `server` | what all requests share |
+//! | `describe`, `shapes`, `words`, `openapi` | shapes of requests and answers; the OpenAPI document |
+//! | `server`, `exports` | what all requests share; how many exports are read at once |
 //!
 //! Async code is here and in `client` only; whatever takes long is awaited from `workers`.
 
@@ -28,8 +29,10 @@ mod cursor;
 mod demo;
 mod describe;
 mod error;
+mod exports;
 mod floats;
 mod gate;
+mod head;
 mod health;
 mod listener;
 mod openapi;
@@ -43,6 +46,7 @@ mod search;
 mod server;
 mod shapes;
 mod ui;
+mod words;
 mod write;
 
 pub(crate) use listener::CONTROL_SOCKET;

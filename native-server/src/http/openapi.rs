@@ -4,10 +4,12 @@
 //! docs/openapi.json is this document (`nearfield openapi`), and a test compares them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -53,10 +55,14 @@ pub(super) enum Gives {
     Typed(&'static str),
 }
 
+/// The document as it is sent. Made once: the route is public, and making it costs hundreds of times what an
+/// answer costs.
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().into());
+
 /// Answers `GET openapi.json`.
 #[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn get(_: Call) -> Result<Response<Body>> {
-    Ok(answer::json(StatusCode::OK, document().into_bytes()))
+    Ok(answer::json(StatusCode::OK, TEXT.clone()))
 }
 
 /// The document, indented, with a line feed at its end.
@@ -97,23 +103,10 @@ pub fn document() -> String {
 fn operation(route: &Route, path: &str, shapes: &mut Shapes) -> Value {
     let below = path.starts_with("/v2/collections/{name}/");
     let id = format!("{}{}", route.action, if below { "_in" } else { "" });
-    let answer = match route.gives {
-        Gives::Data(shape) => {
-            let data = reference(&shape(shapes));
-            let schema =
-                json!({ "type": "object", "required": ["data"], "properties": { "data": data } });
-            json!({ "application/json": { "schema": schema } })
-        }
-        Gives::Typed(kind) => json!({ kind: {} }),
-    };
-    let success = json!({ "description": "Done", "content": answer });
     let mut operation = json!({
         "operationId": id,
         "summary": route.says,
-        "responses": {
-            route.success.to_string(): success,
-            "default": { "$ref": "#/components/responses/failed" },
-        },
+        "responses": responses(route, shapes),
     });
     let parameters = parameters(route, path);
     if !parameters.is_empty() {
@@ -141,13 +134,36 @@ fn operation(route: &Route, path: &str, shapes: &mut Shapes) -> Value {
     operation
 }
 
+/// Every answer of a route by its status.
+fn responses(route: &Route, shapes: &mut Shapes) -> Value {
+    let data = |shape: Shape, shapes: &mut Shapes| {
+        let data = reference(&shape(shapes));
+        let schema =
+            json!({ "type": "object", "required": ["data"], "properties": { "data": data } });
+        json!({ "application/json": { "schema": schema } })
+    };
+    let success = match route.gives {
+        Gives::Data(shape) => data(shape, shapes),
+        Gives::Typed(kind) => json!({ kind: {} }),
+    };
+    let mut responses = json!({
+        route.success.to_string(): { "description": "Done", "content": success },
+        "default": { "$ref": "#/components/responses/failed" },
+    });
+    for &(status, says, shape) in route.also {
+        let content = data(shape, shapes);
+        responses[status.to_string()] = json!({ "description": says, "content": content });
+    }
+    responses
+}
+
 fn parameters(route: &Route, path: &str) -> Vec<Value> {
     let mut parameters = Vec::new();
-    let text = || json!({ "type": "string" });
-    for name in ["name", "id", "file"] {
+    for (name, most) in [("name", 255), ("id", 256), ("file", 255)] {
         if path.contains(&format!("{{{name}}}")) {
+            let schema = json!({ "type": "string", "minLength": 1, "maxLength": most });
             parameters
-                .push(json!({ "name": name, "in": "path", "required": true, "schema": text() }));
+                .push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
         }
     }
     for &(name, says, values) in route.parameters {

@@ -2,7 +2,7 @@
 
 use nearfield_engine::{Error, Fault};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{PointId, RowId};
+use nearfield_segment::{PointId, RowId, shown};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -70,9 +70,9 @@ pub(super) fn read_id(cursor: &mut Cursor<'_>) -> Result<PointId> {
     {
         return Ok(PointId::from_text(&text)?);
     }
-    let shown: String = text.chars().take(64).collect();
-    let message = format!("id: expected 0 to 2^64 - 1 or a string, got {shown}");
-    Err(Error::invalid(Fault::Id, message).with("got", shown).into())
+    let got = shown(text);
+    let message = format!("id: expected 0 to 2^64 - 1 or a string, got {got}");
+    Err(Error::invalid(Fault::Id, message).with("got", got.as_ref()).into())
 }
 
 /// An id in a path: digits are a number, unless `as_string`.

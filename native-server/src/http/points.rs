@@ -14,7 +14,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload};
+use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload, shown, unknown_field};
 use serde_json::json;
 
 use super::answer::{self, Growing};
@@ -28,6 +28,9 @@ use crate::workers::{Change, Cost, Written};
 const PAGE_MAX: usize = 10_000;
 /// Most ids in one request to delete.
 const DELETED_MAX: usize = 1_000_000;
+/// Ids whose memory is reserved at once, and bytes of one, with the room that a growing list has.
+const IDS_AT_ONCE: usize = 4096;
+const ID_BYTES: u64 = 2 * size_of::<PointId>() as u64;
 /// Points of a page if the request does not say.
 const PAGE_DEFAULT: usize = 100;
 
@@ -50,7 +53,9 @@ struct Wanted {
 /// Answers `POST points/get`.
 pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let wanted = Wanted::read(&call.json().await?)?;
+    let body = call.json().await?;
+    let wanted = Wanted::read(&body, |text| call.filter(text))?;
+    drop(body);
     let view = served.view();
     wanted.check_field(&view)?;
     let cost = wanted.cost(&view);
@@ -64,7 +69,7 @@ pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     let id = path_id(&call)?;
     let view = call.served()?.view();
     let Some(found) = view.find(&id) else {
-        let message = format!("there is no point {id}");
+        let message = format!("there is no point {}", shown(&id.to_string()));
         return Err(Error::new(ErrorKind::NotFound, message).into());
     };
     let mut out = b"{\"data\":".to_vec();
@@ -76,19 +81,21 @@ pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
 
 /// Answers `POST points/delete`.
 pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
-    call.store()?.metrics().ingest_requests.inc();
     let (mut ids, mut filter, mut wait) = (None, None, None);
     let body = call.json().await?;
     Cursor::whole(&body, |cursor| {
         cursor.object(&DELETE_KEYS, |key, cursor| {
             match key {
-                "ids" => ids = Some(read_ids(cursor, DELETED_MAX)?),
-                "filter" => filter = Some(Filter::from_json_text(cursor.raw()?)?),
-                _ => wait = cursor.read("true, false or null")?,
+                "ids" => ids = Some(read_ids(cursor, DELETED_MAX, |bytes| call.reserve(bytes))?),
+                "filter" => filter = Some(call.filter(cursor.raw()?)?),
+                _ => wait = Some(cursor.read("true or false")?),
             }
             Ok(())
         })
     })?;
+    if ids.is_some() != filter.is_some() {
+        call.store()?.metrics().ingest_requests.inc();
+    }
     match (ids, filter) {
         (Some(ids), None) => delete_ids(call, ids, wait).await,
         (None, Some(filter)) => carry_out(call, Change::DeleteWhere(filter), wait).await,
@@ -98,8 +105,8 @@ pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
 
 /// Answers `DELETE points/{id}`.
 pub(super) async fn delete_one(call: Call) -> Result<Response<Body>> {
-    call.store()?.metrics().ingest_requests.inc();
     let id = path_id(&call)?;
+    call.store()?.metrics().ingest_requests.inc();
     delete_ids(call, vec![id], None).await
 }
 
@@ -107,11 +114,10 @@ pub(super) async fn delete_one(call: Call) -> Result<Response<Body>> {
 pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let mut filter = None;
-    Cursor::whole(&call.json().await?, |cursor| {
+    let body = call.json().await?;
+    Cursor::whole(&body, |cursor| {
         cursor.object(&COUNT_KEYS, |_, cursor| {
-            if !cursor.null() {
-                filter = Some(Filter::from_json_text(cursor.raw()?)?);
-            }
+            filter = Some(call.filter(cursor.raw()?)?);
             Ok(())
         })
     })?;
@@ -122,6 +128,11 @@ pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
 }
 
 async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result<Response<Body>> {
+    if ids.is_empty() {
+        // Nothing to change, and nothing to log.
+        let (lsn, _checked) = (call.served()?.view().lsn, call.waits(wait)?);
+        return Ok(answer::ok(json!({ "deleted": 0, "lsn": lsn })));
+    }
     let schema = call.served()?.schema();
     let time_ms = call.now_ms();
     let draft = Draft { deletes: ids, time_ms, ..Draft::default() };
@@ -144,7 +155,8 @@ async fn carry_out(
 }
 
 impl Wanted {
-    fn read(body: &[u8]) -> Result<Wanted> {
+    /// Reads a body; `read_filter` reads the text of a filter.
+    fn read(body: &[u8], mut read_filter: impl FnMut(&str) -> Result<Filter>) -> Result<Wanted> {
         let mut wanted = Wanted {
             ids: None,
             filter: None,
@@ -156,11 +168,9 @@ impl Wanted {
         Cursor::whole(body, |cursor| {
             cursor.object(&GET_KEYS, |key, cursor| {
                 match key {
-                    "ids" => wanted.ids = Some(read_ids(cursor, PAGE_MAX)?),
-                    "filter" if cursor.null() => {}
-                    "filter" => wanted.filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                    "ids" => wanted.ids = Some(read_ids(cursor, PAGE_MAX, |_| Ok(()))?),
+                    "filter" => wanted.filter = Some(read_filter(cursor.raw()?)?),
                     "limit" => wanted.limit = cursor.read("a whole number")?,
-                    "after" if cursor.null() => {}
                     "after" => wanted.after = Some(point::read_id(cursor)?),
                     "include_metadata" => wanted.shown.metadata = cursor.read("true or false")?,
                     "include_vector" => wanted.shown.vector = cursor.read("true or false")?,
@@ -185,9 +195,7 @@ impl Wanted {
         if !self.shown.vector || view.schema.vectors.contains_key(&self.field) {
             return Ok(());
         }
-        let names: Vec<&String> = view.schema.vectors.keys().collect();
-        let message = format!("no vector field {:?}; there are {names:?}", self.field);
-        Err(Error::new(ErrorKind::NotFound, message).into())
+        Err(unknown_field(&self.field, view.schema.vectors.keys().map(String::as_str)).into())
     }
 
     /// A page is a look at every row, and then like a look-up.
@@ -279,9 +287,17 @@ fn default_field(view: &View) -> &str {
     view.schema.vectors.keys().next().map_or(DEFAULT_FIELD, String::as_str)
 }
 
-fn read_ids(cursor: &mut Cursor<'_>, count_max: usize) -> Result<Vec<PointId>> {
+/// A list of ids; `reserve` hears of its memory while it grows.
+fn read_ids(
+    cursor: &mut Cursor<'_>,
+    count_max: usize,
+    mut reserve: impl FnMut(u64) -> Result<()>,
+) -> Result<Vec<PointId>> {
     let mut ids = Vec::new();
     cursor.array(|cursor| {
+        if ids.len().is_multiple_of(IDS_AT_ONCE) {
+            reserve(IDS_AT_ONCE as u64 * ID_BYTES)?;
+        }
         ids.push(point::read_id(cursor)?);
         if ids.len() > count_max {
             let message = format!("ids: expected at most {count_max}, got more");
@@ -296,7 +312,16 @@ fn read_ids(cursor: &mut Cursor<'_>, count_max: usize) -> Result<Vec<PointId>> {
 
 fn path_id(call: &Call) -> Result<PointId> {
     let text = call.id.as_deref().unwrap_or_default();
-    point::path_id(text, call.parameter("as") == Some("string"))
+    match call.parameter("as") {
+        None => point::path_id(text, false),
+        Some("string") => point::path_id(text, true),
+        Some(other) => {
+            let other = shown(other);
+            let message = format!("as: expected string, got {other:?}");
+            let error = Error::invalid(Fault::Parameter, message);
+            Err(error.with("expected", "string").with("got", other.as_ref()).into())
+        }
+    }
 }
 
 fn either(expected: &str) -> super::error::ApiError {
@@ -317,10 +342,11 @@ mod tests {
         let db = Database::in_memory(Options::default(), clock, 7).expect("in memory");
         let schema = Schema::dense(768, Metric::L2, Encoding::F32).expect("a good schema");
         let view = db.create("points", &schema).expect("creates").view();
+        let no_filter = |_: &str| unreachable!("no body has one");
         let is_short = |points: usize, include_vector| {
             let ids: Vec<usize> = (0..points).collect();
             let body = json!({ "ids": ids, "include_vector": include_vector }).to_string();
-            Wanted::read(body.as_bytes()).expect("good").cost(&view).is_short()
+            Wanted::read(body.as_bytes(), no_filter).expect("good").cost(&view).is_short()
         };
         assert!(is_short(1, false) && is_short(10, true) && is_short(1_000, false));
         assert!(!is_short(10_000, false), "by their number");

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::StatusCode;
+use axum::http::header::ALLOW;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
+use nearfield_segment::shown;
 
 use super::call::Call;
 use super::error::{ApiError, Result};
@@ -54,13 +58,38 @@ fn handler(
         let server = Arc::clone(&server);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            // Paths without parameters, and those whose parameters are no UTF-8, have none.
-            let found = RawPathParams::from_request_parts(&mut head, &()).await;
-            let named = found.iter().flatten();
-            let named = named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let named = parameters(&mut head).await;
             gate::pass(route, server, Request::from_parts(head, body), named).await
         })
     }
+}
+
+/// The parameters of the path by name; none for a path without.
+///
+/// # Errors
+/// `bad_request` for one that is not UTF-8: it must not pass for a path without parameters, which means the
+/// default collection.
+async fn parameters(head: &mut Parts) -> Result<Vec<(String, String)>> {
+    match RawPathParams::from_request_parts(head, &()).await {
+        Ok(found) => {
+            Ok(found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        }
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(_) => {
+            let expected = "names and ids in UTF-8, percent-encoded";
+            let message = format!("path: expected {expected}");
+            let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", message);
+            Err(error.with("expected", expected))
+        }
+    }
+}
+
+/// An answer as it leaves: only a 405, which needs a key, says which methods a path has.
+pub(super) fn leaving(mut response: Response<Body>) -> Response<Body> {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().remove(ALLOW);
+    }
+    response
 }
 
 fn filter(verb: Verb) -> MethodFilter {
@@ -68,14 +97,14 @@ fn filter(verb: Verb) -> MethodFilter {
 }
 
 fn unknown(call: Call) -> Result<Response<Body>> {
-    let path: String = call.head.uri.path().chars().take(256).collect();
-    let message = format!("there is no route {} {path}; see /v2/openapi.json", call.head.method);
+    let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
+    let message = format!("there is no route {method} {path}; see /v2/openapi.json");
     Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", message).closing())
 }
 
 fn wrong_method(call: Call) -> Result<Response<Body>> {
-    let path: String = call.head.uri.path().chars().take(256).collect();
-    let message = format!("{path} has no method {}; see /v2/openapi.json", call.head.method);
+    let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
+    let message = format!("{path} has no method {method}; see /v2/openapi.json");
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Err(ApiError::new(status, "method_not_allowed", message).closing())
 }

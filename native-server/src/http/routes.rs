@@ -30,14 +30,21 @@ const JOB_WAIT: &[Parameter] =
     &[("wait", "false: answered once the job has begun", &["true", "false"])];
 const AS: &[Parameter] = &[("as", "string: digits are a text, not a number", &["string"])];
 
+/// A further answer: its status, when it is given, its shape.
+type Also = (u16, &'static str, Shape);
+
+const QUEUED: Also = (202, "Checked and queued, with wait=false", shape::<shapes::Accepted>);
+const JOB_BEGUN: Also = (202, "The job has begun and has not ended", shape::<shapes::Job>);
+const NOT_READY: Also = (503, "Not everything can be served", shape::<describe::Health>);
+
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Everybody.
     Public,
-    /// Everybody, or with `--public-health-metrics false` who has the role `query`.
+    /// Everybody; what is said to callers without the role `query` depends on `--public-health-metrics`.
     Health,
-    /// Everybody, or with `--public-health-metrics false` who has the role `admin`.
+    /// Callers with the role `admin`, and everybody as far as `--public-health-metrics` says.
     Metrics,
     /// Who has the role.
     Role(Role),
@@ -94,6 +101,7 @@ pub(super) struct Route {
     pub(super) parameters: &'static [Parameter],
     pub(super) success: u16,
     pub(super) gives: Gives,
+    pub(super) also: &'static [Also],
 }
 
 impl Route {
@@ -117,6 +125,7 @@ impl Route {
             parameters: &[],
             success: 200,
             gives: Gives::Typed("application/json"),
+            also: &[],
         }
     }
 
@@ -150,6 +159,11 @@ impl Route {
         self
     }
 
+    const fn also(mut self, answers: &'static [Also]) -> Route {
+        self.also = answers;
+        self
+    }
+
     const fn gives_typed(mut self, kind: &'static str) -> Route {
         self.gives = Gives::Typed(kind);
         self
@@ -180,13 +194,15 @@ pub(super) static ROUTES: &[Route] = &[
     Route::each(Verb::Post, "/vectors", Role::Ingest, "vectors", |call| Box::pin(write::one(call)))
         .says("Write one point")
         .takes(Takes::Json(shape::<shapes::WriteOne>), WAIT)
-        .gives(201, shape::<shapes::WrittenPoint>),
+        .gives(201, shape::<shapes::WrittenPoint>)
+        .also(&[QUEUED]),
     Route::each(Verb::Post, "/vectors/batch", Role::Ingest, "vectors_batch", |call| {
         Box::pin(write::batch(call))
     })
     .says("Write points as one atomic batch")
     .takes(Takes::Json(shape::<shapes::WriteBatch>), WAIT)
-    .gives(201, shape::<shapes::WrittenBatch>),
+    .gives(201, shape::<shapes::WrittenBatch>)
+    .also(&[QUEUED, (200, "No rows, nothing written", shape::<shapes::WrittenBatch>)]),
     Route::each(Verb::Post, "/query", Role::Query, "query", |call| Box::pin(search::query(call)))
         .says("Find the nearest points to one vector or to many")
         .takes(Takes::Json(shape::<shapes::Query>), &[])
@@ -208,13 +224,15 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .says("Delete points by id or by filter, as one atomic batch")
     .takes(Takes::Json(shape::<shapes::PointsDelete>), WAIT)
-    .gives(200, shape::<shapes::Deleted>),
+    .gives(200, shape::<shapes::Deleted>)
+    .also(&[QUEUED]),
     Route::each(Verb::Delete, "/points/{id}", Role::Ingest, "point_delete", |call| {
         Box::pin(points::delete_one(call))
     })
     .says("Delete one point")
     .takes(Takes::Nothing, AS)
-    .gives(200, shape::<shapes::Deleted>),
+    .gives(200, shape::<shapes::Deleted>)
+    .also(&[QUEUED]),
     Route::each(Verb::Post, "/count", Role::Query, "count", |call| Box::pin(points::count(call)))
         .says("Count points")
         .takes(Takes::Perhaps(shape::<shapes::Filtered>), &[])
@@ -258,25 +276,29 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .says("Write what is in memory to files")
     .takes(Takes::Perhaps(shape::<shapes::JobOf>), JOB_WAIT)
-    .gives(200, shape::<shapes::Job>),
+    .gives(200, shape::<shapes::Job>)
+    .also(&[JOB_BEGUN]),
     Route::once(Verb::Post, "/v2/admin/compact", ADMIN, "compact", |call| {
         Box::pin(admin::compact(call))
     })
     .says("Merge files into their final form")
     .takes(Takes::Perhaps(shape::<shapes::JobOf>), JOB_WAIT)
-    .gives(200, shape::<shapes::Job>),
+    .gives(200, shape::<shapes::Job>)
+    .also(&[JOB_BEGUN]),
     Route::once(Verb::Post, "/v2/admin/snapshot", ADMIN, "snapshot", |call| {
         Box::pin(admin::snapshot(call))
     })
     .says("Write a backup")
     .takes(Takes::Perhaps(shape::<shapes::JobOf>), JOB_WAIT)
-    .gives(200, shape::<shapes::Job>),
+    .gives(200, shape::<shapes::Job>)
+    .also(&[JOB_BEGUN]),
     Route::once(Verb::Post, "/v2/admin/verify", ADMIN, "verify", |call| {
         Box::pin(admin::verify(call))
     })
     .says("Read every byte and check it")
     .takes(Takes::Perhaps(shape::<shapes::JobOf>), JOB_WAIT)
-    .gives(200, shape::<shapes::Job>),
+    .gives(200, shape::<shapes::Job>)
+    .also(&[JOB_BEGUN]),
     Route::once(Verb::Get, "/v2/admin/stats", ADMIN, "stats", |call| Box::pin(admin::stats(call)))
         .says("Say what is going on, in numbers")
         .takes(Takes::Nothing, &[])
@@ -294,7 +316,8 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .says("Tell a job to stop; 202 while it has not yet")
     .takes(Takes::Nothing, &[])
-    .gives(200, shape::<shapes::Job>),
+    .gives(200, shape::<shapes::Job>)
+    .also(&[JOB_BEGUN]),
     Route::once(Verb::Get, "/v2/health/live", Access::Health, "health_live", |call| {
         Box::pin(health::live(call))
     })
@@ -306,7 +329,8 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .says("Say whether everything can be served, and if not, why")
     .takes(Takes::Nothing, &[])
-    .gives(200, shape::<describe::Health>),
+    .gives(200, shape::<describe::Health>)
+    .also(&[NOT_READY]),
     Route::once(Verb::Get, "/livez", Access::Health, "livez", |call| Box::pin(health::live(call)))
         .says("As /v2/health/live")
         .takes(Takes::Nothing, &[])
@@ -322,7 +346,8 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .says("As /v2/health/ready")
     .takes(Takes::Nothing, &[])
-    .gives(200, shape::<describe::Health>),
+    .gives(200, shape::<describe::Health>)
+    .also(&[NOT_READY]),
     Route::once(Verb::Get, "/v2/metrics", Access::Metrics, "metrics", |call| {
         Box::pin(health::metrics(call))
     })

@@ -10,11 +10,11 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use nearfield_engine::{Error, ErrorKind, Fault, Tier, View};
+use nearfield_engine::{Error, Fault, Tier, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
-use nearfield_segment::{Kernel, Pool};
+use nearfield_segment::{Kernel, Pool, shown, unknown_field};
 
 use super::answer::{self, Growing};
 use super::call::Call;
@@ -76,13 +76,13 @@ thread_local! {
 pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let watch = Stopwatch::start();
     let store = Arc::clone(call.store()?);
-    store.metrics().query_requests.inc();
     let served = call.served()?;
     let body = call.json().await?;
-    let ask = Ask::read(&body)?;
+    let ask = Ask::read(&body, |text| call.filter(text))?;
     drop(body);
     let view = served.view();
     ask.check(&view)?;
+    store.metrics().query_requests.inc();
     let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
     call.reserve(wanted * RESULT_BYTES)?;
     let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
@@ -97,7 +97,8 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
 }
 
 impl Ask {
-    fn read(body: &[u8]) -> Result<Ask> {
+    /// Reads a body; `read_filter` reads the text of a filter.
+    fn read(body: &[u8], mut read_filter: impl FnMut(&str) -> Result<Filter>) -> Result<Ask> {
         let mut ask = Ask {
             // Grown by doubling it would be copied several times.
             vectors: Vec::with_capacity((body.len() / NUMBER_BYTES).min(FLOATS_AT_ONCE)),
@@ -121,10 +122,9 @@ impl Ask {
                         ask.read_vectors(cursor)?;
                     }
                     "k" => ask.k = cursor.read("a whole number")?,
-                    "ef" => ask.ef = cursor.read("a whole number or null")?,
+                    "ef" => ask.ef = Some(cursor.read("a whole number")?),
                     "exact" => ask.exact = cursor.read("true or false")?,
-                    "filter" if cursor.null() => {}
-                    "filter" => ask.filter = Some(Filter::from_json_text(cursor.raw()?)?),
+                    "filter" => ask.filter = Some(read_filter(cursor.raw()?)?),
                     "search_tier" => ask.tier = read_tier(cursor)?,
                     "include_metadata" => ask.shown.metadata = cursor.read("true or false")?,
                     "include_vector" => ask.shown.vector = cursor.read("true or false")?,
@@ -170,9 +170,7 @@ impl Ask {
     /// All vectors fit the field asked for, and there are not too many results.
     fn check(&self, view: &View) -> Result<()> {
         let spec = view.schema.vectors.get(&self.field).ok_or_else(|| {
-            let names: Vec<&String> = view.schema.vectors.keys().collect();
-            let message = format!("no vector field {:?}; there are {names:?}", self.field);
-            Error::new(ErrorKind::NotFound, message)
+            unknown_field(&self.field, view.schema.vectors.keys().map(String::as_str))
         })?;
         if self.dim != spec.dim as usize {
             return Err(dimension(0, spec.dim as usize, self.dim));
@@ -272,7 +270,7 @@ fn read_tier(cursor: &mut Cursor<'_>) -> Result<Tier> {
         other => {
             let error =
                 Error::invalid(Fault::Parameter, format!("search_tier: expected {expected}"));
-            Err(error.with("expected", expected).with("got", other).into())
+            Err(error.with("expected", expected).with("got", shown(other).as_ref()).into())
         }
     }
 }

@@ -10,16 +10,13 @@ use axum::http::StatusCode;
 
 use super::demo::Demo;
 use super::error::{ApiError, Result};
+use super::exports::Exports;
 use nearfield_engine::Clock;
 use prometheus::IntGauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::catalog::Catalog;
 use crate::config::ServerConfig;
 use crate::workers::{Readiness, Store};
-
-/// Exports at a time.
-const EXPORTS_MAX: usize = 8;
 
 /// The server as requests see it.
 #[derive(Debug)]
@@ -31,7 +28,7 @@ pub struct Server {
     store: OnceLock<Arc<Store>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
-    exports: Arc<Semaphore>,
+    pub(super) exports: Arc<Exports>,
 }
 
 impl Server {
@@ -46,7 +43,7 @@ impl Server {
     ) -> nearfield_engine::Result<Arc<Server>> {
         let demo = config.demo_dir.as_deref().map(Demo::load).transpose()?;
         let (store, closing) = (OnceLock::new(), AtomicBool::new(false));
-        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
+        let exports = Arc::default();
         Ok(Arc::new(Server { config, catalog, demo, store, closing, clock, exports }))
     }
 
@@ -87,17 +84,6 @@ impl Server {
         self.opened().ok_or_else(|| {
             let message = "the server is still recovering; health/ready says when it is done";
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
-        })
-    }
-
-    /// Room for one more export: each has a thread of its own.
-    ///
-    /// # Errors
-    /// `resource_exhausted`.
-    pub(super) fn place_for_export(&self) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| {
-            let message = format!("{EXPORTS_MAX} exports are being read; try again later");
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", message)
         })
     }
 

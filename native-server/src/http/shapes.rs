@@ -1,4 +1,6 @@
 //! Shapes that are only told: what is read or written by hand elsewhere, for the OpenAPI document.
+//!
+//! Requests refuse keys that are not here, and take `null` for a key that is left out ([`super::cursor`]).
 
 #![expect(dead_code, reason = "these types are shapes; no value of them is ever made")]
 
@@ -9,13 +11,16 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::words::{JobKindName, JobStateName, MetricName, ScoreKindName, SearchTier, StoreName};
+
 /// A number from 0 to 2^64 - 1, or a string of 1 to 256 bytes.
 pub(super) struct Id;
 
 impl PartialSchema for Id {
     fn schema() -> RefOr<Schema> {
         let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0.0));
-        let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.min_length(Some(1)).max_length(Some(256));
         OneOfBuilder::new().item(number).item(text).into()
     }
 }
@@ -24,6 +29,7 @@ impl ToSchema for Id {}
 
 /// A row to write
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Row {
     /// Of the default vector field
     vector: Option<Vec<f32>>,
@@ -33,11 +39,13 @@ pub(super) struct Row {
     id: Option<Id>,
     metadata: Option<Map<String, Value>>,
     /// A later row with the same key is not written and answered with the id of this one
+    #[schema(min_length = 1, max_length = 256)]
     idempotency_key: Option<String>,
 }
 
 /// One point to write
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WriteOne {
     /// Of the default vector field
     vector: Option<Vec<f32>>,
@@ -47,6 +55,7 @@ pub(super) struct WriteOne {
     id: Option<Id>,
     metadata: Option<Map<String, Value>>,
     /// A later point with the same key is not written and answered with the id of this one
+    #[schema(min_length = 1, max_length = 256)]
     idempotency_key: Option<String>,
     /// false: answered once it is checked and queued
     wait: Option<bool>,
@@ -54,9 +63,13 @@ pub(super) struct WriteOne {
 
 /// Points to write as one atomic batch
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WriteBatch {
+    /// At most 1,000,000; an empty list is answered by 200 and changes nothing
+    #[schema(max_items = 1_000_000)]
     vectors: Vec<Row>,
     /// A later batch with the same key is not written and answered as this one
+    #[schema(min_length = 1, max_length = 256)]
     idempotency_key: Option<String>,
     /// false: answered once it is checked and queued
     wait: Option<bool>,
@@ -70,6 +83,13 @@ pub(super) struct WrittenPoint {
     created: bool,
 }
 
+/// A change that was checked and queued
+#[derive(ToSchema)]
+pub(super) struct Accepted {
+    /// Rows of a write; 1 for a deletion
+    accepted: u64,
+}
+
 /// A batch that was written
 #[derive(ToSchema)]
 pub(super) struct WrittenBatch {
@@ -81,20 +101,23 @@ pub(super) struct WrittenBatch {
 
 /// A question with one vector or many
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Query {
     vector: Option<Vec<f32>>,
     /// Instead of vector: the answer is a list of lists
     vectors: Option<Vec<Vec<f32>>>,
     /// Results wanted, 1 to 1,000,000; 10 if left out
+    #[schema(minimum = 1, maximum = 1_000_000)]
     k: Option<u32>,
     /// Candidates a graph search keeps: more is slower and finds more
+    #[schema(minimum = 1, maximum = 1_000_000)]
     ef: Option<u32>,
     /// Compare with every point
     exact: Option<bool>,
     /// Only points whose metadata pass, as in {"price": {"lt": 10}}
     filter: Option<Map<String, Value>>,
     /// all, active (memory and young files) or archive; all if left out
-    search_tier: Option<String>,
+    search_tier: Option<SearchTier>,
     /// true if left out
     include_metadata: Option<bool>,
     include_vector: Option<bool>,
@@ -134,19 +157,21 @@ impl ToSchema for Results {
 #[derive(ToSchema)]
 pub(super) struct QueryAnswer {
     results: Results,
-    /// similarity or distance
-    score_kind: String,
+    score_kind: ScoreKindName,
     query_time_ms: f64,
 }
 
 /// Points by id, or a page of them
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PointsGet {
     /// At most 10,000; unknown ones are left out of the answer
+    #[schema(max_items = 10_000)]
     ids: Option<Vec<Id>>,
     /// Instead of ids
     filter: Option<Map<String, Value>>,
     /// Points of a page, 1 to 10,000; 100 if left out
+    #[schema(minimum = 1, maximum = 10_000)]
     limit: Option<u32>,
     /// The page begins behind this id
     after: Option<Id>,
@@ -175,7 +200,9 @@ pub(super) struct Points {
 
 /// Points to delete: by ids or by filter
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PointsDelete {
+    #[schema(max_items = 1_000_000)]
     ids: Option<Vec<Id>>,
     filter: Option<Map<String, Value>>,
     /// false: answered once it is checked and queued
@@ -191,6 +218,7 @@ pub(super) struct Deleted {
 
 /// Which points are meant
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Filtered {
     filter: Option<Map<String, Value>>,
 }
@@ -203,6 +231,7 @@ pub(super) struct Counted {
 
 /// What is exported
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Export {
     filter: Option<Map<String, Value>>,
     /// true if left out
@@ -211,27 +240,34 @@ pub(super) struct Export {
 
 /// One vector field of a new collection
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewField {
-    /// Elements of a vector, 1 to 65,536
+    /// Elements of a vector
+    #[schema(minimum = 1, maximum = 65_536)]
     dim: u32,
-    /// cosine, dot or l2; cosine if left out
-    metric: Option<String>,
-    /// f32 or f16; f32 if left out
-    store: Option<String>,
+    /// cosine if left out
+    metric: Option<MetricName>,
+    /// f32 if left out
+    store: Option<StoreName>,
 }
 
 /// A collection to create: with dim for one vector field, or with vectors for several
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Create {
+    /// Of A-Z a-z 0-9 . _ - and no dot in front
+    #[schema(min_length = 1, max_length = 255)]
     name: String,
+    #[schema(minimum = 1, maximum = 65_536)]
     dim: Option<u32>,
-    metric: Option<String>,
-    store: Option<String>,
+    metric: Option<MetricName>,
+    store: Option<StoreName>,
     vectors: Option<BTreeMap<String, NewField>>,
 }
 
 /// What a job is for
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct JobOf {
     /// All if left out
     collection: Option<String>,
@@ -241,12 +277,10 @@ pub(super) struct JobOf {
 #[derive(ToSchema)]
 pub(super) struct Job {
     job_id: String,
-    /// checkpoint, compaction, snapshot, verify or restore
-    kind: String,
+    kind: JobKindName,
     /// All if null
     collection: Option<String>,
-    /// running, completed, idle (nothing to do), failed, cancelled or interrupted
-    state: String,
+    state: JobStateName,
     /// What came out, or message if it failed
     details: Map<String, Value>,
     /// Milliseconds since 1970

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::batch::{BATCH_ROWS_MAX, Batch, Draft};
 use nearfield_engine::{Error, Fault, RowOutcome};
-use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, payload};
+use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, payload, shown, shown_list};
 use serde_json::json;
 
 use super::answer;
@@ -28,12 +28,12 @@ const ROW_KEYS: [&str; 5] = ["vector", "vectors", "id", "metadata", "idempotency
 
 /// Answers `POST vectors`.
 pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
-    call.store()?.metrics().ingest_requests.inc();
     let served = call.served()?;
     let body = call.json().await?;
     let mut rows = Rows::new(&served.schema());
     Cursor::whole(&body, |cursor| rows.read_row(cursor, &ONE_KEYS))?;
     drop(body);
+    call.store()?.metrics().ingest_requests.inc();
     let wait = call.waits(rows.wait)?;
     write(rows, &served, call.now_ms(), wait, |points, _| {
         let mut out = b"{\"data\":".to_vec();
@@ -44,24 +44,37 @@ pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     .await
 }
 
-/// Answers `POST vectors/batch`.
+/// Answers `POST vectors/batch`. A batch without rows changes nothing and is not logged.
 pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
-    call.store()?.metrics().ingest_requests.inc();
     let served = call.served()?;
     let body = call.json().await?;
     let mut rows = Rows::new(&served.schema());
+    let mut given = false;
     Cursor::whole(&body, |cursor| {
         cursor.object(&BATCH_KEYS, |key, cursor| match key {
-            "vectors" => cursor.array(|cursor| rows.read_row(cursor, &ROW_KEYS)),
+            "vectors" => {
+                given = true;
+                cursor.array(|cursor| rows.read_row(cursor, &ROW_KEYS))
+            }
             "wait" => rows.read_wait(cursor),
             _ => {
-                rows.idempotency_key = cursor.read("a string or null")?;
+                rows.idempotency_key = Some(cursor.read("a string")?);
                 Ok(())
             }
         })
     })?;
     drop(body);
+    if !given {
+        let expected = "\"vectors\": a list of rows";
+        let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
+        return Err(error.with("expected", expected).into());
+    }
+    call.store()?.metrics().ingest_requests.inc();
     let wait = call.waits(rows.wait)?;
+    if rows.count == 0 {
+        let lsn = served.view().lsn;
+        return Ok(answer::ok(json!({ "results": [], "lsn": lsn })));
+    }
     write(rows, &served, call.now_ms(), wait, |points, lsn| {
         let mut out = b"{\"data\":{\"results\":[".to_vec();
         for (row, point) in points.enumerate() {
@@ -138,17 +151,20 @@ impl Rows {
     /// One row with the keys allowed there.
     fn read_row(&mut self, cursor: &mut Cursor<'_>, keys: &[&'static str]) -> Result<()> {
         let row = self.count;
+        if row == BATCH_ROWS_MAX {
+            let message = format!("vectors: expected at most {BATCH_ROWS_MAX} rows, got more");
+            let error = Error::invalid(Fault::Parameter, message);
+            return Err(error.with("expected", BATCH_ROWS_MAX).into());
+        }
         let (mut metadata, mut row_key) = (None, None::<String>);
         cursor.object(keys, |key, cursor| {
             match key {
                 "vector" => self.read_vector(DEFAULT_FIELD, cursor)?,
                 "vectors" => cursor.map(|name, cursor| self.read_vector(&name, cursor))?,
-                "id" if cursor.null() => {}
                 "id" => self.ids.push(point::read_id(cursor)?),
-                "metadata" if cursor.null() => {}
                 "metadata" => metadata = Some(Cow::Owned(cursor.raw()?.to_owned())),
                 "wait" => self.read_wait(cursor)?,
-                _ => row_key = cursor.read("a string or null")?,
+                _ => row_key = Some(cursor.read("a string")?),
             }
             Ok(())
         })?;
@@ -169,19 +185,20 @@ impl Rows {
     }
 
     fn read_vector(&mut self, name: &str, cursor: &mut Cursor<'_>) -> Result<()> {
-        let known: Vec<String> = self.fields.iter().map(|(name, ..)| name.clone()).collect();
-        let Some((_, dim, elements)) = self.fields.iter_mut().find(|(there, ..)| there == name)
-        else {
+        let Some(position) = self.fields.iter().position(|(there, ..)| there == name) else {
+            let known = shown_list(self.fields.iter().map(|(name, ..)| name.as_str()));
+            let name = shown(name);
             let message = format!("row {}: there is no vector field {name:?}", self.count);
             let error = Error::invalid(Fault::Parameter, message);
-            return Err(error.with("expected", known).with("got", name).into());
+            return Err(error.with("expected", known).with("got", name.as_ref()).into());
         };
+        let (_, dim, elements) = &mut self.fields[position];
         elements.reserve(*dim);
         cursor.floats(elements)
     }
 
     fn read_wait(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
-        self.wait = cursor.read("true, false or null")?;
+        self.wait = Some(cursor.read("true or false")?);
         Ok(())
     }
 
@@ -204,7 +221,8 @@ impl Rows {
 }
 
 fn dimension(row: usize, field: &str, expected: usize, got: usize) -> ApiError {
-    let field = if field == DEFAULT_FIELD { "vector".to_owned() } else { format!("{field:?}") };
+    let field =
+        if field == DEFAULT_FIELD { "vector".to_owned() } else { format!("{:?}", shown(field)) };
     let message = format!("row {row}: {field}: expected {expected} elements, got {got}");
     let error = Error::invalid(Fault::Dimension, message);
     error.with("expected", expected).with("got", got).with("row", row).into()

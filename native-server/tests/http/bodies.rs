@@ -72,7 +72,7 @@ fn the_limit_of_a_body_is_exact() {
     let answer = running.post("/v2/count", &padded(4097));
     assert_eq!(answer.refusal(), (413, "payload_too_large".to_owned()));
     let head = format!(
-        "POST /v2/count HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        "POST /v2/count HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\r\n",
         running.admin
     );
     let mut stream = running.connect();
@@ -100,8 +100,9 @@ fn half_sent_requests_do_not_keep_others_waiting() {
         .map(|index| {
             let mut stream = running.connect();
             let key = if index % 2 == 0 { key.as_str() } else { "" };
-            let head =
-                format!("POST /v2/query HTTP/1.1\r\nhost: test\r\n{key}content-length: 500\r\n");
+            let head = format!(
+                "POST /v2/query HTTP/1.1\r\nhost: localhost\r\n{key}content-length: 500\r\n"
+            );
             let end = if index % 4 == 0 { "\r\n{" } else { "" };
             stream.write_all(format!("{head}{end}").as_bytes()).unwrap();
             stream

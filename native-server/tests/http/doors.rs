@@ -133,7 +133,7 @@ fn a_gibibyte_is_refused_before_it_is_sent() {
     for (authorization, status) in [(String::new(), 401), (running.admin.clone(), 413)] {
         let mut stream = running.connect();
         let head = format!(
-            "POST /v2/vectors/batch HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n{}\r\n",
+            "POST /v2/vectors/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n{}\r\n",
             1u64 << 30,
             if authorization.is_empty() {
                 String::new()

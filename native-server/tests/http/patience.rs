@@ -50,7 +50,7 @@ fn large_answer(running: &Running) -> TcpStream {
     }
     let body = "{\"limit\":4000,\"include_vector\":true}";
     let head = format!(
-        "POST /v2/points/get HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v2/points/get HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
         running.admin,
         body.len()
     );
@@ -75,7 +75,7 @@ fn a_client_that_never_reads_a_large_answer_is_cut_off() {
 
 /// Asks for something that needs no key, and keeps the connection.
 fn asks(stream: &mut TcpStream) -> bool {
-    let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n");
+    let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut answer = [0; 4096];
     let mut taken = 0;
     while asked.is_ok() && !answer[..taken].ends_with(b"}") {

@@ -38,7 +38,7 @@ fn small() -> Running {
 fn send(running: &Running, bytes: &[u8], declared: usize) -> Answer {
     let mut stream = running.connect();
     let head = format!(
-        "POST /v2/ingest HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+        "POST /v2/ingest HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
          content-type: application/vnd.apache.arrow.stream\r\ncontent-length: {declared}\r\n\r\n",
         running.admin
     );

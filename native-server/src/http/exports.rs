@@ -1,0 +1,67 @@
+//! How many exports are read at once: in all, since each has a thread of its own, and by one key, so that a
+//! key whose exports are left unread does not keep the others waiting.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::StatusCode;
+
+use super::error::{ApiError, Result};
+use crate::catalog::KeyId;
+
+/// Exports at a time.
+const EXPORTS_MAX: usize = 16;
+/// Of them, those of one key; requests without a key share one place in this count.
+const EXPORTS_PER_KEY_MAX: usize = 4;
+
+/// Exports under way, by key.
+#[derive(Debug, Default)]
+pub(super) struct Exports {
+    by_key: Mutex<HashMap<Option<KeyId>, usize>>,
+}
+
+impl Exports {
+    /// Counts one more export of `key` until the result is dropped.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(super) fn begin(self: &Arc<Self>, key: Option<KeyId>) -> Result<Export> {
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = by_key.get(&key).copied().unwrap_or(0);
+        if own >= EXPORTS_PER_KEY_MAX {
+            let message = format!("this key reads {own} exports; try again when one has ended");
+            return Err(refused(message, EXPORTS_PER_KEY_MAX));
+        }
+        if by_key.values().sum::<usize>() >= EXPORTS_MAX {
+            let message = format!("{EXPORTS_MAX} exports are being read; try again later");
+            return Err(refused(message, EXPORTS_MAX));
+        }
+        by_key.insert(key, own + 1);
+        drop(by_key);
+        Ok(Export { exports: Arc::clone(self), key })
+    }
+}
+
+fn refused(message: String, most: usize) -> ApiError {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    ApiError::new(status, "resource_exhausted", message).with("expected", format!("at most {most}"))
+}
+
+/// One export under way.
+#[derive(Debug)]
+pub(super) struct Export {
+    exports: Arc<Exports>,
+    key: Option<KeyId>,
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        let mut by_key = self.exports.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_key.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                by_key.remove(&self.key);
+            }
+        }
+    }
+}
