@@ -259,7 +259,7 @@ def test_a_path_that_is_not_utf8_means_no_collection(attacked: Attacked) -> None
                     where = f"{method} {filled}: {status} {answer[:200]!r}"
                     assert (status, json.loads(answer)["code"]) == (400, "bad_request"), where
                     asked += 1
-    assert asked >= 60
+    assert asked >= 50
     attacked.check()
 
 
@@ -370,9 +370,8 @@ def test_metrics_are_public_on_loopback_only(start: Start, tmp_path: Path, binar
     data_dir = tmp_path / "outside"
     _, token = create_key(binary, data_dir, "admin")
     outside = start("--dim", "3", "--host", "0.0.0.0", on=data_dir)
+    outside.wait_ready()
     with outside.client(token) as client:
-        while client.raw("GET", "/readyz")[0] != 200:
-            pass
         assert client.raw("GET", "/metrics")[0] == 200
     with outside.client() as client:
         assert client.raw("GET", "/metrics")[0] == 401

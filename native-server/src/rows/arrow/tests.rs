@@ -232,3 +232,45 @@ fn what_a_compressed_batch_becomes_is_asked_for_before_it_is_decoded() {
         assert!(error.message().contains("too much"), "{error}");
     }
 }
+
+#[test]
+fn a_text_that_every_row_repeats_is_reserved_row_by_row() {
+    let document = format!("{{\"a\":\"{}\"}}", "x".repeat(4 << 10));
+    let coded: DictionaryArray<UInt8Type> =
+        vec![Some(document.as_str()); 100].into_iter().collect();
+    let one = ("vector", vectors(&[1.0; 100], 1));
+    let bytes = stream(&[column(&[one, ("metadata", Arc::new(coded))])]);
+    let decoder = || ArrowRows::new(ColumnNames::default(), None, BYTES_MAX);
+    let mut asked = 0;
+    let rows = decoder().next(&mut &bytes[..], &mut |bytes| {
+        asked = asked.max(bytes);
+        Ok(())
+    });
+    assert_eq!(rows.expect("whole").expect("a batch").metadata.len(), 100);
+    assert!((400 << 10..800 << 10).contains(&asked), "{asked} bytes for 100 texts of 4 KiB");
+    let mut asked = 0;
+    let error = decoder().next(&mut &bytes[..], &mut |bytes| {
+        asked = asked.max(bytes);
+        if bytes > 100 << 10 { Err(refused("no room")) } else { Ok(()) }
+    });
+    assert!(error.expect_err("no room").message().contains("no room"));
+    assert!(asked < 200 << 10, "{asked} bytes were asked for before it stopped");
+}
+
+#[test]
+fn rows_and_keys_above_their_limits_are_refused_before_they_are_copied() {
+    let one = || ("vector", vectors(&[1.0], 1));
+    let text = |len: usize| -> ArrayRef { Arc::new(StringArray::from(vec!["\n".repeat(len)])) };
+    let message = refusal(column(&[one(), ("idempotency_key", text(257))]));
+    assert!(message.contains("a key of at most 256 bytes, got 257"), "{message}");
+    // A line feed is two bytes of JSON.
+    let large = 300 << 10;
+    let message = refusal(column(&[one(), ("a", text(large)), ("b", text(large))]));
+    assert!(message.contains("at most 1048576 bytes of JSON in a row"), "{message}");
+    let nulls: ArrayRef = Arc::new(arrow_array::NullArray::new(2 << 20));
+    let item = Arc::new(Field::new("item", DataType::Null, true));
+    let offsets = arrow_buffer::OffsetBuffer::from_lengths([2 << 20]);
+    let lists: ArrayRef = Arc::new(ListArray::new(item, offsets, nulls, None));
+    let message = refusal(column(&[one(), ("n", lists)]));
+    assert!(message.contains("at most 1048576 bytes of JSON in a row"), "{message}");
+}
