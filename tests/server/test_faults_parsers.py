@@ -162,6 +162,20 @@ def test_an_ordinary_arrow_stream_with_a_dictionary_is_written(attacked: Attacke
     attacked.check(points=13)
 
 
+def test_a_panic_that_a_stream_causes_is_counted_and_not_printed(attacked: Attacked) -> None:
+    note = arrow_ipc.text("note", ["ab"] * 3)
+    # Offsets that are no whole number of integers: the arrow crates assert that they are.
+    note.buffers[1] += b"\0"
+    body = arrow_ipc.stream(3, [arrow_ipc.vectors("vector", 3, DIM), note])
+    status, answer, _ = attacked.send("/v2/ingest", body, ARROW)
+    assert (status, answer["code"]) == (400, "parameter"), answer
+    with attacked.client() as client:
+        metrics = client.raw("GET", "/metrics")[2].decode()
+    assert re.search("^nearfield_panics_total 1$", metrics, re.MULTILINE), metrics
+    assert "panicked at" not in attacked.server.output, attacked.server.output
+    attacked.check()
+
+
 # Each byte became `\\u{7f}` once.
 LONG = "\x7f" * (20 * MIB)
 ECHOES = [
