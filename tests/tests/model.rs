@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nearfield_engine::{Collection, Database, ManualClock, Mode, RowOutcome};
+use nearfield_engine::{Collection, Database, ErrorKind, Fault, ManualClock, Mode, RowOutcome};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Question, Rung};
 use nearfield_segment::storage::SimDisk;
@@ -72,6 +72,16 @@ impl Condition {
             Condition::Not(inner) => json!({"not": inner.json()}),
             Condition::Both(a, b) => json!({"and": [a.json(), b.json()]}),
             Condition::Either(a, b) => json!({"or": [a.json(), b.json()]}),
+        }
+    }
+
+    /// Whether it asks for the values of `n`, not only for its existence.
+    fn asks_values(&self) -> bool {
+        match self {
+            Condition::Below(_) | Condition::From(_) | Condition::OneOf(_) => true,
+            Condition::Exists(_) => false,
+            Condition::Not(inner) => inner.asks_values(),
+            Condition::Both(a, b) | Condition::Either(a, b) => a.asks_values() || b.asks_values(),
         }
     }
 
@@ -162,6 +172,10 @@ impl Shape {
     }
 }
 
+fn is_unknown_field(error: &nearfield_engine::Error) -> bool {
+    error.kind() == ErrorKind::InvalidInput(Fault::Filter)
+}
+
 /// The engine and the oracle beside it.
 struct Pair {
     shape: Shape,
@@ -170,6 +184,8 @@ struct Pair {
     db: Option<Database>,
     collection: Arc<Collection>,
     oracle: Oracle,
+    /// A point with the field `n` was written, whatever became of it.
+    knows_n: bool,
 }
 
 impl Pair {
@@ -178,7 +194,8 @@ impl Pair {
         let db = open(&disk, seed);
         let schema = Schema::dense(shape.dim, shape.metric, shape.store).unwrap();
         let collection = db.create("c", &schema).unwrap();
-        Pair { shape, disk, seed, db: Some(db), collection, oracle: Oracle::default() }
+        let oracle = Oracle::default();
+        Pair { shape, disk, seed, db: Some(db), collection, oracle, knows_n: false }
     }
 
     fn perform(&mut self, op: &Op) -> Result<(), String> {
@@ -189,6 +206,7 @@ impl Pair {
                 let batch = change.batch(&collection.view().schema).map_err(failed)?;
                 let applied = collection.apply(batch, &pool).map_err(failed)?;
                 let ids = self.oracle.apply(&self.shape.stored(change));
+                self.knows_n |= self.oracle.points.values().any(|point| point.n.is_some());
                 let points = applied.points(change.ids.as_deref());
                 same(points.map(|(id, _)| id).collect(), ids, "ids of the points")?;
                 let repeated = applied.rows.iter().filter(|row| **row == RowOutcome::Repeated);
@@ -196,13 +214,12 @@ impl Pair {
             }
             Op::DeleteBelow(bound) => {
                 let filter = Filter::from_json(&Condition::Below(*bound).json()).unwrap();
-                if self.knows_n() {
-                    let before = self.oracle.points.len();
-                    let applied = collection.delete_where(&filter).map_err(failed)?;
-                    self.oracle.delete_below(*bound);
-                    let gone = (before - self.oracle.points.len()) as u64;
-                    same(applied.deleted, gone, "points deleted")?;
-                }
+                let before = self.oracle.points.len();
+                let applied = collection.delete_where(&filter);
+                self.oracle.delete_below(*bound);
+                let gone = (before - self.oracle.points.len()) as u64;
+                let deleted = applied.map(|applied| applied.deleted);
+                self.same_or_refused(deleted, gone, self.knows_n, "points deleted")?;
             }
             Op::Checkpoint => collection.checkpoint(&pool).map_err(failed)?,
             Op::Compact => {
@@ -229,20 +246,31 @@ impl Pair {
         self.db = Some(db);
     }
 
-    /// A field that no point has is refused in a filter, unless there are no points.
-    fn knows_n(&self) -> bool {
-        let mut points = self.oracle.points.values();
-        self.oracle.points.is_empty() || points.any(|point| point.n.is_some())
+    /// Whether a filter must be answered: on values of `n`, once a point had it, and always from then on.
+    fn answers(&self, condition: &Condition) -> bool {
+        self.knows_n || !condition.asks_values()
+    }
+
+    fn same_or_refused(
+        &self,
+        got: nearfield_engine::Result<u64>,
+        expected: u64,
+        answered: bool,
+        what: &str,
+    ) -> Result<(), String> {
+        match got {
+            Ok(got) if answered => same(got, expected, what),
+            Err(error) if !answered && is_unknown_field(&error) => Ok(()),
+            other => Err(format!("{what}: {other:?}, must be answered: {answered}")),
+        }
     }
 
     fn count(&self, condition: &Condition) -> Result<(), String> {
-        if !self.knows_n() {
-            return Ok(());
-        }
         let filter = Filter::from_json(&condition.json()).unwrap();
         let counted = self.collection.view().count(Some(&filter));
         let expected = self.oracle.points.values().filter(|point| condition.holds(point)).count();
-        same(counted.map_err(|error| error.to_string())?, expected as u64, "points counted")
+        let answered = self.answers(condition);
+        self.same_or_refused(counted, expected as u64, answered, "points counted")
     }
 
     fn search(
@@ -252,14 +280,16 @@ impl Pair {
         exact: bool,
         condition: Option<&Condition>,
     ) -> Result<(), String> {
-        if !self.knows_n() {
-            return Ok(());
-        }
+        let answered = condition.is_none_or(|condition| self.answers(condition));
         let filter = condition.map(|condition| Filter::from_json(&condition.json()).unwrap());
         let question = Question { field: "", k, ef: Some(4), exact, filter: filter.as_ref() };
         let view = self.collection.view();
         let prepared = view.prepare(question, Kernel::detect());
-        let prepared = prepared.map_err(|error| error.to_string())?;
+        let prepared = match prepared {
+            Err(error) if !answered && is_unknown_field(&error) => return Ok(()),
+            Ok(_) if !answered => return Err("a filter on an unknown field passed".to_owned()),
+            other => other.map_err(|error| error.to_string())?,
+        };
         let graphs = prepared.plans().filter(|plan| matches!(plan.rung, Rung::Graph { .. }));
         GRAPHS_SEARCHED.fetch_add(graphs.count() as u64, Ordering::Relaxed);
         let found = view.search_many(&prepared, query, &Pool::SERIAL).unwrap();

@@ -181,7 +181,7 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     let segment = Arc::new(Segment::open("a.seg", blob, Residence::InPlace)?);
     let dead = Arc::new(DeadRows::new(segment.rows()));
     let segments = vec![LiveSegment { segment, dead, file: None }];
-    let view = View { lsn: Lsn(1), schema: Arc::new(schema), manifest: 0, segments };
+    let view = View::of_segments(Lsn(1), schema, segments);
     let (storage, start) = (MemoryStorage::default(), Instant::now());
     write_export(
         &storage,

@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         segments.push(segment(&schema, &centres, next..next + rows, &mut rng)?);
         next += rows;
     }
-    let view = View { lsn: Lsn(1), schema: Arc::new(schema), manifest: 0, segments };
+    let view = View::of_segments(Lsn(1), schema, segments);
     let storage = MemoryStorage::default();
     let collections = [("sample".to_owned(), Arc::new(view))];
     write_export(&storage, "sample.near", &collections, Kernel::detect(), &Pool::SERIAL)?;

@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `cancel` (work that can be told to stop) · `clock` · `options` · `pin` · `space` · `quarantine` |
-//! | F7 | `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
+//! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
@@ -18,6 +18,7 @@ mod clock;
 mod collection;
 mod database;
 mod export;
+mod fields;
 mod history;
 mod keys;
 mod leftovers;
@@ -51,6 +52,7 @@ pub use clock::{Clock, ManualClock};
 pub use collection::{Begun, Carry, Collection, Vacuumed, Watch};
 pub use database::{Database, Mode};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
+pub use fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
 pub use keys::KeyCounts;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;

@@ -14,6 +14,7 @@ use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
 use crate::clock::Clock;
+use crate::fields::KnownFields;
 use crate::history::{Past, Window};
 use crate::keys::{self, Keys};
 use crate::log::{
@@ -264,8 +265,11 @@ fn open_state(
             .map_or_else(|| open_segment(site, entry, &manifest.schema).map(Arc::new), Ok)?;
         segments.push(with_deletes(site, entry, segment)?);
     }
+    let payloads = segments.iter().map(|held| held.live.segment.payload());
+    let fields = Arc::new(KnownFields::of_manifest(manifest, payloads));
     Ok(State {
         schema: Arc::new(manifest.schema.clone()),
+        fields,
         segments,
         lsn: manifest.cut,
         next_id: manifest.next_assigned_id,

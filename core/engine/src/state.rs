@@ -20,6 +20,7 @@ use nearfield_segment::{
 };
 
 use crate::batch::{Applied, Batch, RowOutcome};
+use crate::fields::KnownFields;
 use crate::keys::Keys;
 use crate::manifest::{NextId, SegmentEntry};
 use crate::view::{LiveSegment, View};
@@ -75,10 +76,11 @@ impl Held {
     }
 }
 
-/// All segments of a collection with their deletions, and the keys used, at one LSN.
+/// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
+    pub(crate) fields: Arc<KnownFields>,
     pub(crate) segments: Vec<Held>,
     pub(crate) lsn: Lsn,
     pub(crate) next_id: NextId,
@@ -133,6 +135,10 @@ impl State {
         applied.inserted = batch.rows() as u64 - applied.replaced;
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
         if let Some(segment) = ready {
+            // Before any merge: what a merge drops stays known.
+            if self.fields.lacks(segment.payload()) {
+                Arc::make_mut(&mut self.fields).note(lsn, segment.payload());
+            }
             self.segments.push(Held::new(segment, None));
             self.merge_tail()?;
         }
@@ -225,7 +231,8 @@ impl State {
     /// The instant, for readers.
     pub(crate) fn view(&self, manifest: u64) -> View {
         let segments = self.segments.iter().map(|held| held.live.clone()).collect();
-        View { lsn: self.lsn, schema: Arc::clone(&self.schema), manifest, segments }
+        let (schema, fields) = (Arc::clone(&self.schema), Arc::clone(&self.fields));
+        View { lsn: self.lsn, schema, fields, manifest, segments }
     }
 }
 

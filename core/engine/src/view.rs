@@ -11,6 +11,7 @@ use nearfield_segment::{
     unknown_field,
 };
 
+use crate::fields::KnownFields;
 use crate::manifest::SegmentEntry;
 
 /// A segment, the rows of it that are dead at this instant, and where it lives.
@@ -71,6 +72,8 @@ pub struct View {
     pub lsn: Lsn,
     /// Vector fields.
     pub schema: Arc<Schema>,
+    /// The metadata fields that filters may name.
+    pub fields: Arc<KnownFields>,
     /// Number of the manifest it stands on.
     pub manifest: u64,
     /// Segments, oldest first.
@@ -106,6 +109,13 @@ impl Found<'_> {
 }
 
 impl View {
+    /// Segments that are part of no collection. The fields of their rows, dead ones included, are known.
+    pub fn of_segments(lsn: Lsn, schema: Schema, segments: Vec<LiveSegment>) -> View {
+        let payloads = segments.iter().map(|live| live.segment.payload());
+        let fields = Arc::new(KnownFields::of_payloads(lsn, payloads));
+        View { lsn, schema: Arc::new(schema), fields, manifest: 0, segments }
+    }
+
     /// Number of live points. O(segments).
     pub fn len(&self) -> u64 {
         self.segments.iter().map(|segment| u64::from(segment.live_rows())).sum()
@@ -119,7 +129,7 @@ impl View {
     /// Number of points that pass a filter; exact. O(rows).
     ///
     /// # Errors
-    /// `InvalidInput(Filter)` if it names a field that no point has.
+    /// `InvalidInput(Filter)` if it names a field that no point ever had.
     pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
         let Some(filter) = filter else { return Ok(self.len()) };
         let sets = self.matching(filter)?;
@@ -131,7 +141,7 @@ impl View {
     /// # Errors
     /// As [`View::count`].
     pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
-        self.check_fields(filter)?;
+        self.fields.check(filter)?;
         let rows_of =
             |live: &LiveSegment| eval_within(filter, live.segment.payload(), &live.dead.live());
         self.segments.iter().map(rows_of).collect()
@@ -168,7 +178,7 @@ impl View {
     /// As [`View::prepare`], for a part of the collection.
     ///
     /// # Errors
-    /// As [`View::prepare`]; a filter may use every field that a point of the whole collection has.
+    /// As [`View::prepare`]; a filter may use every field that the whole collection knows.
     pub fn prepare_tier<'a>(
         &'a self,
         tier: Tier,
@@ -176,7 +186,7 @@ impl View {
         kernel: Kernel,
     ) -> Result<Prepared<'a>> {
         if let Some(filter) = question.filter {
-            self.check_fields(filter)?;
+            self.fields.check(filter)?;
         }
         let default = question.field.is_empty() && self.schema.default_field().is_some();
         if !default && !self.schema.vectors.contains_key(question.field) {
@@ -185,6 +195,14 @@ impl View {
         }
         let source = |live| LiveSegment::source(live, tier);
         prepare(self.segments.iter().map(source), question, kernel)
+    }
+
+    /// Exact queries that one thread answers in some tenths of a second, 8 to 128: a long call looks at whether it is
+    /// cancelled in between. Fewer would leave threads without work.
+    pub fn exact_queries_at_once(&self, dim: usize) -> usize {
+        const ELEMENTS: u64 = 1 << 29;
+        let elements = (self.len() * dim as u64).max(1);
+        (ELEMENTS / elements).clamp(8, 128) as usize
     }
 
     /// Answers a planned question for each row of `vectors` (row-major, `dim` elements each).
@@ -216,9 +234,5 @@ impl View {
             }
         });
         Ok(answers)
-    }
-
-    fn check_fields(&self, filter: &Filter) -> Result<()> {
-        filter.check_fields(self.segments.iter().map(|live| live.segment.payload()))
     }
 }

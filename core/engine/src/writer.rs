@@ -353,6 +353,7 @@ impl Writer {
             epoch: self.epoch,
             cut,
             next_assigned_id: self.state.next_id,
+            fields: self.state.fields.entry(cut),
             segments: files.collect(),
             history_ms: self.history_ms(),
             created_ms: self.clock.now_ms(),

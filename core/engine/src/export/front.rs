@@ -11,7 +11,7 @@ use nearfield_segment::storage::{Blob, Bytes};
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::check_schema;
+use crate::manifest::{FieldsEntry, check_fields, check_schema};
 
 /// Version written.
 pub const EXPORT_VERSION: u32 = 1;
@@ -38,6 +38,9 @@ struct CollectionEntry {
     name: String,
     lsn: Lsn,
     schema: Schema,
+    /// Absent in files of versions that did not record it, and where no field is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fields: Option<FieldsEntry>,
     segments: Vec<SegmentEntry>,
 }
 
@@ -55,6 +58,8 @@ pub(crate) struct Contents {
     pub(crate) name: String,
     pub(crate) lsn: Lsn,
     pub(crate) schema: Schema,
+    /// The metadata fields known, where that is recorded.
+    pub(crate) fields: Option<FieldsEntry>,
     /// What each segment has. `crc` is 0, `file_len` that of the export.
     pub(crate) segments: Vec<Front>,
 }
@@ -71,6 +76,7 @@ pub(super) fn encode(collections: &[Contents], file_len: u64) -> Vec<u8> {
         name: contents.name.clone(),
         lsn: contents.lsn,
         schema: contents.schema.clone(),
+        fields: contents.fields.clone(),
         segments: contents.segments.iter().map(entry).collect(),
     };
     let directory = Directory { collections: collections.iter().map(collection).collect() };
@@ -108,12 +114,16 @@ pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u
     for entry in directory.collections {
         check_schema(&entry.schema)
             .map_err(|problem| Error::corrupt(name, "directory", problem))?;
+        if let Some(fields) = &entry.fields {
+            check_fields(fields, entry.lsn)
+                .map_err(|problem| Error::corrupt(name, "directory", problem))?;
+        }
         let mut segments = Vec::new();
         for segment in &entry.segments {
             segments.push(read_segment(name, segment, &mut fields, blob.len())?);
         }
-        let CollectionEntry { name, lsn, schema, .. } = entry;
-        collections.push(Contents { name, lsn, schema, segments });
+        let CollectionEntry { name, lsn, schema, fields, .. } = entry;
+        collections.push(Contents { name, lsn, schema, fields, segments });
     }
     Ok((collections, front.len() as u64))
 }

@@ -24,6 +24,7 @@ use nearfield_segment::{Error, Fault, Kernel, Lsn, Pool, Result, RowId};
 
 pub use front::EXPORT_VERSION;
 
+use crate::fields::KnownFields;
 use crate::manifest::DeleteList;
 use crate::state::Held;
 use crate::view::{LiveSegment, View};
@@ -205,7 +206,8 @@ fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Vec<Conten
             Front { id, rows, crc: 0, file_len: 0, sections: table(index, position) }
         });
         let (segments, schema) = (fronts.collect(), (*view.schema).clone());
-        Contents { name: name.clone(), lsn: view.lsn, schema, segments }
+        let fields = view.fields.entry(view.lsn);
+        Contents { name: name.clone(), lsn: view.lsn, schema, fields, segments }
     };
     collections.iter().enumerate().map(entry).collect()
 }
@@ -230,8 +232,11 @@ pub fn open_export(
             }
             segments.push(held.live);
         }
-        let (lsn, schema) = (collection.lsn, Arc::new(collection.schema));
-        collections.push((collection.name, View { lsn, schema, manifest: 0, segments }));
+        let mut view = View::of_segments(collection.lsn, collection.schema, segments);
+        if let Some(fields) = &collection.fields {
+            view.fields = Arc::new(KnownFields::of_entry(fields));
+        }
+        collections.push((collection.name, view));
     }
     Ok(collections)
 }

@@ -21,6 +21,7 @@ pub use next_id::NextId;
 
 use std::collections::{BTreeMap, HashSet};
 
+use nearfield_segment::payload::FieldPath;
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{DIM_MAX, Error, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,10 @@ pub struct Manifest {
     /// a manifest that names some has version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysEntry>,
+    /// The metadata fields known at `cut`, if there are any. Versions that do not know this record keep it as it is: one
+    /// that is older than `cut` is completed from the segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<FieldsEntry>,
     /// How far back who wrote it keeps every moment, in milliseconds; none if only the present. For writers that
     /// are told nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +141,21 @@ pub struct DeletesEntry {
     pub unknown: BTreeMap<String, Value>,
 }
 
+/// The metadata fields that filters may name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldsEntry {
+    /// They are those of all batches up to this LSN.
+    pub cut: Lsn,
+    /// Paths in their text form, sorted.
+    pub names: Vec<String>,
+    /// True if there were more than are remembered: every name counts as known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
 /// The file of idempotency keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeysEntry {
@@ -188,6 +208,7 @@ impl Manifest {
             next_assigned_id: NextId::FIRST,
             segments: Vec::new(),
             keys: None,
+            fields: None,
             history_ms: None,
             created_ms,
             reason: Reason::Create,
@@ -249,6 +270,9 @@ impl Document for Manifest {
                 keys.file, keys.cut, self.cut
             ));
         }
+        if let Some(fields) = &self.fields {
+            check_fields(fields, self.cut)?;
+        }
         for (file, _, _) in self.files() {
             check_file(file)?;
             if !files.insert(file) {
@@ -270,6 +294,18 @@ pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with a record of known fields of a document with this cut, if anything.
+pub(crate) fn check_fields(fields: &FieldsEntry, cut: Lsn) -> std::result::Result<(), String> {
+    if fields.cut > cut {
+        return Err(format!("fields: cut {} above {cut}", fields.cut));
+    }
+    let illegal = fields.names.iter().find(|name| FieldPath::parse(name).is_err());
+    match illegal {
+        Some(name) => Err(format!("fields: {name:?} is no path")),
+        None => Ok(()),
+    }
 }
 
 fn check_segment(segment: &SegmentEntry, cut: Lsn) -> std::result::Result<(), String> {

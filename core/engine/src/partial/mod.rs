@@ -18,6 +18,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use nearfield_segment::filter::Filter;
 use nearfield_segment::format::{BLOCK_BYTES, SectionKind};
 use nearfield_segment::storage::Blob;
 use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
@@ -28,6 +29,7 @@ pub use search::{
 };
 
 use crate::export::front;
+use crate::fields::KnownFields;
 use part::Part;
 
 /// Bytes asked for first: they hold the whole front of an export of up to about a gigabyte.
@@ -48,6 +50,8 @@ pub struct PartialCollection {
     name: String,
     lsn: Lsn,
     schema: Schema,
+    /// The metadata fields known; `None` in exports that do not record them.
+    fields: Option<KnownFields>,
     parts: Vec<Part>,
 }
 
@@ -97,6 +101,7 @@ impl PartialExport {
                 name: collection.name,
                 lsn: collection.lsn,
                 schema: collection.schema,
+                fields: collection.fields.as_ref().map(KnownFields::of_entry),
                 parts,
             })
         });
@@ -189,6 +194,15 @@ impl PartialCollection {
     /// Its vector fields.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Refuses a filter on a field that is not known. Reads the columns of every segment if the export has no record.
+    pub(in crate::partial) fn check_fields(&self, filter: &Filter) -> Result<()> {
+        if let Some(known) = &self.fields {
+            return known.check(filter);
+        }
+        let columns = all(self.parts.iter().map(Part::columns))?;
+        KnownFields::of_payloads(self.lsn, columns.into_iter()).check(filter)
     }
 
     /// Rows in its segments, dead ones included.

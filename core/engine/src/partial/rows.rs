@@ -110,8 +110,8 @@ impl PartialCollection {
         let Some(filter) = filter else {
             return Ok(self.parts.iter().map(|part| part.live().clone()).collect());
         };
-        let columns = all(self.parts.iter().map(Part::columns))?;
-        filter.check_fields(columns.into_iter())?;
+        self.check_fields(filter)?;
+        all(self.parts.iter().map(Part::columns))?;
         all(self.parts.iter().map(|part| part.passing(filter)))
     }
 }

@@ -166,6 +166,7 @@ impl PartialCollection {
 fn sources<'a>(collection: &'a PartialCollection, asked: &Asked<'_>) -> Result<Vec<Source<'a>>> {
     let parts = &collection.parts;
     let filter = asked.question.filter;
+    let known = filter.map_or(Ok(()), |filter| collection.check_fields(filter));
     let ready = parts.iter().flat_map(|part| {
         let field = part.field(asked.field);
         let rows = match field.table() {
@@ -176,11 +177,7 @@ fn sources<'a>(collection: &'a PartialCollection, asked: &Asked<'_>) -> Result<V
         let columns = filter.map_or(Ok(()), |_| part.columns().map(drop));
         [rows, columns]
     });
-    all(ready)?;
-    if let Some(filter) = filter {
-        let payloads = all(parts.iter().map(Part::columns))?;
-        filter.check_fields(payloads.into_iter())?;
-    }
+    all([known].into_iter().chain(ready))?;
     let source = |part: &'a Part| {
         let passing = filter.map(|filter| part.passing(filter)).transpose()?;
         let allowed = passing.unwrap_or_else(|| part.live().clone());

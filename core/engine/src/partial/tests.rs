@@ -45,7 +45,7 @@ fn view(counts: &[u32], metric: Metric, store: Encoding) -> View {
         let segment = Segment::open("seg", blob, Residence::InPlace).unwrap();
         segments.push(LiveSegment { segment: Arc::new(segment), dead: Arc::new(dead), file: None });
     }
-    View { lsn: Lsn(9), schema: Arc::new(schema), manifest: 0, segments }
+    View::of_segments(Lsn(9), schema, segments)
 }
 
 fn text_id(number: u64) -> PointId {

@@ -1,38 +1,30 @@
-//! Names that were probably meant, and the refusal of fields nobody has.
+//! Names that were probably meant, and the refusal of unknown fields.
 
 use std::collections::BTreeSet;
 
 use super::ast::Filter;
 use crate::error::{Error, Fault, Result, SHOWN_CHARS_MAX, shown};
-use crate::payload::{FieldPath, Payload};
+use crate::payload::FieldPath;
 
 /// Fields that are known before any row has them.
 const ALWAYS_KNOWN: [&str; 3] = ["tags", "entity_id", "sequence_ts"];
 
 impl Filter {
-    /// Refuses a filter that asks for the values of a field no row of `segments` has: most likely a slip,
-    /// and it would silently keep no row (or with `ne` every row). Where no row has any metadata, or some
-    /// field has no column, nothing is known and every name passes.
+    /// Refuses a filter that asks for the values of a field that is not known: most likely a misspelled name, and it
+    /// would silently keep no row (or with `ne` every row). `names` are the known ones, for suggestions.
     ///
     /// # Errors
     /// `InvalidInput(Filter)` with `got` (the field) and `near`.
     pub fn check_fields<'a>(
         &self,
-        segments: impl Iterator<Item = &'a Payload> + Clone,
+        is_known: impl Fn(&FieldPath) -> bool,
+        names: impl Iterator<Item = &'a str>,
     ) -> Result<()> {
-        let is_known = |path: &FieldPath| {
-            ALWAYS_KNOWN.contains(&path.as_str())
-                || segments.clone().any(|payload| payload.may_have(path))
-        };
-        let Some(field) = self.fields().into_iter().find(|path| !is_known(path)) else {
+        let passes = |path: &FieldPath| ALWAYS_KNOWN.contains(&path.as_str()) || is_known(path);
+        let Some(field) = self.fields().into_iter().find(|path| !passes(path)) else {
             return Ok(());
         };
-        let paths = segments.flat_map(|payload| payload.paths());
-        let mut known: BTreeSet<&str> = paths.map(|(path, _)| path.as_str()).collect();
-        if known.is_empty() {
-            return Ok(());
-        }
-        known.extend(ALWAYS_KNOWN);
+        let known: BTreeSet<&str> = names.chain(ALWAYS_KNOWN).collect();
         let near = near_names(field.as_str(), known);
         let field = shown(field.as_str());
         let hint = match near.first() {
@@ -61,6 +53,11 @@ pub fn near_names<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> V
             let lower = candidate.to_lowercase();
             let is_prefix = wanted.len() >= 2 && lower.starts_with(&wanted)
                 || lower.len() * 2 >= wanted.len() && wanted.starts_with(&lower);
+            // Names whose lengths differ by more are not compared element by element.
+            let is_close = wanted.len().abs_diff(lower.len()) <= 4 * edits_max;
+            if !is_prefix && !is_close {
+                return None;
+            }
             let distance = edits(&wanted, &lower);
             (distance <= edits_max || is_prefix).then_some((distance, candidate))
         })

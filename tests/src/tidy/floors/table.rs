@@ -45,6 +45,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
         steps: &[
             ("F6", &["cancel", "clock", "options", "pin", "space"]),
             ("F6", &["log", "manifest", "quarantine"]),
+            ("F7", &["fields"]),
             ("F7", &["batch", "view", "history", "leftovers"]),
             ("F7", &["keys"]),
             ("F7", &["state"]),
