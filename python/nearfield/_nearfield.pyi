@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, Protocol, TypedDict, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,28 @@ _Metric = Literal["cosine", "dot", "l2"]
 _Store = Literal["f32", "f16"]
 _Path = str | os.PathLike[str]
 _Ids = Id | Sequence[Id] | npt.NDArray[Any]
-_Columns = Mapping[str, Sequence[Any] | npt.NDArray[Any]]
-_Metadata = _Columns | Sequence[Mapping[str, Any] | None]
+
+class _Column(Protocol):
+    """A column of values: a list, an array, or a column of pandas, polars or Arrow."""
+
+    def __len__(self, /) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+class _Frame(Protocol):
+    """A table of pandas, or one like it."""
+
+    @property
+    def columns(self) -> Any: ...
+    def __getitem__(self, name: Any, /) -> Any: ...
+
+class _ArrowTable(Protocol):
+    """A table of polars, Arrow, DuckDB and others."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None, /) -> object: ...
+
+_Columns = Mapping[str, _Column]
+_Metadata = _Columns | Sequence[Mapping[str, Any] | None] | _Frame | _ArrowTable
+_Vectors = npt.ArrayLike | _Column
 _Where = Mapping[str, Any] | str
 _Progress = bool | Callable[[int, int], object]
 
@@ -99,9 +119,10 @@ class Collection:
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
     def __contains__(self, id: Id, /) -> bool: ...
+    def __iter__(self) -> Iterator[int | str]: ...
     def upsert(
         self,
-        vectors: npt.ArrayLike,
+        vectors: _Vectors,
         ids: _Ids | None = None,
         metadata: _Metadata | None = None,
         threads: int | None = None,
@@ -111,7 +132,7 @@ class Collection:
     def get(self, ids: _Ids, *, vectors: bool = False, metadata: bool = True) -> Rows: ...
     def search(
         self,
-        queries: npt.ArrayLike,
+        queries: _Vectors,
         k: int = 10,
         *,
         where: _Where | None = None,
@@ -132,18 +153,19 @@ class Collection:
     def checkpoint(self, *, threads: int | None = None) -> None: ...
     def recall(
         self,
-        queries: npt.ArrayLike | None = None,
+        queries: _Vectors | None = None,
         k: int = 10,
         *,
         sample: int = 200,
         where: _Where | None = None,
         ef: int | None = None,
         seed: int = 0,
+        threads: int | None = None,
     ) -> RecallReport: ...
     def stats(self) -> dict[str, Any]: ...
     def explain(
         self,
-        query: npt.ArrayLike,
+        query: _Vectors,
         k: int = 10,
         *,
         where: _Where | None = None,
@@ -177,7 +199,10 @@ class Hits:
     def stats(self) -> dict[str, int]: ...
     def to_rows(self) -> list[dict[str, Any]]: ...
     def __len__(self) -> int: ...
+    @overload
     def __getitem__(self, index: int, /) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Hits | list[Any]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def _repr_html_(self) -> str: ...
 

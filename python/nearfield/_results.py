@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
-#: What names a point.
+#: What names a point in a call. Results have ``int`` and ``str``: a UUID comes back as its text, as in JSON.
 Id = Union[int, str, uuid.UUID]
 
 
@@ -95,18 +95,24 @@ class SnapshotReport:
     files: int
 
 
+def ids_of(batches: Iterable[Rows]) -> Iterator[int | str]:
+    """The ids of points that come in batches, one by one."""
+    for batch in batches:
+        yield from batch.ids.tolist()
+
+
 @dataclass(frozen=True)
 class Rows:
     """Points as stored, aligned: the i-th of each belongs together."""
 
-    #: int64 if all fit, else objects.
+    #: int64 if all fit, else objects (``int`` and ``str``).
     ids: npt.NDArray[Any]
     #: A dict for each, ``None`` where there is none; ``None`` as a whole if it was not asked for.
     metadata: list[dict[str, Any] | None] | None
     #: float32, one row a point; ``None`` if they were not asked for.
     vectors: npt.NDArray[np.float32] | None
     #: Ids that were asked for and are not there.
-    missing: list[Id] = field(default_factory=list)
+    missing: list[int | str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -38,6 +38,8 @@ class NearfieldError(Exception):
         self.offset: int | None = details.get("offset")
         #: Process that holds the lock.
         self.pid: int | None = details.get("pid")
+        #: After an ``upsert`` that failed on the way: rows, from the first, that are written and durable.
+        self.written: int | None = details.get("written")
 
 
 class DimensionError(NearfieldError, ValueError):
@@ -147,6 +149,19 @@ class CancelledError(NearfieldError):
 
 
 class ClosedError(NearfieldError):
-    """The database was closed, or opened by the process this one was forked from."""
+    """The database was closed, or opened by the process this one was forked from; or the collection was dropped."""
 
     kind = "closed"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during an ``upsert``. The first ``written`` rows are there and durable, the others are not."""
+
+    def __init__(self, message: str = "", *, written: int = 0, rows: int = 0, ids: Any = None) -> None:
+        super().__init__(message)
+        #: Rows of the call, from the first, that are written and durable.
+        self.written: int = written
+        #: Rows of the call; 0 if it was interrupted before they were counted.
+        self.rows: int = rows
+        #: The ids given to the written rows, as an array; ``None`` if ids were given.
+        self.ids: Any = ids

@@ -12,6 +12,8 @@ use crate::json;
 /// Most threads a call may ask for.
 const THREADS_MAX: usize = 1_024;
 
+const FILTER_EXPECTED: &str = "a dict like {\"price\": {\"lt\": 10}} or its JSON text";
+
 /// Environment variable that forces the instructions to compute with.
 const KERNEL_VARIABLE: &str = "NEARFIELD_KERNEL";
 
@@ -51,15 +53,20 @@ pub(crate) fn choice<T: Copy>(name: &str, given: &str, choices: &[(&str, T)]) ->
 pub(crate) fn filter(value: Option<&Bound<'_, PyAny>>) -> Result<Option<Filter>> {
     let Some(value) = value else { return Ok(None) };
     if let Ok(text) = value.cast::<PyString>() {
-        return Ok(Some(Filter::from_json_text(&text.to_string_lossy())?));
+        let text = text.to_string_lossy();
+        if !text.trim_start().starts_with('{') {
+            let got = json::describe(value);
+            return Err(Failure::fault(Fault::Filter, "where", FILTER_EXPECTED, &got));
+        }
+        return Ok(Some(Filter::from_json_text(&text)?));
     }
     if !value.is_instance_of::<PyDict>() {
-        let expected = "a dict like {\"price\": {\"lt\": 10}} or its JSON text";
-        return Err(Failure::fault(Fault::Filter, "where", expected, &json::describe(value)));
+        let got = json::describe(value);
+        return Err(Failure::fault(Fault::Filter, "where", FILTER_EXPECTED, &got));
     }
     let mut text = String::with_capacity(64);
     json::write(value, &mut text)
-        .map_err(|error| expected_got(Fault::Filter, "where", error.expected, &error.got))?;
+        .map_err(|error| expected_got(Fault::Filter, "where", &error.expected, &error.got))?;
     Ok(Some(Filter::from_json_text(&text)?))
 }
 

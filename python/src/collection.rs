@@ -13,15 +13,18 @@ use serde_json::Value;
 
 use crate::arguments::{self, count, filter, pool};
 use crate::arrays::Vectors;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::handle::{Handle, spec_of};
 use crate::hits::Hits;
-use crate::progress::Progress;
+use crate::progress::{Progress, Signals};
 use crate::rows::{self, Parts, Scan};
 use crate::search::{self, Searcher};
 use crate::store::Store;
-use crate::upsert::{self, Input};
+use crate::upsert::{self, Input, Outcome};
 use crate::{ids, json};
+
+/// Ids that iterating over a collection gathers at once.
+const IDS_AT_ONCE: usize = 8_192;
 
 /// A collection of vectors with ids and metadata.
 #[pyclass(frozen, module = "nearfield")]
@@ -41,7 +44,8 @@ impl Collection {
             let mut watch = |at: nearfield_engine::task::Progress| progress.step(at.done, at.total);
             Ok(engine.compact(pool, &mut watch))
         })?;
-        progress.or_failure(compacted)
+        progress.or_failure(compacted)?;
+        Ok(progress.finished(py)?)
     }
 }
 
@@ -93,18 +97,25 @@ impl Collection {
         Ok(self.handle.view()?.find(&ids::read_one(id, 0)?).is_some())
     }
 
-    /// Add vectors, or replace those whose ids are there already.
+    /// Add vectors, or replace those whose ids are there already. Durable when it returns.
     ///
     /// All arguments are checked before anything is written. Rows are written in batches of 8,192 (fewer
     /// if vectors are long), in order; each batch is atomic, and durable once it is written. Ctrl-C stops
-    /// between batches. Do not change the arrays from another thread meanwhile.
+    /// between batches with nearfield.Interrupted, a KeyboardInterrupt that says how many rows are written
+    /// and which ids were assigned; an error on the way says it in its attribute `written`. Do not change
+    /// the arrays from another thread meanwhile.
     ///
-    /// vectors: (n, dim) array or list of any numeric type, or one vector. C-contiguous float32 is not
-    ///     copied before it is written.
-    /// ids: integers from 0 to 2**64-1, uuid.UUID or strings, mixed freely; assigned if left out.
-    /// metadata: a dict of columns, or a list with a dict or None for each row. None in a column is null.
+    /// vectors: (n, dim) array or list of any numeric type, or one vector; or a column of lists or arrays of
+    ///     pandas, polars or Arrow. C-contiguous float32 is not copied before it is written.
+    /// ids: integers from 0 to 2**64-1, uuid.UUID or strings, mixed freely; assigned if left out. A UUID
+    ///     comes back as its text.
+    /// metadata: a dict of columns, a list with a dict or None for each row, or a table of pandas, polars or
+    ///     Arrow. Nulls (None, pandas NA and NaT, NaN in a pandas column, null of polars and Arrow) are null;
+    ///     NaN elsewhere is an error. Dates, times and durations are an error: store an integer, such as
+    ///     microseconds since 1970. float32 values are stored with the shortest decimals that read back the
+    ///     same: .1 as 0.1, so that a filter for .1 finds it.
     /// threads: threads for upkeep done on the way; all cores by default.
-    /// progress: True for a line on stderr, or a callable of (done, total).
+    /// progress: True for a line on stderr, or a callable of (rows done, rows in all).
     #[pyo3(
         signature = (vectors, ids=None, metadata=None, threads=None, progress=None),
         text_signature = "($self, vectors, ids=None, metadata=None, threads=None, progress=False)"
@@ -120,11 +131,19 @@ impl Collection {
     ) -> Result<Bound<'py, PyAny>> {
         self.handle.check()?;
         let (pool, progress) = (pool(threads)?, Progress::new(progress, "upsert")?);
-        let input = Input::read(&self.handle.spec(), vectors, ids, metadata)?;
-        let outcome = upsert::upsert(py, &self.handle, &input, &pool, &progress);
+        let mut outcome = Outcome::default();
+        let input = Input::read(&self.handle.spec(), vectors, ids, metadata);
+        let done = input.and_then(|input| {
+            upsert::upsert(py, &self.handle, &input, &pool, &progress, &mut outcome)
+        });
         self.handle.store.background().wake();
-        let assigned = input.ids.is_none();
-        outcome?.into_python(py, assigned)
+        let assigned = ids.is_none();
+        match done {
+            Ok(()) => outcome.into_python(py, assigned),
+            Err(failure) if failure.is_interrupt(py) => Err(outcome.interrupted(py, assigned)),
+            Err(failure) if outcome.written > 0 => Err(failure.after_writing(outcome.written)),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Remove points by id, or all that pass a filter, as one atomic change. Returns how many were there.
@@ -162,11 +181,14 @@ impl Collection {
 
     /// The k nearest points to one vector (1-D) or to each of many (2-D), best first, ties by id.
     ///
+    /// queries: (dim,) or (n, dim), as the vectors of upsert. k: at least 1.
     /// where: a filter, as a dict like {"price": {"lt": 10}} or its JSON text. Only points that pass are
-    ///     found, and as many of them as there are up to k.
+    ///     found, and as many of them as there are up to k. A field that no point ever had is a FilterError;
+    ///     so are dates and times, which have no order here. A float32 value counts as its shortest decimals.
     /// ef: how many candidates a graph search keeps; more is slower and finds more. exact=True compares
     ///     with every point instead.
-    /// threads: threads for many queries; all cores by default. One query runs on one.
+    /// threads: threads for many queries; all cores by default. One query runs on one. Ctrl-C stops between
+    ///     queries.
     #[pyo3(
         signature = (queries, k=None, *, r#where=None, ef=None, exact=false, threads=None),
         text_signature = "($self, queries, k=10, *, where=None, ef=None, exact=False, threads=None)"
@@ -189,13 +211,14 @@ impl Collection {
         let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
         let queries = Vectors::read(queries, spec_of(&view).dim as usize)?;
         let (elements, kernel) = (queries.elements(), self.handle.engine.kernel());
+        let pool = pool(threads)?;
         if queries.single {
             return py.detach(|| self.searcher.one(&view, question, elements, kernel));
         }
-        search::many(py, &view, question, elements, kernel, &pool(threads)?)
+        search::many(py, &view, question, elements, kernel, &pool)
     }
 
-    /// How many points there are, or pass a filter. Exact.
+    /// How many points there are, or pass a filter. Exact. O(points) with a filter.
     #[pyo3(signature = (r#where=None))]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
         let (view, filter) = (self.handle.view()?, filter(r#where)?);
@@ -247,10 +270,13 @@ impl Collection {
     }
 
     /// Measure recall@k: the same queries as asked, and exactly. Without queries, vectors of `sample`
-    /// points drawn by `seed` are asked, which is easier than real queries.
+    /// points drawn by `seed` are asked, which is easier than real queries. Costs queries x points; Ctrl-C
+    /// stops it.
     #[pyo3(
-        signature = (queries=None, k=None, *, sample=None, r#where=None, ef=None, seed=0),
-        text_signature = "($self, queries=None, k=10, *, sample=200, where=None, ef=None, seed=0)"
+        signature = (
+            queries=None, k=None, *, sample=None, r#where=None, ef=None, seed=0, threads=None
+        ),
+        text_signature = "($self, queries=None, k=10, *, sample=200, where=None, ef=None, seed=0, threads=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "the keyword arguments of the Python method")]
     fn recall<'py>(
@@ -262,8 +288,9 @@ impl Collection {
         r#where: Option<&Bound<'py, PyAny>>,
         ef: Option<&Bound<'py, PyAny>>,
         seed: u64,
+        threads: Option<&Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyAny>> {
-        let (view, filter, pool) = (self.handle.view()?, filter(r#where)?, pool(None)?);
+        let (view, filter, pool) = (self.handle.view()?, filter(r#where)?, pool(threads)?);
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let sample = sample.map_or(Ok(200), |sample| count("sample", sample, 1))?;
@@ -272,19 +299,16 @@ impl Collection {
         let given = queries.as_ref().map(Vectors::elements);
         let filter = filter.as_ref();
         let question = Question { field: DEFAULT_FIELD, k, ef, exact: false, filter };
-        let report = py.detach(|| {
+        let (kernel, signals) = (self.handle.engine.kernel(), Signals::default());
+        let measured = py.detach(|| {
             let drawn = match given {
                 Some(_) => Vec::new(),
                 None => recall::sample(&view, DEFAULT_FIELD, filter, sample, seed)?,
             };
-            recall::measure(
-                &view,
-                question,
-                given.unwrap_or(&drawn),
-                self.handle.engine.kernel(),
-                &pool,
-            )
-        })?;
+            let (asked, go_on) = (given.unwrap_or(&drawn), || signals.go_on());
+            Ok(recall::measure(&view, question, asked, kernel, &pool, &go_on)?)
+        });
+        let report = signals.or_failure(measured)?;
         let report = serde_json::to_value(report).expect("a report is plain data");
         record(py, "RecallReport", &report)
     }
@@ -332,6 +356,14 @@ impl Collection {
     /// With mode="r": show what the writer has made durable since. Returns the LSN now shown.
     fn refresh(&self, py: Python<'_>) -> Result<u64> {
         self.handle.change(py, |engine| Ok(engine.refresh()?.lsn.0))
+    }
+
+    /// The ids of all points of this moment.
+    fn __iter__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+        let view = self.handle.view()?;
+        let (sets, parts) = (view.live_rows(), Parts { vectors: false, metadata: false });
+        let scan = Scan::new(view, sets, parts, IDS_AT_ONCE);
+        Ok(py.import("nearfield._results")?.getattr("ids_of")?.call1((scan,))?)
     }
 
     /// Give up this handle; the database stays open.
@@ -408,13 +440,37 @@ pub(crate) fn record<'py>(
     Ok(class.call((), Some(fields.cast::<PyDict>().map_err(PyErr::from)?))?)
 }
 
-impl upsert::Outcome {
+impl Outcome {
     fn into_python(self, py: Python<'_>, assigned: bool) -> Result<Bound<'_, PyAny>> {
-        let ids = self.assigned.into_iter().flatten().map(nearfield_segment::PointId::U64);
-        let ids: Vec<_> = ids.collect();
-        let array = assigned.then(|| ids::to_array(py, &ids)).transpose()?;
+        let ids = self.assigned_ids(py, assigned)?;
         let class = py.import("nearfield._results")?.getattr("UpsertReport")?;
-        Ok(class.call1((self.inserted, self.replaced, array))?)
+        Ok(class.call1((self.inserted, self.replaced, ids))?)
+    }
+
+    /// The ids of the rows that are written, if ids were assigned.
+    fn assigned_ids<'py>(
+        &self,
+        py: Python<'py>,
+        assigned: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let ids = self.assigned.iter().cloned().flatten().map(nearfield_segment::PointId::U64);
+        let ids: Vec<_> = ids.collect();
+        assigned.then(|| ids::to_array(py, &ids)).transpose()
+    }
+
+    /// What Ctrl-C raises: a `KeyboardInterrupt` that says what is written.
+    fn interrupted(&self, py: Python<'_>, assigned: bool) -> Failure {
+        let Outcome { rows, written, .. } = self;
+        let build = || {
+            let details = PyDict::new(py);
+            details.set_item("written", written)?;
+            details.set_item("rows", rows)?;
+            details.set_item("ids", self.assigned_ids(py, assigned)?)?;
+            let message = format!("upsert was interrupted: {written} of {rows} rows are written");
+            let class = py.import("nearfield.errors")?.getattr("Interrupted")?;
+            class.call((message,), Some(&details))
+        };
+        Failure::Python(build().map_or_else(|error| error, PyErr::from_value))
     }
 }
 

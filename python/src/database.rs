@@ -18,10 +18,14 @@ use serde_json::json;
 use crate::arguments::{self, choice, count};
 use crate::collection::{Collection, encoding, record};
 use crate::error::{Failure, Result};
+use crate::progress::Signals;
 use crate::store::{Place, Store};
 
 /// What `quantization=` accepts so far; both mean that vectors are compared as stored.
 const QUANTIZATIONS: [(&str, ()); 2] = [("none", ()), ("auto", ())];
+
+/// The path that means memory.
+const IN_MEMORY: &str = ":memory:";
 
 /// A directory (or memory, or an export) with collections.
 #[pyclass(frozen, module = "nearfield")]
@@ -94,10 +98,20 @@ impl Database {
         self.collection(py, name)
     }
 
-    /// Remove a collection and its files.
+    /// Remove a collection and its files. Handles to it raise ClosedError from then on.
     fn drop(&self, py: Python<'_>, name: &str) -> Result<()> {
         self.store.background().remove(name);
-        py.detach(|| self.store.with(|database| database.drop_collection(name)))
+        py.detach(|| {
+            self.store.with(|database| {
+                // One that does not open can be dropped, and nobody holds it.
+                let held = database.collection(name);
+                database.drop_collection(name)?;
+                if let Ok(held) = &held {
+                    self.store.note_dropped(held);
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Names of the collections, sorted.
@@ -130,7 +144,7 @@ impl Database {
         path: PathBuf,
         collections: Option<Vec<String>>,
     ) -> Result<Bound<'py, PyAny>> {
-        let names = collections.unwrap_or_default();
+        let (path, names) = (local(py, path)?, collections.unwrap_or_default());
         let (directory, file) = split(&path)?;
         let pool = arguments::pool(None)?;
         let report = py.detach(|| {
@@ -149,8 +163,10 @@ impl Database {
             let got = "a database in memory (export it instead)";
             return Err(Failure::parameter("snapshot", "a database in a directory", got));
         };
+        let signals = Signals::default();
         let snapshot =
-            py.detach(|| self.store.with(|database| database.snapshot(&[], &|| true)))?;
+            py.detach(|| self.store.with(|database| database.snapshot(&[], &|| signals.go_on())));
+        let snapshot = signals.or_failure(snapshot)?;
         let path = root.join(&snapshot.dir).display().to_string();
         let (collections, files) = (snapshot.collections, snapshot.files);
         let fields = json!({ "path": path, "collections": collections, "files": files });
@@ -159,16 +175,18 @@ impl Database {
 
     /// Read every file and check every checksum. Damage is reported, not raised.
     fn verify<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+        let signals = Signals::default();
         let report = py.detach(|| {
             self.store.with(|_| {
                 let Place { storage, path, mode } = &self.store.place;
                 let file = path.as_ref().and_then(|path| path.file_name()?.to_str());
                 match (*mode, file) {
                     ("near", Some(file)) => verify_export(file, &storage.open(file)?),
-                    _ => verify(storage, None, &|| true),
+                    _ => verify(storage, None, &|| signals.go_on()),
                 }
             })
-        })?;
+        });
+        let report = signals.or_failure(report)?;
         let finding = |found: &Finding| json!(found);
         let findings: Result<Vec<_>> =
             report.findings.iter().map(|found| record(py, "Finding", &finding(found))).collect();
@@ -229,11 +247,14 @@ impl Database {
 
 /// Open a database: a directory (created if missing), a `.near` file, or memory.
 ///
+/// path: a directory or file; a leading "~" is the home directory, ":memory:" is memory.
 /// mode: "rw" to write (one process at a time), "r" to read beside a writer (what is shown stays until
 /// Collection.refresh()), "memory" for a database that ends with the process. An export is always read-only.
 #[pyfunction]
 #[pyo3(signature = (path=None, *, mode=None))]
 pub(crate) fn open(py: Python<'_>, path: Option<PathBuf>, mode: Option<&str>) -> Result<Database> {
+    let path = path.filter(|path| path.as_os_str() != IN_MEMORY);
+    let path = path.map(|path| local(py, path)).transpose()?;
     let fallback = if path.is_none() { "memory" } else { "rw" };
     let mode = match mode.unwrap_or(fallback) {
         "rw" if path.is_none() => "memory",
@@ -253,10 +274,25 @@ pub(crate) fn open(py: Python<'_>, path: Option<PathBuf>, mode: Option<&str>) ->
     }
 }
 
+/// A path of this machine: with the home directory for `~`, and no URL.
+fn local(py: Python<'_>, path: PathBuf) -> Result<PathBuf> {
+    let text = path.to_string_lossy();
+    if text.contains("://") {
+        let expected = "a directory or .near file of this machine (a server is asked over HTTP, see docs/http.md; \
+                        a .near file at a URL is downloaded first)";
+        return Err(Failure::parameter("path", expected, &text));
+    }
+    if !text.starts_with('~') {
+        return Ok(path);
+    }
+    Ok(py.import("os.path")?.getattr("expanduser")?.call1((path,))?.extract()?)
+}
+
 /// Copy a snapshot to a new directory, after checking all of it. Open the copy with nearfield.open().
 #[pyfunction]
 #[pyo3(signature = (snapshot, *, to))]
 pub(crate) fn restore(py: Python<'_>, snapshot: PathBuf, to: PathBuf) -> Result<()> {
+    let (snapshot, to) = (local(py, snapshot)?, local(py, to)?);
     py.detach(|| {
         let source: Arc<dyn Storage> = Arc::new(open_existing_directory(&snapshot)?);
         let target: Arc<dyn Storage> = Arc::new(open_directory(&to)?);

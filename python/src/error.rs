@@ -5,6 +5,7 @@
 //! table has a line for it.
 
 use nearfield_engine::{Error, ErrorKind, Fault};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -48,6 +49,21 @@ pub(crate) fn expected_got(fault: Fault, what: &str, expected: &str, got: &str) 
     Error::invalid(fault, format!("{what}: expected {expected}, got {got}"))
         .with("expected", expected)
         .with("got", got)
+}
+
+impl Failure {
+    /// A failed call that had written some rows before says how many.
+    pub(crate) fn after_writing(self, rows: u64) -> Failure {
+        match self {
+            Failure::Engine(error) => Failure::Engine(error.with("written", rows)),
+            other => other,
+        }
+    }
+
+    /// True for Ctrl-C.
+    pub(crate) fn is_interrupt(&self, py: Python<'_>) -> bool {
+        matches!(self, Failure::Python(error) if error.is_instance_of::<PyKeyboardInterrupt>(py))
+    }
 }
 
 impl From<Error> for Failure {

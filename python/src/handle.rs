@@ -33,12 +33,16 @@ impl Handle {
         Ok(self.engine.view())
     }
 
-    /// Refuses to go on if handle or database were closed, or in a forked child.
+    /// Refuses to go on if handle or database were closed, the collection was dropped, or in a forked child.
     pub(crate) fn check(&self) -> Result<()> {
         self.store.check()?;
         if self.closed.load(Ordering::Relaxed) {
             let name = self.engine.name();
             return Err(Failure::Closed(format!("this handle of collection {name:?} was closed")));
+        }
+        if self.store.has_dropped(&self.engine) {
+            let name = self.engine.name();
+            return Err(Failure::Closed(format!("collection {name:?} was dropped")));
         }
         Ok(())
     }

@@ -9,11 +9,12 @@ use nearfield_engine::View;
 use nearfield_segment::search::{Hit, SearchStats};
 use nearfield_segment::{Metric, PointId, ScoreKind};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyIterator, PyList};
+use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 
+use crate::json::describe;
 use crate::{ids, json};
 
 /// What stands under the mask of an integer table: no id is negative.
@@ -132,11 +133,26 @@ impl Hits {
         let answers = vec![self.answers[query].clone()];
         Hits::new(Arc::clone(&self.view), self.metric, true, answers, SearchStats::default())
     }
+
+    fn slice<'py>(
+        &self,
+        py: Python<'py>,
+        slice: &Bound<'py, PySlice>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.single {
+            return PyList::new(py, self.rows(py, 0)?)?.into_any().get_item(slice);
+        }
+        let chosen = slice.indices(self.answers.len() as isize)?;
+        let at = |step: usize| (chosen.start + step as isize * chosen.step) as usize;
+        let answers = (0..chosen.slicelength).map(|step| self.answers[at(step)].clone()).collect();
+        let (view, stats) = (Arc::clone(&self.view), SearchStats::default());
+        Ok(Bound::new(py, Hits::new(view, self.metric, false, answers, stats))?.into_any())
+    }
 }
 
 #[pymethods]
 impl Hits {
-    /// Ids: int64 if all fit, else objects (`int`, `uuid.UUID`, `str`).
+    /// Ids: int64 if all fit, else objects (`int` and `str`; a UUID is its text).
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(self.ids.get_or_try_init(py, || self.make_ids(py))?.bind(py).clone())
@@ -200,8 +216,19 @@ impl Hits {
         if self.single { self.answers[0].len() } else { self.answers.len() }
     }
 
-    /// One hit as a dict, or the hits of one query.
-    fn __getitem__<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyAny>> {
+    /// One hit as a dict, or the hits of one query. A slice gives a list of hits, or the hits of those queries.
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(slice) = index.cast::<PySlice>() {
+            return self.slice(py, slice);
+        }
+        let Ok(index) = index.extract::<isize>() else {
+            let message = format!("hits: expected an integer or a slice, got {}", describe(index));
+            return Err(PyTypeError::new_err(message));
+        };
         let len = self.__len__();
         let from_end = if index < 0 { index + len as isize } else { index };
         let place = usize::try_from(from_end).ok().filter(|&place| place < len);

@@ -2,7 +2,8 @@
 //!
 //! In: arrays of 64-bit integers are read directly, everything else item by item. What is no id (negative,
 //! a float, a bool, an empty or over-long string) is refused with its position. Out: an int64 array if
-//! all ids fit, else an array of `int`, `uuid.UUID` and `str` objects.
+//! all ids fit, else an array of `int` and `str` objects. A UUID comes back as its text, as in JSON: it is known only
+//! by its form whether a text was given or a `uuid.UUID`.
 
 use std::collections::HashSet;
 
@@ -119,15 +120,9 @@ pub(crate) fn as_i64<'a>(ids: impl Iterator<Item = &'a PointId>) -> Option<Vec<i
 pub(crate) fn to_object<'py>(py: Python<'py>, id: &PointId) -> PyResult<Bound<'py, PyAny>> {
     match id {
         PointId::U64(number) => Ok(number.into_pyobject(py)?.into_any()),
-        PointId::Uuid(number) => uuid_class(py)?.call((), Some(&int_argument(py, *number)?)),
+        PointId::Uuid(_) => Ok(PyString::new(py, &id.to_string()).into_any()),
         PointId::Str(text) => Ok(PyString::new(py, text).into_any()),
     }
-}
-
-fn int_argument(py: Python<'_>, number: u128) -> PyResult<Bound<'_, pyo3::types::PyDict>> {
-    let arguments = pyo3::types::PyDict::new(py);
-    arguments.set_item("int", number)?;
-    Ok(arguments)
 }
 
 /// Ids as an array of one dimension.

@@ -3,6 +3,9 @@
 //! Writing is strict, because the text is kept for good: NaN, infinities, integers beyond 64 bits and
 //! objects without a JSON form are refused by name. Reading is Python's own `json`, once per list.
 
+use std::borrow::Cow;
+
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -15,9 +18,15 @@ const DEPTH_MAX: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Unwritable {
     /// What would do.
-    pub(crate) expected: &'static str,
+    pub(crate) expected: Cow<'static, str>,
     /// What was found.
     pub(crate) got: String,
+}
+
+impl Unwritable {
+    fn new(expected: &'static str, got: impl Into<String>) -> Unwritable {
+        Unwritable { expected: Cow::Borrowed(expected), got: got.into() }
+    }
 }
 
 /// Appends `value` to `out` as JSON.
@@ -27,13 +36,12 @@ pub(crate) fn write(value: &Bound<'_, PyAny>, out: &mut String) -> Result<(), Un
 
 fn write_at(value: &Bound<'_, PyAny>, out: &mut String, depth: usize) -> Result<(), Unwritable> {
     if depth > DEPTH_MAX {
-        return Err(Unwritable { expected: "at most 200 levels", got: "more".to_owned() });
+        return Err(Unwritable::new("at most 200 levels", "more"));
     }
     if let Ok(text) = value.cast::<PyString>() {
-        let text = text.to_str().map_err(|_| Unwritable {
-            expected: "Unicode text",
-            got: "a string with lone surrogates".to_owned(),
-        })?;
+        let text = text
+            .to_str()
+            .map_err(|_| Unwritable::new("Unicode text", "a string with lone surrogates"))?;
         write_str(text, out);
     } else if value.is_none() {
         out.push_str("null");
@@ -56,13 +64,17 @@ fn write_at(value: &Bound<'_, PyAny>, out: &mut String, depth: usize) -> Result<
     Ok(())
 }
 
-/// NumPy scalars and arrays, dates and UUIDs in terms of Python's own values.
+/// NumPy scalars and arrays, nulls of pandas and UUIDs in terms of Python's own values.
 fn plain<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Unwritable> {
     static PLAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let plain = PLAIN.import(value.py(), "nearfield._convert", "plain");
-    plain.and_then(|plain| plain.call1((value,))).map_err(|_| Unwritable {
-        expected: "a string, number, bool, None, list or dict",
-        got: describe(value),
+    let plain = PLAIN.import(value.py(), "nearfield._metadata", "plain");
+    plain.and_then(|plain| plain.call1((value,))).map_err(|error| {
+        // A `ValueError` says what would do instead.
+        let expected = match error.is_instance_of::<PyValueError>(value.py()) {
+            true => Cow::Owned(error.value(value.py()).to_string()),
+            false => Cow::Borrowed("a string, number, bool, None, list or dict"),
+        };
+        Unwritable { expected, got: describe(value) }
     })
 }
 
@@ -77,7 +89,7 @@ fn write_object(
             out.push(',');
         }
         let Ok(key) = key.cast::<PyString>() else {
-            return Err(Unwritable { expected: "keys that are strings", got: describe(&key) });
+            return Err(Unwritable::new("keys that are strings", describe(&key)));
         };
         write_at(key, out, depth + 1)?;
         out.push(':');
@@ -109,7 +121,7 @@ fn write_integer(number: &Bound<'_, PyInt>, out: &mut String) -> Result<(), Unwr
     } else if let Ok(value) = number.extract::<u64>() {
         write_number(value, out);
     } else {
-        return Err(Unwritable { expected: "an integer within 64 bits", got: describe(number) });
+        return Err(Unwritable::new("an integer within 64 bits", describe(number)));
     }
     Ok(())
 }
@@ -117,13 +129,24 @@ fn write_integer(number: &Bound<'_, PyInt>, out: &mut String) -> Result<(), Unwr
 /// A number other than NaN or an infinity, in its shortest form that reads back the same.
 pub(crate) fn write_f64(value: f64, out: &mut String) -> Result<(), Unwritable> {
     if !value.is_finite() {
-        return Err(Unwritable {
-            expected: "a finite number (or None for no value)",
-            got: value.to_string(),
-        });
+        return Err(not_finite(value));
     }
     write_number(value, out);
     Ok(())
+}
+
+/// As [`write_f64`] for 32 bits: .1 is written as 0.1, not as the double next to it.
+pub(crate) fn write_f32(value: f32, out: &mut String) -> Result<(), Unwritable> {
+    use std::fmt::Write;
+    if !value.is_finite() {
+        return Err(not_finite(value.into()));
+    }
+    write!(out, "{value:?}").expect("writing to a string cannot fail");
+    Ok(())
+}
+
+fn not_finite(value: f64) -> Unwritable {
+    Unwritable::new("a finite number (or None for no value)", value.to_string())
 }
 
 /// An integer, a finite float or a bool.

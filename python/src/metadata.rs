@@ -1,7 +1,8 @@
 //! Metadata in: columns or rows of Python values to one JSON text a row.
 //!
 //! Columns of NumPy numbers and bools are written here; other values go through `json`. A `None` row has no
-//! metadata; a `None` value is an explicit null. NaN is refused by row and field: JSON has none.
+//! metadata; a `None` value is an explicit null. NaN is refused by row and field: JSON has none. Tables of other
+//! libraries, with their nulls, are read in Python (`nearfield/_metadata.py`).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -40,6 +41,7 @@ enum Values<'py> {
     Bools(Vec<bool>),
     Signed(Vec<i64>),
     Unsigned(Vec<u64>),
+    Singles(Vec<f32>),
     Floats(Vec<f64>),
     Objects(Bound<'py, PyList>),
 }
@@ -49,7 +51,7 @@ impl<'py> Metadata<'py> {
     pub(crate) fn read(value: Option<&Bound<'py, PyAny>>, rows: usize) -> Result<Metadata<'py>> {
         let Some(value) = value else { return Ok(Metadata::Absent) };
         static NORMALIZE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let normalize = NORMALIZE.import(value.py(), "nearfield._convert", "metadata")?;
+        let normalize = NORMALIZE.import(value.py(), "nearfield._metadata", "metadata")?;
         let normal = normalize.call1((value,))?;
         if let Ok(list) = normal.cast::<PyList>() {
             check_count("metadata", list.len(), rows)?;
@@ -124,10 +126,11 @@ impl<'py> Column<'py> {
             Values::Bools(values) => json::write_number(values[row], out),
             Values::Signed(values) => json::write_number(values[row], out),
             Values::Unsigned(values) => json::write_number(values[row], out),
+            Values::Singles(values) => json::write_f32(values[row], out)?,
             Values::Floats(values) => json::write_f64(values[row], out)?,
             Values::Objects(values) => {
                 let value = values.get_item(row).map_err(|_| Unwritable {
-                    expected: "as many values as before",
+                    expected: "as many values as before".into(),
                     got: "a list that became shorter".to_owned(),
                 })?;
                 json::write(&value, out)?;
@@ -138,7 +141,7 @@ impl<'py> Column<'py> {
 }
 
 impl<'py> Values<'py> {
-    /// From a contiguous array of a 64-bit type or a list: what `_convert.metadata` returns.
+    /// From a contiguous array of float32 or a 64-bit type, or a list: what `_metadata.metadata` returns.
     fn read(values: &Bound<'py, PyAny>) -> Result<Values<'py>> {
         let copied = |_| Failure::wrong_type("metadata", "a contiguous column", "another layout");
         if let Ok(array) = values.cast::<PyArray1<i64>>() {
@@ -146,6 +149,9 @@ impl<'py> Values<'py> {
         }
         if let Ok(array) = values.cast::<PyArray1<f64>>() {
             return array.to_vec().map(Values::Floats).map_err(copied);
+        }
+        if let Ok(array) = values.cast::<PyArray1<f32>>() {
+            return array.to_vec().map(Values::Singles).map_err(copied);
         }
         if let Ok(array) = values.cast::<PyArray1<u64>>() {
             return array.to_vec().map(Values::Unsigned).map_err(copied);
@@ -161,6 +167,7 @@ impl<'py> Values<'py> {
             Values::Bools(values) => values.len(),
             Values::Signed(values) => values.len(),
             Values::Unsigned(values) => values.len(),
+            Values::Singles(values) => values.len(),
             Values::Floats(values) => values.len(),
             Values::Objects(values) => values.len(),
         }
@@ -176,7 +183,7 @@ fn check_count(what: &str, got: usize, rows: usize) -> Result<()> {
 }
 
 fn unwritable(row: usize, field: &str, error: Unwritable) -> Failure {
-    refuse(row, field, error.expected, &error.got)
+    refuse(row, field, &error.expected, &error.got)
 }
 
 fn refuse(row: usize, field: &str, expected: &str, got: &str) -> Failure {

@@ -1,6 +1,7 @@
 //! What a long call does between its steps: show how far it is, and see whether Ctrl-C was pressed.
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -12,12 +13,16 @@ use crate::json::describe;
 pub(crate) struct Progress {
     callback: Option<Py<PyAny>>,
     failed: Option<PyErr>,
+    /// Of the last step.
+    total: u64,
 }
 
 impl Progress {
     /// `False` or nothing: silent; `True`: a line on stderr; else called with `(done, total)`.
     pub(crate) fn new(value: Option<&Bound<'_, PyAny>>, what: &str) -> Result<Progress> {
-        let Some(value) = value else { return Ok(Progress { callback: None, failed: None }) };
+        let Some(value) = value else {
+            return Ok(Progress { callback: None, failed: None, total: 0 });
+        };
         let callback = match value.cast::<PyBool>() {
             Ok(flag) if !flag.is_true() => None,
             Ok(_) => {
@@ -29,7 +34,7 @@ impl Progress {
                 return Err(Failure::wrong_type("progress", expected, &describe(value)));
             }
         };
-        Ok(Progress { callback: callback.map(Bound::unbind), failed: None })
+        Ok(Progress { callback: callback.map(Bound::unbind), failed: None, total: 0 })
     }
 
     /// Between steps, attached: raises what Ctrl-C or the callback raises.
@@ -43,6 +48,7 @@ impl Progress {
 
     /// Between steps, detached: breaks instead of raising, and keeps the exception.
     pub(crate) fn step(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        self.total = total;
         match Python::attach(|py| self.report(py, done, total)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -52,11 +58,45 @@ impl Progress {
         }
     }
 
+    /// After the last step that was reported, attached: all is done.
+    pub(crate) fn finished(&self, py: Python<'_>) -> PyResult<()> {
+        if self.total == 0 { Ok(()) } else { self.report(py, self.total, self.total) }
+    }
+
     /// The exception that broke, rather than the engine's account of being stopped.
-    pub(crate) fn or_failure<T>(self, result: nearfield_engine::Result<T>) -> Result<T> {
-        match self.failed {
+    pub(crate) fn or_failure<T>(&mut self, result: nearfield_engine::Result<T>) -> Result<T> {
+        match self.failed.take() {
             Some(error) => Err(Failure::Python(error)),
             None => result.map_err(Failure::Engine),
+        }
+    }
+}
+
+/// Asked by detached work whether to go on: sees Ctrl-C, and keeps what it raised.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Signals {
+    fn raised(&self) -> MutexGuard<'_, Option<PyErr>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False from the first Ctrl-C on.
+    pub(crate) fn go_on(&self) -> bool {
+        let mut raised = self.raised();
+        if raised.is_none() {
+            *raised = Python::attach(|py| py.check_signals()).err();
+        }
+        raised.is_none()
+    }
+
+    /// What Ctrl-C raised, rather than the account of being stopped.
+    pub(crate) fn or_failure<T>(&self, result: Result<T>) -> Result<T> {
+        match self.raised().take() {
+            Some(error) => Err(Failure::Python(error)),
+            None => result,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::handle::spec_of;
 use crate::hits::Hits;
 
-/// Queries each thread answers between two looks at Ctrl-C.
+/// Queries each thread answers by graphs between two looks at Ctrl-C.
 const QUERIES_PER_STEP: usize = 128;
 
 /// Working memory of single queries, one for each that ran at the same time.
@@ -58,7 +58,7 @@ pub(crate) fn many(
     kernel: Kernel,
     pool: &Pool,
 ) -> Result<Hits> {
-    let spec = spec_of(view);
+    let (spec, exact) = (spec_of(view), question.exact);
     let dim = spec.dim as usize;
     let prepared = py.detach(|| {
         let vectors = queries.chunks_exact(dim).enumerate();
@@ -66,7 +66,8 @@ pub(crate) fn many(
         view.prepare(question, kernel)
     })?;
     let (mut answers, mut total) = (Vec::new(), SearchStats::default());
-    for step in queries.chunks(QUERIES_PER_STEP * pool.threads() * dim) {
+    let at_once = if exact { view.exact_queries_at_once(dim) } else { QUERIES_PER_STEP };
+    for step in queries.chunks(at_once * pool.threads() * dim) {
         py.check_signals()?;
         for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
             answers.push(hits);

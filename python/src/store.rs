@@ -6,9 +6,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use nearfield_engine::Database;
+use nearfield_engine::{Collection, Database};
 use nearfield_segment::Pool;
 use nearfield_segment::storage::Storage;
 
@@ -45,6 +45,7 @@ pub(crate) struct Store {
     gate: RwLock<Option<Box<Database>>>,
     background: Background,
     closed: AtomicBool,
+    dropped: Mutex<Vec<Weak<Collection>>>,
     forks: u32,
 }
 
@@ -55,6 +56,7 @@ impl Store {
             gate: RwLock::new(Some(Box::new(database))),
             background: Background::default(),
             closed: AtomicBool::new(false),
+            dropped: Mutex::default(),
             forks: FORKS.load(Ordering::Relaxed),
         })
     }
@@ -76,6 +78,19 @@ impl Store {
             return Err(Failure::Closed(format!("{} was closed", self.name())));
         }
         Ok(())
+    }
+
+    /// Remembers that a collection was dropped, for handles that are still held.
+    pub(crate) fn note_dropped(&self, collection: &Arc<Collection>) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.retain(|held| held.strong_count() > 0);
+        dropped.push(Arc::downgrade(collection));
+    }
+
+    /// Whether this very collection was dropped; one created later under its name was not.
+    pub(crate) fn has_dropped(&self, collection: &Arc<Collection>) -> bool {
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.iter().any(|held| std::ptr::eq(held.as_ptr(), Arc::as_ptr(collection)))
     }
 
     /// True after [`Store::close`].

@@ -36,6 +36,9 @@ pub(crate) struct Input<'py> {
 /// What a call did.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    /// Rows of the call, and how many of them, from the first, are written.
+    pub(crate) rows: u64,
+    pub(crate) written: u64,
     pub(crate) inserted: u64,
     pub(crate) replaced: u64,
     /// First and last assigned id of each batch, joined where they touch.
@@ -109,21 +112,22 @@ fn check_rows(
     texts.into_iter().try_for_each(|(row, text)| payload::validate(text, row))
 }
 
-/// Writes all rows of `input`, batch after batch.
+/// Writes all rows of `input`, batch after batch. `outcome` says what is written, also after an error.
 pub(crate) fn upsert(
     py: Python<'_>,
     handle: &Handle,
     input: &Input<'_>,
     pool: &Pool,
     progress: &Progress,
-) -> Result<Outcome> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     let schema = handle.engine.view().schema.clone();
     let spec = handle.spec();
     let batches = input.batches(&spec);
+    outcome.rows = input.vectors.rows as u64;
     if batches.len() > 1 {
         input.check(py, &spec, &batches)?;
     }
-    let mut outcome = Outcome::default();
     for (index, rows) in batches.iter().enumerate() {
         progress.report(py, rows.start as u64, input.vectors.rows as u64)?;
         let texts = input.metadata.texts(rows.clone())?;
@@ -138,12 +142,12 @@ pub(crate) fn upsert(
         }
     }
     let rows = input.vectors.rows as u64;
-    progress.report(py, rows, rows)?;
-    Ok(outcome)
+    Ok(progress.report(py, rows, rows)?)
 }
 
 impl Outcome {
     fn add(&mut self, applied: &Applied, rows: u64) {
+        self.written += rows;
         self.inserted += applied.inserted;
         self.replaced += applied.replaced;
         let Some(first) = applied.first_assigned else { return };

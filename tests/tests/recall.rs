@@ -48,7 +48,9 @@ fn measured(view: &View, filter: Option<&Filter>, queries: &[f32]) -> f64 {
     let prepared = view.prepare(question, Kernel::detect()).unwrap();
     let in_graph = prepared.plans().all(|plan| matches!(plan.rung, Rung::Graph { .. }));
     assert!(in_graph, "nothing is measured by a scan");
-    let report = recall::measure(view, question, queries, Kernel::detect(), &Pool::SERIAL).unwrap();
+    let report =
+        recall::measure(view, question, queries, Kernel::detect(), &Pool::SERIAL, &|| true)
+            .unwrap();
     assert_eq!(report.queries, QUERIES);
     report.recall
 }

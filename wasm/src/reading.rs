@@ -110,7 +110,8 @@ impl Reading<'_> {
             &drawn
         };
         let question = asked.question(filter.as_ref())?;
-        let report = recall::measure(self.view, question, queries, self.kernel, &Pool::SERIAL)?;
+        let report =
+            recall::measure(self.view, question, queries, self.kernel, &Pool::SERIAL, &|| true)?;
         Ok(to_js(&json!({
             "recall": report.recall,
             "low": report.low,

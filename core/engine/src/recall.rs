@@ -4,10 +4,13 @@
 //! A found point counts if it is no farther than the k-th true one, so ties are not held against anybody.
 
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::{Hit, Question, SearchStats};
 use nearfield_segment::{Kernel, Pool, Result, Rng, RowId, RowSet};
 
+use crate::cancel::{self, GoOn};
 use crate::view::View;
+
+type Answer = (Vec<Hit>, SearchStats);
 
 /// Recall over some queries, with a 95 % confidence interval.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -24,30 +27,39 @@ pub struct RecallReport {
     pub k: usize,
 }
 
-/// Asks each row of `queries` twice, as `question` says and exactly, and compares. O(queries × rows).
+/// Asks each row of `queries` twice, as `question` says and exactly, and compares. O(queries × rows). `go_on` is asked
+/// about twice a second, as long as eight exact queries take no longer.
 ///
 /// # Errors
-/// As for a search.
+/// As for a search; `Cancelled` once `go_on` says no.
 pub fn measure(
     view: &View,
     question: Question<'_>,
     queries: &[f32],
     kernel: Kernel,
     pool: &Pool,
+    go_on: GoOn<'_>,
 ) -> Result<RecallReport> {
     let asked = view.prepare(Question { exact: false, ..question }, kernel)?;
     let exact = view.prepare(Question { exact: true, ..question }, kernel)?;
-    let found = view.search_many(&asked, queries, pool)?;
-    let truth = view.search_many(&exact, queries, pool)?;
-    let shares: Vec<f64> = found
-        .iter()
-        .zip(&truth)
-        .filter_map(|((found, _), (truth, _))| {
+    let spec = &view.schema.vectors[asked.field()];
+    let dim = spec.dim as usize;
+    // All of them first, so that an error names the row of the caller.
+    for (row, vector) in queries.chunks_exact(dim).enumerate() {
+        spec.check(vector, row)?;
+    }
+    let mut shares: Vec<f64> = Vec::new();
+    for some in queries.chunks(view.exact_queries_at_once(dim) * pool.threads() * dim) {
+        cancel::check(go_on)?;
+        let found = view.search_many(&asked, some, pool)?;
+        let truth = view.search_many(&exact, some, pool)?;
+        let share = |((found, _), (truth, _)): (&Answer, &Answer)| {
             let farthest = truth.last()?.distance;
             let hits = found.iter().filter(|hit| hit.distance <= farthest).count();
             Some(hits as f64 / truth.len() as f64)
-        })
-        .collect();
+        };
+        shares.extend(found.iter().zip(&truth).filter_map(share));
+    }
     Ok(interval(&shares, question.k))
 }
 

@@ -166,8 +166,12 @@ impl Task {
         if rows == 0 {
             return self.done(maps, None);
         }
-        self.phase = Phase::Index(Box::new(builder.index(&self.options)), maps);
-        Ok(Step::More(Progress { done: 0, total: rows as u64 }))
+        let indexing = builder.index(&self.options);
+        // The total of all further steps; without a graph there are none.
+        let (done, total) = indexing.progress();
+        let total = if total == 0 { rows as u64 } else { total };
+        self.phase = Phase::Index(Box::new(indexing), maps);
+        Ok(Step::More(Progress { done, total }))
     }
 
     fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {

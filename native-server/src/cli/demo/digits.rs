@@ -143,7 +143,7 @@ fn show_recall(out: &mut dyn Write, view: &View) -> Result {
         writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {rung}")?;
     }
     let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;
-    let report = recall::measure(view, question(None), &probes, kernel, &pool)?;
+    let report = recall::measure(view, question(None), &probes, kernel, &pool, &|| true)?;
     let recall::RecallReport { recall, low, high, queries, k } = report;
     Ok(writeln!(
         out,

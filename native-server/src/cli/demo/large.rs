@@ -102,7 +102,7 @@ fn measure(out: &mut dyn Write, view: &View, queries: &[f32]) -> Result {
         let rate = (asked.len() / DIM) as f64 / clock.seconds();
         writeln!(out, "search  {rate:>8.0} queries/s, {what}")?;
     }
-    let report = recall::measure(view, question(false), few, kernel, &pool)?;
+    let report = recall::measure(view, question(false), few, kernel, &pool, &|| true)?;
     let recall::RecallReport { recall, low, high, queries, k } = report;
     writeln!(
         out,

@@ -1,25 +1,22 @@
 //! Values of columns as JSON text, one cell at a time.
 //!
-//! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Times
-//! are milliseconds since 1970, rounded down. Nulls and NaN (pandas' null) are left out of objects, and
-//! `null` in lists. What has no JSON form (infinity) is an error naming row and column.
+//! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Nulls and NaN
+//! (pandas' null) are left out of objects, and `null` in lists. What has no JSON form (infinity) is an error naming
+//! row and column. Dates and times were refused by [`super::columns`].
 
 use std::borrow::Cow;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Date64Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, StructArray};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::payload::ROW_JSON_BYTES_MAX;
 use nearfield_segment::shown;
 use serde_json::Value;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// The JSON of one row while it is written: never longer than the engine takes.
 #[derive(Debug, Default)]
@@ -187,14 +184,13 @@ fn write_float(out: &mut RowText, number: impl Into<f64> + Copy + std::fmt::Debu
     out.push(&format!("{number:?}"))
 }
 
-/// A whole number, a day or a time; `None` for other types.
+/// A whole number; `None` for other types.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "types of the arrow crates; what is not named is refused"
 )]
 pub(super) fn whole(column: &dyn Array, row: usize) -> Option<i128> {
     use DataType as T;
-    let ms = |value: i64, per_ms: i64| i128::from(value.div_euclid(per_ms));
     Some(match column.data_type() {
         T::Int8 => column.as_primitive::<Int8Type>().value(row).into(),
         T::Int16 => column.as_primitive::<Int16Type>().value(row).into(),
@@ -204,22 +200,6 @@ pub(super) fn whole(column: &dyn Array, row: usize) -> Option<i128> {
         T::UInt16 => column.as_primitive::<UInt16Type>().value(row).into(),
         T::UInt32 => column.as_primitive::<UInt32Type>().value(row).into(),
         T::UInt64 => column.as_primitive::<UInt64Type>().value(row).into(),
-        T::Date32 => (i64::from(column.as_primitive::<Date32Type>().value(row)) * DAY_MS).into(),
-        T::Date64 => column.as_primitive::<Date64Type>().value(row).into(),
-        T::Timestamp(unit, _) => match unit {
-            TimeUnit::Second => {
-                i128::from(column.as_primitive::<TimestampSecondType>().value(row)) * 1000
-            }
-            TimeUnit::Millisecond => {
-                column.as_primitive::<TimestampMillisecondType>().value(row).into()
-            }
-            TimeUnit::Microsecond => {
-                ms(column.as_primitive::<TimestampMicrosecondType>().value(row), 1000)
-            }
-            TimeUnit::Nanosecond => {
-                ms(column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000)
-            }
-        },
         _ => return None,
     })
 }

@@ -23,6 +23,10 @@ const DEPTH_MAX: usize = 32;
 const VECTOR_NAMES: [&str; 3] = ["vector", "embedding", "emb"];
 const ID_NAMES: [&str; 2] = ["id", "_id"];
 const KEY_NAME: &str = "idempotency_key";
+/// What a column of points in time or durations has to be instead: metadata has no type for them.
+const INSTEAD_OF_TIMES: &str = "a number instead of dates, times or durations (metadata has no type for them): \
+                                store an integer such as microseconds since 1970, in Arrow \
+                                column.cast(timestamp(\"us\")).cast(int64)";
 pub(super) const METADATA_NAME: &str = "metadata";
 pub(super) const NUMBERS_NAME: &str = "id_is_number";
 /// Key of a field's own metadata by which we know [`NUMBERS_NAME`] again.
@@ -237,7 +241,7 @@ fn type_name(data_type: &DataType) -> String {
 fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
     use DataType as T;
     let refused = |found: &str| {
-        let expected = "bools, numbers, text, times, lists or structs of them";
+        let expected = "bools, numbers, text, lists or structs of them";
         let column = shown(column);
         let message = format!("column {column:?}: expected {expected}, found {found}");
         Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", found))
@@ -249,7 +253,14 @@ fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
         T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Null => Ok(()),
         T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => Ok(()),
         T::Float16 | T::Float32 | T::Float64 | T::Decimal128(..) => Ok(()),
-        T::Date32 | T::Date64 | T::Timestamp(..) => Ok(()),
+        times if times.is_temporal() => {
+            let (expected, found) = (INSTEAD_OF_TIMES, type_name(times));
+            let column = shown(column);
+            let message = format!("column {column:?}: expected {expected}, found {found}");
+            Err(Error::invalid(Fault::Metadata, message)
+                .with("expected", expected)
+                .with("got", found))
+        }
         text if is_text(text) => Ok(()),
         T::List(items) | T::LargeList(items) | T::FixedSizeList(items, 1..) => {
             check_type(column, items, depth + 1)

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::types::{Int32Type, UInt8Type};
 use arrow_array::{
-    BooleanArray, DictionaryArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
-    LargeStringArray, ListArray, StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
+    BooleanArray, Date32Array, DictionaryArray, DurationSecondArray, FixedSizeListArray,
+    Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, StringArray, StructArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
@@ -66,7 +67,6 @@ fn rich() -> RecordBatch {
         Arc::new(Int64Array::from(vec![Some(5), None, Some(6)])) as ArrayRef,
     )]);
     let colour: DictionaryArray<UInt8Type> = [Some("red"), None, Some("red")].into_iter().collect();
-    let micros = TimestampMicrosecondArray::from(vec![Some(1_500), Some(-1), None]);
     column(&[
         ("id", Arc::new(LargeStringArray::from(vec!["a", "7", "b\"\n"]))),
         ("embedding", vectors(&[1.0, 2.0, 3.0, 4.0, 5.0, f32::MIN_POSITIVE], 2)),
@@ -74,7 +74,6 @@ fn rich() -> RecordBatch {
         ("n", Arc::new(UInt64Array::from(vec![u64::MAX, 0, 1]))),
         ("f", Arc::new(Float32Array::from(vec![0.1, f32::NAN, -2.0]))),
         ("colour", Arc::new(colour)),
-        ("at", Arc::new(micros)),
         ("tags", Arc::new(tags)),
         ("point", Arc::new(point)),
     ])
@@ -91,13 +90,37 @@ fn every_column_becomes_what_the_table_says_in_pieces_of_any_size() {
         let ids = ["a", "7", "b\"\n"].map(|text| PointId::from_text(text).expect("short"));
         assert_eq!(rows.ids.as_deref(), Some(&ids[..]));
         let text = |row: usize| rows.metadata[row].as_deref().expect("has some");
-        let first = r#"{"ok":true,"n":18446744073709551615,"f":0.1,"colour":"red","at":1,"tags":[1,null],"point":{"x":5}}"#;
+        let first = r#"{"ok":true,"n":18446744073709551615,"f":0.1,"colour":"red","tags":[1,null],"point":{"x":5}}"#;
         assert_eq!(text(0), first);
-        assert_eq!(text(1), r#"{"n":0,"at":-1,"point":{}}"#);
+        assert_eq!(text(1), r#"{"n":0,"point":{}}"#);
         assert_eq!(
             text(2),
             r#"{"ok":false,"n":1,"f":-2.0,"colour":"red","tags":[],"point":{"x":6}}"#
         );
+    }
+}
+
+#[test]
+fn dates_times_and_durations_are_refused_with_what_to_store_instead() {
+    let micros = || TimestampMicrosecondArray::from(vec![Some(1_500), None]);
+    let times: [ArrayRef; 5] = [
+        Arc::new(micros()),
+        Arc::new(micros().with_timezone("+01:00")),
+        Arc::new(Date32Array::from(vec![1, 2])),
+        Arc::new(DurationSecondArray::from(vec![1, 2])),
+        Arc::new(StructArray::from(vec![(
+            Arc::new(Field::new("inner", micros().data_type().clone(), true)),
+            Arc::new(micros()) as ArrayRef,
+        )])),
+    ];
+    for column_of_times in times {
+        let kind = column_of_times.data_type().to_string();
+        let batch =
+            column(&[("vector", vectors(&[1.0, 2.0], 1)), ("at", Arc::clone(&column_of_times))]);
+        let message = refusal(batch);
+        for word in ["\"at\"", "microseconds since 1970", "int64"] {
+            assert!(message.contains(word), "{kind}: {message}");
+        }
     }
 }
 
