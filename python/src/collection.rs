@@ -306,7 +306,7 @@ impl Collection {
                 None => recall::sample(&view, DEFAULT_FIELD, filter, sample, seed)?,
             };
             let (asked, go_on) = (given.unwrap_or(&drawn), || signals.go_on());
-            Ok(recall::measure(&view, question, asked, kernel, &pool, &go_on)?)
+            Result::Ok(recall::measure(&view, question, asked, kernel, &pool, &go_on)?)
         });
         let report = signals.or_failure(measured)?;
         let report = serde_json::to_value(report).expect("a report is plain data");

@@ -248,6 +248,9 @@ def test_a_damaged_byte_is_found_and_never_believed(path: Path, tmp_path: Path, 
             found = answers(database["c"])
     except (nearfield.CorruptError, nearfield.VersionError) as error:
         assert error.file, error
+    except nearfield.FilterError:
+        # The only batch was the torn end of the log: its fields are gone with it.
+        assert kind == "log"
     else:
         # Padding is covered by no checksum, a log's torn end is cut off, derived parts are done without.
         assert found == expected or kind == "log", "another answer"
