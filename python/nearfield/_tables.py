@@ -85,7 +85,7 @@ def column_values(column: Any) -> np.ndarray[Any, Any] | list[Any]:
 
 
 def _of_pandas(column: Any) -> np.ndarray[Any, Any] | list[Any]:
-    null, kind = column.isna().to_numpy(dtype=bool), getattr(column.dtype, "kind", "O")
+    null, kind = np.asarray(column.isna(), dtype=bool), getattr(column.dtype, "kind", "O")
     if kind == "f":
         return _with_nulls(column.to_numpy(dtype=_float(column.dtype.itemsize), na_value=np.nan), null)
     if kind in ("b", "i", "u") and not null.any():

@@ -247,7 +247,11 @@ impl Collection {
         Ok(Scan::new(view, sets, Parts { vectors, metadata }, batch_size))
     }
 
-    /// Merge everything into one segment with a graph: the fastest form to search and to open.
+    /// Merge everything into one segment with a graph: the fastest form to search and to open. Call it once
+    /// after loading much; searches are slower until then. Costs minutes for millions of points; Ctrl-C stops
+    /// it and changes nothing.
+    ///
+    /// progress: True for a line on stderr, or a callable of (done, total), in steps of linking rows.
     #[pyo3(
         signature = (*, threads=None, progress=None),
         text_signature = "($self, *, threads=None, progress=False)"

@@ -18,6 +18,8 @@ use crate::error::{Result, expected_got};
 use crate::json::describe;
 
 const EXPECTED: &str = "an integer from 0 to 2**64-1, a uuid.UUID or a string of 1 to 256 bytes";
+/// Ids that are read one by one without a pause: about a millisecond.
+const IDS_BETWEEN_PAUSES: usize = 16_384;
 /// How many ids an error names.
 const NAMED_MAX: usize = 10;
 
@@ -51,7 +53,15 @@ fn read_items(ids: &Bound<'_, PyAny>) -> Result<Vec<PointId>> {
     static LIST: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let list = LIST.import(ids.py(), "nearfield._convert", "id_list")?.call1((ids,))?;
     let list = list.cast_into::<PyList>().map_err(PyErr::from)?;
-    list.iter().enumerate().map(|(position, item)| read_one(&item, position)).collect()
+    let read = |(position, item): (usize, Bound<'_, PyAny>)| {
+        if position % IDS_BETWEEN_PAUSES == IDS_BETWEEN_PAUSES - 1 {
+            // Other threads have their turn, and Ctrl-C is seen.
+            item.py().check_signals()?;
+            item.py().detach(|| ());
+        }
+        read_one(&item, position)
+    };
+    list.iter().enumerate().map(read).collect()
 }
 
 /// Reads one id; `position` is where it stands, for errors.

@@ -131,6 +131,7 @@ NULLS: dict[str, tuple[Any, list[Any]]] = {
     "pandas Float64": (pd.Series([0.5, None] * 3, dtype="Float64"), [0.5, None] * 3),
     "pandas of Arrow": (pd.Series([1, None] * 3, dtype="int64[pyarrow]"), [1, None] * 3),
     "pandas category": (pd.Series(STRINGS, dtype="category"), STRINGS),
+    "pandas index": (pd.Index(STRINGS), STRINGS),
     "polars strings": (pl.Series(STRINGS), STRINGS),
     "polars ints": (pl.Series([1, None] * 3), [1, None] * 3),
     "polars floats": (pl.Series([0.5, None] * 3), [0.5, None] * 3),

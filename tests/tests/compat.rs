@@ -2,7 +2,7 @@
 //!
 //! Each directory of `tests/fixtures/` holds a store, an export and what is in them. `v1` is version 1 of
 //! everything; `v2` has a manifest of version 2, which names a file of idempotency keys; the export of `v3`
-//! has cells. They were made by
+//! has cells; manifest and export of `v4` record the known fields. They were made by
 //! `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and are never made again: a
 //! new version of the format gets a directory of its own.
 
@@ -16,13 +16,14 @@ use nearfield_engine::partial::{PartialExport, PartialHit, PartialQuestion};
 use nearfield_engine::{Database, ManualClock, Mode, View, verify};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
+use nearfield_segment::filter::Filter;
 use nearfield_segment::search::Question;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
 use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
 use nearfield_tests::sim::{DIM, memory, small_options};
 use serde_json::{Value, json};
 
-const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 
 fn root(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version)
@@ -94,6 +95,32 @@ fn a_store_of_each_version_opens_with_the_right_answers() {
     }
 }
 
+/// Stores and exports of earlier versions have no record of them: their segments say it.
+#[test]
+fn the_fields_of_each_version_are_known_and_recorded_from_version_4_on() {
+    let [known, unknown] = [json!({"n": {"gte": 0}}), json!({"zzz": 1})]
+        .map(|filter| Filter::from_json(&filter).unwrap());
+    for version in VERSIONS {
+        expected(version);
+        let files = read_directory(&root(version).join("store")).unwrap();
+        let manifests = files.iter().filter(|(name, _)| name.contains("/manifest-"));
+        let newest = String::from_utf8_lossy(manifests.last().unwrap().1);
+        assert_eq!(newest.contains("\"fields\""), version == "v4", "{version}: {newest}");
+        let view = open_database(&files, Mode::Read).unwrap().collection(NAME).unwrap().view();
+        assert!(view.count(Some(&known)).unwrap() > 0, "{version}");
+        assert!(view.count(Some(&unknown)).is_err(), "{version}");
+
+        let bytes = std::fs::read(root(version).join("export.near")).unwrap();
+        let bytes = AlignedBuffer::copy_of(&bytes).into();
+        let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
+        let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
+        let collection = export.collection(NAME).unwrap();
+        let counted = collection.count(Some(&known)).unwrap();
+        assert_eq!(counted, view.count(Some(&known)).unwrap(), "{version}");
+        assert!(collection.count(Some(&unknown)).is_err(), "{version}");
+    }
+}
+
 #[test]
 fn keys_are_known_from_version_2_on_and_a_store_of_version_1_has_none() {
     for version in VERSIONS {
@@ -126,7 +153,7 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
         let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
         let collection = export.collection(NAME).unwrap();
-        assert_eq!(collection.has_cells(), version == "v3", "{version}");
+        assert_eq!(collection.has_cells(), ["v3", "v4"].contains(&version), "{version}");
         let question = PartialQuestion {
             field: "",
             vector: &[0.25; DIM],
