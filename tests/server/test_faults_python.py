@@ -76,7 +76,7 @@ def test_columns_of_dates_are_refused_by_import(binary: Path, data_dir: Path, tm
         pyarrow.parquet.write_table(rows, file)
     else:
         pyarrow.feather.write_feather(rows, str(file))
-    said = run(binary, "import", data_dir, "c", file, code=1)
+    said = run(binary, "import", data_dir, "c", file, code=2)
     assert HINT in said and '"at"' in said
 
 
