@@ -33,6 +33,14 @@ pub trait Disk: Send + Sync + Debug {
     /// `NotFound` or `NotADirectory` if there is no such directory.
     fn list(&self, dir: &str) -> io::Result<Vec<DirectoryEntry>>;
 
+    /// Every name directly in `dir`, also of entries that [`list`](Disk::list) leaves out; in no order.
+    ///
+    /// # Errors
+    /// As `list`.
+    fn names(&self, dir: &str) -> io::Result<Vec<String>> {
+        Ok(self.list(dir)?.into_iter().map(|entry| entry.name).collect())
+    }
+
     /// Renames a file; atomic, replaces `to`.
     ///
     /// # Errors
@@ -63,6 +71,12 @@ pub trait Disk: Send + Sync + Debug {
     /// `AlreadyExists` if the name is taken.
     fn make_dir(&self, path: &str) -> io::Result<()>;
 
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound` without it, `DirectoryNotEmpty`.
+    fn remove_dir(&self, path: &str) -> io::Result<()>;
+
     /// Makes the entries of a directory durable, but not the content of its files.
     ///
     /// # Errors
@@ -71,6 +85,11 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Bytes that can still be written, where the system can tell.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
+
+    /// As [`Storage::warnings`](super::Storage::warnings).
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Tries to lock a file, made if missing. An exclusive holder leaves the line `owner` in it.
     ///

@@ -14,22 +14,45 @@ use std::sync::Arc;
 use super::disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 use super::locks::{SHARED_HOLDERS, owner_line};
 use super::mounts::network_type;
-use super::{AlignedBuffer, Bytes, Directory, Lock, LockMode};
-use crate::error::{Error, Fault, Result};
+use super::{AlignedBuffer, Bytes, Directory, Lock, LockMode, lost};
+use crate::error::{Error, ErrorKind, Fault, Result};
 
 /// Shorter files are read whole: a map costs a system call, a page fault and a table entry.
 const MAPPED_BYTES_MIN: usize = 64 << 10;
 /// An owner's line longer than this is cut in messages.
 const OWNER_BYTES_MAX: u64 = 256;
 
-/// Opens the directory at `path` as storage, creating it (durably, with its parents) if missing.
+/// Rights of group and others.
+#[cfg(unix)]
+const FOREIGN_RIGHTS: u32 = 0o077;
+
+/// Whom files and directories are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Their owner alone, whatever the umask.
+    Owner,
+    /// Whoever the umask allows.
+    Umask,
+}
+
+/// Opens the directory at `path` as storage, creating it (durably) if missing; its parent exists. Files and
+/// directories are for their owner alone, whatever the umask. A symbolic link to a directory is followed, once.
 ///
 /// # Errors
-/// `InvalidInput(Parameter)` on a network file system; `Io` if it cannot be created or is a file.
+/// `NotFound` without the parent; `InvalidInput(Parameter)` on a network file system, or for a symbolic link to
+/// nothing; `Io` if it cannot be created or is a file.
 pub fn open_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
-    let path = path.as_ref();
-    create_durably(path)?;
-    open_existing_directory(path)
+    create_durably(path.as_ref(), Access::Owner)?;
+    open_as(path.as_ref(), Access::Owner)
+}
+
+/// As [`open_directory`], for files that a user asks for at a place of their own: rights are those of the umask.
+///
+/// # Errors
+/// As [`open_directory`].
+pub fn open_target_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
+    create_durably(path.as_ref(), Access::Umask)?;
+    open_as(path.as_ref(), Access::Umask)
 }
 
 /// Opens the directory at `path` as storage; for readers, who must not leave traces.
@@ -37,34 +60,81 @@ pub fn open_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
 /// # Errors
 /// `NotFound` if there is none, else as [`open_directory`].
 pub fn open_existing_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>> {
-    let name = path.as_ref().display().to_string();
-    let root = fs::canonicalize(&path).map_err(|e| Error::io("open directory", &name, e))?;
+    open_as(path.as_ref(), Access::Owner)
+}
+
+fn open_as(path: &Path, access: Access) -> Result<Directory<OsDisk>> {
+    let name = path.display().to_string();
+    let root = fs::canonicalize(path).map_err(|e| Error::io("open directory", &name, e))?;
     if !root.is_dir() {
         let error = io::Error::from(io::ErrorKind::NotADirectory);
         return Err(Error::io("open directory", &name, error));
     }
     refuse_network(&root)?;
-    Ok(Directory::new(OsDisk { root }))
+    Ok(Directory::new(OsDisk { root, access }))
 }
 
-/// Creates missing directories from the top down, each durable before the next.
-fn create_durably(path: &Path) -> Result<()> {
+/// Creates a missing directory durably; its parent exists. One that is there and empty may be the work of a
+/// process that was killed before it synced the parent, so that is done for it.
+fn create_durably(path: &Path, access: Access) -> Result<()> {
+    let name = path.display().to_string();
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let durable = if path.is_dir() {
-        // A killed process may have made it without getting to the sync. Where the parent is not ours
-        // to open, neither was this directory ours to make.
-        sync_directory(parent).or_else(forgive_foreign)
-    } else {
-        create_durably(parent)?;
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => sync_directory(parent),
-        }
+    if path.is_dir() {
+        let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        // Where the parent is not ours to open, neither was this directory ours to make.
+        let synced = if empty { sync_directory(parent).or_else(forgive_foreign) } else { Ok(()) };
+        return synced.map_err(|error| Error::io("create directory", &name, error));
+    }
+    if path.is_symlink() && !path.exists() {
+        let message = format!("{name} is a symbolic link to a directory that does not exist");
+        return Err(Error::invalid(Fault::Parameter, message).with("file", name));
+    }
+    if !parent.is_dir() {
+        let shown = parent.display();
+        let message =
+            format!("{name} cannot be created, because {shown} is no directory; create that first");
+        return Err(
+            Error::new(ErrorKind::NotFound, message).with("file", parent.display().to_string())
+        );
+    }
+    let made = match make_directory(path, access) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_directory(parent),
     };
-    durable.map_err(|error| Error::io("create directory", &path.display().to_string(), error))
+    made.map_err(|error| Error::io("create directory", &name, error))
+}
+
+#[cfg(unix)]
+fn make_directory(path: &Path, access: Access) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    if access == Access::Owner {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    builder.create(path)
+}
+
+/// Other systems keep such rights elsewhere.
+#[cfg(not(unix))]
+fn make_directory(path: &Path, _access: Access) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Has `options` make files for their owner alone, if that is the access.
+#[cfg(unix)]
+fn restricted(mut options: OpenOptions, access: Access) -> OpenOptions {
+    if access == Access::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    options
+}
+
+/// Other systems keep such rights elsewhere.
+#[cfg(not(unix))]
+fn restricted(options: OpenOptions, _access: Access) -> OpenOptions {
+    options
 }
 
 fn forgive_foreign(error: io::Error) -> io::Result<()> {
@@ -99,6 +169,7 @@ fn refuse_network(root: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct OsDisk {
     root: PathBuf,
+    access: Access,
 }
 
 impl OsDisk {
@@ -111,7 +182,9 @@ impl Disk for OsDisk {
     type File = OsFile;
 
     fn create(&self, path: &str) -> io::Result<OsFile> {
-        let file = OpenOptions::new().write(true).create_new(true).open(self.path(path))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        let file = restricted(options, self.access).open(self.path(path))?;
         Ok(OsFile { file, synced: false })
     }
 
@@ -146,6 +219,12 @@ impl Disk for OsDisk {
         Ok(entries)
     }
 
+    fn names(&self, dir: &str) -> io::Result<Vec<String>> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        fs::read_dir(self.path(dir))?.map(name).collect()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
     }
@@ -163,7 +242,11 @@ impl Disk for OsDisk {
     }
 
     fn make_dir(&self, path: &str) -> io::Result<()> {
-        fs::create_dir(self.path(path))
+        make_directory(&self.path(path), self.access)
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        fs::remove_dir(self.path(path))
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
@@ -181,8 +264,24 @@ impl Disk for OsDisk {
         Ok(None)
     }
 
+    #[cfg(unix)]
+    fn warnings(&self) -> Vec<String> {
+        use std::os::unix::fs::PermissionsExt;
+
+        let Ok(facts) = fs::metadata(&self.root) else { return Vec::new() };
+        let (mode, root) = (facts.permissions().mode() & 0o7777, self.root.display());
+        if self.access == Access::Umask || mode & FOREIGN_RIGHTS == 0 {
+            return Vec::new();
+        }
+        vec![format!(
+            "{root} is open to other users (mode {mode:o}); files made by earlier versions may be readable there: \
+             chmod 700 {root}"
+        )]
+    }
+
     fn lock(&self, path: &str, mode: LockMode, owner: &str) -> io::Result<LockAttempt> {
-        let file = open_lock(&self.path(path), mode)?;
+        let path = self.path(path);
+        let file = open_lock(&path, mode, self.access)?;
         let taken = match mode {
             LockMode::Exclusive => file.try_lock(),
             LockMode::Shared => file.try_lock_shared(),
@@ -194,7 +293,7 @@ impl Disk for OsDisk {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let mut lock = OsLock { file, mode };
+        let mut lock = OsLock { file, mode, path };
         if mode == LockMode::Exclusive {
             lock.file.set_len(0)?;
             // The line is for messages only: a full disk must not keep the writer, who frees space, out.
@@ -280,8 +379,10 @@ fn look_then_rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Opens or makes the file of a lock. Sharing needs no write access to one that is there.
-fn open_lock(path: &Path, mode: LockMode) -> io::Result<File> {
-    let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+fn open_lock(path: &Path, mode: LockMode, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let made = restricted(options, access).open(path);
     match (made, mode) {
         (Err(_), LockMode::Shared) => File::open(path),
         (made, _) => made,
@@ -305,9 +406,25 @@ fn holder(file: &File, mode: LockMode) -> String {
 struct OsLock {
     file: File,
     mode: LockMode,
+    path: PathBuf,
 }
 
-impl Lock for OsLock {}
+impl Lock for OsLock {
+    #[cfg(unix)]
+    fn check(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt;
+
+        let name = self.path.display().to_string();
+        let held = self.file.metadata().map_err(|error| Error::io("look at", &name, error))?;
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("look at", &name, error))
+            }
+            _ => Err(lost(&name)),
+        }
+    }
+}
 
 impl Drop for OsLock {
     fn drop(&mut self) {
@@ -321,19 +438,53 @@ impl Drop for OsLock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::storage::Storage;
 
     #[test]
-    fn missing_parents_are_created_for_writers_only() {
+    fn a_directory_is_created_for_writers_only_and_only_in_one_that_is_there() {
         let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("a/b/c");
+        let path = root.path().join("a");
         let error = open_existing_directory(&path).expect_err("nothing is there");
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        let error = open_directory(path.join("b")).expect_err("its parent is not there");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(!path.exists());
         open_directory(&path).unwrap().put_new("x", b"1").unwrap();
         assert_eq!(open_existing_directory(&path).unwrap().list("").unwrap(), ["x"]);
         let error = open_directory(path.join("x")).expect_err("x is a file");
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_followed_to_a_directory_and_refused_to_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("real"), root.path().join("link"));
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let error = open_directory(&link).expect_err("it leads to nothing");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
+        assert!(!real.exists());
+        open_directory(&real).unwrap().put_new("x", b"1").unwrap();
+        let storage = open_directory(&link).unwrap();
+        assert_eq!(storage.list("").unwrap(), ["x"]);
+        let _held = storage.lock("lock", LockMode::Exclusive, "").unwrap();
+        let other = open_directory(&real).unwrap();
+        let error = other.lock("lock", LockMode::Exclusive, "").expect_err("the same lock");
+        assert_eq!(error.kind(), ErrorKind::Locked);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_whose_file_was_removed_or_replaced_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = open_directory(root.path()).unwrap();
+        let lock = storage.lock("lock", LockMode::Exclusive, "").unwrap();
+        lock.check().unwrap();
+        fs::remove_file(root.path().join("lock")).unwrap();
+        assert_eq!(lock.check().expect_err("removed").kind(), ErrorKind::Locked);
+        let second = storage.lock("lock", LockMode::Exclusive, "").unwrap();
+        assert_eq!(lock.check().expect_err("replaced").kind(), ErrorKind::Locked);
+        second.check().unwrap();
     }
 
     #[test]

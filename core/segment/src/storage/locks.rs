@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::LockAttempt;
-use super::{Lock, LockMode, refused};
+use super::{Lock, LockMode, lost, refused};
 use crate::error::Result;
 
 /// What refused callers are told about shared holders, who leave no line of their own.
@@ -27,19 +27,34 @@ enum Holders {
 /// The held locks of one medium, by name. Clones are the same table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LockTable {
-    held: Arc<Mutex<BTreeMap<String, Holders>>>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    holders: BTreeMap<String, Holders>,
+    /// How often the file of a name was removed.
+    removed: BTreeMap<String, u64>,
+}
+
+impl Held {
+    fn generation(&self, name: &str) -> u64 {
+        self.removed.get(name).copied().unwrap_or(0)
+    }
 }
 
 impl LockTable {
     /// Takes the lock or says who holds it.
     pub(super) fn attempt(&self, name: &str, mode: LockMode, owner: &str) -> LockAttempt {
         let mut held = self.table();
-        match (held.get_mut(name), mode) {
+        let generation = held.generation(name);
+        match (held.holders.get_mut(name), mode) {
             (None, LockMode::Exclusive) => {
-                held.insert(name.to_owned(), Holders::Exclusive(owner_line(owner).to_owned()));
+                held.holders
+                    .insert(name.to_owned(), Holders::Exclusive(owner_line(owner).to_owned()));
             }
             (None, LockMode::Shared) => {
-                held.insert(name.to_owned(), Holders::Shared(1));
+                held.holders.insert(name.to_owned(), Holders::Shared(1));
             }
             (Some(Holders::Shared(count)), LockMode::Shared) => *count += 1,
             (Some(Holders::Shared(_)), LockMode::Exclusive) => {
@@ -49,7 +64,16 @@ impl LockTable {
                 return LockAttempt::Refused { holder: owner.clone() };
             }
         }
-        LockAttempt::Held(Box::new(HeldLock { table: self.clone(), name: name.to_owned() }))
+        let (table, name) = (self.clone(), name.to_owned());
+        LockAttempt::Held(Box::new(HeldLock { table, name, generation }))
+    }
+
+    /// The file of a name is gone: whoever held a lock on it no longer keeps others out.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn forget(&self, name: &str) {
+        let mut held = self.table();
+        held.holders.remove(name);
+        *held.removed.entry(name.to_owned()).or_default() += 1;
     }
 
     /// Takes the lock.
@@ -63,7 +87,7 @@ impl LockTable {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Holders>> {
+    fn table(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("nothing panics while the table is held")
     }
 }
@@ -72,19 +96,28 @@ impl LockTable {
 struct HeldLock {
     table: LockTable,
     name: String,
+    generation: u64,
 }
 
-impl Lock for HeldLock {}
+impl Lock for HeldLock {
+    fn check(&self) -> Result<()> {
+        let current = self.table.table().generation(&self.name);
+        if current == self.generation { Ok(()) } else { Err(lost(&self.name)) }
+    }
+}
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
         let mut held = self.table.table();
-        if let Some(Holders::Shared(count)) = held.get_mut(&self.name)
+        if held.generation(&self.name) != self.generation {
+            return;
+        }
+        if let Some(Holders::Shared(count)) = held.holders.get_mut(&self.name)
             && *count > 1
         {
             *count -= 1;
         } else {
-            held.remove(&self.name);
+            held.holders.remove(&self.name);
         }
     }
 }

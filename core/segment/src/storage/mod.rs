@@ -43,7 +43,7 @@ pub use bytes::Bytes;
 pub use directory::Directory;
 pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 #[cfg(feature = "fs")]
-pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory};
+pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory, open_target_directory};
 pub use memory::MemoryStorage;
 pub use ranges::{PIECE_BYTES, RangeBlob};
 #[cfg(any(test, feature = "testing"))]
@@ -100,6 +100,15 @@ pub trait Storage: Send + Sync + Debug {
     /// A missing directory has none. Empty ones may or may not be listed.
     fn directories(&self, dir: &str) -> Result<Vec<String>>;
 
+    /// Every name directly in `dir` (`""` is the root), sorted: files, directories, and foreign entries that the
+    /// other two listings leave out. Unfinished writes of this storage are not among them.
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        let mut names = self.list(dir)?;
+        names.extend(self.directories(dir)?);
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Moves a file; durable on return. Used to archive and to quarantine. A crash leaves it under the old
     /// name, the new one, or both; never under neither.
     ///
@@ -125,8 +134,21 @@ pub trait Storage: Send + Sync + Debug {
     /// `Io`; any of them may then be there or not.
     fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()>;
 
+    /// Removes an empty directory; true if it is gone, false if it stays because something is in it or because
+    /// the medium has no directories. A power cut may bring it back, empty or not, until its parent is synced
+    /// (by [`remove_durably`](Storage::remove_durably), also without names).
+    fn remove_directory(&self, dir: &str) -> Result<bool> {
+        let _come_and_go_with_their_files = dir;
+        Ok(false)
+    }
+
     /// Bytes that can still be written, where the medium can tell.
     fn free_bytes(&self) -> Result<Option<u64>>;
+
+    /// Sentences about the medium that its owner should know, for the log of a host.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Takes an advisory lock on a file (made if missing), without waiting. `owner` is one line written
     /// into the file by an exclusive holder, for the message of whoever is refused. Dropped = released;
@@ -145,6 +167,15 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// `Io`; what is visible must not be relied on then.
     fn settle(&self, dir: &str) -> Result<usize> {
+        let _nothing_is_pending_on_this_medium = dir;
+        Ok(0)
+    }
+
+    /// As [`settle`](Storage::settle) for `dir` alone, without what is below it.
+    ///
+    /// # Errors
+    /// As `settle`.
+    fn settle_names(&self, dir: &str) -> Result<usize> {
         let _nothing_is_pending_on_this_medium = dir;
         Ok(0)
     }
@@ -181,7 +212,23 @@ pub enum LockMode {
 }
 
 /// A held lock; ends when dropped.
-pub trait Lock: Send + Sync + Debug {}
+pub trait Lock: Send + Sync + Debug {
+    /// Whether the lock still keeps others out: its file has the name it was locked under.
+    ///
+    /// # Errors
+    /// `Locked` if the file was removed or replaced, so that others may hold a lock of the same name.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The error of a lock whose file is gone.
+fn lost(name: &str) -> Error {
+    let message = format!(
+        "the lock file {name} was removed or replaced while it was locked: another process may be writing;          nothing more is written. Close all writers, then open the store again"
+    );
+    Error::new(ErrorKind::Locked, message).with("file", name)
+}
 
 /// An open immutable blob (or the part of an append-only file that was there when it was opened).
 pub trait Blob: Send + Sync + Debug {

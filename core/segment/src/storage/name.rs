@@ -48,6 +48,12 @@ pub(super) fn is_part(part: &str) -> bool {
         && !part.starts_with(TEMPORARY_PREFIX)
 }
 
+/// Whether `part` is the name of an unfinished write of ours: nothing but digits after the prefix.
+pub(super) fn is_temporary(part: &str) -> bool {
+    let number = part.strip_prefix(TEMPORARY_PREFIX).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The directory of a file or directory; empty for one directly in the root.
 pub(super) fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(directory, _)| directory)

@@ -137,7 +137,7 @@ impl<D: Disk> Directory<D> {
             let path = name::join(dir, &entry.name);
             if entry.is_dir {
                 inner.push(path);
-            } else if entry.name.starts_with(TEMPORARY_PREFIX) {
+            } else if name::is_temporary(&entry.name) {
                 self.disk.unlink(&path).map_err(|e| Error::io("remove", &path, e))?;
                 removed += 1;
             }
@@ -190,6 +190,17 @@ impl<D: Disk> Storage for Directory<D> {
         self.list_kind(dir, true)
     }
 
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        name::check_directory(dir)?;
+        let mut names = match self.disk.names(dir) {
+            Err(error) if is_missing(&error) => Vec::new(),
+            listed => listed.map_err(|error| Error::io("list", shown(dir), error))?,
+        };
+        names.retain(|part| !name::is_temporary(part));
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         name::check(from)?;
         name::check(to)?;
@@ -231,8 +242,22 @@ impl<D: Disk> Storage for Directory<D> {
         }
     }
 
+    fn remove_directory(&self, dir: &str) -> Result<bool> {
+        name::check(dir)?;
+        self.ready().remove(dir);
+        match self.disk.remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) if !is_missing(&error) => Err(Error::io("remove directory", dir, error)),
+            _ => Ok(true),
+        }
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         self.disk.free_bytes().map_err(|e| Error::io("measure", "free space", e))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.disk.warnings()
     }
 
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
@@ -258,6 +283,15 @@ impl<D: Disk> Storage for Directory<D> {
             waiting.extend(inner);
         }
         Ok(removed)
+    }
+
+    fn settle_names(&self, dir: &str) -> Result<usize> {
+        name::check_directory(dir)?;
+        match self.disk.list(dir) {
+            Err(error) if is_missing(&error) => return Ok(0),
+            _ => self.ensure_dir(dir)?,
+        }
+        Ok(self.settle_one(dir)?.0)
     }
 }
 

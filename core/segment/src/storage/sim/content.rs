@@ -53,6 +53,13 @@ impl Content {
         }
     }
 
+    /// The page cache drops its clean pages, those that a failed sync lost among them: readers see the medium.
+    pub(super) fn evict(&mut self) {
+        for range in self.holes.values() {
+            self.live[range.clone()].fill(0);
+        }
+    }
+
     /// The file after power-up: synced bytes as they are; of the rest nothing, all, or any sectors up to
     /// any length. `None` if the file was never synced and is gone although a name may be left.
     pub(super) fn after_power_cut(&self, rng: &mut Rng) -> Option<Vec<u8>> {
@@ -134,6 +141,8 @@ mod tests {
             let left = content.after_power_cut(&mut Rng::new(seed)).expect("it was synced");
             lost |= left.contains(&0);
             assert_eq!(content.live(), [1; 2048], "the page cache hides it");
+            content.evict();
+            assert_eq!(content.live(), left, "until it drops the pages");
         }
         assert!(lost);
     }

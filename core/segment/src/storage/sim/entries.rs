@@ -79,6 +79,16 @@ impl Entries {
         Ok(())
     }
 
+    /// Removes an empty directory.
+    pub(super) fn remove_dir(&mut self, path: &str) -> io::Result<()> {
+        if !self.list(path)?.is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.live.remove(path);
+        self.push(Change::Remove { path: path.to_owned(), node: Node::Dir });
+        Ok(())
+    }
+
     pub(super) fn rename(&mut self, from: &str, to: &str, replace: bool) -> io::Result<()> {
         let node = Node::File(self.file(from)?);
         self.check_parent(to)?;

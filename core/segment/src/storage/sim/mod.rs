@@ -8,7 +8,11 @@
 //! primitive in turn. The same seed and the same calls give the same outcome; a seed is drawn from only
 //! where something is undetermined. Reading through an open blob is no primitive: the bytes are a copy.
 //!
-//! Not modelled: more than one machine, bit rot (see [`SimDisk::edit`]), and order between directories.
+//! A disk can also be full for good ([`SimDisk::set_full`]), drop its page cache ([`SimDisk::evict`]), rot
+//! ([`SimDisk::edit`]) and lose whole files (by [`Disk::unlink`](super::Disk::unlink) from outside). Removing the
+//! file of a lock frees its name, as on a real disk.
+//!
+//! Not modelled: more than one machine, order between directories, and bytes that change under an open blob.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 use super::locks::LockTable;
+use super::name;
 use super::{AlignedBuffer, Bytes, LockMode};
 use crate::rng::Rng;
 use content::Content;
@@ -67,6 +72,8 @@ struct State {
     failures: BTreeMap<u64, Failure>,
     lie: Option<Lie>,
     capacity_bytes: Option<u64>,
+    /// Nothing that takes space succeeds: no byte, no name, no directory.
+    full: bool,
     hard_links: bool,
     down: bool,
     /// What a failed sync of names leads to, if it is to be like a journal that aborts.
@@ -96,6 +103,7 @@ impl SimDisk {
             failures: BTreeMap::new(),
             lie: None,
             capacity_bytes: None,
+            full: false,
             hard_links: true,
             down: false,
             aborts: false,
@@ -150,6 +158,18 @@ impl SimDisk {
         self.state().capacity_bytes = Some(capacity_bytes);
     }
 
+    /// Fills the disk to the last block, or frees space again: while it is full no byte can be written, and no file,
+    /// directory, link or name in another directory can be made. Removing works.
+    pub fn set_full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// The page cache drops what is clean, also what a failed sync marked clean and never wrote. Blobs that are
+    /// open keep what they have.
+    pub fn evict(&self) {
+        self.state().contents.values_mut().for_each(Content::evict);
+    }
+
     /// From now on a failed sync of a directory makes the disk read-only, as a file system does whose journal
     /// aborts.
     pub fn abort_on_failed_sync_of_names(&self) {
@@ -186,9 +206,13 @@ impl SimDisk {
         let failure = state.failures.get(&(state.log.len() as u64)).copied();
         let reads = ["read ", "list ", "lock ", "free_bytes"];
         let refused = state.read_only && !reads.iter().any(|read| op.starts_with(read));
+        let refused_full = state.full && takes_space(&op);
         state.log.push(op);
         if refused {
             return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
+        if refused_full {
+            return Err(error_of(Failure::Full));
         }
         state.down = failure == Some(Failure::Crash);
         Ok((state, failure))
@@ -262,11 +286,19 @@ impl Disk for SimDisk {
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
-        self.act(format!("unlink {path}"), |state| state.entries.unlink(path))
+        self.act(format!("unlink {path}"), |state| {
+            state.entries.unlink(path)?;
+            state.locks.forget(path);
+            Ok(())
+        })
     }
 
     fn make_dir(&self, path: &str) -> io::Result<()> {
         self.act(format!("make_dir {path}"), |state| state.entries.add(path, Node::Dir))
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        self.act(format!("remove_dir {path}"), |state| state.entries.remove_dir(path))
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
@@ -412,6 +444,19 @@ fn contents_after_power_cut(
         Node::Dir => true,
     });
     left
+}
+
+/// Whether a primitive needs a free block or inode. A rename within a directory does not.
+fn takes_space(op: &str) -> bool {
+    let mut words = op.split(' ');
+    match words.next() {
+        Some("create" | "write" | "make_dir" | "hard_link") => true,
+        Some("rename" | "rename_new") => {
+            let mut parents = words.map(name::parent);
+            parents.next() != parents.next()
+        }
+        _ => false,
+    }
 }
 
 fn error_of(failure: Failure) -> io::Error {
