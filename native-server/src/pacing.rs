@@ -147,6 +147,10 @@ impl Storage for PacedStorage {
         self.inner.directories(dir)
     }
 
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        self.inner.names(dir)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.inner.rename(from, to)
     }
@@ -163,8 +167,16 @@ impl Storage for PacedStorage {
         self.inner.remove_durably(dir, names)
     }
 
+    fn remove_directory(&self, dir: &str) -> Result<bool> {
+        self.inner.remove_directory(dir)
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         self.inner.free_bytes()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
     }
 
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
@@ -173,6 +185,10 @@ impl Storage for PacedStorage {
 
     fn settle(&self, dir: &str) -> Result<usize> {
         self.inner.settle(dir)
+    }
+
+    fn settle_names(&self, dir: &str) -> Result<usize> {
+        self.inner.settle_names(dir)
     }
 }
 

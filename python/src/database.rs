@@ -9,7 +9,9 @@ use nearfield_engine::{
     Collection as EngineCollection, Database as EngineDatabase, ErrorKind, Finding, Mode, Options,
     SystemClock, verify, verify_export,
 };
-use nearfield_segment::storage::{MemoryStorage, Storage, open_directory, open_existing_directory};
+use nearfield_segment::storage::{
+    MemoryStorage, Storage, open_directory, open_existing_directory, open_target_directory,
+};
 use nearfield_segment::{Kernel, Metric, Schema};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -148,7 +150,7 @@ impl Database {
         let (directory, file) = split(&path)?;
         let pool = arguments::pool(None)?;
         let report = py.detach(|| {
-            let target = open_existing_directory(directory)?;
+            let target = open_target_directory(directory)?;
             self.store.with(|database| database.export(&target, &file, &names, &pool))
         })?;
         let path = path.display().to_string();

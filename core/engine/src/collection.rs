@@ -6,12 +6,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result};
 
 use crate::batch::{Applied, Batch, Change};
+use crate::open_logs::OpenLogs;
 use crate::quarantine::{self, QuarantineStats};
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::task::{Effort, MergeOutput, Progress, Task};
@@ -36,6 +37,8 @@ pub struct Collection {
     /// Callers who want the slot; background work makes way for them.
     waiting: AtomicU32,
     recovery: Mutex<RecoveryReport>,
+    /// Why its files belong to this handle no more, once they do not.
+    gone: OnceLock<String>,
 }
 
 /// What [`Collection::begin`] found to do.
@@ -58,15 +61,20 @@ pub struct Vacuumed {
 
 #[derive(Debug)]
 enum Role {
-    Writer(Box<Mutex<Writer>>),
+    Writer(Arc<Mutex<Writer>>, Arc<OpenLogs>),
     Follower(Box<Mutex<Follower>>),
     Export,
 }
 
 impl Collection {
-    pub(crate) fn writing(name: &str, writer: Writer, recovery: RecoveryReport) -> Collection {
+    pub(crate) fn writing(
+        name: &str,
+        writer: Writer,
+        recovery: RecoveryReport,
+        open_logs: Arc<OpenLogs>,
+    ) -> Collection {
         let (kernel, reader) = (writer.options.segment.kernel, writer.reader());
-        let role = Role::Writer(Box::new(Mutex::new(writer)));
+        let role = Role::Writer(Arc::new(Mutex::new(writer)), open_logs);
         Collection::new(name, kernel, reader, role, recovery)
     }
 
@@ -89,8 +97,8 @@ impl Collection {
         recovery: RecoveryReport,
     ) -> Collection {
         let (slot, waiting) = (Mutex::new(()), AtomicU32::new(0));
-        let recovery = Mutex::new(recovery);
-        Collection { name: name.to_owned(), kernel, reader, role, slot, waiting, recovery }
+        let (recovery, gone) = (Mutex::new(recovery), OnceLock::new());
+        Collection { name: name.to_owned(), kernel, reader, role, slot, waiting, recovery, gone }
     }
 
     /// Its name in the database.
@@ -103,7 +111,32 @@ impl Collection {
         self.kernel
     }
 
-    /// The newest view. A follower's moves on with [`Collection::refresh`].
+    /// The newest view, if the collection is still there.
+    ///
+    /// # Errors
+    /// `NotFound` once it was dropped or replaced.
+    pub fn current(&self) -> Result<Arc<View>> {
+        self.check_there()?;
+        Ok(self.view())
+    }
+
+    /// From now on every call that can fail does: the collection was dropped or replaced, as `cause` says.
+    pub(crate) fn mark_gone(&self, cause: &str) {
+        // The first cause stays.
+        let _known = self.gone.set(format!("collection {:?}: {cause}", self.name));
+    }
+
+    fn check_there(&self) -> Result<()> {
+        match self.gone.get() {
+            Some(cause) => {
+                Err(Error::new(ErrorKind::NotFound, cause.clone()).with("got", self.name.as_str()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The newest view, also of a collection that was dropped since: what is held stays readable. See
+    /// [`Collection::current`]. A follower's moves on with [`Collection::refresh`].
     pub fn view(&self) -> Arc<View> {
         self.reader.view()
     }
@@ -120,14 +153,15 @@ impl Collection {
 
     /// True if this handle can change the collection.
     pub fn is_writable(&self) -> bool {
-        matches!(self.role, Role::Writer(_))
+        matches!(self.role, Role::Writer(..))
     }
 
     /// Moves a follower on to what its writer has made durable; others are always there.
     ///
     /// # Errors
-    /// As for opening.
+    /// As for opening; `NotFound` once it was dropped or replaced.
     pub fn refresh(&self) -> Result<Arc<View>> {
+        self.check_there()?;
         if let Role::Follower(follower) = &self.role {
             let mut locked = follower.lock().unwrap_or_else(|poisoned| {
                 let mut locked = poisoned.into_inner();
@@ -167,7 +201,15 @@ impl Collection {
         let count = changes.len();
         let bytes = changes.iter().map(Change::bytes_max).sum();
         match self.make_room(bytes, pool).and_then(|()| self.writer()) {
-            Ok(mut writer) => writer.apply_all(changes),
+            Ok(mut writer) => {
+                let answers = writer.apply_all(changes);
+                let open = writer.has_open_log();
+                drop(writer);
+                if let (true, Role::Writer(writer, logs)) = (open, &self.role) {
+                    logs.note(writer);
+                }
+                answers
+            }
             Err(error) => (0..count).map(|_| Err(error.again())).collect(),
         }
     }
@@ -350,8 +392,9 @@ impl Collection {
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        self.check_there()?;
         match &self.role {
-            Role::Writer(mutex) => Ok(mutex.lock().unwrap_or_else(|poisoned| {
+            Role::Writer(mutex, _) => Ok(mutex.lock().unwrap_or_else(|poisoned| {
                 let mut writer = poisoned.into_inner();
                 writer.refuse("a thread panicked while it was writing");
                 // The writer remembers from here on, so that recovery can end it.

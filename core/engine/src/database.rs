@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
-use nearfield_segment::storage::{Blob, Lock, LockMode, MemoryStorage, Storage};
+use nearfield_segment::storage::{Blob, LockMode, MemoryStorage, Storage};
 use nearfield_segment::{
     Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema, shown, shown_list,
 };
@@ -13,15 +13,19 @@ use nearfield_segment::{
 use crate::clock::Clock;
 use crate::collection::Collection;
 use crate::export::{ExportReport, open_export, write_export};
-use crate::leftovers;
-use crate::manifest::{DatabaseManifest, Stored, check_schema, commit, list_numbers, load_newest};
+use crate::fence::Fenced;
+use crate::leftovers::{self, Unnamed};
+use crate::manifest::{
+    DatabaseManifest, Manifest, Stored, check_schema, commit, document_name, list_numbers,
+    load_newest,
+};
+use crate::open_logs::OpenLogs;
 use crate::opening::Opening;
 use crate::options::Options;
+use crate::place::{LOCK, check_place};
+use crate::quarantine::{self, Reason};
 use crate::recovery::{self, Follower};
 use crate::writer::Site;
-
-/// File whose exclusive lock makes a process the writer.
-pub(crate) const LOCK: &str = "lock";
 
 /// What a database was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,15 @@ pub enum Mode {
     Memory,
 }
 
+/// What opening a database for writing found beside its collections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OpeningReport {
+    /// Collections without a name and without rows, whose manifests were moved to quarantine.
+    pub quarantined: Vec<String>,
+    /// Sentences about what was left as it is, for the log of a host.
+    pub warnings: Vec<String>,
+}
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
@@ -43,7 +56,8 @@ pub struct Database {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Mutex<Rng>,
     inner: Mutex<Inner>,
-    _lock: Option<Box<dyn Lock>>,
+    opening: OpeningReport,
+    open_logs: Arc<OpenLogs>,
 }
 
 #[derive(Debug)]
@@ -56,6 +70,10 @@ pub(crate) struct Inner {
     unsure: bool,
     /// Dropped collections whose files are removed, so that the manifest may forget them.
     removed: Vec<FileId>,
+    /// Dropped collections that a task may still be writing to: only the next opening may forget them.
+    busy: Vec<FileId>,
+    /// Retired collections of which it is not known yet whether they are gone.
+    retired: BTreeMap<FileId, Arc<Collection>>,
 }
 
 impl Inner {
@@ -63,7 +81,8 @@ impl Inner {
         manifest: Stored<DatabaseManifest>,
         open: BTreeMap<FileId, Arc<Opening>>,
     ) -> Mutex<Inner> {
-        Mutex::new(Inner { manifest, open, unsure: false, removed: Vec::new() })
+        let (removed, busy, retired) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Mutex::new(Inner { manifest, open, unsure: false, removed, busy, retired })
     }
 
     /// Takes a collection from everybody: its handles refuse changes from now on because of `cause`, and it is
@@ -72,20 +91,33 @@ impl Inner {
         let Some(open) = self.open.remove(&id).and_then(|opening| opening.retire()) else {
             return Ok(());
         };
-        open.with_writer(|writer| {
+        self.retired.insert(id, Arc::clone(&open));
+        let busy = open.with_writer(|writer| {
             writer.close(cause);
-            Ok(())
-        })
+            Ok(writer.is_busy())
+        })?;
+        if busy {
+            self.busy.push(id);
+        }
+        Ok(())
+    }
+
+    /// Says to the handles of a retired collection what has become of it.
+    pub(crate) fn mark_gone(&mut self, id: FileId, cause: &str) {
+        if let Some(collection) = self.retired.remove(&id) {
+            collection.mark_gone(cause);
+        }
     }
 }
 
 impl Database {
-    /// Opens the database in `storage`; a writer creates what is missing. `owner` is one line that tells
-    /// others who holds the lock; it should name the process.
+    /// Opens the database in `storage`; a writer creates one in an empty directory. `owner` is one line that
+    /// tells others who holds the lock; it should name the process.
     ///
     /// # Errors
-    /// `Locked` if there is another writer; `NotFound` if a reader finds no database; `Corrupt`,
-    /// `Version`, `Io`.
+    /// `Locked` if there is another writer; `NotFound` if a reader finds no database; `InvalidInput(Parameter)` if
+    /// a writer finds none, and foreign files; `Corrupt` if there are collections that no document names (nothing
+    /// is written then), or if the document is damaged; `Version`, `Io`.
     pub fn open(
         storage: Arc<dyn Storage>,
         mode: Mode,
@@ -95,10 +127,7 @@ impl Database {
         owner: &str,
     ) -> Result<Database> {
         let writes = mode != Mode::Read;
-        let lock = writes.then(|| storage.lock(LOCK, LockMode::Exclusive, owner)).transpose()?;
-        if writes {
-            storage.settle("")?;
-        }
+        let storage = if writes { take(storage, owner)? } else { storage };
         let manifest = match load_newest(&*storage, "")? {
             Some(manifest) => manifest,
             None if writes => commit(&*storage, "", DatabaseManifest::first())?,
@@ -109,18 +138,59 @@ impl Database {
                 ));
             }
         };
-        let dropped = manifest.document.dropped.clone();
+        let unnamed = if writes {
+            leftovers::inspect(&*storage, &manifest.document)?
+        } else {
+            Unnamed::default()
+        };
         let inner = Inner::new(manifest, BTreeMap::new());
-        let rng = Mutex::new(Rng::new(seed));
-        let database = Database { storage, mode, options, clock, rng, inner, _lock: lock };
+        let (rng, opening) = (Mutex::new(Rng::new(seed)), OpeningReport::default());
+        let open_logs = Arc::new(OpenLogs::new(options.open_logs_max));
+        let mut database =
+            Database { storage, mode, options, clock, rng, inner, opening, open_logs };
         if writes {
-            let mut inner = database.inner();
-            dropped.into_iter().for_each(|id| database.remove_files(&mut inner, id));
-            // What cannot be removed now is no reason not to open.
-            let _left = leftovers::sweep(&*database.storage, &inner.manifest.document);
-            drop(inner);
+            database.opening = database.tidy(unnamed);
         }
         Ok(database)
+    }
+
+    /// What opening found beside the collections.
+    pub fn opening_report(&self) -> &OpeningReport {
+        &self.opening
+    }
+
+    /// Removes what unfinished work left and sets aside what has no name. What cannot be done now is no reason
+    /// not to open.
+    fn tidy(&self, unnamed: Unnamed) -> OpeningReport {
+        let storage = &*self.storage;
+        let mut report = OpeningReport { warnings: storage.warnings(), ..OpeningReport::default() };
+        report.warnings.extend(unnamed.warnings);
+        let mut inner = self.inner();
+        for id in inner.manifest.document.dropped.clone() {
+            self.remove_files(&mut inner, id);
+        }
+        for dir in unnamed.empty {
+            let _stays = leftovers::remove_collection(storage, &dir);
+        }
+        for dir in unnamed.unwritten {
+            let file = document_name::<Manifest>(&dir, 1);
+            match quarantine::put(storage, "", &file, Reason::Unnamed, self.clock.now_ms()) {
+                Ok(()) => {
+                    report.quarantined.push(file);
+                    let _stays = leftovers::remove_collection(storage, &dir);
+                }
+                Err(error) => report.warnings.push(format!("{file} has no name: {error}")),
+            }
+        }
+        let _left = leftovers::settle_unfinished_snapshots(storage);
+        let document = &inner.manifest.document;
+        match leftovers::remove_unfinished_backups(storage, document) {
+            Ok(left) => report.warnings.extend(left),
+            Err(error) => report.warnings.push(error.to_string()),
+        }
+        let _left = leftovers::remove_older_documents(storage, document.number);
+        let _left = quarantine::clean(storage, "", &self.options, self.clock.now_ms());
+        report
     }
 
     /// A database in memory.
@@ -154,7 +224,8 @@ impl Database {
         }
         let inner = Inner::new(Stored { document: manifest, crc: 0 }, open);
         let (rng, mode) = (Mutex::new(rng), Mode::Read);
-        Ok(Database { storage, mode, options, clock, rng, inner, _lock: None })
+        let (opening, open_logs) = (OpeningReport::default(), Arc::default());
+        Ok(Database { storage, mode, options, clock, rng, inner, opening, open_logs })
     }
 
     /// Writes collections (all, if none are named) to one file called `name` in `target`, on the threads of `pool`.
@@ -223,7 +294,12 @@ impl Database {
         if self.mode == Mode::Write {
             recovery::create(&site, id, schema, self.clock.now_ms())?;
         }
-        self.change(&mut inner, next)?;
+        if let Err(error) = self.change(&mut inner, next) {
+            if !inner.unsure {
+                let _left = leftovers::remove_collection(&*self.storage, &site.dir);
+            }
+            return Err(error);
+        }
         if self.mode == Mode::Memory {
             // Only here and now: there is nothing to open it from later.
             let collection = Arc::new(self.create_in_memory(name, site, schema)?);
@@ -256,8 +332,8 @@ impl Database {
         Ok((id, Arc::clone(inner.open.entry(id).or_default())))
     }
 
-    /// Removes a collection and its files. Handles that are still held keep reading what they have. Files
-    /// that cannot be removed now are removed when the database is opened again.
+    /// Removes a collection and its files. Handles that are still held answer `NotFound` from then on; a view that
+    /// is held stays readable. Files that cannot be removed now are removed when the database is opened again.
     ///
     /// # Errors
     /// `NotFound`, `ReadOnly`; `StorageFull` or `Io` if it is unknown whether the name is gone: handles
@@ -272,6 +348,7 @@ impl Database {
         // First, so that nothing is acknowledged that the new manifest would take away.
         inner.retire(id, "the collection was dropped, or should have been")?;
         self.change(&mut inner, next)?;
+        inner.mark_gone(id, "it was dropped");
         self.remove_files(&mut inner, id);
         Ok(())
     }
@@ -288,6 +365,7 @@ impl Database {
                 let _left = leftovers::remove_older_documents(&*self.storage, newest);
                 Ok(())
             }
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput(_)) => Err(error),
             Err(error) => {
                 inner.unsure = true;
                 Err(error.context("the change may or may not have happened"))
@@ -311,7 +389,8 @@ impl Database {
 
     /// Removes what is left of a dropped collection. What cannot be removed waits for the next opening.
     pub(crate) fn remove_files(&self, inner: &mut Inner, id: FileId) {
-        if leftovers::remove_collection(&*self.storage, &self.site(id).dir).is_ok() {
+        let removed = leftovers::remove_collection(&*self.storage, &self.site(id).dir).is_ok();
+        if removed && !inner.busy.contains(&id) {
             inner.removed.push(id);
         }
     }
@@ -319,7 +398,8 @@ impl Database {
     fn create_in_memory(&self, name: &str, site: Site, schema: &Schema) -> Result<Collection> {
         let (clock, seed) = (Arc::clone(&self.clock), self.seed());
         let writer = recovery::create_in_memory(site, schema, self.options.clone(), clock, seed)?;
-        Ok(Collection::writing(name, writer, recovery::RecoveryReport::default()))
+        let report = recovery::RecoveryReport::default();
+        Ok(Collection::writing(name, writer, report, Arc::clone(&self.open_logs)))
     }
 
     fn open_collection(&self, name: &str, site: Site) -> Result<Collection> {
@@ -329,8 +409,11 @@ impl Database {
             Follower::open(site, options, seed)
                 .map(|follower| Collection::following(name, follower, kernel))
         } else {
-            recovery::open_writer(site, options, Arc::clone(&self.clock), seed)
-                .map(|(writer, report)| Collection::writing(name, writer, report))
+            recovery::open_writer(site, options, Arc::clone(&self.clock), seed).map(
+                |(writer, report)| {
+                    Collection::writing(name, writer, report, Arc::clone(&self.open_logs))
+                },
+            )
         };
         opened.map_err(|error| error.context(format!("collection {name:?}")))
     }
@@ -374,6 +457,19 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Takes the lock of a directory that is a database or may become one, and takes over what an earlier writer
+/// left at its top. Nothing is written before the directory was looked at. Changes need the lock from then on.
+fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Arc<dyn Storage>> {
+    check_place(&*storage)?;
+    let lock = storage.lock(LOCK, LockMode::Exclusive, owner)?;
+    let storage = Fenced::new(storage, lock);
+    storage.settle_names("")?;
+    storage.settle_names("c")?;
+    // Again, now that no other writer can be at work.
+    check_place(&storage)?;
+    Ok(Arc::new(storage))
 }
 
 pub(crate) fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {

@@ -86,19 +86,42 @@ impl Past {
 }
 
 /// What of the past is to be kept.
+///
+/// A clock that is ahead of the past by more than the window makes all of it look old. It may be wrong, so the past
+/// is given up only if the clock says the same again, a part of the window later; until then time counts as what
+/// the newest manifest of the past says.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Window {
     /// As [`Options::history_ms`], once it is decided.
     pub(crate) history_ms: u64,
     /// As [`Options::history_bytes_max`].
     pub(crate) bytes_max: u64,
+    /// When the clock was first seen so far ahead.
+    ahead_ms: Option<u64>,
 }
 
 impl Window {
     /// What a writer of `newest` is told by its options, or else by the manifest.
     pub(crate) fn of(options: &Options, newest: &Manifest) -> Window {
         let history_ms = options.history_ms.or(newest.history_ms).unwrap_or(0);
-        Window { history_ms, bytes_max: options.history_bytes_max }
+        Window { history_ms, bytes_max: options.history_bytes_max, ahead_ms: None }
+    }
+
+    /// The time by which `past` is judged when the clock says `now_ms`.
+    fn trusted(&mut self, past: &[Manifest], now_ms: u64) -> u64 {
+        let Some(known_ms) = past.iter().map(|manifest| manifest.created_ms).max() else {
+            return now_ms;
+        };
+        if now_ms <= known_ms.saturating_add(self.history_ms) {
+            self.ahead_ms = None;
+            return now_ms;
+        }
+        let first_ms = *self.ahead_ms.get_or_insert(now_ms);
+        if now_ms < first_ms {
+            self.ahead_ms = Some(now_ms);
+        }
+        let confirmed = now_ms >= first_ms.saturating_add((self.history_ms / PARTS).max(1));
+        if confirmed { now_ms } else { known_ms }
     }
 }
 
@@ -111,7 +134,7 @@ pub(crate) fn vacuum(
     log: &LogDirectory,
     dir: &str,
     newest: &Manifest,
-    window: Window,
+    window: &mut Window,
     now_ms: u64,
 ) -> Result<u64> {
     let storage = log.storage();
@@ -119,7 +142,8 @@ pub(crate) fn vacuum(
     if window.history_ms > 0 {
         let past = Past::read(storage, dir, newest.number)?;
         past.set_damaged_aside(storage, dir, now_ms)?;
-        kept = wanted(past.manifests, now_ms, window.history_ms);
+        let trusted_ms = window.trusted(&past.manifests, now_ms);
+        kept = wanted(past.manifests, trusted_ms, window.history_ms);
         give_up(&mut kept, newest, log, window.bytes_max)?;
     }
     let gone = list_numbers::<Manifest>(storage, dir)?.into_iter().filter(|&number| {
@@ -223,6 +247,20 @@ mod tests {
             let kept: Vec<u64> = kept.iter().map(|manifest| manifest.created_ms).collect();
             assert_eq!(kept, expected, "{times:?} at {now_ms}");
         }
+    }
+
+    #[test]
+    fn a_clock_far_ahead_is_believed_when_it_says_so_twice() {
+        let past = made_at(&[5, 10, 20]);
+        let mut window = Window { history_ms: 90, ..Window::default() };
+        assert_eq!(window.trusted(&past, 110), 110, "within the window of the past");
+        assert_eq!(window.trusted(&past, 5_000), 20);
+        assert_eq!(window.trusted(&past, 5_029), 20, "not yet a part of the window later");
+        assert_eq!(window.trusted(&past, 30), 30, "it was wrong");
+        assert_eq!(window.trusted(&past, 5_030), 20, "so that is the first time again");
+        assert_eq!(window.trusted(&past, 4_000), 20, "earlier, and the first time again");
+        assert_eq!(window.trusted(&past, 4_030), 4_030);
+        assert_eq!(window.trusted(&[], 7_000), 7_000, "there is no past to lose");
     }
 
     /// However long it goes on, the window stays covered and the number bounded.

@@ -6,10 +6,10 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `cancel` (work that can be told to stop) · `clock` · `options` · `pin` · `space` · `quarantine` |
-//! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `cancel` (work that can be told to stop) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `quarantine` |
+//! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` · `place` (what may become a database) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
-//! | F9 | `writer` (the one who changes things) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
+//! | F9 | `writer` (the one who changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
@@ -18,16 +18,19 @@ mod clock;
 mod collection;
 mod database;
 mod export;
+mod fence;
 mod fields;
 mod history;
 mod keys;
 mod leftovers;
 pub mod log;
 pub mod manifest;
+mod open_logs;
 mod opening;
 mod options;
 pub mod partial;
 mod pin;
+mod place;
 mod quarantine;
 mod rebuild;
 pub mod recall;
@@ -50,17 +53,19 @@ pub use cancel::GoOn;
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
 pub use collection::{Begun, Carry, Collection, Vacuumed, Watch};
-pub use database::{Database, Mode};
+pub use database::{Database, Mode, OpeningReport};
 pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
 pub use fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
 pub use keys::KeyCounts;
+pub use leftovers::SNAPSHOTS;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;
+pub use place::check_place;
 pub use quarantine::QuarantineStats;
 pub use recovery::{Follower, RecoveryReport};
 pub use replay::Replayed;
 pub use restore::{Restored, restore};
-pub use snapshot::{SNAPSHOTS, Snapshot};
+pub use snapshot::Snapshot;
 pub use verify::{Finding, VerifyReport, verify, verify_export};
 pub use view::{Found, LiveSegment, Tier, View};
 pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

@@ -19,6 +19,8 @@ pub struct Options {
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
     pub log_file_bytes_max: u64,
+    /// Log files of a database that stay open for the next write; each takes a file handle.
+    pub open_logs_max: usize,
     /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only. `None`: as
     /// far as the collection says, where who wrote it before had chosen; else the present only.
     pub history_ms: Option<u64>,
@@ -48,6 +50,7 @@ impl Default for Options {
             level0_rows_max: 16_384,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
+            open_logs_max: 128,
             history_ms: None,
             history_bytes_max: 0,
             quarantine_ms: 168 * 3_600_000,

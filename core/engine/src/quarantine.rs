@@ -11,7 +11,7 @@ use nearfield_segment::storage::Storage;
 
 use crate::options::Options;
 
-/// The directory, below that of a collection.
+/// The directory, below that of a collection or in the root of a database.
 const DIR: &str = "quarantine";
 /// Own names are cut to this, so that the longer name is still one.
 const NAME_BYTES_MAX: usize = 200;
@@ -23,6 +23,8 @@ pub(crate) enum Reason {
     Orphan,
     /// A manifest of the past that cannot be read.
     Damaged,
+    /// A collection without rows that no database document names.
+    Unnamed,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
         match self {
             Reason::Orphan => "orphan",
             Reason::Damaged => "damaged",
+            Reason::Unnamed => "unnamed",
         }
     }
 }
@@ -43,7 +46,11 @@ pub struct QuarantineStats {
     pub bytes: u64,
 }
 
-/// Moves `file` (a name below the collection's directory `dir`) to quarantine.
+fn place(dir: &str) -> String {
+    if dir.is_empty() { DIR.to_owned() } else { format!("{dir}/{DIR}") }
+}
+
+/// Moves `file` (a name below the collection's directory `dir`, or below the root if that is empty) to quarantine.
 ///
 /// # Errors
 /// Those of the storage; the file is then in one of the two places.
@@ -54,14 +61,17 @@ pub(crate) fn put(
     reason: Reason,
     now_ms: u64,
 ) -> Result<()> {
-    let own = file.rsplit('/').next().unwrap_or(file);
-    let own = &own[own.len().saturating_sub(NAME_BYTES_MAX)..];
-    let target = |now_ms| format!("{dir}/{DIR}/{now_ms:014}.{}.{own}", reason.word());
-    let there = storage.list(&format!("{dir}/{DIR}"))?;
+    let place = place(dir);
+    // Below the root the directories tell what the file was.
+    let own = if dir.is_empty() { file } else { file.rsplit('/').next().unwrap_or(file) };
+    let own = own[own.len().saturating_sub(NAME_BYTES_MAX)..].replace('/', ".");
+    let target = |now_ms| format!("{place}/{now_ms:014}.{}.{own}", reason.word());
+    let there = storage.list(&place)?;
     let taken = |now_ms: &u64| there.iter().any(|name| target(*now_ms).ends_with(name.as_str()));
     // Ends: as many names are taken as there are files.
     let free_ms = (now_ms..).find(|now_ms| !taken(now_ms)).unwrap_or(now_ms);
-    storage.rename(&format!("{dir}/{file}"), &target(free_ms))
+    let from = if dir.is_empty() { file.to_owned() } else { format!("{dir}/{file}") };
+    storage.rename(&from, &target(free_ms))
 }
 
 /// Count and size of what is there. O(files).
@@ -70,9 +80,10 @@ pub(crate) fn put(
 /// Those of the storage.
 pub(crate) fn stats(storage: &dyn Storage, dir: &str) -> Result<QuarantineStats> {
     let mut stats = QuarantineStats::default();
-    for name in storage.list(&format!("{dir}/{DIR}"))? {
+    let place = place(dir);
+    for name in storage.list(&place)? {
         stats.files += 1;
-        stats.bytes += storage.open(&format!("{dir}/{DIR}/{name}"))?.len();
+        stats.bytes += storage.open(&format!("{place}/{name}"))?.len();
     }
     Ok(stats)
 }
@@ -89,7 +100,8 @@ pub(crate) fn clean(
 ) -> Result<u64> {
     let mut kept = stats(storage, dir)?;
     let mut removed = 0;
-    let mut names = storage.list(&format!("{dir}/{DIR}"))?;
+    let place = place(dir);
+    let mut names = storage.list(&place)?;
     names.sort_by_key(|name| put_ms(name));
     for name in names {
         let too_old = now_ms.saturating_sub(put_ms(&name)) > options.quarantine_ms;
@@ -97,7 +109,7 @@ pub(crate) fn clean(
         if !too_old && !too_much && kept.files <= options.quarantine_files_max {
             continue;
         }
-        let path = format!("{dir}/{DIR}/{name}");
+        let path = format!("{place}/{name}");
         let bytes = storage.open(&path)?.len();
         storage.remove(&path)?;
         kept = QuarantineStats { files: kept.files - 1, bytes: kept.bytes - bytes };
@@ -111,8 +123,9 @@ pub(crate) fn clean(
 /// # Errors
 /// As [`clean`].
 pub(crate) fn empty(storage: &dyn Storage, dir: &str) -> Result<u64> {
-    let names = storage.list(&format!("{dir}/{DIR}"))?;
-    names.iter().try_for_each(|name| storage.remove(&format!("{dir}/{DIR}/{name}")))?;
+    let place = place(dir);
+    let names = storage.list(&place)?;
+    names.iter().try_for_each(|name| storage.remove(&format!("{place}/{name}")))?;
     Ok(names.len() as u64)
 }
 

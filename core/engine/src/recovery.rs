@@ -18,7 +18,8 @@ use crate::fields::KnownFields;
 use crate::history::{Past, Window};
 use crate::keys::{self, Keys};
 use crate::log::{
-    FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, replay,
+    FileLog, FileLogOptions, Log, LogDirectory, MemoryLog, Mode, ReplayReport, Torn, has_changed,
+    replay,
 };
 use crate::manifest::{Manifest, SegmentEntry, Stored, commit, list_numbers, load_newest};
 use crate::options::Options;
@@ -28,6 +29,8 @@ use crate::state::{Held, State};
 use crate::view::View;
 use crate::writer::{CollectionStats, LogMark, Reader, Site, Writer};
 
+/// How often the log is read if it changes meanwhile.
+const REPLAY_ATTEMPTS_MAX: usize = 3;
 /// How often a read-only opener starts again because files moved on while it was opening them.
 const OPEN_ATTEMPTS_MAX: usize = 16;
 
@@ -42,6 +45,8 @@ pub struct RecoveryReport {
     pub orphans: Vec<String>,
     /// Segments whose derived sections were damaged; they are rebuilt by the next compaction.
     pub degraded: Vec<String>,
+    /// Sentences about what was found and left as it is, for the log of a host.
+    pub warnings: Vec<String>,
 }
 
 /// Creates the files of a new, empty collection.
@@ -55,8 +60,9 @@ pub(crate) fn create(site: &Site, id: FileId, schema: &Schema, created_ms: u64) 
 
 /// Opens a collection for writing. The caller holds the store's lock.
 ///
-/// If the disk is too full to repair the end of the log, the collection opens all the same: it shows what
-/// is known to be durable, and its writer is poisoned until [`reopen`] finds space.
+/// If the disk is too full to move orphans, they stay where they are, or are removed if the log needs their space.
+/// If it is too full to repair the end of the log even so, the collection opens all the same: it shows what is
+/// known to be durable, and its writer is poisoned until [`reopen`] finds space.
 ///
 /// # Errors
 /// `NotFound` without a manifest; `Corrupt` or `Version` naming file and offset; `Io`.
@@ -68,8 +74,14 @@ pub(crate) fn open_writer(
 ) -> Result<(Writer, RecoveryReport)> {
     site.storage.settle(&site.dir)?;
     let manifest = newest_manifest(&site)?;
-    let orphans = quarantine_orphans(&site, &manifest.document, &options, clock.now_ms())?;
+    let Orphans { moved, left } =
+        quarantine_orphans(&site, &manifest.document, &options, clock.now_ms())?;
     let place = log_of(&site, &manifest.document);
+    let mut warnings: Vec<String> = place
+        .strays()?
+        .iter()
+        .map(|name| format!("{name} is no log file; it is ignored"))
+        .collect();
     let replay_in = |mode| -> Result<(State, ReplayReport)> {
         let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
         let mut replayed = replay_into(&mut state, &place, mode)?;
@@ -78,8 +90,17 @@ pub(crate) fn open_writer(
         Ok((state, replayed))
     };
     let mut recovered = replay_in(Mode::Recover);
-    if is_full(&recovered) && quarantine::empty(&*site.storage, &site.dir)? > 0 {
+    for _ in 1..REPLAY_ATTEMPTS_MAX {
+        if !recovered.as_ref().is_err_and(has_changed) {
+            break;
+        }
+        // Pages that a failed fsync lost were evicted meanwhile: the log is shorter now.
         recovered = replay_in(Mode::Recover);
+    }
+    if is_full(&recovered) && make_space(&site, &left)? {
+        recovered = replay_in(Mode::Recover);
+    } else {
+        warnings.extend(left.iter().map(|file| format!("{file} is an orphan; the disk is full")));
     }
     let (poisoned, (state, replayed)) = match recovered {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
@@ -91,8 +112,9 @@ pub(crate) fn open_writer(
     let report = RecoveryReport {
         replayed: replayed.batches,
         torn: replayed.torn.clone(),
-        orphans,
+        orphans: moved,
         degraded: degraded(&state),
+        warnings,
     };
     let epoch = manifest.document.epoch + 1;
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
@@ -222,6 +244,15 @@ fn newest_manifest(site: &Site) -> Result<Stored<Manifest>> {
     })
 }
 
+/// Files that no manifest names.
+#[derive(Debug, Default)]
+struct Orphans {
+    /// Those now in quarantine, and manifests of the past that cannot be read.
+    moved: Vec<String>,
+    /// Those for which the disk was too full.
+    left: Vec<String>,
+}
+
 /// Moves what no manifest names out of the way, and manifests of the past that cannot be read. What has been
 /// in quarantine for long is removed.
 fn quarantine_orphans(
@@ -229,22 +260,40 @@ fn quarantine_orphans(
     manifest: &Manifest,
     options: &Options,
     now_ms: u64,
-) -> Result<Vec<String>> {
+) -> Result<Orphans> {
     let Site { storage, dir, .. } = site;
+    quarantine::clean(&**storage, dir, options, now_ms)?;
     let past = Past::read(&**storage, dir, manifest.number)?;
-    let mut moved = past.set_damaged_aside(&**storage, dir, now_ms)?;
+    let mut orphans = Orphans::default();
+    match past.set_damaged_aside(&**storage, dir, now_ms) {
+        Ok(names) => orphans.moved = names,
+        // They stay, and so does what they may name.
+        Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(orphans),
+        Err(error) => return Err(error),
+    }
     let manifests = past.manifests.iter().chain([manifest]);
     let named: HashSet<&str> =
         manifests.flat_map(Manifest::files).map(|(file, _, _)| file).collect();
     for name in storage.list(&site.path("segments"))? {
         let file = format!("segments/{name}");
         if !named.contains(file.as_str()) {
-            quarantine::put(&**storage, dir, &file, quarantine::Reason::Orphan, now_ms)?;
-            moved.push(file);
+            match quarantine::put(&**storage, dir, &file, quarantine::Reason::Orphan, now_ms) {
+                Ok(()) => orphans.moved.push(file),
+                Err(error) if error.kind() == ErrorKind::StorageFull => orphans.left.push(file),
+                Err(error) => return Err(error),
+            }
         }
     }
     quarantine::clean(&**storage, dir, options, now_ms)?;
-    Ok(moved)
+    Ok(orphans)
+}
+
+/// Removes what is in quarantine, and orphans that found no place there: a full disk needs the space. True if
+/// there was anything.
+fn make_space(site: &Site, orphans: &[String]) -> Result<bool> {
+    let emptied = quarantine::empty(&*site.storage, &site.dir)?;
+    orphans.iter().try_for_each(|file| site.storage.remove(&site.path(file)))?;
+    Ok(emptied > 0 || !orphans.is_empty())
 }
 
 /// Opens what the manifest names. Segments that are open in `known` are shared, not opened again.

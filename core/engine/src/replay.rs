@@ -9,11 +9,12 @@ use std::sync::Arc;
 use nearfield_segment::storage::{LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
-use crate::database::{Database, LOCK, Mode, id_of};
+use crate::database::{Database, Mode, id_of};
 use crate::history::Past;
 use crate::log::{LogDirectory, Mode as LogMode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, Reason, commit, document_name, load_newest};
 use crate::pin;
+use crate::place::{LOCK, check_place};
 use crate::rebuild::{Ground, base_for, rebuild};
 use crate::succession::Used;
 use crate::transfer::bring;
@@ -66,11 +67,13 @@ impl Database {
             Ok(Used::by(writer))
         })?;
         inner.retire(id, CAUSE)?;
-        let (heir, site) = self.heir(name);
+        let heirs = [self.heir(name)];
+        self.announce(&mut inner, &heirs)?;
+        let site = self.site(heirs[0].id);
         let points = self
             .rebuild_in_place(&self.site(id), &base, &used, target, site, pool)
-            .map_err(|error| self.give_up(&inner, error))?;
-        let backup = self.put_in_place(&mut inner, &[heir], "replay")?;
+            .map_err(|error| self.give_up(&mut inner, &heirs, error))?;
+        let backup = self.put_in_place(&mut inner, &heirs, "replay")?;
         Ok(Replayed { lsn: target, points, backup })
     }
 
@@ -116,13 +119,14 @@ impl Database {
             Error::invalid(Fault::Parameter, message)
         })?;
         let base = base_for(&source, &newest.document, last, target)?;
+        check_place(&**into)?;
         let _alone = into.lock(LOCK, LockMode::Exclusive, "replay")?;
         if load_newest::<DatabaseManifest>(&**into, "")?.is_some() {
             let message = "the target holds a database already; replay into an empty directory";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let (heir, place) = self.heir(name);
-        let site = Site { storage: Arc::clone(into), ..place };
+        let heir = self.heir(name);
+        let site = Site { storage: Arc::clone(into), ..self.site(heir.id) };
         let used = Used::named(&newest.document, newest.crc);
         let first = used.successor(&base, Reason::Replay, self.clock.now_ms());
         let (_, points) = rebuild(&source, &base, first, target, self.ground(site, pool))?;

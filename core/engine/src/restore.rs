@@ -10,10 +10,11 @@ use nearfield_segment::storage::{Lock, LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::collection::Collection;
-use crate::database::{Database, Inner, LOCK};
+use crate::database::{Database, Inner};
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, Reason, Stored, commit, load_newest};
-use crate::succession::Used;
+use crate::place::{LOCK, check_place};
+use crate::succession::{Heir, Used};
 use crate::transfer::bring;
 use crate::verify::{Finding, verify_below};
 use crate::writer::Site;
@@ -78,6 +79,7 @@ fn below(dir: &str, name: &str) -> String {
 /// `Locked` if somebody writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
 /// `source` holds no database; `StorageFull`, `Io`.
 pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<()> {
+    check_place(&**target)?;
     let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
     if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
         let message = "the target holds a database already; restore into an empty directory";
@@ -129,14 +131,14 @@ impl Database {
             let message = format!("{alias:?} is an alias here: remove it first");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let mut heirs = Vec::new();
-        for (name, open) in names.iter().zip(&open) {
-            let used = self.close_replaced(&mut inner, name, open.as_deref())?;
-            let (heir, site) = self.heir(name);
-            let dir = format!("c/{}", source.database.collections[*name].id);
-            self.bring_in_place(&source, &dir, used, &site)
-                .map_err(|error| self.give_up(&inner, error))?;
-            heirs.push(heir);
+        let heirs: Vec<Heir> = names.iter().map(|name| self.heir(name)).collect();
+        self.announce(&mut inner, &heirs)?;
+        for (heir, open) in heirs.iter().zip(&open) {
+            let dir = format!("c/{}", source.database.collections[&heir.name].id);
+            let brought = self
+                .close_replaced(&mut inner, &heir.name, open.as_deref())
+                .and_then(|used| self.bring_in_place(&source, &dir, used, &self.site(heir.id)));
+            brought.map_err(|error| self.give_up(&mut inner, &heirs, error))?;
         }
         let backup = self.put_in_place(&mut inner, &heirs, "restore")?;
         let collections = names.into_iter().cloned().collect();

@@ -8,13 +8,10 @@ use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::cancel::{self, GoOn};
 use crate::database::{Database, id_of};
-use crate::leftovers::remove_collection;
+use crate::leftovers::{SNAPSHOTS, remove_collection};
 use crate::manifest::{DatabaseManifest, commit, load_newest};
 use crate::transfer::{bring, copy};
 use crate::writer::{Site, Writer};
-
-/// Directory of the snapshots in a store.
-pub const SNAPSHOTS: &str = "snapshots";
 
 /// A snapshot that was written.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

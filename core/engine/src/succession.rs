@@ -1,8 +1,9 @@
 //! Putting other directories in the place of collections: replay and restore.
 //!
-//! What takes a collection's place is built whole in a directory that no document names, the old state is
-//! kept as a backup, and then *one* database document makes the change: before it the old state is there,
-//! after it the new one. What a crash leaves of either is removed by the next opening (`leftovers`).
+//! What takes a collection's place is announced in the document's list of dropped collections, so that a later
+//! opening knows it for unfinished work; then it is built whole in its directory, the old state is kept as a
+//! backup, and *one* database document makes the change: before it the old state is there, after it the new
+//! one. What a crash leaves of either is removed by the next opening (`leftovers`).
 //!
 //! What was used up stays used: manifest numbers, LSNs, timelines and assigned ids go on above the old ones.
 
@@ -142,10 +143,20 @@ pub(crate) struct Heir {
 }
 
 impl Database {
-    /// An id and an empty place for an heir of `name`.
-    pub(crate) fn heir(&self, name: &str) -> (Heir, Site) {
+    /// An id for an heir of `name`.
+    pub(crate) fn heir(&self, name: &str) -> Heir {
         let id = self.rng.lock().expect("a generator does not panic").file_id();
-        (Heir { name: name.to_owned(), id }, self.site(id))
+        Heir { name: name.to_owned(), id }
+    }
+
+    /// Notes durably that the directories of `heirs` hold unfinished work, before there is anything in them.
+    ///
+    /// # Errors
+    /// `StorageFull`, `Io`; nothing was built then.
+    pub(crate) fn announce(&self, inner: &mut Inner, heirs: &[Heir]) -> Result<()> {
+        let mut next = inner.manifest.successor();
+        next.dropped.extend(heirs.iter().map(|heir| heir.id));
+        self.change(inner, next)
     }
 
     /// Opens each heir as the next opening will, keeps the collections they replace as a backup, and puts
@@ -164,8 +175,9 @@ impl Database {
             let names: Vec<&str> = heirs.iter().map(|heir| heir.name.as_str()).collect();
             self.back_up(&inner.manifest.document, &names, kind)
         });
-        let backup = prepared.map_err(|error| self.give_up(inner, error))?;
+        let backup = prepared.map_err(|error| self.give_up(inner, heirs, error))?;
         let mut next = inner.manifest.successor();
+        next.dropped.retain(|id| heirs.iter().all(|heir| heir.id != *id));
         let mut replaced = Vec::new();
         for Heir { name, id } in heirs {
             let entry = next
@@ -179,6 +191,7 @@ impl Database {
         next.dropped.extend(&replaced);
         self.change(inner, next)?;
         for id in replaced {
+            inner.mark_gone(id, "it was replaced by a restore or replay; ask for it by name again");
             self.remove_files(inner, id);
         }
         Ok(backup)
@@ -186,8 +199,10 @@ impl Database {
 
     /// Removes what was prepared for a change that will not be made. What cannot be removed now is removed by
     /// the next opening.
-    pub(crate) fn give_up(&self, inner: &Inner, error: Error) -> Error {
-        let _left = leftovers::sweep(&*self.storage, &inner.manifest.document);
+    pub(crate) fn give_up(&self, inner: &mut Inner, heirs: &[Heir], error: Error) -> Error {
+        heirs.iter().for_each(|heir| self.remove_files(inner, heir.id));
+        let document = &inner.manifest.document;
+        let _left = leftovers::remove_unfinished_backups(&*self.storage, document);
         error
     }
 

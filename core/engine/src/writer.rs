@@ -117,6 +117,23 @@ impl Writer {
         self.poisoned.as_ref().map(|(kind, _)| *kind).or_else(|| self.log.poisoned())
     }
 
+    /// Whether a task was planned that is neither finished nor abandoned: it may be writing a file.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way
+    }
+
+    /// Whether a log file is open for the next batch.
+    pub(crate) fn has_open_log(&self) -> bool {
+        self.log.is_open()
+    }
+
+    /// Closes the log file; the next batch begins a new one. An error poisons the log, and the next write says so.
+    pub(crate) fn close_log(&mut self) {
+        if self.poisoned().is_none() {
+            let _said_by_the_next_write = self.log.rotate();
+        }
+    }
+
     /// Bytes of rows that are in memory and log only.
     pub fn memory_bytes(&self) -> u64 {
         self.state.memory_bytes()
@@ -284,7 +301,11 @@ impl Writer {
 
     fn commit(&mut self, manifest: Manifest) -> Result<()> {
         let committed = commit(&*self.site.storage, &self.site.dir, manifest);
-        self.manifest = committed.map_err(|error| self.poison(error))?;
+        self.manifest = committed.map_err(|error| {
+            // Then it was refused before anything was written.
+            let unwritten = matches!(error.kind(), ErrorKind::InvalidInput(_));
+            if unwritten { error } else { self.poison(error) }
+        })?;
         Ok(())
     }
 
@@ -407,7 +428,7 @@ impl Writer {
     }
 
     /// Number of files removed; `None` while somebody needs them: a task, or a reader that is opening.
-    fn clean(&self) -> Result<Option<u64>> {
+    fn clean(&mut self) -> Result<Option<u64>> {
         let Site { storage, dir, .. } = &self.site;
         let alone = pin::exclusive(&**storage, dir)?;
         let busy = self.under_way;
@@ -416,7 +437,7 @@ impl Writer {
         }
         let manifest = &self.manifest.document;
         let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-        history::vacuum(&log, dir, manifest, self.window, self.clock.now_ms()).map(Some)
+        history::vacuum(&log, dir, manifest, &mut self.window, self.clock.now_ms()).map(Some)
     }
 
     pub(crate) fn publish(&self) {
@@ -455,6 +476,9 @@ impl Writer {
 
     fn check_writable(&self) -> Result<()> {
         let Some((kind, cause)) = &self.poisoned else { return Ok(()) };
+        if self.closed {
+            return Err(Error::new(*kind, cause.clone()));
+        }
         Err(Error::new(
             *kind,
             format!(

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearfield_engine::{Clock, Error, ErrorKind, Result};
+use nearfield_engine::{Clock, Error, ErrorKind, Result, check_place};
 use nearfield_segment::storage::open_directory;
 
 use super::audit::{self, AuditEntry};
@@ -31,7 +31,8 @@ impl Ledger {
     /// # Errors
     /// `Corrupt` naming the file and what to do; `Version` for a later one; `Locked`, `StorageFull`, `Io`.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Ledger> {
-        open_directory(dir)?;
+        // Nothing is written into a directory that is not a database and may not become one.
+        check_place(&open_directory(dir)?).map_err(|error| error.context(dir.display()))?;
         let path = made(dir)?;
         let mut file = match Sqlite::open(&path, Purpose::Keys) {
             Err(error) if error.kind() == ErrorKind::StorageFull && reserve::give_up(dir) => {

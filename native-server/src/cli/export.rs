@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 use nearfield_engine::{Error, Fault, View, write_export};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::storage::{Storage, open_directory};
+use nearfield_segment::storage::{Storage, open_target_directory};
 use serde_json::{Value, json};
 
 use super::exit::Result;
@@ -101,8 +101,13 @@ impl Export {
         }
         let (directory, name) = store::place(file)?;
         let pool = host::pool(None);
-        let report =
-            write_export(&open_directory(&directory)?, &name, &views, host::kernel()?, &pool)?;
+        let report = write_export(
+            &open_target_directory(&directory)?,
+            &name,
+            &views,
+            host::kernel()?,
+            &pool,
+        )?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }
@@ -216,7 +221,7 @@ fn put(
 ) -> Result<u64> {
     let (directory, name) = store::place(file)?;
     let mut bytes = 0;
-    open_directory(&directory)?.put(&name, &mut |out| {
+    open_target_directory(&directory)?.put(&name, &mut |out| {
         let mut counted = Counted { out: BufWriter::with_capacity(BUFFER_BYTES, out), bytes: 0 };
         fill(&mut counted)?;
         counted.flush().map_err(|error| Error::io("write", &name, error))?;

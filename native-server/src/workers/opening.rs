@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use nearfield_engine::{Clock, Database, Mode, Options, Result, SystemClock};
+use nearfield_engine::{Clock, Database, Error, ErrorKind, Mode, Options, Result, SystemClock};
 use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{Encoding, Schema};
 
@@ -29,6 +29,8 @@ use crate::pacing::{PacedStorage, Pacer};
 /// The budget where the machine does not say how much memory it has.
 const MEMORY_UNKNOWN_BYTES: u64 = 2 << 30;
 const MEGABYTE: u64 = 1_000_000;
+/// Between two attempts to open what the medium kept closed.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Opens the directory of `config`: locks it and recovers every collection.
@@ -61,6 +63,12 @@ impl Store {
         let seed = host::seed();
         let database =
             Database::open(Arc::clone(&storage), Mode::Write, options, time, seed, &owner)?;
+        for warning in &database.opening_report().warnings {
+            tracing::warn!("{warning}");
+        }
+        for file in &database.opening_report().quarantined {
+            tracing::warn!(file, "a collection without a name and without rows is in quarantine");
+        }
         // Under the lock: whoever left jobs running is gone.
         if let Err(error) = catalog.interrupt_left_jobs() {
             tracing::warn!(%error, "jobs of the process before stay listed as running");
@@ -83,7 +91,38 @@ impl Store {
         let limits = Limits { intervals, memtable_bytes_max };
         let store = start(config, context, Arc::new(database), storage, catalog, pacer, limits)?;
         store.open_collections();
+        retry_blocked(&store)?;
         Ok(store)
+    }
+
+    /// Opens collections that could not be opened because of the medium.
+    fn open_blocked(&self) {
+        let of_medium =
+            |error: &Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Io);
+        let blocked: Vec<String> = {
+            let names = self.names_mut();
+            let blocked = names.blocked.iter().filter(|(_, error)| of_medium(error));
+            blocked.map(|(name, _)| name.clone()).collect()
+        };
+        for name in blocked {
+            match self.database.collection(&name).map(|collection| self.serve(collection)) {
+                Ok(served) => {
+                    self.context.board.clear(Topic::Opening, &name);
+                    tracing::info!(
+                        collection = name,
+                        points = served.view().len(),
+                        "recovered at last"
+                    );
+                }
+                Err(error) => {
+                    tracing::debug!(collection = name, %error, "still cannot be opened");
+                    // Unless it was dropped meanwhile.
+                    if let Some(cause) = self.names_mut().blocked.get_mut(&name) {
+                        *cause = error;
+                    }
+                }
+            }
+        }
     }
 
     /// Opens every collection; what recovery found goes to the report.
@@ -97,6 +136,9 @@ impl Store {
                     points += served.view().len();
                     replayed += recovery.replayed;
                     orphans += recovery.orphans.len();
+                    for warning in &recovery.warnings {
+                        tracing::warn!(collection = name, "{warning}");
+                    }
                     tracing::info!(collection = name, points = served.view().len(), "recovered");
                 }
                 Err(error) => {
@@ -112,6 +154,22 @@ impl Store {
             names.len()
         ));
     }
+}
+
+/// Tries again, as long as there is a store, to open collections that the medium kept closed: a full disk gets space
+/// again. Damage stays.
+fn retry_blocked(store: &Arc<Store>) -> Result<()> {
+    let store = Arc::downgrade(store);
+    let retry = move || {
+        loop {
+            std::thread::park_timeout(RETRY_EVERY);
+            let Some(store) = store.upgrade() else { return };
+            store.open_blocked();
+        }
+    };
+    let builder = std::thread::Builder::new().name("reopening".to_owned());
+    let started = builder.spawn(retry);
+    started.map(drop).map_err(|error| Error::io("start", "a thread for reopening", error))
 }
 
 /// The threads, and the store around them.

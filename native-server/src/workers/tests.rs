@@ -13,7 +13,7 @@ use std::task::{Context as Poller, Poll, Waker};
 use clap::Parser;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Error, ErrorKind, ManualClock};
-use nearfield_segment::storage::{Directory, MemoryStorage, SimDisk, Storage};
+use nearfield_segment::storage::{Directory, Failure, MemoryStorage, SimDisk, Storage};
 use nearfield_segment::{PointId, Schema};
 use tempfile::TempDir;
 
@@ -342,6 +342,26 @@ fn a_damaged_collection_is_a_blocker_and_the_others_are_served() {
     let other = store.collection(Some("other")).expect("served");
     write(&other, 3..4, true).expect("written");
     assert_eq!((other.view().len(), store.stats().failed_segments), (4, 1));
+    store.close();
+}
+
+#[test]
+fn a_collection_that_the_medium_kept_closed_is_opened_later() {
+    let disk = SimDisk::new(1);
+    let store = Place::new(Arc::new(Directory::new(disk.clone()))).open("");
+    write(&store.collection(None).expect("one"), 0..3, true).expect("written");
+    store.close();
+    drop(store);
+    let probe = disk.kill(1);
+    drop(Place::new(Arc::new(Directory::new(probe.clone()))).open(""));
+    let is_manifest = |op: &String| op.starts_with("read c/") && op.contains("/manifest-");
+    let op = probe.op_log().iter().position(is_manifest).expect("the manifest is read");
+    let failing = disk.kill(1);
+    failing.fail_at(op as u64, Failure::Io);
+    let store = Place::new(Arc::new(Directory::new(failing))).open("");
+    assert!(!store.readiness().ready && store.stats().failed_segments == 1);
+    until("the collection is served", || store.readiness().ready);
+    assert_eq!(store.collection(None).expect("served").view().len(), 3);
     store.close();
 }
 

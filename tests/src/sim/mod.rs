@@ -219,6 +219,7 @@ pub fn small_options() -> Options {
         level0_rows_max: 40,
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
+        open_logs_max: 1,
         idempotency_keys_max: KEYS_MAX,
         history_ms: Some(HISTORY_STEPS),
         history_bytes_max: 0,

@@ -67,6 +67,11 @@ impl Storage for Watched {
         self.inner.directories(dir)
     }
 
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        self.tell("names", dir);
+        self.inner.names(dir)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.tell("rename", to);
         self.inner.rename(from, to)
@@ -87,8 +92,17 @@ impl Storage for Watched {
         self.inner.remove_durably(dir, names)
     }
 
+    fn remove_directory(&self, dir: &str) -> Result<bool> {
+        self.tell("remove_directory", dir);
+        self.inner.remove_directory(dir)
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>> {
         self.inner.free_bytes()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
     }
 
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
@@ -99,6 +113,11 @@ impl Storage for Watched {
     fn settle(&self, dir: &str) -> Result<usize> {
         self.tell("settle", dir);
         self.inner.settle(dir)
+    }
+
+    fn settle_names(&self, dir: &str) -> Result<usize> {
+        self.tell("settle", dir);
+        self.inner.settle_names(dir)
     }
 }
 

@@ -194,6 +194,21 @@ pub(crate) fn write_id(out: &mut Vec<u8>, id: &PointId) {
     }
 }
 
+/// Cuts ids into parts of at most `bytes_max` encoded bytes, or one id; there is at least one part.
+pub(crate) fn split_ids(ids: impl Iterator<Item = PointId>, bytes_max: usize) -> Vec<Vec<PointId>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for id in ids {
+        let len = ids_bytes(std::slice::from_ref(&id));
+        if bytes + len > bytes_max && bytes > 0 {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += len;
+        parts.last_mut().expect("there is a first part").push(id);
+    }
+    parts
+}
+
 fn ids_bytes(ids: &[PointId]) -> usize {
     let one = |id: &PointId| match id {
         PointId::U64(_) => 9,

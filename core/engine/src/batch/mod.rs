@@ -17,7 +17,7 @@ mod keys;
 pub use applied::{Applied, RowOutcome};
 pub use change::Change;
 pub use decode::decode;
-pub(crate) use encode::write_id;
+pub(crate) use encode::{split_ids, write_id};
 pub(crate) use input::Input;
 pub use keys::IDEMPOTENCY_KEY_BYTES_MAX;
 

@@ -122,6 +122,13 @@ pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u
         for segment in &entry.segments {
             segments.push(read_segment(name, segment, &mut fields, blob.len())?);
         }
+        if entry.lsn == Lsn(0) && !segments.is_empty() {
+            return Err(Error::corrupt(
+                name,
+                "directory",
+                "segments at LSN 0, before the first batch",
+            ));
+        }
         let CollectionEntry { name, lsn, schema, fields, .. } = entry;
         collections.push(Contents { name, lsn, schema, fields, segments });
     }

@@ -212,6 +212,10 @@ impl Log for FileLog {
         Ok(self.durable)
     }
 
+    fn is_open(&self) -> bool {
+        self.active.is_some()
+    }
+
     fn last(&self) -> Lsn {
         self.last
     }

@@ -1,7 +1,8 @@
 //! The log files of one collection: their names, and reading frames out of them.
 //!
 //! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's cut. Other names
-//! in these directories are ignored. A file is written by one writer from front to back and never again.
+//! in these directories, and numbers that no LSN reaches, are ignored; recovery warns of them. A file is written
+//! by one writer from front to back and never again.
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
 
 use super::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, padded};
 
+/// LSNs stay below this.
+const LSN_END: u64 = 1 << 62;
 /// Bytes compared at a time.
 const COMPARED_BYTES: u64 = 1 << 20;
 
@@ -67,6 +70,19 @@ impl LogDirectory {
         files.sort_by_key(|file| (file.first, !file.live));
         files.dedup_by_key(|file| file.first);
         Ok(files)
+    }
+
+    /// Names in `wal/` and `archive/` that are no log files of ours.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn strays(&self) -> Result<Vec<String>> {
+        let mut strays = Vec::new();
+        for folder in ["wal", "archive"].map(|folder| self.place(folder)) {
+            let names = self.storage.names(&folder)?.into_iter();
+            strays.extend(names.filter(|n| parse(n).is_none()).map(|n| format!("{folder}/{n}")));
+        }
+        Ok(strays)
     }
 
     /// Moves a live file to the archive. A power cut during an earlier attempt may have left both names;
@@ -238,5 +254,6 @@ fn parse(name: &str) -> Option<Lsn> {
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(Lsn)
+    // A log begins with LSN 1, and LSNs stay below their end.
+    digits.parse().ok().filter(|first| (1..LSN_END).contains(first)).map(Lsn)
 }

@@ -30,6 +30,10 @@ impl Log for MemoryLog {
         Ok(self.durable)
     }
 
+    fn is_open(&self) -> bool {
+        false
+    }
+
     fn last(&self) -> Lsn {
         self.last
     }

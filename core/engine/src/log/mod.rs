@@ -24,6 +24,7 @@ pub use file::{FileLog, FileLogOptions};
 pub use files::{LogDirectory, SealedFile};
 pub use frame::{BODY_BYTES_MAX, LOG_VERSION};
 pub use memory::MemoryLog;
+pub(crate) use replay::has_changed;
 pub use replay::{Mode, ReplayReport, Torn, replay};
 pub use timeline::start_timeline;
 
@@ -54,6 +55,9 @@ pub trait Log: Send + Debug {
     /// # Errors
     /// Any error poisons the log; whether the batches are durable is then unknown until reopened.
     fn sync(&mut self) -> Result<Lsn>;
+
+    /// Whether it holds a file open for the next batch.
+    fn is_open(&self) -> bool;
 
     /// LSN of the newest batch, durable or not.
     fn last(&self) -> Lsn;

@@ -2,18 +2,23 @@
 //!
 //! After [`Mode::Recover`] everything delivered is durable, also what was only in the page cache of a
 //! failed fsync: the tail is copied into a new file before the call returns, so that neither lost pages
-//! nor the garbage behind a torn frame can ever come back.
+//! nor the garbage behind a torn frame can ever come back. Each frame is checked again in the bytes that are
+//! written, since the page cache may have dropped pages of that fsync after the frame was delivered.
 
 use std::io::Write;
 
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, Lsn, Result};
+use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
 use super::files::{LogDirectory, SealedFile};
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use super::frame::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, padded,
+};
 use super::scan::Scan;
 use super::walk::Part;
 
+/// End of the message of an error for bytes that were others a moment ago.
+const CHANGED: &str = "changed while it was read";
 /// Bytes copied at a time while the tail is rewritten.
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -102,7 +107,7 @@ pub fn replay(
         deliver(part, from, deliver_through, &mut report, apply)?;
     }
     if mode == Mode::Recover {
-        repair(place.storage(), scan, &mut report)?;
+        repair(place.storage(), scan, from, &mut report)?;
     }
     Ok(report)
 }
@@ -114,8 +119,8 @@ fn deliver(
     report: &mut ReplayReport,
     apply: &mut dyn FnMut(Lsn, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let changed = |offset| part.file.corrupt(offset, "changed while it was read");
-    let mut offset = super::frame::FILE_HEADER_BYTES as u64;
+    let changed = |offset| changed(part, offset);
+    let mut offset = FILE_HEADER_BYTES as u64;
     while offset < part.end {
         let (frame, _) = part.file.frame(offset, part.crc)?.ok_or_else(|| changed(offset))?;
         if frame.kind == FrameKind::Batch && frame.lsn > from && frame.lsn <= through {
@@ -132,7 +137,7 @@ fn deliver(
 }
 
 /// Makes the newest file whole and durable, or removes it if nothing in it counts.
-fn repair(storage: &dyn Storage, scan: Scan, report: &mut ReplayReport) -> Result<()> {
+fn repair(storage: &dyn Storage, scan: Scan, from: Lsn, report: &mut ReplayReport) -> Result<()> {
     if let Some(file) = &scan.unborn {
         report.torn = Some(Torn { file: file.path.clone(), offset: 0, bytes: file.len() });
         storage.remove(&file.path)?;
@@ -148,7 +153,7 @@ fn repair(storage: &dyn Storage, scan: Scan, report: &mut ReplayReport) -> Resul
     }
     let mut bytes = part.file.len();
     if scan.damage.is_some() || scan.last > scan.durable {
-        bytes = rewrite(storage, part)?;
+        bytes = rewrite(storage, part, from)?;
         report.durable = scan.last;
     }
     if part.file.named.live {
@@ -157,21 +162,73 @@ fn repair(storage: &dyn Storage, scan: Scan, report: &mut ReplayReport) -> Resul
     Ok(())
 }
 
-/// Replaces a file by its valid part and a mark that says all of it is durable.
-fn rewrite(storage: &dyn Storage, part: &Part) -> Result<u64> {
+/// The medium gave other bytes than a moment ago: those of a failed fsync that are lost now.
+fn changed(part: &Part, offset: u64) -> Error {
+    part.file.corrupt(offset, CHANGED)
+}
+
+/// Whether the log changed while it was read. Reading it again finds what is there now.
+pub(crate) fn has_changed(error: &Error) -> bool {
+    error.kind() == ErrorKind::Corrupt && error.message().ends_with(CHANGED)
+}
+
+/// Replaces a file by its valid part and a mark that says all of it is durable. Bodies at or below `from` are in
+/// files already and are copied as they are.
+fn rewrite(storage: &dyn Storage, part: &Part, from: Lsn) -> Result<u64> {
     let mark =
         FrameHeader::around(b"", FrameKind::DurableMark, part.last, part.last, part.end_link);
     storage.put(&part.file.path, &mut |out: &mut dyn Write| {
-        let mut offset = 0;
+        let header = part.file.read(0..FILE_HEADER_BYTES as u64)?;
+        let crc = FileHeader::decode(&header, &part.file.path).map(|(_, crc)| crc);
+        if crc.is_err() || crc.is_ok_and(|crc| crc != part.crc) {
+            return Err(changed(part, 0));
+        }
+        write(out, &header, &part.file.path)?;
+        let (mut offset, mut link) = (FILE_HEADER_BYTES as u64, part.crc);
         while offset < part.end {
-            let end = part.end.min(offset + COPY_BYTES);
-            let bytes = part.file.read(offset..end)?;
-            write(out, &bytes, &part.file.path)?;
-            offset = end;
+            let frame = copy_frame(part, offset, link, from, out)?;
+            (offset, link) = (offset + frame.0, frame.1);
+        }
+        if link != part.end_link {
+            return Err(changed(part, offset));
         }
         write(out, &mark.encode(part.crc).0, &part.file.path)
     })?;
     Ok(part.end + FRAME_HEADER_BYTES as u64)
+}
+
+/// Copies the frame at `offset`, which follows the one with `previous_link`, checking the very bytes that are
+/// written. Returns its length and link.
+fn copy_frame(
+    part: &Part,
+    offset: u64,
+    previous_link: u32,
+    from: Lsn,
+    out: &mut dyn Write,
+) -> Result<(u64, u32)> {
+    let body = offset + FRAME_HEADER_BYTES as u64;
+    let head = part.file.read(offset..body)?.to_vec();
+    let (frame, link) =
+        FrameHeader::decode(&head, part.crc).ok_or_else(|| changed(part, offset))?;
+    if frame.previous_link != previous_link {
+        return Err(changed(part, offset));
+    }
+    write(out, &head, &part.file.path)?;
+    let (mut at, mut crc) = (body, crc32c::crc32c(b""));
+    let (text_end, end) =
+        (body + u64::from(frame.body_len), body + padded(frame.body_len as usize) as u64);
+    while at < end {
+        let piece_end = end.min(at + COPY_BYTES);
+        let piece = part.file.read(at..piece_end)?.to_vec();
+        let text = text_end.min(piece_end).saturating_sub(at) as usize;
+        crc = crc32c::crc32c_append(crc, &piece[..text]);
+        write(out, &piece, &part.file.path)?;
+        at = piece_end;
+    }
+    if frame.lsn > from && crc != frame.body_crc {
+        return Err(changed(part, offset));
+    }
+    Ok((frame.frame_bytes(), link))
 }
 
 fn write(out: &mut dyn Write, bytes: &[u8], name: &str) -> Result<()> {

@@ -12,7 +12,7 @@
 
 use crc32c::{crc32c, crc32c_append};
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, Result};
+use nearfield_segment::{Error, ErrorKind, Fault, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,7 @@ pub fn load_newest<D: Document>(storage: &dyn Storage, dir: &str) -> Result<Opti
 /// Writes a document under its number: the moment the change it describes happens.
 ///
 /// # Errors
+/// `InvalidInput(Parameter)` for a document that would be too long to be read; nothing was written then.
 /// `Conflict` if somebody else committed that number; else those of the storage, after which it is
 /// unknown whether the commit happened: load the newest.
 ///
@@ -160,6 +161,15 @@ pub fn commit<D: Document>(storage: &dyn Storage, dir: &str, document: D) -> Res
         panic!("a manifest must not be written in this state: {problem}");
     }
     let (bytes, crc) = encode(&document);
+    let len = bytes.len() as u64;
+    if len > DOCUMENT_BYTES_MAX {
+        let message = format!(
+            "the {} document would have {len} bytes, at most {DOCUMENT_BYTES_MAX} can be read; nothing was changed",
+            D::KIND
+        );
+        let error = Error::invalid(Fault::Parameter, message);
+        return Err(error.with("expected", DOCUMENT_BYTES_MAX).with("got", len));
+    }
     storage.put_new(&document_name::<D>(dir, document.number()), &bytes)?;
     Ok(Stored { document, crc })
 }

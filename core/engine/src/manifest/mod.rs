@@ -190,6 +190,16 @@ impl DeletesEntry {
             let found = format!("of segment {} with checksum {crc:08x}", list.segment);
             return Err(Error::corrupt(&path, "header", format!("{found}, not the one named")));
         }
+        let (count, cut, len) = (list.entries.len() as u64, list.cut, blob.len());
+        if count != u64::from(self.count) || cut != self.cut || len != self.len {
+            let found = format!("{count} rows up to LSN {cut} in {len} bytes");
+            let named = format!("{} up to LSN {} in {}", self.count, self.cut, self.len);
+            return Err(Error::corrupt(
+                &path,
+                "header",
+                format!("{found}; the manifest names {named}"),
+            ));
+        }
         Ok(list)
     }
 }

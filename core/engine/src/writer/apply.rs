@@ -10,7 +10,11 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
 use super::{UNKNOWN, Writer};
-use crate::batch::{Applied, Batch, Change, Draft, RowOutcome};
+use crate::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
+use crate::log::BODY_BYTES_MAX;
+
+/// Bytes of the ids that one batch of a delete by filter may have.
+const DELETES_BYTES_MAX: usize = BODY_BYTES_MAX / 2;
 
 impl Writer {
     /// Makes one change durable and visible. See [`Writer::apply_all`].
@@ -56,7 +60,7 @@ impl Writer {
         self.check_writable()?;
         let mut batch = match change {
             Change::Batch(batch) => batch,
-            Change::DeleteWhere(filter) => self.deletes_of(&filter)?,
+            Change::DeleteWhere(filter) => return self.delete_where(&filter),
         };
         if let Some(answer) = self.state.keys.answer(&batch)? {
             return Ok(answer);
@@ -82,17 +86,31 @@ impl Writer {
         Ok(Applied { rows, known_ids, ..applied })
     }
 
-    /// The batch that deletes what passes a filter now.
-    fn deletes_of(&self, filter: &Filter) -> Result<Batch<'static>> {
+    /// Deletes what passes a filter now, by as many batches as the length of the ids takes: one, unless they have
+    /// more than half a GiB. Readers see all of them at once; a crash before the answer may leave the first ones.
+    fn delete_where(&mut self, filter: &Filter) -> Result<Applied> {
+        let mut total = Applied::default();
+        for batch in self.deletes_of(filter)? {
+            let applied = self.log_new(batch)?;
+            total = Applied { deleted: total.deleted + applied.deleted, ..applied };
+        }
+        Ok(total)
+    }
+
+    /// The batches that delete what passes a filter now; at least one.
+    fn deletes_of(&self, filter: &Filter) -> Result<Vec<Batch<'static>>> {
         let view = self.state.view(self.manifest.document.number);
         let rows = view.matching(filter)?;
         let found = view.segments.iter().zip(&rows);
         let ids = found.flat_map(|(live, rows)| {
             rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
         });
-        let (deletes, time_ms) = (ids.collect(), self.clock.now_ms());
-        let draft = Draft { deletes, time_ms, ..Draft::default() };
-        Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+        let time_ms = self.clock.now_ms();
+        let batch = |deletes| {
+            let draft = Draft { deletes, time_ms, ..Draft::default() };
+            Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+        };
+        split_ids(ids, DELETES_BYTES_MAX).into_iter().map(batch).collect()
     }
 
     /// Logs and applies a batch that repeats nothing.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nearfield_engine::{Collection, Database, ManualClock, View, recall, write_export};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question};
-use nearfield_segment::storage::open_directory;
+use nearfield_segment::storage::open_target_directory;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
     let (directory, name) = store::place(file)?;
     let views = [(NAME.to_owned(), collection.view())];
     let (kernel, pool) = (host::kernel()?, host::pool(None));
-    let report = write_export(&open_directory(&directory)?, &name, &views, kernel, &pool)?;
+    let report = write_export(&open_target_directory(&directory)?, &name, &views, kernel, &pool)?;
     let (points, bytes) = (report.points, report.bytes);
     Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }
