@@ -56,7 +56,7 @@ impl Failure {
     pub(crate) fn after_writing(self, rows: u64) -> Failure {
         match self {
             Failure::Engine(error) => Failure::Engine(error.with("written", rows)),
-            other => other,
+            other @ (Failure::Python(_) | Failure::Type(_) | Failure::Closed(_)) => other,
         }
     }
 
