@@ -297,7 +297,7 @@ mod limits {
     fn a_document_above_its_limit_is_refused_before_it_is_written() {
         let store = MemoryStorage::default();
         let mut database = DatabaseManifest::first();
-        for n in 0..220_000_u64 {
+        for n in 0..230_000_u64 {
             let entry = CollectionEntry { id: FileId(u128::from(n)), unknown: BTreeMap::new() };
             database.collections.insert(format!("{n:0255}"), entry);
         }

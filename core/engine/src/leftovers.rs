@@ -160,15 +160,25 @@ pub(crate) fn remove_collection(storage: &dyn Storage, dir: &str) -> Result<()> 
             storage.remove(&format!("{part}/{name}"))?;
         }
     }
-    let mut gone = true;
-    for part in COLLECTION_DIRS.map(inner).iter().rev() {
-        gone &= storage.remove_directory(part)?;
-    }
-    if !gone {
-        COLLECTION_DIRS.map(inner).iter().try_for_each(|part| storage.remove_durably(part, &[]))?;
+    if !remove_directories(storage, &COLLECTION_DIRS.map(inner))? {
+        // Unfinished writes are not listed.
+        storage.settle(dir)?;
+        if !remove_directories(storage, &COLLECTION_DIRS.map(inner))? {
+            let mut left = COLLECTION_DIRS.map(inner).into_iter();
+            left.try_for_each(|part| storage.remove_durably(&part, &[]))?;
+        }
     }
     let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
     storage.remove_durably(parent, &[])
+}
+
+/// Removes a collection's directories, where they are empty; true if all are gone.
+fn remove_directories(storage: &dyn Storage, dirs: &[String]) -> Result<bool> {
+    let mut gone = true;
+    for dir in dirs.iter().rev() {
+        gone &= storage.remove_directory(dir)?;
+    }
+    Ok(gone)
 }
 
 /// Removes unfinished backups whose collections all still have the names that the backup was to free. Returns
