@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use nearfield_segment::shown;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -164,9 +165,7 @@ pub(crate) fn write_str(text: &str, out: &mut String) {
 pub(crate) fn describe(value: &Bound<'_, PyAny>) -> String {
     let kind = value.get_type().name().map_or_else(|_| "object".to_owned(), |n| n.to_string());
     let text = value.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string());
-    let short: String = text.chars().take(60).collect();
-    let more = if short.len() < text.len() { "…" } else { "" };
-    format!("{short}{more} ({kind})")
+    format!("{} ({kind})", shown(&text))
 }
 
 /// Python's value of a JSON text.

@@ -326,8 +326,21 @@ def test_a_batch_without_rows_is_not_logged(attacked: Attacked) -> None:
             assert client.raw("POST", "/v2/vectors/batch", body)[0] == 400
         status, _, answer = client.raw("POST", "/v2/vectors/batch", b'{"vectors":[]}')
         assert (status, json.loads(answer)) == (200, {"data": {"results": [], "lsn": lsn}})
+        assert client.raw("POST", "/v2/vectors/batch", b'{"vectors":[],"idempotency_key":""}')[0] == 400
         assert client.post("/v2/points/delete", {"ids": []}) == {"deleted": 0, "lsn": lsn}
         assert client.get("/v2/collections/default")["lsn"] == lsn
+
+
+def test_a_collection_has_vector_fields_that_are_said_once(attacked: Attacked) -> None:
+    field = {"dim": 3}
+    for document in ({"vectors": {}}, {"vectors": {"a": field}, "dim": 3}, {}):
+        body = json.dumps({"name": "c"} | document).encode()
+        status, answer, _ = attacked.send("/v2/collections", body)
+        assert (status, answer["code"]) == (400, "parameter"), answer
+    many = json.dumps({"name": "c", "vectors": {f"f{n}": field for n in range(257)}}).encode()
+    assert attacked.send("/v2/collections", many)[0] == 400
+    two = json.dumps({"name": "c", "vectors": {"": field, "b": field}}).encode()
+    assert attacked.send("/v2/collections", two)[0] == 201
 
 
 def test_a_key_that_may_not_list_learns_no_names(attacked: Attacked, binary: Path) -> None:

@@ -4,10 +4,12 @@
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
 use js_sys::{Array, Uint32Array};
-use nearfield_engine::{Error, ErrorKind, View, recall};
+use nearfield_engine::{View, recall};
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Rung;
-use nearfield_segment::{Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec};
+use nearfield_segment::{
+    Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec, unknown_field,
+};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
@@ -27,8 +29,9 @@ pub(crate) struct Reading<'a> {
 
 impl Reading<'_> {
     fn spec(&self, field: &str) -> Result<&VectorSpec> {
-        let missing = || Error::new(ErrorKind::NotFound, format!("no vector field {field:?}"));
-        Ok(self.view.schema.vectors.get(field).ok_or_else(missing)?)
+        let known = &self.view.schema.vectors;
+        let missing = || unknown_field(field, known.keys().map(String::as_str));
+        Ok(known.get(field).ok_or_else(missing)?)
     }
 
     /// The nearest points to each row of `queries`.

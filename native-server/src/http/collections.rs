@@ -83,6 +83,15 @@ fn read(body: &[u8]) -> Result<(String, Schema)> {
     })?;
     let Some(name) = name else { return Err(missing("name", "the collection's name")) };
     let schema = match vectors {
+        Some(_) if default.is_given() => {
+            let expected =
+                "either \"vectors\" or \"dim\", \"metric\" and \"store\" of the default field";
+            let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
+            return Err(error.with("expected", expected).into());
+        }
+        Some(vectors) if vectors.is_empty() => {
+            return Err(missing("vectors", "at least one vector field by name"));
+        }
         Some(vectors) => Schema { vectors },
         None => Schema { vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]) },
     };
@@ -115,6 +124,10 @@ impl Field {
             _ => self.store = Some(cursor.read("\"f32\" or \"f16\"")?),
         }
         Ok(())
+    }
+
+    fn is_given(&self) -> bool {
+        self.dim.is_some() || self.metric.is_some() || self.store.is_some()
     }
 
     fn spec(self) -> Result<VectorSpec> {

@@ -26,6 +26,11 @@ const ONE_KEYS: [&str; 6] = ["vector", "vectors", "id", "metadata", "idempotency
 const BATCH_KEYS: [&str; 3] = ["vectors", "idempotency_key", "wait"];
 const ROW_KEYS: [&str; 5] = ["vector", "vectors", "id", "metadata", "idempotency_key"];
 
+/// Rows whose memory beside their elements is reserved at once, and bytes of one: its id, the places of its metadata
+/// and key, with the room that a growing list has.
+const ROWS_AT_ONCE: usize = 1024;
+const ROW_BYTES: u64 = 160;
+
 /// Answers `POST vectors`.
 pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
@@ -54,7 +59,12 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
         cursor.object(&BATCH_KEYS, |key, cursor| match key {
             "vectors" => {
                 given = true;
-                cursor.array(|cursor| rows.read_row(cursor, &ROW_KEYS))
+                cursor.array(|cursor| {
+                    if rows.count.is_multiple_of(ROWS_AT_ONCE) {
+                        call.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
+                    }
+                    rows.read_row(cursor, &ROW_KEYS)
+                })
             }
             "wait" => rows.read_wait(cursor),
             _ => {
@@ -73,6 +83,7 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
     let wait = call.waits(rows.wait)?;
     if rows.count == 0 {
         let lsn = served.view().lsn;
+        rows.into_batch(&served.schema(), call.now_ms())?;
         return Ok(answer::ok(json!({ "results": [], "lsn": lsn })));
     }
     write(rows, &served, call.now_ms(), wait, |points, lsn| {

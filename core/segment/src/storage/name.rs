@@ -6,7 +6,7 @@
 //! with `.tmp-`, which belongs to unfinished writes. Names never come from users: those are mapped to
 //! ids before they get here.
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shown};
 
 /// Start of the names of unfinished writes.
 pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
@@ -21,7 +21,7 @@ pub(super) fn check(name: &str) -> Result<()> {
     if name.len() <= NAME_BYTES_MAX && name.split('/').all(is_part) {
         return Ok(());
     }
-    let start: String = name.chars().take(80).collect();
+    let start = shown(name);
     let expected = "a relative path of parts made of letters, digits, '.', '_' and '-'";
     Err(Error::invalid(
         Fault::Parameter,
