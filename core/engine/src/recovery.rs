@@ -77,11 +77,9 @@ pub(crate) fn open_writer(
     let Orphans { moved, left } =
         quarantine_orphans(&site, &manifest.document, &options, clock.now_ms())?;
     let place = log_of(&site, &manifest.document);
-    let mut warnings: Vec<String> = place
-        .strays()?
-        .iter()
-        .map(|name| format!("{name} is no log file; it is ignored"))
-        .collect();
+    let strays = place.strays()?;
+    let mut warnings: Vec<String> =
+        strays.iter().map(|name| format!("{name} is no log file; it is ignored")).collect();
     let replay_in = |mode| -> Result<(State, ReplayReport)> {
         let mut state = open_state(&site, &manifest.document, &options, Rng::new(seed), &[])?;
         let mut replayed = replay_into(&mut state, &place, mode)?;
@@ -89,26 +87,14 @@ pub(crate) fn open_writer(
         replayed.timeline = replayed.timeline.max(manifest.document.timeline);
         Ok((state, replayed))
     };
-    let mut recovered = replay_in(Mode::Recover);
-    for _ in 1..REPLAY_ATTEMPTS_MAX {
-        if !recovered.as_ref().is_err_and(has_changed) {
-            break;
-        }
-        // Pages that a failed fsync lost were evicted meanwhile: the log is shorter now.
-        recovered = replay_in(Mode::Recover);
-    }
-    if is_full(&recovered) && make_space(&site, &left)? {
-        recovered = replay_in(Mode::Recover);
-    } else {
-        warnings.extend(left.iter().map(|file| format!("{file} is an orphan; the disk is full")));
-    }
-    let (poisoned, (state, replayed)) = match recovered {
+    let (poisoned, (state, replayed)) = match replay_as_far_as_possible(&site, &left, &replay_in) {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let cause = (error.kind(), error.message().to_owned());
             (Some(cause), replay_in(Mode::ReadOnly)?)
         }
         other => (None, other?),
     };
+    warnings.extend(left.iter().map(|file| format!("{file} is an orphan, found on a full disk")));
     let report = RecoveryReport {
         replayed: replayed.batches,
         torn: replayed.torn.clone(),
@@ -144,6 +130,27 @@ pub(crate) fn open_writer(
     };
     writer.publish();
     Ok((writer, report))
+}
+
+/// Replays the log for a writer; again if it changed meanwhile, and once more with the space of the quarantine and of
+/// `orphans` if the disk is full.
+fn replay_as_far_as_possible<T>(
+    site: &Site,
+    orphans: &[String],
+    replay_in: &dyn Fn(Mode) -> Result<T>,
+) -> Result<T> {
+    let mut recovered = replay_in(Mode::Recover);
+    for _ in 1..REPLAY_ATTEMPTS_MAX {
+        if !recovered.as_ref().is_err_and(has_changed) {
+            break;
+        }
+        // Pages that a failed fsync lost were evicted meanwhile: the log is shorter now.
+        recovered = replay_in(Mode::Recover);
+    }
+    if is_full(&recovered) && make_space(site, orphans)? {
+        recovered = replay_in(Mode::Recover);
+    }
+    recovered
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not

@@ -188,13 +188,13 @@ pub fn tree(disk: &SimDisk, dir: &str) -> std::io::Result<Files> {
     Ok(files)
 }
 
-/// A storage with these files.
+/// A storage with these files, without unfinished writes.
 ///
 /// # Panics
 /// If a name is no name.
 pub fn memory(files: &Files) -> Arc<dyn Storage> {
     let storage = MemoryStorage::default();
-    for (name, bytes) in files {
+    for (name, bytes) in files.iter().filter(|(name, _)| !name.contains(".tmp-")) {
         storage.put_new(name, bytes).expect("names are legal and distinct");
     }
     Arc::new(storage)
