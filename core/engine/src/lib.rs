@@ -13,7 +13,6 @@
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
-mod cancel;
 mod clock;
 mod collection;
 mod database;
@@ -48,7 +47,6 @@ mod view;
 mod writer;
 
 pub use batch::{Applied, RowOutcome};
-pub use cancel::GoOn;
 #[cfg(not(target_arch = "wasm32"))]
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};

@@ -6,12 +6,12 @@
 
 use nearfield_segment::{Error, ErrorKind, Result};
 
-use crate::cancel::{self, GoOn};
 use crate::database::{Database, id_of};
 use crate::leftovers::{SNAPSHOTS, remove_collection};
 use crate::manifest::{DatabaseManifest, commit, load_newest};
 use crate::transfer::{bring, copy};
 use crate::writer::{Site, Writer};
+use nearfield_segment::cancel::{self, GoOn};
 
 /// A snapshot that was written.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -12,7 +12,6 @@ use nearfield_segment::storage::{Blob, Storage};
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
 use crate::batch;
-use crate::cancel::{self, GoOn};
 use crate::export::open_export;
 use crate::history::Past;
 use crate::keys;
@@ -21,6 +20,7 @@ use crate::manifest::{
     DatabaseManifest, Manifest, SegmentEntry, document_name, list_numbers, load, load_newest,
 };
 use crate::pin;
+use nearfield_segment::cancel::{self, GoOn};
 
 /// How often a collection is read again because its files moved on meanwhile.
 const ATTEMPTS_MAX: usize = 16;

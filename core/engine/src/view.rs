@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::filter::{Filter, eval_within};
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
@@ -131,8 +132,16 @@ impl View {
     /// # Errors
     /// `InvalidInput(Filter)` if it names a field that no point ever had.
     pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
+        self.count_while(filter, &always)
+    }
+
+    /// As [`View::count`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::count`]; `Cancelled`.
+    pub fn count_while(&self, filter: Option<&Filter>, go_on: GoOn<'_>) -> Result<u64> {
         let Some(filter) = filter else { return Ok(self.len()) };
-        let sets = self.matching(filter)?;
+        let sets = self.matching_while(filter, go_on)?;
         Ok(sets.iter().map(|rows| u64::from(rows.count())).sum())
     }
 
@@ -141,9 +150,18 @@ impl View {
     /// # Errors
     /// As [`View::count`].
     pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
+        self.matching_while(filter, &always)
+    }
+
+    /// As [`View::matching`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::count`]; `Cancelled`.
+    pub fn matching_while(&self, filter: &Filter, go_on: GoOn<'_>) -> Result<Vec<RowSet>> {
         self.fields.check(filter)?;
-        let rows_of =
-            |live: &LiveSegment| eval_within(filter, live.segment.payload(), &live.dead.live());
+        let rows_of = |live: &LiveSegment| {
+            eval_within(filter, live.segment.payload(), &live.dead.live(), go_on)
+        };
         self.segments.iter().map(rows_of).collect()
     }
 
@@ -185,6 +203,20 @@ impl View {
         question: Question<'a>,
         kernel: Kernel,
     ) -> Result<Prepared<'a>> {
+        self.prepare_while(tier, question, kernel, &always)
+    }
+
+    /// As [`View::prepare_tier`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::prepare_tier`]; `Cancelled`.
+    pub fn prepare_while<'a>(
+        &'a self,
+        tier: Tier,
+        question: Question<'a>,
+        kernel: Kernel,
+        go_on: GoOn<'_>,
+    ) -> Result<Prepared<'a>> {
         if let Some(filter) = question.filter {
             self.fields.check(filter)?;
         }
@@ -194,7 +226,7 @@ impl View {
             return Err(unknown_field(question.field, names));
         }
         let source = |live| LiveSegment::source(live, tier);
-        prepare(self.segments.iter().map(source), question, kernel)
+        prepare(self.segments.iter().map(source), question, kernel, go_on)
     }
 
     /// Exact queries that one thread answers in some tenths of a second, 8 to 128: a long call looks at whether it is
@@ -215,6 +247,20 @@ impl View {
         vectors: &[f32],
         pool: &Pool,
     ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
+        self.search_many_while(prepared, vectors, pool, &always)
+    }
+
+    /// As [`View::search_many`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::search_many`]; `Cancelled`.
+    pub fn search_many_while(
+        &self,
+        prepared: &Prepared<'_>,
+        vectors: &[f32],
+        pool: &Pool,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
         let spec = &self.schema.vectors[prepared.field()];
         let dim = spec.dim as usize;
         if !vectors.len().is_multiple_of(dim) {
@@ -230,9 +276,13 @@ impl View {
         pool.for_each_chunk(&mut answers, 8, Scratch::default, |scratch, offset, chunk| {
             for (index, answer) in chunk.iter_mut().enumerate() {
                 let start = (offset + index) * dim;
-                *answer = prepared.search(&vectors[start..start + dim], scratch);
+                // After a cancellation the rest is skipped, and all of it is dropped below.
+                let vector = &vectors[start..start + dim];
+                let Ok(found) = prepared.search_while(vector, scratch, go_on) else { return };
+                *answer = found;
             }
         });
+        cancel::check(go_on)?;
         Ok(answers)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F0 | `error` `ids` `metric` `schema` `rng` `parallel` |
+//! | F0 | `error` `cancel` `ids` `metric` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
 //! | F2 | `codec` (how a row is encoded) · `rowset` · `payload` (metadata columns) · `allowed` |
 //! | F3 | `filter` · `index` (how candidates are found) |
@@ -18,6 +18,7 @@ compile_error!(
 );
 
 mod allowed;
+pub mod cancel;
 pub mod codec;
 mod error;
 pub mod filter;

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::{Filter, eval_within};
 use nearfield_segment::format::{Front, Residence, Section, SectionEntry, SectionKind};
 use nearfield_segment::payload::Payload;
@@ -137,9 +138,9 @@ impl Part {
 
     /// The live rows that pass a filter. Reads the columns, and all texts if the filter needs one.
     pub(super) fn passing(&self, filter: &Filter) -> Result<RowSet> {
-        match eval_within(filter, self.columns()?, &self.live) {
+        match eval_within(filter, self.columns()?, &self.live, &always) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eval_within(filter, self.payload()?, &self.live)
+                eval_within(filter, self.payload()?, &self.live, &always)
             }
             found => found,
         }

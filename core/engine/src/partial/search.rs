@@ -1,5 +1,6 @@
 //! A search over cells: which to read, their codes, and the originals of the best where asked for.
 
+use nearfield_segment::cancel::always;
 use nearfield_segment::codec::VectorRows;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
@@ -281,7 +282,8 @@ impl Asked<'_> {
                 flat::Wanted::nearest(self.question.k),
                 tie,
                 &mut stats,
-            );
+                &always,
+            )?;
             scored.extend(found.into_iter().map(|candidate| {
                 let (distance, row) = (candidate.distance(), candidate.row());
                 Scored { distance, exact: true, segment, row, id: ids.id(row) }

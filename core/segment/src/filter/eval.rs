@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::ast::{Filter, Operand};
 use super::probe::{self, Test};
+use crate::cancel::{self, GoOn, always};
 use crate::error::Result;
 use crate::payload::{
     ColumnKind, Comparison, Field, FieldPath, KEY_BYTES_MAX, Number, Payload, TAGS, normalize_tag,
@@ -20,66 +21,114 @@ use crate::rowset::RowSet;
 /// `InvalidInput(Filter)` above the limits of [`Filter::check_limits`]; `Corrupt` if the metadata is
 /// damaged; `NotFound` if a text is needed that was not opened.
 pub fn eval(filter: &Filter, payload: &Payload) -> Result<RowSet> {
-    eval_within(filter, payload, &RowSet::full(payload.rows()))
+    eval_within(filter, payload, &RowSet::full(payload.rows()), &always)
 }
 
-/// The rows of `candidates` that `filter` keeps: cheaper than [`eval`] where texts must be read.
+/// The rows of `candidates` that `filter` keeps: cheaper than [`eval`] where texts must be read. `go_on` is
+/// checked before each test, and while texts are read every thousand rows.
 ///
 /// # Errors
-/// As [`eval`].
+/// As [`eval`]; `Cancelled` if `go_on` ends it.
 ///
 /// # Panics
 /// If `candidates` is over another number of rows.
-pub fn eval_within(filter: &Filter, payload: &Payload, candidates: &RowSet) -> Result<RowSet> {
+pub fn eval_within(
+    filter: &Filter,
+    payload: &Payload,
+    candidates: &RowSet,
+    go_on: GoOn<'_>,
+) -> Result<RowSet> {
     assert_eq!(candidates.len(), payload.rows(), "a set over the rows of the segment");
     filter.check_limits()?;
-    let mut rows = node(filter, payload, candidates)?;
+    let mut rows = Evaluation { payload, go_on }.node(filter, candidates)?;
     rows.and_with(candidates);
     Ok(rows)
 }
 
-/// Right for the rows of `within`; of other rows the result says nothing.
-fn node(filter: &Filter, payload: &Payload, within: &RowSet) -> Result<RowSet> {
-    match filter {
-        Filter::MatchAll => Ok(RowSet::full(payload.rows())),
-        Filter::And(filters) => and(filters, payload, within),
-        Filter::Or(filters) => {
-            let mut rows = RowSet::empty(payload.rows());
-            for filter in filters {
-                rows.or_with(&node(filter, payload, within)?);
-            }
-            Ok(rows)
-        }
-        Filter::Not(filter) => {
-            let mut rows = node(filter, payload, within)?;
-            rows.not();
-            Ok(rows)
-        }
-        Filter::Compare(path, comparison, operand) => {
-            let operand = normalized(path, operand);
-            leaf(payload, path, &Test::Compare(*comparison, &operand), within)
-        }
-        Filter::In(path, operands) => {
-            let operands: Vec<Operand> =
-                operands.iter().map(|operand| normalized(path, operand).into_owned()).collect();
-            leaf(payload, path, &Test::In(&operands), within)
-        }
-        Filter::Exists(path) => leaf(payload, path, &Test::Exists, within),
-        Filter::IsEmpty(path) => leaf(payload, path, &Test::IsEmpty, within),
-    }
+/// One evaluation. Its results are right for the rows of `within`; of other rows they say nothing.
+struct Evaluation<'a> {
+    payload: &'a Payload,
+    go_on: GoOn<'a>,
 }
 
-fn and(filters: &[Filter], payload: &Payload, within: &RowSet) -> Result<RowSet> {
-    let (slow, fast): (Vec<&Filter>, Vec<&Filter>) =
-        filters.iter().partition(|filter| may_read_texts(filter, payload));
-    let mut rows = within.clone();
-    for filter in fast.into_iter().chain(slow) {
-        rows.and_with(&node(filter, payload, &rows)?);
-        if rows.is_empty() {
-            break;
+impl Evaluation<'_> {
+    fn node(&self, filter: &Filter, within: &RowSet) -> Result<RowSet> {
+        match filter {
+            Filter::MatchAll => Ok(RowSet::full(self.payload.rows())),
+            Filter::And(filters) => self.and(filters, within),
+            Filter::Or(filters) => self.or(filters, within),
+            Filter::Not(filter) => {
+                let mut rows = self.node(filter, within)?;
+                rows.not();
+                Ok(rows)
+            }
+            Filter::Compare(path, comparison, operand) => {
+                let operand = normalized(path, operand);
+                self.leaf(path, &Test::Compare(*comparison, &operand), within)
+            }
+            Filter::In(path, operands) => {
+                let operands: Vec<Operand> =
+                    operands.iter().map(|operand| normalized(path, operand).into_owned()).collect();
+                self.leaf(path, &Test::In(&operands), within)
+            }
+            Filter::Exists(path) => self.leaf(path, &Test::Exists, within),
+            Filter::IsEmpty(path) => self.leaf(path, &Test::IsEmpty, within),
         }
     }
-    Ok(rows)
+
+    /// Tests that read texts come last and see only the rows that are still candidates.
+    fn and(&self, filters: &[Filter], within: &RowSet) -> Result<RowSet> {
+        let (slow, fast): (Vec<&Filter>, Vec<&Filter>) =
+            filters.iter().partition(|filter| reads_texts(filter, self.payload));
+        let mut rows = within.clone();
+        for filter in fast.into_iter().chain(slow) {
+            rows.and_with(&self.node(filter, &rows)?);
+            if rows.is_empty() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Each filter sees only the rows that no filter before it has kept.
+    fn or(&self, filters: &[Filter], within: &RowSet) -> Result<RowSet> {
+        let mut rows = RowSet::empty(self.payload.rows());
+        let mut left = within.clone();
+        for filter in filters {
+            rows.or_with(&self.node(filter, &left)?);
+            left.and_not(&rows);
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn leaf(&self, path: &FieldPath, test: &Test<'_>, within: &RowSet) -> Result<RowSet> {
+        cancel::check(self.go_on)?;
+        let payload = self.payload;
+        let Some(field) = payload.field(path) else {
+            return if payload.is_complete() {
+                Ok(RowSet::empty(payload.rows()))
+            } else {
+                probe::scan(payload, path, test, within, self.go_on)
+            };
+        };
+        let mut rows = match test {
+            Test::Compare(comparison, operand) => {
+                compare(&field, *comparison, operand, payload.rows())?
+            }
+            Test::In(operands) => one_of(&field, operands, payload.rows())?,
+            Test::Exists => field.exists()?,
+            Test::IsEmpty => field.empty()?,
+        };
+        if field.has_long() && may_match_long(test) {
+            let mut long = field.long()?;
+            long.and_with(within);
+            rows.or_with(&probe::scan(payload, path, test, &long, self.go_on)?);
+        }
+        Ok(rows)
+    }
 }
 
 /// The operand as values of the field are compared: tags are trimmed and in lower case.
@@ -92,30 +141,6 @@ pub(crate) fn normalized<'a>(path: &FieldPath, operand: &'a Operand) -> Cow<'a, 
             Cow::Borrowed(operand)
         }
     }
-}
-
-fn leaf(payload: &Payload, path: &FieldPath, test: &Test<'_>, within: &RowSet) -> Result<RowSet> {
-    let Some(field) = payload.field(path) else {
-        return if payload.is_complete() {
-            Ok(RowSet::empty(payload.rows()))
-        } else {
-            probe::scan(payload, path, test, within)
-        };
-    };
-    let mut rows = match test {
-        Test::Compare(comparison, operand) => {
-            compare(&field, *comparison, operand, payload.rows())?
-        }
-        Test::In(operands) => one_of(&field, operands, payload.rows())?,
-        Test::Exists => field.exists()?,
-        Test::IsEmpty => field.empty()?,
-    };
-    if field.has_long() && may_match_long(test) {
-        let mut long = field.long()?;
-        long.and_with(within);
-        rows.or_with(&probe::scan(payload, path, test, &long)?);
-    }
-    Ok(rows)
 }
 
 fn compare(
@@ -176,8 +201,8 @@ fn one_of(field: &Field<'_>, operands: &[Operand], rows: u32) -> Result<RowSet> 
     Ok(found)
 }
 
-/// True if evaluating may read texts, which is slow.
-fn may_read_texts(filter: &Filter, payload: &Payload) -> bool {
+/// True if evaluating may read the texts of rows, which takes a thousand times longer than a column.
+pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
     let reads = |path: &FieldPath, test: &Test<'_>| match payload.field(path) {
         Some(field) => field.has_long() && may_match_long(test),
         None => !payload.is_complete(),
@@ -185,9 +210,9 @@ fn may_read_texts(filter: &Filter, payload: &Payload) -> bool {
     match filter {
         Filter::MatchAll => false,
         Filter::And(filters) | Filter::Or(filters) => {
-            filters.iter().any(|filter| may_read_texts(filter, payload))
+            filters.iter().any(|filter| reads_texts(filter, payload))
         }
-        Filter::Not(filter) => may_read_texts(filter, payload),
+        Filter::Not(filter) => reads_texts(filter, payload),
         Filter::Compare(path, comparison, operand) => {
             reads(path, &Test::Compare(*comparison, operand))
         }

@@ -40,7 +40,7 @@ pub use ast::{
     FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_TEXT_BYTES_MAX, FILTER_VALUES_MAX, Filter,
     IN_VALUES_MAX, Operand,
 };
-pub use eval::{eval, eval_within};
+pub use eval::{eval, eval_within, reads_texts};
 pub use near::near_names;
 pub use strict::reading_bytes_max;
 

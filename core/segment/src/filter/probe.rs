@@ -1,10 +1,14 @@
 //! Evaluates one test by reading the JSON text of rows: for what has no column. Correct and slow.
 
 use super::ast::Operand;
+use crate::cancel::{self, GoOn};
 use crate::error::{Error, Result};
 use crate::ids::RowId;
 use crate::payload::{Comparison, FieldPath, Number, Payload, Scalar, Sink, walk};
 use crate::rowset::RowSet;
+
+/// Texts read between two checks whether to go on: about a millisecond.
+const CHECKED_ROWS: usize = 1024;
 
 /// What is asked of the values at a path.
 #[derive(Debug)]
@@ -18,12 +22,13 @@ pub(super) enum Test<'a> {
 /// The rows of `candidates` whose text has something at `path` that passes `test`.
 ///
 /// # Errors
-/// `Corrupt` if a text is damaged; `NotFound` if the texts were not opened.
+/// `Corrupt` if a text is damaged; `NotFound` if the texts were not opened; `Cancelled`.
 pub(super) fn scan(
     payload: &Payload,
     path: &FieldPath,
     test: &Test<'_>,
     candidates: &RowSet,
+    go_on: GoOn<'_>,
 ) -> Result<RowSet> {
     let lists = match test {
         Test::In(operands) => Lists::of(operands),
@@ -31,7 +36,10 @@ pub(super) fn scan(
     };
     let mut found = RowSet::empty(payload.rows());
     let mut probe = Probe { keys: path.keys(), test, lists, matches: false };
-    for row in candidates.iter() {
+    for (index, row) in candidates.iter().enumerate() {
+        if index.is_multiple_of(CHECKED_ROWS) {
+            cancel::check(go_on)?;
+        }
         let Some(json) = payload.json(row)? else { continue };
         probe.matches = false;
         walk(json, row.index(), &mut probe).map_err(|error| damaged(row, &error))?;

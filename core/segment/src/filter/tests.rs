@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cancel::always;
 use crate::error::{ErrorKind, Fault};
 use crate::ids::RowId;
 use crate::payload::{Comparison, FieldPath, Number, Payload, PayloadBuilder};
@@ -168,7 +169,7 @@ proptest! {
         }
         let mut expected = eval(&filter, &payload).expect("evaluates");
         expected.and_with(&candidates);
-        prop_assert_eq!(eval_within(&filter, &payload, &candidates).expect("evaluates"), expected);
+        prop_assert_eq!(eval_within(&filter, &payload, &candidates, &always).expect("evaluates"), expected);
     }
 }
 
@@ -362,4 +363,30 @@ fn a_text_above_a_limit_is_refused_where_it_passes_it() {
     assert!(refusal(&long).contains("bytes of the text"));
     assert_eq!(reading_bytes_max(&long), 0, "it is not read");
     assert!(reading_bytes_max(&terms(100_000)) < 64 << 20);
+}
+
+#[test]
+fn an_evaluation_that_is_cancelled_ends_between_two_tests_and_within_a_long_one() {
+    let long = "x".repeat(300);
+    let texts: Vec<Option<String>> =
+        (0..5_000).map(|_| Some(json!({ "n": 1, "text": long }).to_string())).collect();
+    let payload = payload(&texts);
+    let all = RowSet::full(5_000);
+    for (filter, checks) in
+        [(json!({"or": [{"n": 2}, {"n": 3}, {"n": 4}]}), 3), (json!({"text": {"lt": "a"}}), 6)]
+    {
+        let filter = Filter::from_json(&filter).expect("a good filter");
+        for allowed in 0..=checks {
+            let asked = std::sync::atomic::AtomicU32::new(0);
+            let go_on = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < allowed;
+            let found = eval_within(&filter, &payload, &all, &go_on);
+            match found {
+                Ok(_) => assert_eq!(allowed, checks),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Cancelled);
+                    assert!(allowed < checks);
+                }
+            }
+        }
+    }
 }

@@ -3,12 +3,16 @@
 use std::cmp::Ordering;
 
 use crate::allowed::Allowed;
+use crate::cancel::{self, GoOn};
 use crate::codec::Scorer;
+use crate::error::Result;
 use crate::ids::RowId;
 use crate::index::{Candidate, SearchStats};
 
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;
+/// Rows scored between two checks whether to go on.
+const CHECKED_ROWS: u64 = 16 * BATCH_ROWS as u64;
 
 /// What a scan is to find.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +32,9 @@ impl Wanted {
 
 /// The closest allowed rows out of `rows`, closest first; of those beyond the limit any may be missing.
 /// Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
+///
+/// # Errors
+/// `Cancelled` if `go_on` ends it.
 pub fn search(
     scorer: &impl Scorer,
     rows: u32,
@@ -35,14 +42,15 @@ pub fn search(
     wanted: Wanted,
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
-) -> Vec<Candidate> {
+    go_on: GoOn<'_>,
+) -> Result<Vec<Candidate>> {
     let all = (0..rows).map(RowId);
     match allowed {
-        Allowed::All => scan(scorer, all, wanted, tie, stats),
+        Allowed::All => scan(scorer, all, wanted, tie, stats, go_on),
         Allowed::Except(dead) => {
-            scan(scorer, all.filter(|&row| !dead.contains(row)), wanted, tie, stats)
+            scan(scorer, all.filter(|&row| !dead.contains(row)), wanted, tie, stats, go_on)
         }
-        Allowed::Only(set) => scan(scorer, set.iter(), wanted, tie, stats),
+        Allowed::Only(set) => scan(scorer, set.iter(), wanted, tie, stats, go_on),
     }
 }
 
@@ -52,8 +60,10 @@ fn scan(
     wanted: Wanted,
     tie: impl Fn(RowId, RowId) -> Ordering,
     stats: &mut SearchStats,
-) -> Vec<Candidate> {
+    go_on: GoOn<'_>,
+) -> Result<Vec<Candidate>> {
     let Wanted { k, limit } = wanted;
+    let mut scored = 0u64;
     let mut best = Best::new(k, tie);
     let mut batch = Vec::with_capacity(BATCH_ROWS);
     let mut distances = [0.0; BATCH_ROWS];
@@ -61,8 +71,12 @@ fn scan(
         batch.clear();
         batch.extend(rows.by_ref().take(BATCH_ROWS));
         if batch.is_empty() || k == 0 {
-            return best.into_sorted();
+            return Ok(best.into_sorted());
         }
+        if scored.is_multiple_of(CHECKED_ROWS) {
+            cancel::check(go_on)?;
+        }
+        scored += batch.len() as u64;
         stats.scored += batch.len() as u64;
         scorer.refuse(best.limit().min(limit), &mut batch);
         let distances = &mut distances[..batch.len()];
@@ -134,6 +148,8 @@ fn order(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::always;
+    use crate::error::ErrorKind;
     use crate::rng::Rng;
     use crate::rowset::{DeadRows, RowSet};
 
@@ -173,11 +189,24 @@ mod tests {
             expected.sort_by(order(&backwards));
             for k in [0, 1, 10, 63, 64, 500, 1000, usize::MAX] {
                 let mut stats = SearchStats::default();
-                let found =
-                    search(&table, 1000, allowed, Wanted::nearest(k), backwards, &mut stats);
+                let wanted = Wanted::nearest(k);
+                let found = search(&table, 1000, allowed, wanted, backwards, &mut stats, &always);
+                let found = found.expect("never cancelled");
                 assert_eq!(found, expected[..k.min(expected.len())], "k {k}");
                 assert!(k == 0 || stats.scored == expected.len() as u64);
             }
         }
+    }
+    #[test]
+    fn a_scan_that_is_cancelled_ends_between_two_batches() {
+        let table = Table(vec![1.0; 100_000]);
+        let checks = std::sync::atomic::AtomicU32::new(0);
+        let go_on = || checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+        let mut stats = SearchStats::default();
+        let tie = |a: RowId, b: RowId| a.cmp(&b);
+        let wanted = Wanted::nearest(10);
+        let found = search(&table, 100_000, Allowed::All, wanted, tie, &mut stats, &go_on);
+        assert_eq!(found.expect_err("cancelled").kind(), ErrorKind::Cancelled);
+        assert_eq!(stats.scored, 3 * CHECKED_ROWS);
     }
 }

@@ -11,6 +11,7 @@ pub use plan::{Rung, Situation, plan};
 pub use crate::index::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
+use crate::cancel::{self, GoOn, always};
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
@@ -110,11 +111,13 @@ struct PreparedSource<'a> {
 /// Evaluates the filter and chooses a way for each source. O(rows) with a filter, else O(sources).
 ///
 /// # Errors
-/// `InvalidInput` for `k = 0`, `k` or `ef` above [`K_MAX`], `NotFound` for an unknown field.
+/// `InvalidInput` for `k = 0`, `k` or `ef` above [`K_MAX`], `NotFound` for an unknown field, `Cancelled` if
+/// `go_on` ends it.
 pub fn prepare<'a>(
     sources: impl IntoIterator<Item = Source<'a>>,
     question: Question<'a>,
     kernel: Kernel,
+    go_on: GoOn<'_>,
 ) -> Result<Prepared<'a>> {
     for (name, value) in [("k", Some(question.k)), ("ef", question.ef)] {
         let Some(value) = value else { continue };
@@ -127,19 +130,23 @@ pub fn prepare<'a>(
     }
     let sources: Vec<PreparedSource<'a>> = sources
         .into_iter()
-        .map(|source| prepare_source(source, &question))
+        .map(|source| prepare_source(source, &question, go_on))
         .collect::<Result<_>>()?;
     Ok(Prepared { kernel, question, sources })
 }
 
-fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<PreparedSource<'a>> {
+fn prepare_source<'a>(
+    source: Source<'a>,
+    question: &Question<'a>,
+    go_on: GoOn<'_>,
+) -> Result<PreparedSource<'a>> {
     let segment = source.segment;
     let field = segment.field(question.field)?;
     let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
     let pruned = source.skipped || question.filter.is_some_and(stats_exclude);
     let passing = match question.filter {
         _ if pruned => Some(RowSet::empty(segment.rows())),
-        Some(filter) => Some(eval_within(filter, segment.payload(), &source.dead.live())?),
+        Some(filter) => Some(eval_within(filter, segment.payload(), &source.dead.live(), go_on)?),
         None => None,
     };
     let live = segment.rows() - source.dead.count();
@@ -158,6 +165,13 @@ fn prepare_source<'a>(source: Source<'a>, question: &Question<'a>) -> Result<Pre
     Ok(PreparedSource { source, passing, plan })
 }
 
+/// What the search of one source works with.
+struct Work<'a> {
+    vector: &'a [f32],
+    scratch: &'a mut Scratch,
+    go_on: GoOn<'a>,
+}
+
 impl Prepared<'_> {
     /// The way chosen for each source.
     pub fn plans(&self) -> impl Iterator<Item = &SourcePlan> {
@@ -171,30 +185,44 @@ impl Prepared<'_> {
 
     /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.
     pub fn search(&self, vector: &[f32], scratch: &mut Scratch) -> (Vec<Hit>, SearchStats) {
+        self.search_while(vector, scratch, &always).expect("it is never cancelled")
+    }
+
+    /// As [`Prepared::search`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub fn search_while(
+        &self,
+        vector: &[f32],
+        scratch: &mut Scratch,
+        go_on: GoOn<'_>,
+    ) -> Result<(Vec<Hit>, SearchStats)> {
         let (mut hits, mut stats) = (Vec::new(), SearchStats::default());
         for (index, source) in self.sources.iter().enumerate() {
             if source.plan.rung == Rung::Nothing {
                 stats.segments_pruned += 1;
                 continue;
             }
-            let cost = self.search_source(index, source, vector, scratch, &mut hits);
+            let work = Work { vector, scratch: &mut *scratch, go_on };
+            let cost = self.search_source(index, source, work, &mut hits)?;
             stats.segments_searched += 1;
             stats.vectors_scored += cost.scored;
             stats.nodes_expanded += cost.hops;
         }
         sort_hits(&mut hits);
         hits.truncate(self.question.k);
-        (hits, stats)
+        Ok((hits, stats))
     }
 
     fn search_source(
         &self,
         index: usize,
         prepared: &PreparedSource<'_>,
-        vector: &[f32],
-        scratch: &mut Scratch,
+        work: Work<'_>,
         hits: &mut Vec<Hit>,
-    ) -> index::SearchStats {
+    ) -> Result<index::SearchStats> {
+        let Work { vector, scratch, go_on } = work;
         let segment = prepared.source.segment;
         let field = segment.field(self.question.field).expect("prepare looked it up");
         let scorer = field.scorer(self.kernel, vector);
@@ -210,10 +238,11 @@ impl Prepared<'_> {
                 // Beyond this a scan of the allowed rows would have been cheaper, and it is exact.
                 let scored_max = u64::from(prepared.plan.allowed);
                 let effort = Effort { ef: ef as usize, scored_max };
-                graph.search(&scorer, allowed, effort, scratch, &mut stats)
+                graph.search(&scorer, allowed, effort, scratch, &mut stats, go_on)
             }
             (Rung::Graph { .. } | Rung::Exact | Rung::Nothing, _) => None,
         };
+        cancel::check(go_on)?;
         let scanned;
         let candidates = if let Some(candidates) = through_graph {
             candidates
@@ -228,7 +257,8 @@ impl Prepared<'_> {
                 Wanted { k, limit },
                 tie,
                 &mut stats,
-            );
+                go_on,
+            )?;
             &scanned
         };
         let nearest = with_ties(candidates, k);
@@ -238,7 +268,7 @@ impl Prepared<'_> {
             source: index,
             row: candidate.row(),
         }));
-        stats
+        Ok(stats)
     }
 
     /// The distance beyond which no more hits are needed, after those found. O(hits).

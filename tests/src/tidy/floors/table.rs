@@ -28,7 +28,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
         src: "core/segment/src",
         steps: &[
             ("F0", &["error"]),
-            ("F0", &["ids", "metric", "parallel"]),
+            ("F0", &["cancel", "ids", "metric", "parallel"]),
             ("F0", &["rng", "schema"]),
             ("F1", &["kernel", "storage"]),
             ("F1", &["format"]),
@@ -43,7 +43,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["cancel", "clock", "fence", "options", "pin", "space"]),
+            ("F6", &["clock", "fence", "options", "pin", "space"]),
             ("F6", &["log", "manifest", "quarantine"]),
             ("F7", &["fields"]),
             ("F7", &["batch", "view", "history", "leftovers"]),

@@ -8,10 +8,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::allowed::Allowed;
+use crate::cancel::{GoOn, always};
 use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::graph::{Adjacency, Graph};
 use crate::index::{Candidate, SearchStats};
+
+/// Rows expanded between two checks whether to go on.
+const CHECKED_HOPS: u64 = 256;
 
 /// Working memory of a search, for reuse by any later one over any graph.
 #[derive(Debug, Default)]
@@ -29,7 +33,8 @@ pub struct Scratch {
 
 impl Graph {
     /// Up to `effort.ef` allowed rows close to the scorer's query, in key order; `None` if a filtered walk
-    /// reached `effort.scored_max`, which happens where the allowed rows are far from the query.
+    /// reached `effort.scored_max`, which happens where the allowed rows are far from the query. Once `go_on`
+    /// returns false the walk ends and the result is incomplete: the caller checks after it.
     pub fn search<'s>(
         &self,
         scorer: &impl Scorer,
@@ -37,6 +42,7 @@ impl Graph {
         effort: Effort,
         scratch: &'s mut Scratch,
         stats: &mut SearchStats,
+        go_on: GoOn<'_>,
     ) -> Option<&'s [Candidate]> {
         let adjacency = self.adjacency();
         let ef = effort.ef.min(adjacency.rows());
@@ -49,14 +55,14 @@ impl Graph {
         nearest.reset(ef);
         match allowed {
             Allowed::All => {
-                *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch)
+                *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch, go_on)
             }
             Allowed::Except(_) | Allowed::Only(_) => {
                 let mut frontier = std::mem::take(&mut scratch.frontier);
                 frontier.clear();
                 let left = effort.scored_max;
                 let mut beam = Filtered { allowed, left, frontier, nearest };
-                *stats += walk(adjacency, self.entries(), scorer, &mut beam, scratch);
+                *stats += walk(adjacency, self.entries(), scorer, &mut beam, scratch, go_on);
                 gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
             }
@@ -93,7 +99,7 @@ pub(super) fn walk_expanded<'s>(
 ) -> &'s mut Vec<Candidate> {
     let mut nearest = std::mem::take(&mut scratch.nearest);
     nearest.reset(ef);
-    walk(adjacency, entries, scorer, &mut nearest, scratch);
+    walk(adjacency, entries, scorer, &mut nearest, scratch, &always);
     scratch.nearest = nearest;
     scratch.expanded.sort_unstable();
     &mut scratch.expanded
@@ -117,6 +123,7 @@ fn walk(
     scorer: &impl Scorer,
     beam: &mut impl Beam,
     scratch: &mut Scratch,
+    go_on: GoOn<'_>,
 ) -> SearchStats {
     let mut stats = SearchStats::default();
     scratch.visited.reset(adjacency.rows());
@@ -125,6 +132,9 @@ fn walk(
     stats.scored += scratch.score(scorer, beam);
     while let Some(closest) = beam.next() {
         stats.hops += 1;
+        if stats.hops.is_multiple_of(CHECKED_HOPS) && !go_on() {
+            break;
+        }
         scratch.expanded.push(closest);
         scratch.visit(adjacency.neighbours(closest.row()), scorer);
         if let Some(row) = beam.peek() {

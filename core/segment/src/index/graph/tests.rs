@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::allowed::Allowed;
+use crate::cancel::always;
 use crate::codec::{EncodedRows, RowEncoder, VectorRows};
 use crate::error::ErrorKind;
 use crate::index::{Candidate, SearchStats, flat};
@@ -64,9 +65,11 @@ impl Fixture {
                 flat::Wanted::nearest(k),
                 |a, b| a.cmp(&b),
                 &mut stats,
-            );
+                &always,
+            )
+            .expect("never cancelled");
             let close = graph
-                .search(&scorer, allowed, Effort::unbounded(ef), &mut scratch, &mut stats)
+                .search(&scorer, allowed, Effort::unbounded(ef), &mut scratch, &mut stats, &always)
                 .expect("no bound");
             check_results(close, allowed, ef);
             let limit = exact.last().map_or(0, |candidate| candidate.distance_bits());
@@ -147,18 +150,34 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
     let none = RowSet::empty(3000);
     assert!(
         graph
-            .search(&scorer, Allowed::Only(&none), Effort::unbounded(10), &mut scratch, &mut stats)
+            .search(
+                &scorer,
+                Allowed::Only(&none),
+                Effort::unbounded(10),
+                &mut scratch,
+                &mut stats,
+                &always
+            )
             .expect("no bound")
             .is_empty()
     );
     let bounded = Effort { ef: 10, scored_max: 50 };
     assert!(
-        graph.search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats).is_none()
+        graph
+            .search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats, &always)
+            .is_none()
     );
     let mut one = RowSet::empty(3000);
     one.insert(RowId(2999));
     let found = graph
-        .search(&scorer, Allowed::Only(&one), Effort::unbounded(10), &mut scratch, &mut stats)
+        .search(
+            &scorer,
+            Allowed::Only(&one),
+            Effort::unbounded(10),
+            &mut scratch,
+            &mut stats,
+            &always,
+        )
         .expect("no bound");
     assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
 }
@@ -205,7 +224,14 @@ fn few_rows_are_all_found() {
             let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
             for ef in [count, usize::MAX] {
                 let found = graph
-                    .search(&scorer, Allowed::All, Effort::unbounded(ef), &mut scratch, &mut stats)
+                    .search(
+                        &scorer,
+                        Allowed::All,
+                        Effort::unbounded(ef),
+                        &mut scratch,
+                        &mut stats,
+                        &always,
+                    )
                     .expect("no bound");
                 assert_eq!(found.len(), count, "{metric:?} ef {ef}");
             }
@@ -241,13 +267,27 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
         let scorer = rows.scorer(Kernel::detect(), &query);
         let mut stats = [SearchStats::default(); 2];
         let reused = graph
-            .search(&scorer, Allowed::All, Effort::unbounded(50), &mut scratch, &mut stats[0])
+            .search(
+                &scorer,
+                Allowed::All,
+                Effort::unbounded(50),
+                &mut scratch,
+                &mut stats[0],
+                &always,
+            )
             .expect("no bound");
         let mut fresh = Scratch::default();
         assert_eq!(
             reused,
             graph
-                .search(&scorer, Allowed::All, Effort::unbounded(50), &mut fresh, &mut stats[1])
+                .search(
+                    &scorer,
+                    Allowed::All,
+                    Effort::unbounded(50),
+                    &mut fresh,
+                    &mut stats[1],
+                    &always
+                )
                 .expect("no bound")
         );
         assert_eq!(stats[0], stats[1]);
