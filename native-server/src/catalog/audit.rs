@@ -7,7 +7,7 @@
 //! Whoever has no key decides neither how much is written nor what is pushed out: of his refusals the first of
 //! each action becomes a row, and those of the minute after it together one more, with their number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,12 +18,15 @@ use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
 
 use super::keys;
+use super::retention::Retention;
 use super::ring::KeyRing;
 use super::sqlite::{Done, Sqlite};
 use super::token::KeyId;
 
 /// Rows that may wait.
 const QUEUE_ROWS_MAX: usize = 4096;
+/// Rows of one key that may wait even if the queue is full of those of others.
+const QUEUE_KEY_ROWS_MIN: usize = 64;
 /// Rows of a transaction.
 const BATCH_ROWS_MAX: usize = 500;
 /// Longest wait of a row for others.
@@ -99,6 +102,8 @@ struct Shared {
 struct Queue {
     /// Each with the number of others that it stands for.
     rows: Vec<(AuditRow, u64)>,
+    /// How many of them each key has.
+    by_key: HashMap<Option<KeyId>, usize>,
     /// By action: refusals without a key that have no row yet. As many as there are actions.
     refusals: BTreeMap<&'static str, Refusals>,
     /// Rows ever put in, and of those the written or lost.
@@ -132,7 +137,8 @@ impl Recorder {
         rows_max: u64,
     ) -> Result<Recorder> {
         let shared = Arc::new(Shared::default());
-        let writer = Writer { shared: Arc::clone(&shared), catalog, ring, clock, rows_max };
+        let (writes_to, retention) = (Arc::clone(&shared), None);
+        let writer = Writer { shared: writes_to, catalog, ring, clock, rows_max, retention };
         let named = std::thread::Builder::new().name("nearfield-audit".to_owned());
         let thread = named.spawn(|| writer.run());
         let thread = thread.map_err(|error| Error::io("start", "the audit thread", error))?;
@@ -168,11 +174,14 @@ impl Recorder {
 
     /// `sleeps`: there was no row before, so the thread waits for one.
     fn put(&self, mut queue: MutexGuard<'_, Queue>, row: AuditRow, sleeps: bool) {
-        if queue.is_closing || queue.is_ended || queue.rows.len() >= QUEUE_ROWS_MAX {
+        let of_key = queue.by_key.get(&row.key_id).copied().unwrap_or_default();
+        let is_full = queue.rows.len() >= QUEUE_ROWS_MAX && of_key >= QUEUE_KEY_ROWS_MIN;
+        if queue.is_closing || queue.is_ended || is_full {
             queue.unreported += 1;
             self.shared.lost_total.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        queue.by_key.insert(row.key_id, of_key + 1);
         queue.rows.push((row, 0));
         queue.accepted += 1;
         // Awake for the first of a batch and the last, not for those in between.
@@ -253,6 +262,7 @@ impl Shared {
         queue.is_hurried = false;
         queue.release(Some(clock.now_ms()));
         std::mem::swap(&mut queue.rows, rows);
+        queue.by_key.clear();
         (std::mem::take(&mut queue.unreported), !queue.is_closing)
     }
 }
@@ -265,6 +275,8 @@ struct Writer {
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     rows_max: u64,
+    /// Read with the first rows that are written.
+    retention: Option<Retention>,
 }
 
 impl Writer {
@@ -312,14 +324,28 @@ impl Writer {
         used: &[(KeyId, u64)],
     ) -> Result<()> {
         let (now_ms, rows_max) = (self.clock.now_ms(), self.rows_max);
-        self.catalog.change("write audit rows", |change| {
+        let known = self.retention.take();
+        let retention = self.catalog.change("write audit rows", |change| {
+            let mut retention = match &known {
+                Some(known) => known.clone(),
+                None => Retention::read(change)?,
+            };
             if unreported > 0 {
-                insert(change, &lost(now_ms), unreported)?;
+                insert(change, &lost(now_ms), unreported, &mut retention)?;
             }
-            rows.iter().try_for_each(|(row, others)| insert(change, row, *others))?;
+            let mut add = |(row, others): &(_, _)| insert(change, row, *others, &mut retention);
+            rows.iter().try_for_each(&mut add)?;
             keys::note_used(change, used)?;
-            prune(change, rows_max)
-        })
+            retention.prune(change, rows_max, PRUNED_ROWS_MAX)?;
+            Ok(retention)
+        });
+        // After a failure the table is as before, and so is what is known about it.
+        let (retention, written) = match retention {
+            Ok(retention) => (Some(retention), Ok(())),
+            Err(error) => (known, Err(error)),
+        };
+        self.retention = retention;
+        written
     }
 }
 
@@ -337,7 +363,12 @@ fn lost(time_ms: u64) -> AuditRow {
     AuditRow { time_ms, key_id, action: LOST, collection, status, latency_us, request_id }
 }
 
-fn insert(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> {
+fn insert(
+    change: &Transaction<'_>,
+    row: &AuditRow,
+    rows_lost: u64,
+    retention: &mut Retention,
+) -> Done<()> {
     let text = "INSERT INTO audit
                 (time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -346,21 +377,13 @@ fn insert(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> 
     let values =
         params![time_ms, key_id, action, collection, status, latency_us, request, rows_lost];
     change.prepare_cached(text)?.execute(values)?;
+    retention.added(*key_id, action, change.last_insert_rowid());
     Ok(())
 }
 
 /// The beginning of a text that may be of any length.
 fn cut(text: &str) -> &str {
     text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
-}
-
-/// Removes the oldest rows above `rows_max`. Numbers have no gaps: rows come at one end and go at the other.
-fn prune(change: &Transaction<'_>, rows_max: u64) -> Done<()> {
-    let text = "DELETE FROM audit WHERE number IN (
-                    SELECT number FROM audit
-                    WHERE number <= (SELECT max(number) FROM audit) - ?1 ORDER BY number LIMIT ?2)";
-    change.prepare_cached(text)?.execute([rows_max, PRUNED_ROWS_MAX])?;
-    Ok(())
 }
 
 /// The newest `limit` rows, oldest of them first.

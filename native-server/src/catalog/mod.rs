@@ -21,6 +21,7 @@ mod mark;
 mod pepper;
 mod private;
 mod reserve;
+mod retention;
 mod ring;
 mod role;
 mod schema;

@@ -152,3 +152,53 @@ fn refusals_without_a_key_push_nothing_out_however_many_there_are() {
     assert_eq!(told, expected);
     assert_eq!(catalog.audit_failures_total(), 0);
 }
+
+/// A row of a key that ends in `hex`.
+fn row_of(hex: char, action: &'static str) -> AuditRow {
+    AuditRow { key_id: KeyId::parse(&format!("nfk_000000000000000{hex}")), ..row(action) }
+}
+
+#[test]
+fn a_flood_of_one_key_displaces_neither_rows_of_other_keys_nor_its_own_writes() {
+    let place = Place::new();
+    let catalog = place.try_open(None, 100).expect("opens");
+    for _ in 0..10 {
+        catalog.audit(row_of('a', "delete"));
+        catalog.audit(row_of('b', "delete"));
+        catalog.audit(row_of('b', "query"));
+    }
+    for _ in 0..20 {
+        (0..500).for_each(|_| catalog.audit(row_of('a', "query")));
+        catalog.audit_tail(0).expect("flushed");
+    }
+    let count = |catalog: &Catalog, hex: char, action: &str| {
+        let entries = catalog.audit_tail(u64::MAX).expect("read");
+        let key_id = row_of(hex, "").key_id;
+        entries.iter().filter(|row| row.key_id == key_id && row.action == action).count()
+    };
+    let counts = |catalog: &Catalog| {
+        [('a', "delete"), ('b', "delete"), ('b', "query"), ('a', "query")]
+            .map(|(hex, action)| count(catalog, hex, action))
+    };
+    assert_eq!(counts(&catalog), [10, 10, 10, 70]);
+    catalog.close();
+    // The sums are read again by the next process, and the other key may now have half.
+    let catalog = place.try_open(None, 100).expect("opens");
+    (0..200).for_each(|_| catalog.audit(row_of('b', "query")));
+    catalog.audit_tail(0).expect("flushed");
+    assert_eq!(counts(&catalog), [10, 10, 40, 40]);
+}
+
+#[test]
+fn a_full_queue_still_takes_some_rows_of_a_key_that_has_few() {
+    let place = Place::new();
+    let catalog = place.open();
+    let shell = place.shell();
+    shell.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    (0..10_000).for_each(|_| catalog.audit(row_of('a', "query")));
+    let lost = catalog.audit_failures_total();
+    assert!(lost > 0, "the queue is full");
+    (0..40).for_each(|_| catalog.audit(row_of('b', "delete")));
+    assert_eq!(catalog.audit_failures_total(), lost);
+    shell.execute_batch("COMMIT").expect("released");
+}
