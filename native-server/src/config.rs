@@ -84,9 +84,12 @@ pub struct ServerConfig {
     /// Directory of the demo page, as `cargo run -p xtask -- demo` makes it, to be served at /demo/
     #[arg(long, value_name = "DIR")]
     pub demo_dir: Option<PathBuf>,
-    /// Threads for long searches [default: one per processor]
+    /// Threads that the long searches of one key may use at once [default: one per processor]; one more serves the others
     #[arg(long)]
     pub search_threads: Option<usize>,
+    /// Seconds within which a search, count or page must end, waiting included
+    #[arg(long, default_value_t = 30)]
+    pub search_timeout_secs: u64,
     /// Threads that answer requests [default: one per processor]
     #[arg(long)]
     pub http_threads: Option<usize>,
@@ -137,6 +140,7 @@ impl ServerConfig {
             ("flush-interval-ms", self.flush_interval_ms, 1, 60_000),
             ("search-threads", threads(self.search_threads), 1, 1024),
             ("http-threads", threads(self.http_threads), 1, 1024),
+            ("search-timeout-secs", self.search_timeout_secs, 1, DAY_SECS),
             ("request-timeout-secs", self.request_timeout_secs, 1, DAY_SECS),
             ("shutdown-timeout-secs", self.shutdown_timeout_secs, 1, DAY_SECS),
         ] {

@@ -6,10 +6,16 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+mod cgroup;
+mod heap;
 
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::{InstructionSet, Kernel, Pool};
+
+pub(crate) use heap::{anonymous_bytes, set_up as set_up_heap, trim};
 
 /// Environment variable that forces an instruction set.
 const KERNEL_VARIABLE: &str = "NEARFIELD_KERNEL";
@@ -85,13 +91,12 @@ pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Bytes of memory this process may use: the machine's, or less if its control group allows less. `None`
-/// where the machine does not say.
+/// Bytes of memory this process may use: the machine's, or less if its control group or one around that allows
+/// less. `None` where the machine does not say.
 pub(crate) fn memory_bytes() -> Option<u64> {
-    let read = |path| std::fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").and_then(|text| meminfo_bytes(&text));
-    let group = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
-    machine.into_iter().chain(group).min()
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo".as_ref()).and_then(|text| meminfo_bytes(&text));
+    machine.into_iter().chain(cgroup::memory_bytes_max(&read)).min()
 }
 
 fn meminfo_bytes(text: &str) -> Option<u64> {

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub(crate) throttle_ms: IntCounter,
     pub(crate) accepted_lost: IntCounter,
     pub(crate) searches_refused: IntCounter,
+    pub(crate) searches_late: IntCounter,
+    pub(crate) searches_cancelled: IntCounter,
     pub(crate) checkpoints: IntCounter,
     pub(crate) compactions: IntCounter,
     pub(crate) checkpoints_inflight: IntGauge,
@@ -95,6 +97,11 @@ impl Metrics {
             searches_refused: counter(
                 "searches_refused_total",
                 "Long searches refused, queue full",
+            ),
+            searches_late: counter("searches_timed_out_total", "Searches that met the deadline"),
+            searches_cancelled: counter(
+                "searches_cancelled_total",
+                "Searches whose client disconnected",
             ),
             checkpoints: counter("checkpoint_total", "Checkpoints done"),
             compactions: counter("compaction_total", "Compactions done"),

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::exit::Result;
 use crate::catalog::{Catalog, Role};
 use crate::config::ServerConfig;
+use crate::host;
 use crate::http::{Limits, Listener, Server, Stop};
 use crate::workers::Store;
 
@@ -44,6 +45,7 @@ impl Serve {
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
         let Serve { config, ends_with_input } = self;
         config.check()?;
+        host::set_up_heap();
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock))?;
         if config.bootstrap_admin_key && !catalog.has_usable_key_for(Role::Admin) {
             let key = catalog.create_key("bootstrap", Role::Admin.into(), None)?;

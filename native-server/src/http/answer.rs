@@ -9,10 +9,10 @@ use nearfield_engine::Result;
 use serde::Serialize;
 use std::sync::Arc;
 
-use crate::workers::{Reservation, Store};
+use crate::workers::{Owner, Reservation, Store};
 
 /// Memory reserved at a time for an answer that grows.
-const PIECE_BYTES: u64 = 1 << 20;
+const PIECE_BYTES: u64 = 64 << 10;
 
 /// A JSON body with its status.
 pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
@@ -39,13 +39,14 @@ pub(super) fn typed(
 pub(super) struct Growing {
     pub(super) text: Vec<u8>,
     store: Arc<Store>,
-    held: Vec<Reservation>,
+    owner: Owner,
+    held: Option<Reservation>,
 }
 
 impl Growing {
     /// Nothing yet.
-    pub(super) fn new(store: Arc<Store>) -> Growing {
-        Growing { text: Vec::new(), store, held: Vec::new() }
+    pub(super) fn new(store: Arc<Store>, owner: Owner) -> Growing {
+        Growing { text: Vec::new(), store, owner, held: None }
     }
 
     /// Reserves what the text has grown to; to be called after each point.
@@ -53,8 +54,10 @@ impl Growing {
     /// # Errors
     /// `resource_exhausted`.
     pub(super) fn pay(&mut self) -> Result<()> {
-        while self.text.capacity() as u64 > PIECE_BYTES * self.held.len() as u64 {
-            self.held.push(self.store.reserve_for_reading(PIECE_BYTES)?);
+        let bytes = (self.text.capacity() as u64).next_multiple_of(PIECE_BYTES);
+        match &mut self.held {
+            Some(held) => held.grow_to(bytes)?,
+            None => self.held = Some(self.store.reserve_for_reading(self.owner, bytes)?),
         }
         Ok(())
     }

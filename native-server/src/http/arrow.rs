@@ -21,7 +21,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Error, ErrorKind, View};
+use nearfield_engine::{Error, ErrorKind};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Schema, payload};
 use tokio::runtime::Handle;
@@ -29,16 +30,17 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::answer;
-use super::call::Call;
+use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::describe::Ingested;
-use super::error::Result;
+use super::error::{ApiError, Result};
 use super::server::Counted;
 use crate::host::Stopwatch;
+use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
 };
-use crate::workers::{Change, Reservation, Served, Store, Written};
+use crate::workers::{Change, Cost, Reservation, Served, Store, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
@@ -49,8 +51,10 @@ const PIECE_BYTES: usize = 256 << 10;
 const PIECES_AHEAD: usize = 4;
 /// Most time a reader of an export may take for one piece.
 const PIECE_TIME: Duration = Duration::from_secs(60);
-/// A stream pays in pieces of so many bytes.
-const PAID_BYTES: u64 = 1 << 20;
+/// The memory that a stream holds grows in steps of so many bytes.
+const PAID_BYTES: u64 = 4 << 10;
+/// How fast a stream has to come once `--request-timeout-secs` are over.
+const BYTES_PER_SECOND_MIN: u64 = 1_000;
 const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
 
 /// Answers `POST ingest`.
@@ -61,7 +65,8 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     let wait = call.waits(None)?;
     let store = Arc::clone(call.store()?);
     let _counted = Counted::new(&store.metrics().active_streams);
-    let (held, queue, done) = (Vec::new(), VecDeque::new(), Ingested::default());
+    let held = store.reserve(call.key, 0)?;
+    let (queue, done) = (VecDeque::new(), Ingested::default());
     let mut stream = Ingest { store, served, wait, held, queue, done };
     let read = stream.read(&mut call).await;
     // Batches under way are waited for also after an error: what is answered about them is what happened.
@@ -69,6 +74,35 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     match read.and(settled) {
         Ok(()) => Ok(answer::data(StatusCode::CREATED, stream.done)),
         Err(error) => Err(error.with("batches_written", stream.done.batches).closing()),
+    }
+}
+
+/// How fast a stream comes: as slowly as it likes at first, later at [`BYTES_PER_SECOND_MIN`] on the whole. Time
+/// in which the stream waits for the server does not count.
+struct StreamPace {
+    limit: Duration,
+    waited: Duration,
+}
+
+impl StreamPace {
+    fn new(limit_secs: u64) -> StreamPace {
+        StreamPace { limit: Duration::from_secs(limit_secs), waited: Duration::ZERO }
+    }
+
+    /// The next piece of a stream.
+    async fn piece(&mut self, call: &mut Call) -> Result<Option<Bytes>> {
+        let watch = Stopwatch::start();
+        let piece = call.piece().await?;
+        self.waited += watch.elapsed();
+        if self.waited > self.limit {
+            let message =
+                format!("the stream comes at less than {BYTES_PER_SECOND_MIN} bytes a second");
+            let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
+            return Err(error.with("expected", BYTES_PER_SECOND_MIN).closing());
+        }
+        let bytes = piece.as_ref().map_or(0, Bytes::len) as u64;
+        self.limit += Duration::from_millis(bytes * 1_000 / BYTES_PER_SECOND_MIN);
+        Ok(piece)
     }
 }
 
@@ -81,7 +115,7 @@ struct Ingest {
     served: Arc<Served>,
     wait: bool,
     /// Memory for what has arrived and is not the writer's yet.
-    held: Vec<Reservation>,
+    held: Reservation,
     queue: VecDeque<UnderWay>,
     done: Ingested,
 }
@@ -92,14 +126,16 @@ impl Ingest {
         let batch_bytes_max = call.server.config.body_bytes_max as usize;
         let known = Some(Schema::clone(&schema));
         let mut rows = ArrowRows::new(ColumnNames::default(), known, batch_bytes_max);
-        while let Some(piece) = call.piece().await? {
+        let mut pace = StreamPace::new(call.server.config.request_timeout_secs);
+        while let Some(piece) = pace.piece(call).await? {
             let mut bytes = &piece[..];
             let gathered = rows.gathered_bytes() + bytes.len() as u64;
             self.pay(gathered * MESSAGE_MEMORY_FACTOR + rows.kept_bytes())?;
             loop {
                 let watch = Stopwatch::start();
                 let kept = rows.kept_bytes();
-                let table = rows.next(&mut bytes, &mut |bytes| self.pay(bytes + kept));
+                let pay = &mut |bytes| self.pay(bytes + kept);
+                let table = at_length(gathered as usize, || rows.next(&mut bytes, pay));
                 self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
                 self.note_panics(rows.take_panics());
                 let Some(table) = table? else { break };
@@ -115,19 +151,15 @@ impl Ingest {
 
     /// Holds at least so many bytes of the memory budget.
     fn pay(&mut self, bytes: u64) -> nearfield_engine::Result<()> {
-        let held: u64 = self.held.iter().map(Reservation::bytes).sum();
-        if bytes > held {
-            let more = (bytes - held).next_multiple_of(PAID_BYTES);
-            self.held.push(self.store.reserve(more)?);
-        }
-        Ok(())
+        self.held.grow_to(bytes.next_multiple_of(PAID_BYTES))
     }
 
     /// Hands a batch to the writer; waits for the oldest one if too many are under way.
     async fn begin(&mut self, table: TableRows, schema: &Schema, now_ms: u64) -> Result<()> {
         self.settle(UNDER_WAY_MAX - 1).await?;
         let count = table.count as u64;
-        let change = Change::Batch(batch(table, schema, now_ms)?);
+        let bytes = 4 * table.vectors.values().map(Vec::len).sum::<usize>();
+        let change = Change::Batch(at_length(bytes, || batch(table, schema, now_ms))?);
         let (served, wait) = (Arc::clone(&self.served), self.wait);
         let mut write: UnderWay =
             (count, Box::pin(async move { served.write(change, wait).await }));
@@ -199,13 +231,15 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let (mut filter, mut include_vector) = (None, true);
     let body = call.json().await?;
-    Cursor::whole(&body, |cursor| {
-        cursor.object(&EXPORT_KEYS, |key, cursor| {
-            match key {
-                "filter" => filter = Some(call.filter(cursor.raw()?)?),
-                _ => include_vector = cursor.read("true or false")?,
-            }
-            Ok(())
+    at_length(body.len(), || {
+        Cursor::whole(&body, |cursor| {
+            cursor.object(&EXPORT_KEYS, |key, cursor| {
+                match key {
+                    "filter" => filter = Some(call.filter(cursor.raw()?)?),
+                    _ => include_vector = cursor.read("true or false")?,
+                }
+                Ok(())
+            })
         })
     })?;
     let place = call.server.exports.begin(call.key)?;
@@ -213,8 +247,11 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     let out = Pieces { sender, handle: Handle::current() };
     let view = served.view();
+    let cost = Cost::of_filter(&view, filter.as_ref());
+    let rows = move |go_on: GoOn<'_>| ViewRows::new_while(view, filter.as_ref(), go_on);
+    let rows = call.store()?.search(call.key, cost, rows).await?;
     tokio::task::spawn_blocking(move || {
-        write(view, filter.as_ref(), include_vector, out);
+        write(rows, include_vector, out);
         drop((place, counted));
     });
     let first = pieces.recv().await.ok_or_else(broke_off)??;
@@ -227,10 +264,10 @@ fn broke_off() -> Error {
 }
 
 /// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
-fn write(view: Arc<View>, filter: Option<&Filter>, include_vector: bool, out: Pieces) {
+fn write(rows: ViewRows, include_vector: bool, out: Pieces) {
     let (sender, handle) = (out.sender.clone(), out.handle.clone());
     let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
-    let written = write_arrow_stream(view, filter, include_vector, &mut out);
+    let written = write_arrow_stream(rows, include_vector, &mut out);
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
     let last = written.and(flushed).map(|()| Bytes::new());
     // Who is gone, or too slow, does not hear of it, and misses the end.

@@ -23,11 +23,11 @@ use crate::workers::{Reservation, Served, Store};
 
 /// Most time between two pieces of a body.
 const BODY_IDLE: Duration = Duration::from_secs(10);
-/// A body without a length is paid for in pieces of this many bytes.
-const PIECE_BYTES: u64 = 1 << 20;
 /// Memory that a JSON body and what is read from it take, in lengths of the body: a number is at least two
 /// characters, and four bytes once read.
 const JSON_MEMORY_FACTOR: u64 = 3;
+/// A body of so many bytes is read within about a millisecond.
+const SHORT_BODY_BYTES: usize = 64 << 10;
 
 /// A request that may be answered.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Call {
     /// It writes no points: the budget has more room for it, also for the checkpoint that empties it.
     reads: bool,
     /// Memory held until the answer is made.
-    held: Vec<Reservation>,
+    held: Option<Reservation>,
     /// Whether some of the body was not read; outlives the call.
     pub(super) pending: Arc<AtomicBool>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
         let pending = Arc::new(AtomicBool::new(!body.is_end_stream()));
-        let (key, may_name, collection, id, held) = (None, true, None, None, Vec::new());
+        let (key, may_name, collection, id, held) = (None, true, None, None, None);
         Call { server, head, body, key, may_name, collection, id, reads, held, pending }
     }
 
@@ -108,12 +108,19 @@ impl Call {
         Ok(self.wait()?.or(asked).unwrap_or(self.store()?.waits_by_default()))
     }
 
-    /// Memory for the answer or for what is read, held until the answer is made.
+    /// Memory for the answer or for what was read, beside what is held; until the answer is made.
     pub(super) fn reserve(&mut self, bytes: u64) -> Result<()> {
-        let store = self.store()?;
-        let held =
-            if self.reads { store.reserve_for_reading(bytes) } else { store.reserve(bytes) }?;
-        self.held.push(held);
+        match &mut self.held {
+            Some(held) => held.grow_to(held.bytes() + bytes)?,
+            None => {
+                let (store, key) = (self.store()?, self.key);
+                let held = match self.reads {
+                    true => store.reserve_for_reading(key, bytes)?,
+                    false => store.reserve(key, bytes)?,
+                };
+                self.held = Some(held);
+            }
+        }
         Ok(())
     }
 
@@ -137,19 +144,20 @@ impl Call {
         if declared.is_some_and(|declared| declared > bytes_max) {
             return Err(too_large(bytes_max, declared));
         }
-        self.reserve(declared.unwrap_or(PIECE_BYTES) * JSON_MEMORY_FACTOR)?;
         let limit = Duration::from_secs(self.server.config.request_timeout_secs);
-        let whole = self.whole(bytes_max, declared.unwrap_or(PIECE_BYTES));
+        let whole = self.whole(bytes_max);
         tokio::time::timeout(limit, whole).await.unwrap_or_else(|_| Err(too_slow(limit)))
     }
 
-    async fn whole(&mut self, bytes_max: u64, mut paid: u64) -> Result<Bytes> {
+    /// Reserves memory for what has arrived, whatever length was declared.
+    async fn whole(&mut self, bytes_max: u64) -> Result<Bytes> {
         let Some(first) = self.piece().await? else { return Ok(Bytes::from_static(b"{}")) };
         if first.len() as u64 > bytes_max {
             return Err(too_large(bytes_max, None));
         }
+        self.reserve(first.len() as u64 * JSON_MEMORY_FACTOR)?;
         let Some(second) = self.piece().await? else { return Ok(first) };
-        let mut whole = BytesMut::with_capacity((paid.min(PIECE_BYTES)) as usize);
+        let mut whole = BytesMut::new();
         whole.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(piece) = next {
@@ -157,10 +165,7 @@ impl Call {
             if whole.len() as u64 > bytes_max {
                 return Err(too_large(bytes_max, None));
             }
-            while whole.len() as u64 > paid {
-                self.reserve(PIECE_BYTES * JSON_MEMORY_FACTOR)?;
-                paid += PIECE_BYTES;
-            }
+            self.reserve(piece.len() as u64 * JSON_MEMORY_FACTOR)?;
             next = self.piece().await?;
         }
         Ok(whole.freeze())
@@ -213,6 +218,12 @@ impl Call {
         let error = ApiError::new(status, "unsupported_media_type", message);
         Err(error.with("expected", expected).with("got", kind.as_ref()).closing())
     }
+}
+
+/// Does work on `len` bytes that came with a request. Where that takes longer than a millisecond, other requests
+/// of this thread are moved to another one first.
+pub(super) fn at_length<T>(len: usize, work: impl FnOnce() -> T) -> T {
+    if len <= SHORT_BODY_BYTES { work() } else { tokio::task::block_in_place(work) }
 }
 
 /// The declared length of a body.

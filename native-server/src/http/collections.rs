@@ -14,7 +14,7 @@ use super::call::Call;
 use super::cursor::Cursor;
 use super::describe::{CollectionInfo, Collections, Dropped};
 use super::error::Result;
-use crate::workers::{Cost, Served, Store};
+use crate::workers::{Served, Store};
 
 const KEYS: [&str; 5] = ["name", "dim", "metric", "store", "vectors"];
 const SPEC_KEYS: [&str; 3] = ["dim", "metric", "store"];
@@ -35,7 +35,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let (name, schema) = read(&call.json().await?)?;
     let maker = Arc::clone(&store);
-    let served = store.search(Cost::LONG, move || maker.create(&name, &schema)).await??;
+    let served = store.aside(call.key, move || maker.create(&name, &schema)).await?;
     Ok(answer::data(StatusCode::CREATED, info(&store, &served)))
 }
 
@@ -57,9 +57,9 @@ pub(super) async fn get(call: Call) -> Result<Response<Body>> {
 /// Answers `DELETE collections/{name}`.
 pub(super) async fn remove(call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
-    let name = call.collection.unwrap_or_default();
+    let (name, key) = (call.collection.unwrap_or_default(), call.key);
     let (dropper, dropped) = (Arc::clone(&store), name.clone());
-    store.search(Cost::LONG, move || dropper.drop_collection(&name)).await??;
+    store.aside(key, move || dropper.drop_collection(&name)).await?;
     Ok(answer::ok(Dropped { dropped }))
 }
 

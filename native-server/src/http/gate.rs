@@ -20,6 +20,7 @@ use tracing::error;
 use super::call::Call;
 use super::error::{ApiError, Result};
 use super::head;
+use super::places::Seat;
 use super::routes::{Access, Route};
 use super::server::{Counted, Server};
 use crate::catalog::{AuditRow, KeyId, Refusal, Role};
@@ -83,6 +84,7 @@ pub(super) async fn pass(
     if let Err(error) = head::check(&head) {
         return named(error.into_response(), request_id);
     }
+    let seat = head.extensions.get::<Arc<Seat>>().cloned();
     let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
     let mut call =
         Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
@@ -99,9 +101,11 @@ pub(super) async fn pass(
     let (who, answered) = match admit(&server, route.access, &call.head) {
         Ok(who) => {
             (call.key, call.may_name) = (who.key_id, who.may_name);
-            let answered = match unreadable {
-                None => guarded(&server, (route.handler)(call)).await,
-                Some(error) => Err(error),
+            let seated = seat.map_or(Ok(()), |seat| seated(&seat, route.access, &who));
+            let answered = match (seated, unreadable) {
+                (Ok(()), None) => guarded(&server, (route.handler)(call)).await,
+                (Ok(()), Some(error)) => Err(error),
+                (Err(error), _) => Err(error.closing()),
             };
             (who, answered)
         }
@@ -110,7 +114,8 @@ pub(super) async fn pass(
                 store.metrics().auth_failures.inc();
             }
             let audit = if key_id.is_some() { Audit::Row } else { Audit::Together };
-            (Admitted { key_id, audit, may_name: false }, Err(error))
+            // A connection without a good key is worth no place.
+            (Admitted { key_id, audit, may_name: false }, Err(error.closing()))
         }
     };
     let response = answered.unwrap_or_else(|error| {
@@ -159,6 +164,21 @@ async fn guarded(
         })
     })
     .await
+}
+
+/// Marks the place of a connection whose request has a good key. In the reserve only health and metrics are
+/// answered.
+fn seated(seat: &Seat, access: Access, who: &Admitted) -> Result<()> {
+    if who.key_id.is_some() {
+        seat.has_key();
+    }
+    if !seat.is_reserve() || matches!(access, Access::Health | Access::Metrics) {
+        return Ok(());
+    }
+    let message =
+        "all connections are answering requests; only health and metrics are answered now";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Err(ApiError::new(status, "resource_exhausted", message))
 }
 
 /// Decides whether the sender of `head` may call a route.

@@ -11,7 +11,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,13 +28,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nearfield_engine::{Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tower::Service;
 use tracing::warn;
 
 use super::gate::Origin;
 use super::pace::Paced;
-use super::peers::{Peer, Peers};
+use super::places::{Place, Places};
 use super::router::{leaving, router};
 use super::server::Server;
 use crate::config::{CONNECTIONS_MAX, ServerConfig};
@@ -87,9 +87,9 @@ pub struct Limits {
     pub answer: Duration,
     /// Bytes of an answer that are worth a second of reading.
     pub answer_bytes_per_second: u32,
-    /// Connections from the network at a time; further ones wait to be accepted.
+    /// Connections from the network at a time; for a further one another is closed, as `places` says.
     pub connections_max: usize,
-    /// Of them, those of one address; further ones are closed at once. 0: as many as there are.
+    /// Of them, those of one address, likewise. 0: as many as there are.
     pub address_connections_max: usize,
 }
 
@@ -165,17 +165,17 @@ impl Listener {
         let (router, mut stopped) = (router(server), stop.sender.subscribe());
         let server = Arc::clone(server);
         async move {
-            let most = match &self.socket {
-                Socket::Network(_) => self.limits.connections_max,
-                Socket::Control(_) => CONTROL_CONNECTIONS_MAX,
+            let places = match &self.socket {
+                Socket::Network(_) => {
+                    Places::new(self.limits.connections_max, self.limits.address_connections_max)
+                }
+                Socket::Control(_) => Places::new(CONTROL_CONNECTIONS_MAX, 0),
             };
-            let room = Arc::new(Semaphore::new(most));
-            let peers = Peers::new(self.limits.address_connections_max);
             let ends = stopped.clone();
             loop {
                 let next = tokio::select! {
                     _ = stopped.changed() => break,
-                    next = self.next(&room, &peers, &router, &server, &ends) => next,
+                    next = self.next(&places, &router, &server, &ends) => next,
                 };
                 if let Err(error) = next {
                     warn!(%error, "a connection was not accepted");
@@ -188,28 +188,29 @@ impl Listener {
     /// Accepts one connection and leaves it to a task of its own.
     async fn next(
         &self,
-        room: &Arc<Semaphore>,
-        peers: &Arc<Peers>,
+        places: &Arc<Places>,
         router: &Router,
         server: &Arc<Server>,
         stopped: &watch::Receiver<bool>,
     ) -> std::io::Result<()> {
-        let place = Arc::clone(room).acquire_owned().await.expect("never closed");
-        let (server, limits) = (Arc::clone(server), self.limits);
-        let mut shared = Shared { router: router.clone(), server, limits, place, peer: None };
+        let share = |place| {
+            let (router, server) = (router.clone(), Arc::clone(server));
+            Shared { router, server, limits: self.limits, place }
+        };
         match &self.socket {
             Socket::Network(socket) => {
                 let (stream, from) = socket.accept().await?;
-                shared.peer = peers.enter(from.ip());
-                if shared.peer.is_none() {
-                    return Ok(());
-                }
+                let Some(place) = places.enter(from.ip()) else { return Ok(()) };
                 stream.set_nodelay(true)?;
-                tokio::spawn(connection(stream, Origin::Network, shared, stopped.clone()));
+                let served = connection(stream, Origin::Network, share(place), stopped.clone());
+                tokio::spawn(served);
             }
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
-                tokio::spawn(connection(stream, Origin::ControlSocket, shared, stopped.clone()));
+                let nowhere = Ipv4Addr::UNSPECIFIED.into();
+                let Some(place) = places.enter(nowhere) else { return Ok(()) };
+                let origin = Origin::ControlSocket;
+                tokio::spawn(connection(stream, origin, share(place), stopped.clone()));
             }
         }
         Ok(())
@@ -221,9 +222,7 @@ struct Shared {
     router: Router,
     server: Arc<Server>,
     limits: Limits,
-    place: OwnedSemaphorePermit,
-    /// None for the control socket.
-    peer: Option<Peer>,
+    place: Place,
 }
 
 /// Answers the requests of one connection.
@@ -231,20 +230,21 @@ async fn connection<S>(stream: S, origin: Origin, shared: Shared, mut stop: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Shared { router, server, limits, place, peer } = shared;
+    let Shared { router, server, limits, place } = shared;
+    let seat = Arc::clone(&place.seat);
     let open = server.connected();
     let asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&asked);
-    let answer_begins = Arc::new(AtomicBool::new(false));
-    let begins = Arc::clone(&answer_begins);
     let service = service_fn(move |mut request: Request<Incoming>| {
         asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(Arc::clone(&seat));
+        seat.begin();
         let answer = router.clone().call(request.map(Body::new));
-        let begins = Arc::clone(&begins);
+        let seat = Arc::clone(&seat);
         Box::pin(async move {
             let answer = answer.await.map(leaving).map_err(|never: Infallible| never);
-            begins.store(true, Ordering::Relaxed);
+            seat.end();
             answer
         })
     });
@@ -252,7 +252,8 @@ where
     settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
     let pace = limits.answer_bytes_per_second;
-    let stream = Paced::new(stream, limits.answer, pace, answer_begins);
+    let pulse = Arc::clone(&place.seat.pulse);
+    let stream = Paced::new(stream, limits.answer, pace, pulse);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
     let first_header = tokio::time::sleep(limits.first_header);
     tokio::pin!(first_header);
@@ -266,6 +267,7 @@ where
                     break false;
                 }
             }
+            () = place.seat.evicted.notified() => break false,
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
@@ -276,7 +278,7 @@ where
     if ended {
         linger(connection.into_parts().io.into_inner()).await;
     }
-    drop((open, place, peer, stop));
+    drop((open, place, stop));
 }
 
 /// Ends a connection so that its last answer arrives: our side is closed, theirs is read and forgotten.

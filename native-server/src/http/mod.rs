@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `listener`, `peers`, `pace` | sockets and connections: timeouts, limits, an orderly end |
+//! | `listener`, `places`, `pace` | sockets and connections: timeouts, limits, an orderly end |
 //! | `routes` | the table of all routes, with who may call each |
 //! | `gate` | what happens to every request: id, key, handler, audit |
 //! | `head` | what HTTP demands of a request before its key is looked at |
@@ -37,7 +37,7 @@ mod health;
 mod listener;
 mod openapi;
 mod pace;
-mod peers;
+mod places;
 mod point;
 mod points;
 mod router;

@@ -18,6 +18,29 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+/// What a connection and its socket tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    answer_begins: AtomicBool,
+    unsent: AtomicBool,
+}
+
+impl Pulse {
+    /// Called before the first byte of each answer.
+    pub(super) fn answer_begins(&self) {
+        self.answer_begins.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was written that the system has not taken yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Ordering::Relaxed);
+    }
+}
+
 /// A stream that fails with `TimedOut` once what is written to it is read too slowly.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
@@ -26,7 +49,7 @@ pub(super) struct Paced<S> {
     bytes_per_second: u32,
     patience: Duration,
     waiting: Option<Waiting>,
-    answer_begins: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     /// Nothing was written since the last flush, by which all that was written before is taken.
     flushed: bool,
 }
@@ -41,22 +64,25 @@ struct Waiting {
 
 impl<S> Paced<S> {
     /// Waits `patience_max` in all, and a second more for each `bytes_per_second` that are read.
-    /// Whoever answers sets `answer_begins` before the first byte of each answer.
+    /// The pulse says when an answer begins, and is set while some of it is not taken.
     pub(super) fn new(
         stream: S,
         patience_max: Duration,
         bytes_per_second: u32,
-        answer_begins: Arc<AtomicBool>,
+        pulse: Arc<Pulse>,
     ) -> Paced<S> {
         let (patience, bytes_per_second) = (patience_max, bytes_per_second.max(1));
         let (waiting, flushed) = (None, true);
-        Paced { stream, patience_max, bytes_per_second, patience, waiting, answer_begins, flushed }
+        Paced { stream, patience_max, bytes_per_second, patience, waiting, pulse, flushed }
     }
 
     /// Before each write: a new answer has all the patience, unless part of an older one is still to be taken.
     fn begin(&mut self) {
-        if mem::take(&mut self.flushed) && self.answer_begins.swap(false, Ordering::Relaxed) {
-            self.patience = self.patience_max;
+        if mem::take(&mut self.flushed) {
+            self.pulse.set_unsent(true);
+            if self.pulse.answer_begins.swap(false, Ordering::Relaxed) {
+                self.patience = self.patience_max;
+            }
         }
     }
 
@@ -120,7 +146,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.flushed |= matches!(flushed, Poll::Ready(Ok(())));
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.flushed = true;
+            self.pulse.set_unsent(false);
+        }
         flushed
     }
 
@@ -141,8 +170,8 @@ mod tests {
     const KEPT_BYTES: usize = 1_000;
 
     /// A stream worth 1,000 bytes a second, and what says that an answer begins.
-    fn paced(ours: DuplexStream) -> (Paced<DuplexStream>, Arc<AtomicBool>) {
-        let begins = Arc::new(AtomicBool::new(false));
+    fn paced(ours: DuplexStream) -> (Paced<DuplexStream>, Arc<Pulse>) {
+        let begins = Arc::new(Pulse::default());
         (Paced::new(ours, PATIENCE, 1_000, Arc::clone(&begins)), begins)
     }
 
@@ -200,7 +229,7 @@ mod tests {
         let reads = tokio::spawn(read(theirs, 900, SECOND));
         let (mut paced, begins) = paced(ours);
         for answer in 0..5 {
-            begins.store(true, Ordering::Relaxed);
+            begins.answer_begins();
             let written = paced.write_all(&[7; 200_000]).await;
             written.unwrap_or_else(|error| panic!("answer {answer}: {error}"));
             paced.flush().await.expect("nothing left");
@@ -219,7 +248,7 @@ mod tests {
             () = async {
                 for _ in 0..100 {
                     tokio::time::sleep(SECOND).await;
-                    begins.store(true, Ordering::Relaxed);
+                    begins.answer_begins();
                 }
             } => Ok(()),
         };

@@ -12,13 +12,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
+use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload, shown, unknown_field};
 use serde_json::json;
 
 use super::answer::{self, Growing};
-use super::call::Call;
+use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::error::Result;
 use super::point::{self, Shown};
@@ -31,6 +32,8 @@ const DELETED_MAX: usize = 1_000_000;
 /// Ids whose memory is reserved at once, and bytes of one, with the room that a growing list has.
 const IDS_AT_ONCE: usize = 4096;
 const ID_BYTES: u64 = 2 * size_of::<PointId>() as u64;
+/// Rows looked at between two checks whether to go on.
+const CHECKED_ROWS: usize = 4096;
 /// Points of a page if the request does not say.
 const PAGE_DEFAULT: usize = 100;
 
@@ -54,13 +57,14 @@ struct Wanted {
 pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let body = call.json().await?;
-    let wanted = Wanted::read(&body, |text| call.filter(text))?;
+    let wanted = at_length(body.len(), || Wanted::read(&body, |text| call.filter(text)))?;
     drop(body);
     let view = served.view();
     wanted.check_field(&view)?;
     let cost = wanted.cost(&view);
-    let out = Growing::new(Arc::clone(call.store()?));
-    let body = call.store()?.search(cost, move || wanted.answer(&view, out)).await??;
+    let out = Growing::new(Arc::clone(call.store()?), call.key);
+    let body =
+        call.store()?.search(call.key, cost, move |go_on| wanted.answer(&view, out, go_on)).await?;
     Ok(answer::json(StatusCode::OK, body))
 }
 
@@ -83,14 +87,18 @@ pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
 pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
     let (mut ids, mut filter, mut wait) = (None, None, None);
     let body = call.json().await?;
-    Cursor::whole(&body, |cursor| {
-        cursor.object(&DELETE_KEYS, |key, cursor| {
-            match key {
-                "ids" => ids = Some(read_ids(cursor, DELETED_MAX, |bytes| call.reserve(bytes))?),
-                "filter" => filter = Some(call.filter(cursor.raw()?)?),
-                _ => wait = Some(cursor.read("true or false")?),
-            }
-            Ok(())
+    at_length(body.len(), || {
+        Cursor::whole(&body, |cursor| {
+            cursor.object(&DELETE_KEYS, |key, cursor| {
+                match key {
+                    "ids" => {
+                        ids = Some(read_ids(cursor, DELETED_MAX, |bytes| call.reserve(bytes))?)
+                    }
+                    "filter" => filter = Some(call.filter(cursor.raw()?)?),
+                    _ => wait = Some(cursor.read("true or false")?),
+                }
+                Ok(())
+            })
         })
     })?;
     if ids.is_some() != filter.is_some() {
@@ -98,9 +106,22 @@ pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
     }
     match (ids, filter) {
         (Some(ids), None) => delete_ids(call, ids, wait).await,
-        (None, Some(filter)) => carry_out(call, Change::DeleteWhere(filter), wait).await,
+        (None, Some(filter)) => delete_where(call, filter, wait).await,
         (Some(_), Some(_)) | (None, None) => Err(either("\"ids\" or \"filter\"")),
     }
+}
+
+/// Deletes what passes a filter. The writer evaluates it, and nothing else is written meanwhile: one that takes
+/// longer than a search may is refused before.
+async fn delete_where(call: Call, filter: Filter, wait: Option<bool>) -> Result<Response<Body>> {
+    let view = call.served()?.view();
+    let cost = Cost::of_filter(&view, Some(&filter));
+    if !cost.is_short() {
+        let tried = filter.clone();
+        let count = move |go_on: GoOn<'_>| view.count_while(Some(&tried), go_on);
+        call.store()?.search(call.key, cost, count).await?;
+    }
+    carry_out(call, Change::DeleteWhere(filter), wait).await
 }
 
 /// Answers `DELETE points/{id}`.
@@ -115,15 +136,19 @@ pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let mut filter = None;
     let body = call.json().await?;
-    Cursor::whole(&body, |cursor| {
+    let read = |cursor: &mut Cursor<'_>| {
         cursor.object(&COUNT_KEYS, |_, cursor| {
             filter = Some(call.filter(cursor.raw()?)?);
             Ok(())
         })
-    })?;
+    };
+    at_length(body.len(), || Cursor::whole(&body, read))?;
     let view = served.view();
-    let cost = if filter.is_some() { Cost::bytes(view.len() * 16) } else { Cost::SHORT };
-    let count = call.store()?.search(cost, move || view.count(filter.as_ref())).await??;
+    let cost = Cost::of_filter(&view, filter.as_ref());
+    let count = call
+        .store()?
+        .search(call.key, cost, move |go_on| view.count_while(filter.as_ref(), go_on))
+        .await?;
     Ok(answer::ok(json!({ "count": count })))
 }
 
@@ -136,7 +161,8 @@ async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result
     let schema = call.served()?.schema();
     let time_ms = call.now_ms();
     let draft = Draft { deletes: ids, time_ms, ..Draft::default() };
-    let batch = Batch::new(draft, &schema, &payload::validate)?;
+    let bytes = draft.deletes.len() * size_of::<PointId>();
+    let batch = at_length(bytes, || Batch::new(draft, &schema, &payload::validate))?;
     carry_out(call, Change::Batch(batch), wait).await
 }
 
@@ -206,12 +232,18 @@ impl Wanted {
             Some(ids) => Cost::of_points(view, ids.len(), numbers),
             None => {
                 let points = self.limit.min(usize::try_from(view.len()).unwrap_or(usize::MAX));
-                Cost::of_points(view, points, numbers).and(Cost::bytes(view.len() * 16))
+                let page = Cost::of_points(view, points, numbers).and(Cost::bytes(view.len() * 16));
+                page.and(Cost::of_filter(view, self.filter.as_ref()))
             }
         }
     }
 
-    fn answer(&self, view: &Arc<View>, mut out: Growing) -> nearfield_engine::Result<Bytes> {
+    fn answer(
+        &self,
+        view: &Arc<View>,
+        mut out: Growing,
+        go_on: GoOn<'_>,
+    ) -> nearfield_engine::Result<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
         let mut first = true;
         let mut write = |out: &mut Growing, id: &PointId, segment: &Segment, row| {
@@ -222,7 +254,7 @@ impl Wanted {
             out.pay()
         };
         let Some(ids) = &self.ids else {
-            let page = self.page(view)?;
+            let page = self.page(view, go_on)?;
             for (id, source, row) in page.iter().take(self.limit) {
                 write(&mut out, id, &view.segments[*source].segment, *row)?;
             }
@@ -244,15 +276,22 @@ impl Wanted {
     }
 
     /// The points of the page in order of their ids, and one more if there is one.
-    fn page(&self, view: &View) -> nearfield_engine::Result<Vec<(PointId, usize, RowId)>> {
+    fn page(
+        &self,
+        view: &View,
+        go_on: GoOn<'_>,
+    ) -> nearfield_engine::Result<Vec<(PointId, usize, RowId)>> {
         let sets = match &self.filter {
-            Some(filter) => view.matching(filter)?,
+            Some(filter) => view.matching_while(filter, go_on)?,
             None => view.live_rows(),
         };
         let mut smallest = BinaryHeap::with_capacity(self.limit + 2);
         for (source, rows) in sets.iter().enumerate() {
             let segment = &view.segments[source].segment;
-            for row in rows.iter() {
+            for (index, row) in rows.iter().enumerate() {
+                if index.is_multiple_of(CHECKED_ROWS) {
+                    cancel::check(go_on)?;
+                }
                 let id = segment.id_of(row);
                 if self.after.as_ref().is_some_and(|after| id <= *after) {
                     continue;

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use nearfield_engine::{Error, Fault, Tier, View};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
@@ -78,7 +79,7 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let served = call.served()?;
     let body = call.json().await?;
-    let ask = Ask::read(&body, |text| call.filter(text))?;
+    let ask = at_length(body.len(), || Ask::read(&body, |text| call.filter(text)))?;
     drop(body);
     let view = served.view();
     ask.check(&view)?;
@@ -86,9 +87,10 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
     call.reserve(wanted * RESULT_BYTES)?;
     let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
-    let out = Growing::new(Arc::clone(&store));
-    let answered = move || ask.answer(&view, kernel, || threads.search_pool(), out);
-    let body = store.search(cost, answered).await??;
+    let out = Growing::new(Arc::clone(&store), call.key);
+    let answered =
+        move |go_on: GoOn<'_>| ask.answer(&view, kernel, || threads.search_pool(), out, go_on);
+    let body = store.search(call.key, cost, answered).await?;
     // Others that are ready search first, and the answers leave together: waking a client for each costs more
     // than half as much as a short search.
     tokio::task::yield_now().await;
@@ -193,9 +195,11 @@ impl Ask {
             vectors: self.vectors.len() / self.dim,
             candidates: self.ef.unwrap_or(EF_DEFAULT).max(self.k),
             exact: self.exact,
-            filtered: self.filter.is_some(),
         };
-        Cost::of_query(view, asked)
+        let hits = (self.k as u64).min(view.len()) * asked.vectors as u64;
+        let numbers = if self.shown.vector { self.dim as u64 } else { 0 };
+        let found = Cost::of_query(view, asked).and(Cost::of_hits(hits, numbers));
+        found.and(Cost::of_filter(view, self.filter.as_ref()))
     }
 
     /// The whole answer as JSON.
@@ -205,6 +209,7 @@ impl Ask {
         kernel: Kernel,
         pool: impl FnOnce() -> Pool,
         mut out: Growing,
+        go_on: GoOn<'_>,
     ) -> nearfield_engine::Result<Bytes> {
         let watch = Stopwatch::start();
         let question = Question {
@@ -214,18 +219,20 @@ impl Ask {
             exact: self.exact,
             filter: self.filter.as_ref(),
         };
-        let prepared = view.prepare_tier(self.tier, question, kernel)?;
+        let prepared = view.prepare_while(self.tier, question, kernel, go_on)?;
         out.text.reserve(64 * self.k.min(1024));
         out.text.extend_from_slice(b"{\"data\":{\"results\":");
         out.text.extend_from_slice(if self.many { b"[" } else { b"" });
         if self.many {
-            let answers = view.search_many(&prepared, &self.vectors, &pool())?;
+            let answers = view.search_many_while(&prepared, &self.vectors, &pool(), go_on)?;
             for (index, (hits, _)) in answers.iter().enumerate() {
                 out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
                 self.write_hits(&mut out, view, hits)?;
             }
         } else {
-            let hits = SCRATCH.with_borrow_mut(|scratch| prepared.search(&self.vectors, scratch).0);
+            let hits = SCRATCH.with_borrow_mut(|scratch| {
+                prepared.search_while(&self.vectors, scratch, go_on).map(|(hits, _)| hits)
+            })?;
             self.write_hits(&mut out, view, &hits)?;
         }
         out.text.extend_from_slice(if self.many { b"]" } else { b"" });

@@ -16,7 +16,7 @@ use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, payload, shown, sho
 use serde_json::json;
 
 use super::answer;
-use super::call::Call;
+use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::error::{ApiError, Result};
 use super::point;
@@ -36,7 +36,8 @@ pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let body = call.json().await?;
     let mut rows = Rows::new(&served.schema());
-    Cursor::whole(&body, |cursor| rows.read_row(cursor, &ONE_KEYS))?;
+    let read = |cursor: &mut Cursor<'_>| rows.read_row(cursor, &ONE_KEYS);
+    at_length(body.len(), || Cursor::whole(&body, read))?;
     drop(body);
     call.store()?.metrics().ingest_requests.inc();
     let wait = call.waits(rows.wait)?;
@@ -55,22 +56,24 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
     let body = call.json().await?;
     let mut rows = Rows::new(&served.schema());
     let mut given = false;
-    Cursor::whole(&body, |cursor| {
-        cursor.object(&BATCH_KEYS, |key, cursor| match key {
-            "vectors" => {
-                given = true;
-                cursor.array(|cursor| {
-                    if rows.count.is_multiple_of(ROWS_AT_ONCE) {
-                        call.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
-                    }
-                    rows.read_row(cursor, &ROW_KEYS)
-                })
-            }
-            "wait" => rows.read_wait(cursor),
-            _ => {
-                rows.idempotency_key = Some(cursor.read("a string")?);
-                Ok(())
-            }
+    at_length(body.len(), || {
+        Cursor::whole(&body, |cursor| {
+            cursor.object(&BATCH_KEYS, |key, cursor| match key {
+                "vectors" => {
+                    given = true;
+                    cursor.array(|cursor| {
+                        if rows.count.is_multiple_of(ROWS_AT_ONCE) {
+                            call.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
+                        }
+                        rows.read_row(cursor, &ROW_KEYS)
+                    })
+                }
+                "wait" => rows.read_wait(cursor),
+                _ => {
+                    rows.idempotency_key = Some(cursor.read("a string")?);
+                    Ok(())
+                }
+            })
         })
     })?;
     drop(body);
@@ -117,7 +120,8 @@ async fn write(
     text: impl FnOnce(&mut dyn Iterator<Item = Point>, Lsn) -> Vec<u8> + Send,
 ) -> Result<Response<Body>> {
     let (count, given) = (rows.count, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
-    let batch = rows.into_batch(&served.schema(), now_ms)?;
+    let bytes = rows.memory_bytes();
+    let batch = at_length(bytes, || rows.into_batch(&served.schema(), now_ms))?;
     Ok(match served.write(Change::Batch(batch), wait).await? {
         Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": count })),
         Written::Durable(applied) => {
@@ -157,6 +161,13 @@ impl Rows {
             idempotency_key: None,
             wait: None,
         }
+    }
+
+    /// About what the rows take. O(rows).
+    fn memory_bytes(&self) -> usize {
+        let elements: usize = self.fields.iter().map(|(_, _, elements)| elements.len()).sum();
+        let texts = self.metadata.iter().flatten().map(|text| text.len());
+        4 * elements + texts.sum::<usize>()
     }
 
     /// One row with the keys allowed there.

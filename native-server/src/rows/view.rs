@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::{Error, Fault, Result, View};
+use nearfield_segment::cancel::{GoOn, always};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, RowSet};
 
@@ -35,6 +36,18 @@ impl ViewRows {
     /// `InvalidInput(Parameter)` for a collection that has not exactly the default vector field;
     /// `InvalidInput(Filter)`.
     pub(crate) fn new(view: Arc<View>, filter: Option<&Filter>) -> Result<ViewRows> {
+        ViewRows::new_while(view, filter, &always)
+    }
+
+    /// As [`ViewRows::new`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`ViewRows::new`]; `Cancelled`.
+    pub(crate) fn new_while(
+        view: Arc<View>,
+        filter: Option<&Filter>,
+        go_on: GoOn<'_>,
+    ) -> Result<ViewRows> {
         let fields: Vec<&String> = view.schema.vectors.keys().collect();
         let Some(spec) = view.schema.default_field().filter(|_| fields.len() == 1) else {
             let expected = "a collection with the default vector field only (or a .near file)";
@@ -42,7 +55,10 @@ impl ViewRows {
             return Err(Error::invalid(Fault::Parameter, message).with("expected", expected));
         };
         let dim = spec.dim as usize;
-        let rows = filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter))?;
+        let rows = match filter {
+            Some(filter) => view.matching_while(filter, go_on)?,
+            None => view.live_rows(),
+        };
         let total = rows.iter().map(|rows| u64::from(rows.count())).sum();
         let left = rows.first().map_or_else(Vec::new, |rows| rows.iter().collect()).into_iter();
         Ok(ViewRows { view, rows, dim, with_vectors: true, segment: 0, left, done: 0, total })

@@ -1,25 +1,38 @@
 //! Memory promised to queues, requests and rows not yet in files, against one limit.
 //!
-//! It counts what arrives and is not yet somewhere else; what the files of a store take is the operating
-//! system's to keep or give up. From 70 % of the limit writes are slowed down, from 85 % refused; what only
-//! reads may go on to the end, so that a full memtable does not stop queries.
+//! It counts what has arrived and is not yet somewhere else, and what merges take. Files of a store are the
+//! operating system's to cache or drop. Marks, in percent of the limit:
+//!
+//! | mark | meaning |
+//! |---|---|
+//! | 40 | requests that read hold no more than this for one key |
+//! | 60 | … and no more than this for all keys: the rest is for writes |
+//! | 70 | from here on writes are slowed down; requests that write hold no more than this for one key |
+//! | 85 | writes are refused |
+//! | 100 | reads are refused, whatever their share |
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::Result;
 
 use super::code::Code;
+use super::shares::Owner;
 
 /// Percent of the limit from which writes wait.
 const SOFT_PERCENT: u64 = 70;
 /// Percent of the limit from which writes are refused.
 const HARD_PERCENT: u64 = 85;
+/// Percent of the limit that all reads together may hold.
+const READS_PERCENT: u64 = 60;
+/// Percent of the limit that the reads of one key may hold, and its writes.
+const KEY_PERCENT: (u64, u64) = (40, 70);
 /// What a write waits at the soft mark and just below the hard one, in milliseconds.
 const THROTTLE_MS: (u64, u64) = (1, 20);
 
-/// What memory is asked for.
+/// What memory is reserved for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A change.
@@ -28,18 +41,35 @@ pub(super) enum Purpose {
     Read,
 }
 
+/// On whose behalf memory is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A request of this owner.
+    Request(Owner),
+    /// The server itself: a queue that is bounded in other ways.
+    Server,
+}
+
 /// The limit and what counts against it.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit_bytes: u64,
-    reserved_bytes: AtomicU64,
+    held: Mutex<Held>,
     row_bytes: AtomicU64,
+}
+
+/// Memory of requests and queues.
+#[derive(Debug, Default)]
+struct Held {
+    all_bytes: u64,
+    reads_bytes: u64,
+    /// Reads and writes of each owner that holds something.
+    by_owner: HashMap<Owner, (u64, u64)>,
 }
 
 impl Budget {
     pub(super) fn new(limit_bytes: u64) -> Budget {
-        let (reserved_bytes, row_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Budget { limit_bytes, reserved_bytes, row_bytes }
+        Budget { limit_bytes, held: Mutex::default(), row_bytes: AtomicU64::new(0) }
     }
 
     pub(super) fn limit_bytes(&self) -> u64 {
@@ -47,30 +77,56 @@ impl Budget {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        let reserved = self.reserved_bytes.load(Ordering::Relaxed);
-        reserved.saturating_add(self.row_bytes.load(Ordering::Relaxed))
+        self.held().all_bytes.saturating_add(self.row_bytes.load(Ordering::Relaxed))
     }
 
-    /// Sets memory aside. Two callers at once may both pass just below a mark: the mark is a choice, not a
-    /// wall.
+    /// Reserves memory.
     ///
     /// # Errors
     /// [`Code::ResourceExhausted`].
-    pub(super) fn reserve(self: &Arc<Self>, bytes: u64, purpose: Purpose) -> Result<Reservation> {
-        let percent = match purpose {
-            Purpose::Write => HARD_PERCENT,
-            Purpose::Read => 100,
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        bytes: u64,
+        purpose: Purpose,
+        holder: Holder,
+    ) -> Result<Reservation> {
+        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0, purpose, holder };
+        reservation.grow_to(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Adds to what is held, if no mark is passed.
+    fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> Result<()> {
+        let mut held = self.held();
+        let rows = self.row_bytes.load(Ordering::Relaxed);
+        let used = held.all_bytes.saturating_add(rows);
+        let (reads, writes) = held.of(holder);
+        let all = |percent| Some(("in use", used, percent));
+        let marks = match (purpose, holder) {
+            (Purpose::Write, Holder::Server) => [all(HARD_PERCENT), None, None],
+            (Purpose::Write, Holder::Request(_)) => [
+                all(HARD_PERCENT),
+                Some(("in use by writes of this key", writes, KEY_PERCENT.1)),
+                None,
+            ],
+            (Purpose::Read, _) => [
+                all(100),
+                Some(("in use by reads of this key", reads, KEY_PERCENT.0)),
+                Some(("in use by reads", held.reads_bytes, READS_PERCENT)),
+            ],
         };
-        let (used, most) = (self.used_bytes(), share(self.limit_bytes, percent));
-        if used.saturating_add(bytes) > most {
-            let message = format!(
-                "the memory budget is used up: {bytes} bytes more than the {used} in use would exceed \
-                 {most} ({percent} % of --memory-budget-bytes)"
-            );
-            return Err(Code::ResourceExhausted.error(message));
+        for (what, used, percent) in marks.into_iter().flatten() {
+            let most = share(self.limit_bytes, percent);
+            if used.saturating_add(bytes) > most {
+                let message = format!(
+                    "the memory budget is used up: {bytes} bytes more than the {used} {what} would exceed \
+                     {most} ({percent} % of --memory-budget-bytes)"
+                );
+                return Err(Code::ResourceExhausted.error(message));
+            }
         }
-        self.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Reservation { budget: Arc::clone(self), bytes })
+        held.change(purpose, holder, |held| *held += bytes);
+        Ok(())
     }
 
     /// Replaces what one collection counts in rows that are not in files.
@@ -92,17 +148,50 @@ impl Budget {
         let grown = (most - least).saturating_mul(above) / (hard - soft).max(1);
         Duration::from_millis((least + grown).min(most))
     }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// What the reads and the writes of a holder's owner hold; the server itself has no share.
+    fn of(&self, holder: Holder) -> (u64, u64) {
+        match holder {
+            Holder::Request(owner) => self.by_owner.get(&owner).copied().unwrap_or_default(),
+            Holder::Server => (0, 0),
+        }
+    }
+
+    /// Changes every sum that memory of this purpose and holder is part of.
+    fn change(&mut self, purpose: Purpose, holder: Holder, change: impl Fn(&mut u64)) {
+        change(&mut self.all_bytes);
+        if purpose == Purpose::Read {
+            change(&mut self.reads_bytes);
+        }
+        let Holder::Request(owner) = holder else { return };
+        let sums = self.by_owner.entry(owner).or_default();
+        match purpose {
+            Purpose::Read => change(&mut sums.0),
+            Purpose::Write => change(&mut sums.1),
+        }
+        if *sums == (0, 0) {
+            self.by_owner.remove(&owner);
+        }
+    }
 }
 
 fn share(limit_bytes: u64, percent: u64) -> u64 {
     limit_bytes / 100 * percent
 }
 
-/// Memory held for a request; given back when dropped.
+/// Memory held until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: u64,
+    purpose: Purpose,
+    holder: Holder,
 }
 
 impl Reservation {
@@ -110,33 +199,97 @@ impl Reservation {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Holds at least so many bytes from now on.
+    ///
+    /// # Errors
+    /// [`Code::ResourceExhausted`]; what was held before still is.
+    pub fn grow_to(&mut self, bytes: u64) -> Result<()> {
+        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        self.budget.add(more, self.purpose, self.holder)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Gives everything back, and can grow again.
+    pub fn clear(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes > 0 {
+            self.budget.held().change(self.purpose, self.holder, |held| *held -= bytes);
+        }
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::KeyId;
+
+    const READ: Purpose = Purpose::Read;
+    const WRITE: Purpose = Purpose::Write;
+
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(1_000))
+    }
+
+    fn key(hex: char) -> Holder {
+        Holder::Request(KeyId::parse(&format!("nfk_000000000000000{hex}")))
+    }
 
     #[test]
     fn writes_are_refused_before_reads_and_memory_comes_back() {
-        let budget = Arc::new(Budget::new(1_000));
-        let held = budget.reserve(850, Purpose::Write).expect("up to the mark");
-        let error = budget.reserve(1, Purpose::Write).expect_err("above it");
+        let budget = budget();
+        let held = budget.reserve(850, WRITE, Holder::Server).expect("up to the mark");
+        let error = budget.reserve(1, WRITE, Holder::Server).expect_err("above it");
         assert_eq!(Code::of(&error), Some(Code::ResourceExhausted));
-        assert!(budget.reserve(150, Purpose::Read).is_ok());
-        assert!(budget.reserve(151, Purpose::Read).is_err());
+        assert!(budget.reserve(150, READ, key('a')).is_ok());
+        assert!(budget.reserve(151, READ, key('a')).is_err());
+        drop(held);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn reads_leave_a_share_to_writes_and_each_key_one_to_the_others() {
+        let budget = budget();
+        let first = budget.reserve(400, READ, key('a')).expect("all that one key may hold");
+        assert!(budget.reserve(1, READ, key('a')).is_err());
+        let second = budget.reserve(200, READ, key('b')).expect("another key");
+        assert!(budget.reserve(1, READ, key('b')).is_err(), "60 % are held by reads");
+        let write = budget.reserve(250, WRITE, key('a')).expect("the share of writes");
+        drop((first, second, write));
+        let writes = budget.reserve(700, WRITE, key('a')).expect("all that one key may hold");
+        assert!(budget.reserve(1, WRITE, key('a')).is_err());
+        assert!(budget.reserve(150, WRITE, key('b')).is_ok());
+        drop(writes);
+        assert!(budget.held().by_owner.is_empty());
+    }
+
+    #[test]
+    fn a_reservation_grows_is_cleared_and_grows_again() {
+        let budget = budget();
+        let mut held = budget.reserve(0, READ, key('a')).expect("nothing");
+        held.grow_to(300).expect("there is room");
+        held.grow_to(100).expect("it holds more already");
+        assert_eq!((held.bytes(), budget.used_bytes()), (300, 300));
+        assert!(held.grow_to(401).is_err());
+        assert_eq!(held.bytes(), 300);
+        held.clear();
+        held.grow_to(400).expect("there is room again");
         drop(held);
         assert_eq!(budget.used_bytes(), 0);
     }
 
     #[test]
     fn the_nearer_to_the_limit_the_longer_a_write_waits() {
-        let budget = Arc::new(Budget::new(1_000));
+        let budget = budget();
         let at = |bytes| {
             budget.rows_changed(0, bytes);
             let throttle = (budget.is_tight(), budget.throttle().as_millis());

@@ -15,6 +15,8 @@ pub enum Code {
     NoDefaultCollection,
     /// A queue or the memory budget is full; try again after the detail `retry_after_secs`.
     ResourceExhausted,
+    /// A search did not end within `--search-timeout-secs`.
+    DeadlineExceeded,
     /// The server is closing.
     ShuttingDown,
     /// A thread panicked while it worked on this request.
@@ -22,14 +24,20 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Code; 4] =
-        [Code::NoDefaultCollection, Code::ResourceExhausted, Code::ShuttingDown, Code::Internal];
+    const ALL: [Code; 5] = [
+        Code::NoDefaultCollection,
+        Code::ResourceExhausted,
+        Code::DeadlineExceeded,
+        Code::ShuttingDown,
+        Code::Internal,
+    ];
 
     /// The word in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Code::NoDefaultCollection => "no_default_collection",
             Code::ResourceExhausted => "resource_exhausted",
+            Code::DeadlineExceeded => "deadline_exceeded",
             Code::ShuttingDown => "shutting_down",
             Code::Internal => "internal",
         }
@@ -45,7 +53,9 @@ impl Code {
     pub(crate) fn error(self, message: impl Into<String>) -> Error {
         let kind = match self {
             Code::NoDefaultCollection => ErrorKind::NotFound,
-            Code::ResourceExhausted | Code::ShuttingDown => ErrorKind::Cancelled,
+            Code::ResourceExhausted | Code::DeadlineExceeded | Code::ShuttingDown => {
+                ErrorKind::Cancelled
+            }
             Code::Internal => ErrorKind::Io,
         };
         let error = Error::new(kind, message).with(DETAIL, self.name());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nearfield_engine::batch::Change;
 use nearfield_engine::{Clock, ErrorKind, Result};
 
-use super::budget::{Budget, Purpose, Reservation};
+use super::budget::{Budget, Holder, Purpose, Reservation};
 use super::line::{Line, Turn};
 use super::readiness::{Board, Topic};
 use crate::host::Stopwatch;
@@ -25,8 +25,13 @@ pub(super) struct Context {
 
 impl Context {
     /// Memory for a request; a refusal is counted.
-    pub(super) fn reserve(&self, bytes: u64, purpose: Purpose) -> Result<Reservation> {
-        let reserved = self.budget.reserve(bytes, purpose);
+    pub(super) fn reserve(
+        &self,
+        bytes: u64,
+        purpose: Purpose,
+        holder: Holder,
+    ) -> Result<Reservation> {
+        let reserved = self.budget.reserve(bytes, purpose, holder);
         if reserved.is_err() {
             self.metrics.backpressure_hard.inc();
         }

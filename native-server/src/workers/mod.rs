@@ -10,15 +10,16 @@
 //! | `served` | one collection as requests see it |
 //! | `queue`, `committer` | what waits to be written (pure); the threads that write it, a group with one sync |
 //! | `cost`, `search` | whether a search is short; the threads for those that are not |
+//! | `shares`, `patience` | a queue with fair shares (pure); deadline and cancellation of a search |
 //! | `care`, `upkeep` | what a collection needs next (pure); the threads that do it |
 //! | `background` | how long work is carried out beside requests |
 //! | `jobs` | what an operator asks for |
 //! | `line`, `context` | what the threads share of a collection, and of the server |
-//! | `budget` | memory that is promised to queues and requests |
+//! | `budget`, `trimming` | memory that is promised to queues and requests; freed memory given back |
 //! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
 //! | `code` | refusals that are the server's, not the engine's |
 //!
-//! Here are threads and no sockets; an `async fn` awaits a channel and nothing else.
+//! Here are threads and no sockets; an `async fn` awaits a channel, some with a deadline, and nothing else.
 
 mod background;
 mod budget;
@@ -30,12 +31,15 @@ mod cost;
 mod jobs;
 mod line;
 mod opening;
+mod patience;
 mod queue;
 mod readiness;
 mod search;
 mod served;
+mod shares;
 mod stats;
 mod store;
+mod trimming;
 mod upkeep;
 
 #[cfg(test)]
@@ -47,6 +51,7 @@ pub use cost::{Asked, Cost};
 pub use jobs::{Job, JobKind};
 pub use readiness::Readiness;
 pub use served::{Served, Written};
+pub use shares::Owner;
 pub use stats::{CollectionStats, StoreStats};
 pub use store::Store;
 

@@ -19,6 +19,7 @@ use super::jobs::Jobs;
 use super::readiness::{Board, Topic};
 use super::search::SearchThreads;
 use super::store::{Names, Store};
+use super::trimming::Trimming;
 use super::upkeep::{Limits, Upkeep};
 use crate::catalog::Catalog;
 use crate::config::{Fsync, ServerConfig};
@@ -186,7 +187,8 @@ fn start(
     let behind = if config.audio_colocated { Behind::Everything } else { Behind::Requests };
     let background = Arc::new(Background::new(shared(), behind));
     let threads = config.search_threads.unwrap_or_else(host::processors);
-    let searches = SearchThreads::start(shared(), threads)?;
+    let deadline = Duration::from_secs(config.search_timeout_secs);
+    let searches = SearchThreads::start(shared(), threads, deadline)?;
     let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
     let upkeep = Upkeep::start(shared(), aside, pacer, place, limits)?;
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
@@ -202,6 +204,7 @@ fn start(
         committers,
         searches,
         jobs,
+        _trimming: Trimming::start()?,
         default: config.collection.clone(),
         waits_by_default: config.fsync == Fsync::Always,
         shutdown_limit: Duration::from_secs(config.shutdown_timeout_secs),

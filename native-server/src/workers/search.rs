@@ -1,54 +1,68 @@
 //! The threads for long searches, and the queue before them.
 //!
-//! *Invariants.* As many long searches run as there are threads, however many are asked for; the queue is
-//! bounded. Nobody searches for somebody who went away while he waited. A panic costs its own request only.
+//! *Invariants.* A key runs at most as many long searches at once as `--search-threads` says; one thread more
+//! is there for the others. The queue is bounded per key, and keys take turns. A search ends when its caller
+//! disconnects or its deadline passes, waiting or running. A panic fails its own request only.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use nearfield_engine::{Error, Result};
+use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
+use nearfield_segment::cancel::GoOn;
 use tokio::sync::oneshot;
 
 use super::code::Code;
 use super::context::Context;
+use super::patience::{Patience, Waiting};
+use super::shares::{Owner, Shares};
 
-/// Searches that may wait, for each thread.
+/// Searches of one key that may wait, for each of its threads.
 const WAITING_PER_THREAD: usize = 64;
+/// Threads beyond those that one key may use.
+const RESERVED_THREADS: usize = 1;
 
-type Work = Box<dyn FnOnce() + Send>;
+/// A search that waits for its turn.
+struct Work {
+    patience: Arc<Patience>,
+    run: Box<dyn FnOnce() + Send>,
+}
 
 /// The threads and their queue.
 pub(super) struct SearchThreads {
     context: Arc<Context>,
-    capacity: usize,
+    deadline: Duration,
     state: Mutex<State>,
     work: Condvar,
 }
 
 struct State {
-    waiting: VecDeque<Work>,
+    shares: Shares<Work>,
     idle: usize,
     closed: bool,
 }
 
 impl std::fmt::Debug for SearchThreads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SearchThreads").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("SearchThreads").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
 impl SearchThreads {
-    /// Starts `threads` threads.
+    /// Starts `threads` threads, and one more. A search ends after `deadline`, waiting included.
     ///
     /// # Errors
     /// `Io` if the system has no more threads.
-    pub(super) fn start(context: Arc<Context>, threads: usize) -> Result<Arc<SearchThreads>> {
-        let state = State { waiting: VecDeque::new(), idle: 0, closed: false };
-        let (capacity, state) = (threads * WAITING_PER_THREAD, Mutex::new(state));
-        let this = Arc::new(SearchThreads { context, capacity, state, work: Condvar::new() });
-        for number in 0..threads {
+    pub(super) fn start(
+        context: Arc<Context>,
+        threads: usize,
+        deadline: Duration,
+    ) -> Result<Arc<SearchThreads>> {
+        let shares = Shares::new(threads * WAITING_PER_THREAD, threads);
+        let state = Mutex::new(State { shares, idle: 0, closed: false });
+        let this = Arc::new(SearchThreads { context, deadline, state, work: Condvar::new() });
+        for number in 0..threads + RESERVED_THREADS {
             let thread = Arc::clone(&this);
             let builder = std::thread::Builder::new().name(format!("search-{number}"));
             if let Err(error) = builder.spawn(move || thread.serve()) {
@@ -59,35 +73,88 @@ impl SearchThreads {
         Ok(this)
     }
 
-    /// Runs `work` on one of the threads.
+    /// Searches on one of the threads, in the owner's turn. Dropping the future cancels the search.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`], [`Code::ShuttingDown`]; [`Code::Internal`] if it panicked.
-    pub(super) async fn run<R: Send + 'static>(
+    /// Those of `work`; [`Code::DeadlineExceeded`], [`Code::ResourceExhausted`], [`Code::ShuttingDown`];
+    /// [`Code::Internal`] if it panicked.
+    pub(super) async fn search<R: Send + 'static>(
         &self,
-        work: impl FnOnce() -> R + Send + 'static,
+        owner: Owner,
+        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let (sender, receiver) = oneshot::channel();
-        self.push(Box::new(move || {
-            if !sender.is_closed() {
-                // Who went away meanwhile has no use for the answer.
-                let _gone = sender.send(work());
-            }
-        }))?;
-        receiver.await.map_err(|_| panicked())
+        let patience = Arc::new(Patience::new(Some(self.deadline)));
+        let found = self.run(owner, Arc::clone(&patience), move |go_on| work(go_on)).await;
+        self.judged(&patience, found)
     }
 
-    /// Runs `work` on the calling thread, as [`SearchThreads::run`].
-    pub(super) fn run_here<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
-        catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+    /// Searches on the calling thread, as [`SearchThreads::search`].
+    pub(super) fn search_here<R>(&self, work: impl FnOnce(GoOn<'_>) -> Result<R>) -> Result<R> {
+        let patience = Patience::new(Some(self.deadline));
+        let worked = AssertUnwindSafe(|| work(&|| patience.lasts()));
+        let found = catch_unwind(worked).unwrap_or_else(|_| {
             self.context.panicked("searching", "");
-            panicked()
-        })
+            Err(panicked())
+        });
+        self.judged(&patience, found)
+    }
+
+    /// Does other long work on one of the threads, without a deadline.
+    ///
+    /// # Errors
+    /// As [`SearchThreads::search`].
+    pub(super) async fn aside<R: Send + 'static>(
+        &self,
+        owner: Owner,
+        work: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.run(owner, Arc::new(Patience::new(None)), |_| work()).await
+    }
+
+    async fn run<R: Send + 'static>(
+        &self,
+        owner: Owner,
+        patience: Arc<Patience>,
+        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let (sender, receiver) = oneshot::channel();
+        let limits = Arc::clone(&patience);
+        let run = Box::new(move || {
+            // The receiver is gone if the caller has disconnected meanwhile.
+            let _gone = sender.send(work(&|| limits.lasts()));
+        });
+        self.push(owner, Work { patience: Arc::clone(&patience), run })?;
+        let counter = self.context.metrics.searches_cancelled.clone();
+        let mut waiting = Waiting::new(Arc::clone(&patience), counter);
+        let answered = match patience.left() {
+            Some(left) => tokio::time::timeout(left, receiver).await.map_err(|_| late())?,
+            None => receiver.await,
+        };
+        waiting.ended();
+        // Without an answer it was skipped in the queue, or panicked.
+        let unanswered = |_| Err(if patience.is_over() { late() } else { panicked() });
+        answered.unwrap_or_else(unanswered)
+    }
+
+    /// What ended because of its deadline is refused as such, and counted.
+    fn judged<R>(&self, patience: &Patience, found: Result<R>) -> Result<R> {
+        let Err(error) = found else { return found };
+        let ended_early = error.kind() == ErrorKind::Cancelled && Code::of(&error).is_none();
+        if !(ended_early && patience.is_over()) {
+            return Err(error);
+        }
+        self.context.metrics.searches_late.inc();
+        let seconds = self.deadline.as_secs();
+        let message = format!(
+            "the search did not end within {seconds} s (--search-timeout-secs), waiting included; ask for \
+             fewer vectors or results, or use a shorter filter"
+        );
+        Err(Code::DeadlineExceeded.error(message).with("expected", format!("{seconds} s")))
     }
 
     /// The threads a search may use besides its own: those that have nothing to do right now.
     pub(super) fn spare(&self) -> Pool {
-        Pool::new(1 + self.state().idle)
+        Pool::new(1 + self.state().idle.saturating_sub(RESERVED_THREADS))
     }
 
     /// Takes nothing more. What waits is still searched; threads end by themselves.
@@ -96,17 +163,16 @@ impl SearchThreads {
         self.work.notify_all();
     }
 
-    fn push(&self, work: Work) -> Result<()> {
+    fn push(&self, owner: Owner, work: Work) -> Result<()> {
         let mut state = self.state();
         if state.closed {
             return Err(Code::ShuttingDown.error("the server is closing"));
         }
-        if state.waiting.len() >= self.capacity {
+        if state.shares.push(owner, work, |work| work.patience.lasts()).is_err() {
             self.context.metrics.searches_refused.inc();
-            let message = format!("{} long searches wait already; try again", self.capacity);
+            let message = "too many long searches of this key wait already; try again";
             return Err(Code::ResourceExhausted.error(message));
         }
-        state.waiting.push_back(work);
         self.work.notify_one();
         Ok(())
     }
@@ -114,12 +180,20 @@ impl SearchThreads {
     fn serve(&self) {
         let mut state = self.state();
         loop {
-            if let Some(work) = state.waiting.pop_front() {
+            if let Some((owner, work)) = state.shares.next() {
                 drop(state);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                let run = AssertUnwindSafe(|| {
+                    if work.patience.lasts() {
+                        (work.run)();
+                    }
+                });
+                if catch_unwind(run).is_err() {
                     self.context.panicked("searching", "");
                 }
                 state = self.state();
+                state.shares.done(owner);
+                // Work of this owner may have waited for its limit only.
+                self.work.notify_one();
                 continue;
             }
             if state.closed {
@@ -134,6 +208,11 @@ impl SearchThreads {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The deadline has passed; its caller words the refusal.
+fn late() -> Error {
+    Error::new(ErrorKind::Cancelled, "the deadline has passed")
 }
 
 fn panicked() -> Error {

@@ -7,7 +7,7 @@ use nearfield_engine::{Applied, Result, View};
 use nearfield_segment::{Kernel, Schema};
 use tokio::sync::oneshot;
 
-use super::budget::Purpose;
+use super::budget::{Holder, Purpose};
 use super::committer::{Committers, Waiting};
 use super::context::{Context, change_bytes};
 use super::line::Line;
@@ -71,7 +71,7 @@ impl Served {
     /// Those of the engine; [`super::Code::ResourceExhausted`] without room or behind, [`super::Code::ShuttingDown`],
     /// [`super::Code::Internal`].
     pub async fn write(&self, change: Change<'static>, wait: bool) -> Result<Written> {
-        let held = self.context.reserve(change_bytes(&change), Purpose::Write)?;
+        let held = self.context.reserve(change_bytes(&change), Purpose::Write, Holder::Server)?;
         let line = Arc::clone(&self.line);
         if !wait {
             self.committers.push(Waiting { line, change, answer: None, held })?;

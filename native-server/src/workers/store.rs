@@ -7,10 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nearfield_engine::{Collection, Database, Error, ErrorKind, Result};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::{Pool, Schema};
 
 use super::background::Background;
-use super::budget::{Purpose, Reservation};
+use super::budget::{Holder, Purpose, Reservation};
 use super::code::Code;
 use super::committer::Committers;
 use super::context::Context;
@@ -18,8 +19,9 @@ use super::jobs::{Jobs, Scope};
 use super::line::Line;
 use super::readiness::{Readiness, Topic};
 use super::search::SearchThreads;
+use super::trimming::Trimming;
 use super::upkeep::Upkeep;
-use super::{CollectionStats, Cost, Job, JobKind, Served, StoreStats};
+use super::{CollectionStats, Cost, Job, JobKind, Owner, Served, StoreStats};
 use crate::catalog::{CATALOG, JobId};
 use crate::metrics::Metrics;
 
@@ -33,6 +35,7 @@ pub struct Store {
     pub(super) committers: Arc<Committers>,
     pub(super) searches: Arc<SearchThreads>,
     pub(super) jobs: Arc<Jobs>,
+    pub(super) _trimming: Trimming,
     pub(super) default: String,
     pub(super) waits_by_default: bool,
     pub(super) shutdown_limit: Duration,
@@ -165,20 +168,20 @@ impl Store {
         self.context.clock.now_ms()
     }
 
-    /// Memory for the body of a request that changes something, before it is read.
+    /// Memory for what a request that changes something has sent.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`] if the budget is used up.
-    pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
-        self.context.reserve(bytes, Purpose::Write)
+    /// [`Code::ResourceExhausted`] if the budget, or the owner's share of it, is used up.
+    pub fn reserve(&self, owner: Owner, bytes: u64) -> Result<Reservation> {
+        self.context.reserve(bytes, Purpose::Write, Holder::Request(owner))
     }
 
-    /// Memory for the body of a request that only reads: refused later than writes.
+    /// Memory for a request that only reads, and for its answer.
     ///
     /// # Errors
     /// As [`Store::reserve`].
-    pub fn reserve_for_reading(&self, bytes: u64) -> Result<Reservation> {
-        self.context.reserve(bytes, Purpose::Read)
+    pub fn reserve_for_reading(&self, owner: Owner, bytes: u64) -> Result<Reservation> {
+        self.context.reserve(bytes, Purpose::Read, Holder::Request(owner))
     }
 
     /// Runs a job on one collection or all; answers when it has ended, or at once without `wait`. It goes on
@@ -237,16 +240,35 @@ impl Store {
         self.jobs.cancel_all();
     }
 
-    /// Does work that only reads: short work right here, long work on the search threads.
+    /// Does work that only reads: short work right here, long work on the search threads, in the turn of its
+    /// owner. `work` ends with an error once its check returns false: after `--search-timeout-secs`, or when
+    /// this future is dropped.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`] if too many long searches wait; [`Code::Internal`] if `work` panicked.
+    /// Those of `work`; [`Code::DeadlineExceeded`]; [`Code::ResourceExhausted`] if too many long searches of the
+    /// owner wait; [`Code::Internal`] if `work` panicked.
     pub async fn search<R: Send + 'static>(
         &self,
+        owner: Owner,
         cost: Cost,
-        work: impl FnOnce() -> R + Send + 'static,
+        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        if cost.is_short() { self.searches.run_here(work) } else { self.searches.run(work).await }
+        match cost.is_short() {
+            true => self.searches.search_here(work),
+            false => self.searches.search(owner, work).await,
+        }
+    }
+
+    /// Does other work that may take long on the search threads, without a deadline.
+    ///
+    /// # Errors
+    /// As [`Store::search`], without a deadline.
+    pub async fn aside<R: Send + 'static>(
+        &self,
+        owner: Owner,
+        work: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.searches.aside(owner, work).await
     }
 
     /// Threads that one long search may use: its own and those that have nothing to do right now.

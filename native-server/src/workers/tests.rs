@@ -13,12 +13,13 @@ use std::task::{Context as Poller, Poll, Waker};
 use clap::Parser;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Error, ErrorKind, ManualClock};
+use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::storage::{Directory, Failure, MemoryStorage, SimDisk, Storage};
 use nearfield_segment::{PointId, Schema};
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalog::{Catalog, CatalogOptions};
+use crate::catalog::{Catalog, CatalogOptions, KeyId};
 use crate::config::ServerConfig;
 use crate::host::Stopwatch;
 use std::sync::Arc;
@@ -72,10 +73,15 @@ fn points(schema: &Schema, ids: std::ops::Range<u64>) -> Change<'static> {
     Batch::new(draft, schema, &|_, _| Ok(())).expect("a good batch").into()
 }
 
+/// A runtime for futures that have a deadline.
+fn timed() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().expect("a runtime")
+}
+
 /// Waits for a future on this thread.
 fn wait<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(future)
+    timed().block_on(future)
 }
 
 fn write(
@@ -146,7 +152,7 @@ fn closing_writes_what_was_accepted_and_refuses_what_comes_later() {
     store.close();
     let error = write(&served, 9..10, true).expect_err("closed");
     assert_eq!(code(&error), Some(Code::ShuttingDown));
-    let error = wait(store.search(Cost::LONG, || ())).expect_err("closed");
+    let error = wait(store.search(None, Cost::LONG, |_| Ok(()))).expect_err("closed");
     assert_eq!(code(&error), Some(Code::ShuttingDown));
     assert!(!store.readiness().ready);
     drop((served, store));
@@ -202,10 +208,10 @@ fn memory_in_queues_rows_and_requests_is_counted_against_the_budget() {
     let store = Place::in_memory().open("--memory-budget-bytes 16777216");
     let served = store.collection(None).expect("the default collection");
     let used = || store.stats().memory_proxy_bytes;
-    let body = store.reserve(13 << 20).expect("there is room");
+    let body = store.reserve(None, 11 << 20).expect("there is room");
     let error = write(&served, 0..40_000, true).expect_err("no room");
-    assert_eq!((code(&error), used()), (Some(Code::ResourceExhausted), 13 << 20));
-    let read = store.reserve_for_reading(1 << 20).expect("reads may use the rest");
+    assert_eq!((code(&error), used()), (Some(Code::ResourceExhausted), 11 << 20));
+    let read = store.reserve_for_reading(None, 3 << 20).expect("reads may use the rest");
     drop((body, read));
     write(&served, 0..40_000, true).expect("written");
     until("rows not in files count", || used() >= (40_000 * DIM * 4) as u64);
@@ -232,10 +238,11 @@ fn rows_beyond_their_size_become_a_file_without_being_asked() {
 fn a_panic_costs_one_search_and_no_thread() {
     let store = Place::in_memory().open("--search-threads 1");
     for cost in [Cost::LONG, Cost::SHORT] {
-        let panic: nearfield_engine::Result<()> = wait(store.search(cost, || panic!("on purpose")));
+        let panic: nearfield_engine::Result<()> =
+            wait(store.search(None, cost, |_| panic!("on purpose")));
         let error = panic.expect_err("it panicked");
         assert_eq!(code(&error), Some(Code::Internal));
-        assert_eq!(wait(store.search(cost, || 7)).expect("goes on"), 7);
+        assert_eq!(wait(store.search(None, cost, |_| Ok(7))).expect("goes on"), 7);
     }
     assert_eq!(store.metrics().panics.get(), 2);
     store.close();
@@ -245,12 +252,13 @@ fn a_panic_costs_one_search_and_no_thread() {
 fn long_searches_beyond_the_queue_are_refused_while_short_ones_go_on() {
     let store = Place::in_memory().open("--search-threads 1");
     let (release, held) = mpsc::channel::<()>();
-    let mut poller = Poller::from_waker(Waker::noop());
-    let mut first = Box::pin(store.search(Cost::LONG, move || held.recv().is_err()));
+    let (runtime, mut poller) = (timed(), Poller::from_waker(Waker::noop()));
+    let timers = runtime.enter();
+    let mut first = Box::pin(store.search(None, Cost::LONG, move |_| Ok(held.recv().is_err())));
     assert!(first.as_mut().poll(&mut poller).is_pending());
     let mut waiting = Vec::new();
     let refused = loop {
-        let mut search = Box::pin(store.search(Cost::LONG, || ()));
+        let mut search = Box::pin(store.search(None, Cost::LONG, |_| Ok(())));
         match search.as_mut().poll(&mut poller) {
             Poll::Pending => waiting.push(search),
             Poll::Ready(answer) => break answer.expect_err("refused"),
@@ -258,10 +266,74 @@ fn long_searches_beyond_the_queue_are_refused_while_short_ones_go_on() {
         assert!(waiting.len() < 100, "the queue has no end");
     };
     assert_eq!(code(&refused), Some(Code::ResourceExhausted));
-    assert_eq!(wait(store.search(Cost::SHORT, || 7)).expect("runs here"), 7);
-    drop(release);
+    assert_eq!(wait(store.search(None, Cost::SHORT, |_| Ok(7))).expect("runs here"), 7);
+    drop((release, timers));
     wait(first).expect("done");
     waiting.into_iter().for_each(|search| wait(search).expect("done"));
+    store.close();
+}
+
+/// Searches until it is cancelled or its deadline passes; says when it has ended.
+fn endless(ended: mpsc::Sender<()>) -> impl FnOnce(GoOn<'_>) -> nearfield_engine::Result<()> {
+    move |go_on| {
+        while go_on() {
+            std::thread::yield_now();
+        }
+        let told = ended.send(());
+        told.map_err(|_| Error::new(ErrorKind::Io, "the test has ended"))?;
+        cancel::check(go_on)
+    }
+}
+
+#[test]
+fn a_search_ends_when_its_caller_has_gone_and_one_that_waits_never_begins() {
+    let store = Place::in_memory().open("--search-threads 1");
+    let (runtime, mut poller) = (timed(), Poller::from_waker(Waker::noop()));
+    let timers = runtime.enter();
+    let (ended, has_ended) = mpsc::channel();
+    let mut running = Box::pin(store.search(None, Cost::LONG, endless(ended)));
+    let (begun, has_begun) = mpsc::channel();
+    let mut waiting = Box::pin(store.search(None, Cost::LONG, move |_| Ok(drop(begun.send(())))));
+    assert!(running.as_mut().poll(&mut poller).is_pending());
+    assert!(waiting.as_mut().poll(&mut poller).is_pending());
+    drop((waiting, running, timers));
+    has_ended.recv().expect("the search has ended");
+    wait(store.search(None, Cost::LONG, |_| Ok(()))).expect("the thread is free again");
+    assert!(has_begun.try_recv().is_err());
+    assert_eq!(store.metrics().searches_cancelled.get(), 2);
+    store.close();
+}
+
+#[test]
+fn a_search_has_a_deadline_wherever_it_runs() {
+    let store = Place::in_memory().open("--search-threads 1 --search-timeout-secs 1");
+    for cost in [Cost::LONG, Cost::SHORT] {
+        let (ended, has_ended) = mpsc::channel();
+        let error = wait(store.search(None, cost, endless(ended))).expect_err("too long");
+        assert_eq!(code(&error), Some(Code::DeadlineExceeded), "{error}");
+        has_ended.recv().expect("the search has ended");
+    }
+    assert_eq!(store.metrics().searches_late.get(), 2);
+    store.close();
+}
+
+#[test]
+fn a_key_that_uses_all_its_threads_does_not_keep_another_waiting() {
+    let store = Place::in_memory().open("--search-threads 1");
+    let (runtime, mut poller) = (timed(), Poller::from_waker(Waker::noop()));
+    let timers = runtime.enter();
+    let one = KeyId::parse("nfk_0000000000000001");
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let (ended, _) = mpsc::channel();
+        let mut search = Box::pin(store.search(one, Cost::LONG, endless(ended)));
+        assert!(search.as_mut().poll(&mut poller).is_pending());
+        held.push(search);
+    }
+    drop(timers);
+    let other = KeyId::parse("nfk_0000000000000002");
+    assert_eq!(wait(store.search(other, Cost::LONG, |_| Ok(7))).expect("its turn"), 7);
+    drop(held);
     store.close();
 }
 

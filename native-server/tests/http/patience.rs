@@ -113,13 +113,44 @@ fn one_address_cannot_take_all_connections() {
     let running = patient(&flags, |limits| limits.connections_max = 8);
     let mut held: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
     assert!(held.iter_mut().all(asks));
-    for _ in 0..8 {
-        assert!(is_closed(&mut running.connect()), "one too many");
+    let mut other = running.connect_from([127, 0, 0, 2]);
+    assert!(asks(&mut other), "another address is served");
+    let mut newer: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
+    assert!(newer.iter_mut().all(asks));
+    assert!(held.iter_mut().all(is_closed), "the idle ones of the same address had to leave");
+    assert!(asks(&mut other));
+}
+
+#[test]
+fn requests_without_a_key_end_their_connection() {
+    let running = patient(&["--dim", "3"], |_| {});
+    let mut stream = running.connect();
+    stream.write_all(b"GET /v2/collections HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn when_all_connections_are_busy_health_is_answered_and_the_rest_is_told_so() {
+    let running = patient(&["--dim", "3"], |limits| limits.connections_max = 4);
+    let head = format!(
+        "POST /v2/query HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ncontent-length: 9\r\n\r\n",
+        running.admin
+    );
+    let mut busy: Vec<TcpStream> = (0..4).map(|_| running.connect()).collect();
+    for stream in &mut busy {
+        stream.write_all(head.as_bytes()).unwrap();
     }
-    assert!(asks(&mut running.connect_from([127, 0, 0, 2])), "another address is served");
-    assert!(held.iter_mut().all(asks), "those that are open stay so");
-    held.pop();
-    until("a place is free again", || asks(&mut running.connect()));
+    until("all are busy", || {
+        let mut late = running.connect();
+        late.write_all(format!("{head}{{\"k\": 1 }}").as_bytes()).unwrap();
+        let mut begin = [0; 12];
+        late.read_exact(&mut begin).is_ok() && &begin == b"HTTP/1.1 429"
+    });
+    assert!(asks(&mut running.connect()));
+    drop(busy);
+    until("there is room again", || running.post("/v2/count", "{}").status == 200);
 }
 
 #[test]

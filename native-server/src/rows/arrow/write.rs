@@ -18,9 +18,8 @@ use arrow_array::{
 };
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema as Table, SchemaRef};
-use nearfield_engine::{Error, ErrorKind, Result, View};
+use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::PointId;
-use nearfield_segment::filter::Filter;
 
 use super::super::view::ViewRows;
 use super::super::{IdKind, RowFile, Rows};
@@ -170,19 +169,16 @@ impl<W: Write> TableWriter<W> {
     }
 }
 
-/// Writes the live rows of a view that pass `filter` as an IPC stream, in record batches of about 1,000
-/// rows. Returns how many rows that were. Takes the memory of one batch.
+/// Writes rows of a view as an IPC stream, in record batches of about 1,000 rows. Returns how many rows that
+/// were. Takes the memory of one batch.
 ///
 /// # Errors
-/// `InvalidInput` for the filter or a collection of several vector fields, both before the first byte;
 /// `Corrupt` for a damaged segment; what `out` returns.
 pub(crate) fn write_arrow_stream(
-    view: Arc<View>,
-    filter: Option<&Filter>,
+    mut source: ViewRows,
     include_vector: bool,
     out: &mut dyn Write,
 ) -> Result<u64> {
-    let mut source = ViewRows::new(view, filter)?;
     let layout = Layout::new(source.id_kind(), include_vector.then_some(source.dim()));
     if !include_vector {
         source = source.without_vectors();

@@ -145,10 +145,11 @@ fn a_filter_decides_which_rows_are_written() {
 fn an_http_export_is_read_back_the_same_with_and_without_vectors() {
     use super::super::arrow::{ArrowRows, write_arrow_stream};
     let view = view(IdKind::Mixed);
-    let expected = all_rows(&mut ViewRows::new(Arc::clone(&view), None).expect("rows"));
+    let rows = || ViewRows::new(Arc::clone(&view), None).expect("rows");
+    let expected = all_rows(&mut rows());
     let expected = expected.expect("reads");
     let mut bytes = Vec::new();
-    let count = write_arrow_stream(Arc::clone(&view), None, true, &mut bytes).expect("writes");
+    let count = write_arrow_stream(rows(), true, &mut bytes).expect("writes");
     assert_eq!(count, expected.count as u64);
     let schema = Some((*view.schema).clone());
     let mut decoder = ArrowRows::new(ColumnNames::default(), schema, 1 << 20);
@@ -160,7 +161,7 @@ fn an_http_export_is_read_back_the_same_with_and_without_vectors() {
     decoder.finish().expect("ended");
     assert_eq!((ids, vectors), (expected.ids, expected.vectors));
     let mut shorter = Vec::new();
-    write_arrow_stream(view, None, false, &mut shorter).expect("writes");
+    write_arrow_stream(rows(), false, &mut shorter).expect("writes");
     assert!(shorter.len() + 4 * DIM * expected.count <= bytes.len());
 }
 
