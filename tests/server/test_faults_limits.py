@@ -189,11 +189,11 @@ def test_a_search_that_misses_its_deadline_is_refused(start: Start, binary: Path
 def test_long_searches_of_one_key_do_not_keep_another_key_waiting(start: Start, binary: Path, data_dir: Path) -> None:
     server, keys = prepared(start, binary, data_dir, "--search-threads", "1")
     fill(server, keys["writer"], ROWS)
-    exact = {"vectors": [[1.0] * DIM] * 200, "exact": True, "k": 1, "include_metadata": False}
+    exact = {"vectors": [[1.0] * DIM] * 1_000, "exact": True, "k": 1, "include_metadata": False}
     with sent(server, [request("/v2/query", keys["attacker"], exact)] * 16) as sockets:
         until("all are being answered", lambda: metric(server, keys["admin"], "active_http_requests") >= 17)
         with server.client(keys["other"]) as client:
-            assert len(client.post("/v2/query", exact)["results"]) == 200
+            assert len(client.post("/v2/query", exact)["results"]) == 1_000
         assert answered(sockets) <= 8, "it was answered after most of those that came before"
 
 

@@ -293,7 +293,8 @@ fn a_search_ends_when_its_caller_has_gone_and_one_that_waits_never_begins() {
     let (ended, has_ended) = mpsc::channel();
     let mut running = Box::pin(store.search(None, Cost::LONG, endless(ended)));
     let (begun, has_begun) = mpsc::channel();
-    let mut waiting = Box::pin(store.search(None, Cost::LONG, move |_| Ok(drop(begun.send(())))));
+    let begins = move |_: GoOn<'_>| Ok(begun.send(()).is_ok());
+    let mut waiting = Box::pin(store.search(None, Cost::LONG, begins));
     assert!(running.as_mut().poll(&mut poller).is_pending());
     assert!(waiting.as_mut().poll(&mut poller).is_pending());
     drop((waiting, running, timers));
