@@ -23,7 +23,6 @@ use hyper::body::Frame;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Error, ErrorKind};
 use nearfield_segment::cancel::GoOn;
-use nearfield_segment::filter::Filter;
 use nearfield_segment::{Schema, payload};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;

@@ -18,7 +18,7 @@ use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
 use nearfield_segment::{Kernel, Pool, shown, unknown_field};
 
 use super::answer::{self, Growing};
-use super::call::Call;
+use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::error::{ApiError, Result};
 use super::point::{self, Shown};
