@@ -6,7 +6,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `cancel` (work that can be told to stop) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `quarantine` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `quarantine` |
 //! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` · `place` (what may become a database) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |

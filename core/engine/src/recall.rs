@@ -3,11 +3,11 @@
 //! Recall is measured, never assumed: the same questions are asked as they would be, and again exactly.
 //! A found point counts if it is no farther than the k-th true one, so ties are not held against anybody.
 
+use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question, SearchStats};
 use nearfield_segment::{Kernel, Pool, Result, Rng, RowId, RowSet};
 
-use crate::cancel::{self, GoOn};
 use crate::view::View;
 
 type Answer = (Vec<Hit>, SearchStats);
