@@ -3,12 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nearfield_engine::{ErrorKind, verify};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::storage::{Disk, Failure, SimDisk, Storage};
 use nearfield_segment::{Pool, Rng};
 use nearfield_tests::oracle::Oracle;
@@ -153,10 +154,10 @@ fn a_manifest_of_the_past_that_is_damaged_goes_to_quarantine_and_the_present_ope
 
 /// Calls `work` with a budget of 0, 1, 2, … questions whether to go on, until it is done; how often it was stopped.
 #[track_caller]
-fn stopped_everywhere<R>(work: impl Fn(&dyn Fn() -> bool) -> nearfield_engine::Result<R>) -> usize {
+fn stopped_everywhere<R>(work: impl Fn(GoOn<'_>) -> nearfield_engine::Result<R>) -> usize {
     for most in 0..1_000 {
-        let asked = Cell::new(0);
-        match work(&|| asked.replace(asked.get() + 1) < most) {
+        let asked = AtomicUsize::new(0);
+        match work(&|| asked.fetch_add(1, Ordering::Relaxed) < most) {
             Ok(_) => return most,
             Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "after {most}: {error}"),
         }
