@@ -131,10 +131,8 @@ mod tests {
         let duplicates = Duplicates::new(rows, pairs);
         let mut places = vec![NO_ROW; rows as usize * DEGREE];
         for &RowId(row) in &duplicates.representatives {
-            for (place, other) in places[row as usize * DEGREE..][..DEGREE - 1].iter_mut().zip(0..)
-            {
-                *place = other;
-            }
+            let list = &mut places[row as usize * DEGREE..][..DEGREE - 1];
+            list.iter_mut().zip(5000..).for_each(|(place, other)| *place = other);
         }
         duplicates.link(&mut places, DEGREE);
         (duplicates, places)
