@@ -49,7 +49,10 @@ class DimensionError(NearfieldError, ValueError):
 
 
 class NonFiniteError(NearfieldError, ValueError):
-    """NaN, infinity, or a number too large for 32-bit floats; ``row`` and ``column`` say where."""
+    """NaN, infinity, or a vector too large or too small for 32-bit floats; ``row`` and ``column`` say where.
+
+    Also a query of zeros under cosine: it has no direction.
+    """
 
     kind = "non_finite"
 

@@ -346,7 +346,7 @@ impl Collection {
         let query = Vectors::read(query, spec.dim as usize)?;
         let elements = query.elements();
         let plan = py.detach(|| {
-            spec.check(elements, 0)?;
+            spec.check_query(elements, 0)?;
             let prepared = view.prepare(question, self.handle.engine.kernel())?;
             let (hits, stats) = prepared.search(elements, &mut Scratch::default());
             let plans: Vec<_> = prepared.plans().collect();

@@ -39,7 +39,7 @@ impl Searcher {
         query: &[f32],
         kernel: Kernel,
     ) -> Result<Hits> {
-        spec_of(view).check(query, 0)?;
+        spec_of(view).check_query(query, 0)?;
         let prepared = view.prepare(question, kernel)?;
         let mut scratch = self.take_scratch();
         let (hits, stats) = prepared.search(query, &mut scratch);
@@ -62,7 +62,7 @@ pub(crate) fn many(
     let dim = spec.dim as usize;
     let prepared = py.detach(|| {
         let vectors = queries.chunks_exact(dim).enumerate();
-        vectors.into_iter().try_for_each(|(row, vector)| spec.check(vector, row))?;
+        vectors.into_iter().try_for_each(|(row, vector)| spec.check_query(vector, row))?;
         view.prepare(question, kernel)
     })?;
     let (mut answers, mut total) = (Vec::new(), SearchStats::default());

@@ -292,7 +292,16 @@ impl Pair {
         };
         let graphs = prepared.plans().filter(|plan| matches!(plan.rung, Rung::Graph { .. }));
         GRAPHS_SEARCHED.fetch_add(graphs.count() as u64, Ordering::Relaxed);
-        let found = view.search_many(&prepared, query, &Pool::SERIAL).unwrap();
+        let found = view.search_many(&prepared, query, &Pool::SERIAL);
+        if self.shape.metric == Metric::Cosine && query.iter().all(|&element| element == 0.0) {
+            let refused = found.err().map(|error| error.kind());
+            return same(
+                refused,
+                Some(ErrorKind::InvalidInput(Fault::NonFinite)),
+                "query of zeros",
+            );
+        }
+        let found = found.unwrap();
         let hits: Vec<_> =
             found[0].0.iter().map(|hit| (hit.distance.to_bits(), hit.id.clone())).collect();
         let scored = |(id, point): (&PointId, &Point)| {

@@ -128,7 +128,7 @@ impl Reading<'_> {
     pub(crate) fn explain(&self, query: &[f32], asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
-        self.spec(asked.field())?.check(query, 0)?;
+        self.spec(asked.field())?.check_query(query, 0)?;
         let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
         let (hits, stats) = prepared.search(query, &mut Scratch::default());
         let plans: Vec<_> = prepared.plans().collect();

@@ -46,7 +46,7 @@ pub fn measure(
     let dim = spec.dim as usize;
     // All of them first, so that an error names the row of the caller.
     for (row, vector) in queries.chunks_exact(dim).enumerate() {
-        spec.check(vector, row)?;
+        spec.check_query(vector, row)?;
     }
     let mut shares: Vec<f64> = Vec::new();
     for some in queries.chunks(view.exact_queries_at_once(dim) * pool.threads() * dim) {
@@ -63,8 +63,9 @@ pub fn measure(
     Ok(interval(&shares, question.k))
 }
 
-/// Vectors of `count` live points drawn without replacement, for a probe without queries of its own. A
-/// point's own vector is an easy question: real queries give a more honest figure.
+/// Vectors of `count` live points drawn without replacement, for a probe without queries of its own; those that
+/// cannot be a query, like zero under cosine, are passed over. A point's own vector is an easy question: real
+/// queries give a more honest figure.
 ///
 /// # Errors
 /// `NotFound` for an unknown field, `InvalidInput` for a bad filter.
@@ -82,16 +83,24 @@ pub fn sample(
         places.extend(rows.iter().map(|row| (segment, row)));
     }
     let mut rng = Rng::new(seed);
-    let count = count.min(places.len());
     let mut vectors = Vec::new();
-    for taken in 0..count {
+    let mut drawn = 0;
+    for taken in 0..places.len() {
+        if drawn == count {
+            break;
+        }
         let other = taken + rng.below((places.len() - taken) as u64) as usize;
         places.swap(taken, other);
         let (segment, row) = places[taken];
-        let rows = view.segments[segment].segment.field(field)?.rows();
+        let field = view.segments[segment].segment.field(field)?;
         let start = vectors.len();
-        vectors.resize(start + rows.dim(), 0.0);
-        rows.decode(row, &mut vectors[start..]);
+        vectors.resize(start + field.rows().dim(), 0.0);
+        field.rows().decode(row, &mut vectors[start..]);
+        if field.spec().check_query(&vectors[start..], drawn).is_ok() {
+            drawn += 1;
+        } else {
+            vectors.truncate(start);
+        }
     }
     Ok(vectors)
 }

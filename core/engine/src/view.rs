@@ -269,7 +269,7 @@ impl View {
             return Err(Error::invalid(Fault::Dimension, message));
         }
         for (row, vector) in vectors.chunks_exact(dim).enumerate() {
-            spec.check(vector, row)?;
+            spec.check_query(vector, row)?;
         }
         let mut answers: Vec<(Vec<Hit>, SearchStats)> =
             vec![Default::default(); vectors.len() / dim];

@@ -49,5 +49,6 @@ pub use parallel::Pool;
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
 pub use schema::{
-    DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, Schema, VectorSpec, unknown_field,
+    DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, SQUARED_NORM_MIN, Schema, VectorSpec,
+    unknown_field,
 };

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
-    /// Cosine of the angle. Distance = −cos. A vector of length zero has cosine 0 to every vector.
+    /// Cosine of the angle. Distance = −cos. A stored vector of length zero has cosine 0 to every vector; a
+    /// query of length zero is refused.
     Cosine,
     /// Inner product. Distance = −⟨a, b⟩.
     Dot,

@@ -16,8 +16,15 @@ pub const DEFAULT_FIELD: &str = "";
 /// Largest squared length of a vector: above it sums of products could overflow f32.
 pub const SQUARED_NORM_MAX: f64 = f32::MAX as f64 / 8.0;
 
+/// Smallest squared length of a vector that is not zero: below it squares of elements vanish in f32,
+/// and with them the order of distances.
+pub const SQUARED_NORM_MIN: f64 = f32::MIN_POSITIVE as f64 * 64.0;
+
 /// Numbers below this round to a finite half.
 const HALF_LIMIT: f32 = 65_520.0;
+
+/// Numbers up to this round to a half of zero.
+const HALF_VANISHES: f32 = 1.0 / (1 << 25) as f32;
 
 /// How the original elements of a vector are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -101,11 +108,64 @@ pub(crate) fn squared_norm(values: &[f32]) -> f64 {
 }
 
 impl VectorSpec {
-    /// Checks one vector: length, finiteness, and that no distance to it can overflow.
+    /// Checks a vector that is to be stored: its number of elements, that they are finite, and that
+    /// distances to it are neither too large nor too small for f32. Zeros are a vector.
     ///
     /// # Errors
     /// `InvalidInput(Dimension)` or `InvalidInput(NonFinite)`, naming `row` and the first bad column.
     pub fn check(&self, vector: &[f32], row: usize) -> Result<()> {
+        let squared_norm = self.check_size(vector, row)?;
+        if squared_norm > 0.0 && squared_norm < SQUARED_NORM_MIN {
+            let (expected, got) = (SQUARED_NORM_MIN.sqrt(), squared_norm.sqrt());
+            let message = format!(
+                "row {row}: expected zeros or a length of at least {}, got {}: distances would vanish in \
+                 32-bit floats",
+                show_float(expected),
+                show_float(got)
+            );
+            return Err(outside(message, row).with("expected", expected).with("got", got));
+        }
+        let largest = || vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        if self.store == Encoding::F16 && squared_norm > 0.0 && largest() <= HALF_VANISHES {
+            let (expected, got) = (f64::from(HALF_VANISHES), f64::from(largest()));
+            let message = format!(
+                "row {row}: expected zeros or an element beyond ±{}, got {} at most: all would become 0 in \
+                 half precision",
+                show_float(expected),
+                show_float(got)
+            );
+            return Err(outside(message, row).with("expected", expected).with("got", got));
+        }
+        Ok(())
+    }
+
+    /// Checks a query: what [`check`](VectorSpec::check) does, and that a query for cosine has a
+    /// direction. Every row has cosine 0 to zeros, so there is nothing to choose by.
+    ///
+    /// # Errors
+    /// As `check`; `InvalidInput(NonFinite)` for zeros if the metric is cosine.
+    pub fn check_query(&self, vector: &[f32], row: usize) -> Result<()> {
+        self.check(vector, row)?;
+        if self.metric == Metric::Cosine && vector.iter().all(|&x| x == 0.0) {
+            let message = format!(
+                "row {row}: expected a query with a direction, got zeros: their cosine is not defined"
+            );
+            return Err(outside(message, row).with("expected", "an element other than 0"));
+        }
+        Ok(())
+    }
+
+    /// Checks a vector that was accepted before, by this build or an earlier one that took shorter
+    /// vectors: as [`check`](VectorSpec::check), without a least length.
+    ///
+    /// # Errors
+    /// As `check`.
+    pub fn check_stored(&self, vector: &[f32], row: usize) -> Result<()> {
+        self.check_size(vector, row).map(drop)
+    }
+
+    /// The squared length of a vector that fits.
+    fn check_size(&self, vector: &[f32], row: usize) -> Result<f64> {
         let dim = self.dim as usize;
         if vector.len() != dim {
             return Err(Error::invalid(
@@ -119,7 +179,7 @@ impl VectorSpec {
         let squared_norm = squared_norm(vector);
         let fits = |x: &f32| self.store == Encoding::F32 || x.abs() < HALF_LIMIT;
         if squared_norm <= SQUARED_NORM_MAX && vector.iter().all(fits) {
-            return Ok(());
+            return Ok(squared_norm);
         }
         if let Some(column) = vector.iter().position(|x| x.is_finite() && !fits(x)) {
             let message = format!(
@@ -158,4 +218,8 @@ impl VectorSpec {
             .with("row", row),
         })
     }
+}
+
+fn outside(message: String, row: usize) -> Error {
+    Error::invalid(Fault::NonFinite, message).with("row", row)
 }

@@ -178,7 +178,7 @@ impl Ask {
             return Err(dimension(0, spec.dim as usize, self.dim));
         }
         for (row, vector) in self.vectors.chunks_exact(self.dim).enumerate() {
-            spec.check(vector, row)?;
+            spec.check_query(vector, row)?;
         }
         if self.k > K_MAX {
             let message = format!("k: expected 1 to {K_MAX}, got {}", self.k);

@@ -1,7 +1,8 @@
 //! The inverse of `encode`, for bytes that may be anything.
 //!
 //! Every length is compared with what is left before anything is allocated, and everything `Batch::new`
-//! checks is checked again, except the content of metadata (whoever parses it does).
+//! checks is checked again, except the content of metadata, which its reader checks, and the least length of vectors,
+//! which earlier builds did not have.
 
 use std::borrow::Cow;
 
@@ -140,8 +141,8 @@ impl<'a> Parts<'a> {
             return Err(corrupt(0, "the mark for assigned ids lies below an id of the batch"));
         }
         let deletes = self.draft.deletes.len();
-        let mut batch = Batch::new(self.draft, schema, &|_, _| Ok(()))
-            .map_err(|error| corrupt(0, error.message()))?;
+        let mut batch =
+            Batch::logged(self.draft, schema).map_err(|error| corrupt(0, error.message()))?;
         if batch.deletes.len() != deletes {
             return Err(corrupt(0, "an id is deleted twice"));
         }

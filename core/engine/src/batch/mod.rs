@@ -24,7 +24,7 @@ pub use keys::IDEMPOTENCY_KEY_BYTES_MAX;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nearfield_segment::{Error, Fault, PointId, Result, Schema, shown, shown_list};
+use nearfield_segment::{Error, Fault, PointId, Result, Schema, VectorSpec, shown, shown_list};
 use serde_json::Value;
 
 use crate::log::BODY_BYTES_MAX;
@@ -37,6 +37,9 @@ const NAMED_IDS_MAX: usize = 10;
 
 /// Checks the metadata text of one row: `check(json, row)`.
 pub type CheckMetadata<'a> = &'a dyn Fn(&str, usize) -> Result<()>;
+
+/// A check of one vector and its row.
+type CheckVector = fn(&VectorSpec, &[f32], usize) -> Result<()>;
 
 /// A change as asked for, unchecked. Vectors and metadata may be borrowed.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +88,23 @@ impl<'a> Batch<'a> {
     /// `InvalidInput` with `Dimension`, `NonFinite`, `DuplicateId` (with `ids`), `Id`, `Metadata` or
     /// `Parameter` (counts that disagree, unknown or missing fields, limits).
     pub fn new(draft: Draft<'a>, schema: &Schema, check: CheckMetadata<'_>) -> Result<Self> {
+        Batch::checked(draft, schema, check, VectorSpec::check)
+    }
+
+    /// Checks a draft that was accepted before, by the rules of the time.
+    ///
+    /// # Errors
+    /// As [`new`](Batch::new).
+    fn logged(draft: Draft<'a>, schema: &Schema) -> Result<Self> {
+        Batch::checked(draft, schema, &|_, _| Ok(()), VectorSpec::check_stored)
+    }
+
+    fn checked(
+        draft: Draft<'a>,
+        schema: &Schema,
+        check: CheckMetadata<'_>,
+        check_vector: CheckVector,
+    ) -> Result<Self> {
         let Draft { mut deletes, ids, rows, vectors, metadata, .. } = draft;
         check_count("rows", rows, "at most", BATCH_ROWS_MAX, rows <= BATCH_ROWS_MAX)?;
         let ids_assigned = ids.is_none();
@@ -96,7 +116,7 @@ impl<'a> Batch<'a> {
         check_count("metadata", count, "one per row:", rows, count == 0 || count == rows)?;
         ids.iter().chain(&deletes).try_for_each(check_id)?;
         check_distinct(&ids)?;
-        check_vectors(&vectors, rows, schema)?;
+        check_vectors(&vectors, rows, schema, check_vector)?;
         for (row, json) in metadata.iter().enumerate() {
             json.as_deref().map_or(Ok(()), |json| check(json, row))?;
         }
@@ -259,6 +279,7 @@ fn check_vectors(
     vectors: &BTreeMap<String, Cow<'_, [f32]>>,
     rows: usize,
     schema: &Schema,
+    check: CheckVector,
 ) -> Result<()> {
     let field_error = |name: &str, problem: &str| {
         let known = shown_list(schema.vectors.keys().map(String::as_str));
@@ -289,7 +310,7 @@ fn check_vectors(
             .with("got", elements.len()));
         }
         for (row, vector) in elements.chunks_exact(dim).enumerate() {
-            spec.check(vector, row)?;
+            check(spec, vector, row)?;
         }
     }
     Ok(())

@@ -258,3 +258,26 @@ proptest! {
         prop_assert_eq!(again, out, "one encoding for one batch");
     }
 }
+
+/// Earlier versions took any length: what they logged is read again, and no new batch has it.
+#[test]
+fn vectors_too_short_for_new_batches_are_read_from_the_log() {
+    let short = |elements: Vec<f32>| {
+        let mut draft = draft(ids([1]));
+        draft.vectors.insert(String::new(), Cow::Owned(elements));
+        draft
+    };
+    for elements in [vec![1e-25, 0.0, 0.0], vec![0.0, -1e-45, 1e-30]] {
+        let (fault, error) = refused(short(elements.clone()));
+        assert_eq!(fault, Fault::NonFinite);
+        assert!(error.message().starts_with("row 0: expected zeros or a length of"), "{error}");
+        let mut batch = Batch::logged(short(elements.clone()), &schema()).expect("logged before");
+        batch.assign_ids(&mut NextId::FIRST.clone()).expect("enough numbers");
+        let mut body = Vec::new();
+        batch.encode_into(&mut body);
+        let read = decode(&body, &schema()).expect("a good body");
+        assert_eq!(read.vectors(""), Some(&elements[..]));
+    }
+    assert!(check(short(vec![0.0; 3])).is_ok());
+    assert!(check(short(vec![0.0, 1e-18, 0.0])).is_ok());
+}

@@ -7,7 +7,7 @@ use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
 use nearfield_segment::index::{SearchStats, flat};
 use nearfield_segment::search::K_MAX;
 use nearfield_segment::{
-    Allowed, Error, Fault, PointId, Result, RowId, RowSet, VectorSpec, unknown_field,
+    Allowed, Error, Fault, Metric, PointId, Result, RowId, RowSet, VectorSpec, unknown_field,
 };
 
 use super::part::Part;
@@ -121,6 +121,7 @@ impl PartialExport {
         rows_scored += asked.scan(&sources, &mut scored)?;
         sort(&mut scored);
         scored.truncate(question.k);
+        asked.limit_cosines(&mut scored);
         let allowed: u64 = sources.iter().map(|source| u64::from(source.allowed.count())).sum();
         let live = collection.live();
         let seen = (rows_scored + live - allowed).min(live);
@@ -147,7 +148,7 @@ impl PartialExport {
                 .with("got", value));
         }
         let (field, spec) = collection.vector_field(question.field)?;
-        spec.check(question.vector, 0)?;
+        spec.check_query(question.vector, 0)?;
         Ok(Asked { question, export: self, spec, field })
     }
 }
@@ -260,6 +261,16 @@ impl Asked<'_> {
             (scored.distance, scored.exact) = (*distance, true);
         }
         Ok(distances.len())
+    }
+
+    /// Codes are not of length one: moves cosines that they put beyond ±1 to ±1. The rows are chosen by then.
+    fn limit_cosines(&self, scored: &mut [Scored]) {
+        if self.spec.metric == Metric::Cosine {
+            for scored in scored.iter_mut().filter(|scored| !scored.exact) {
+                scored.distance = scored.distance.clamp(-1.0, 1.0);
+            }
+            sort(scored);
+        }
     }
 
     /// Adds the nearest rows of segments without cells; returns how many were compared.

@@ -2,12 +2,16 @@
 //! as it was before the batch, in parallel; then their back links are grouped by target and each
 //! target is pruned, in parallel. So the bytes depend on rows, parameters and seed alone.
 //!
+//! Of equal rows only the representative is inserted; the links of its duplicates are written at the end.
+//!
 //! The builder owns no rows: every call is given the same ones, and the caller keeps them.
 
 use crate::codec::{Scorer, VectorRows};
 use crate::ids::RowId;
 use crate::index::Candidate;
 use crate::index::graph::connect::Connector;
+use crate::index::graph::duplicates::Duplicates;
+use crate::index::graph::equal::equal_rows;
 use crate::index::graph::prune::prune;
 use crate::index::graph::search::{Scratch, walk_expanded};
 use crate::index::graph::space::{Lift, Space};
@@ -49,8 +53,10 @@ pub struct GraphBuilder {
     params: GraphParams,
     kernel: Kernel,
     lift: Lift,
+    row_count: u32,
     entries: Vec<u32>,
-    /// Rows in the order of insertion: the entries, then the others.
+    duplicates: Duplicates,
+    /// Distinct rows in the order of insertion: the entries, then the others.
     order: Vec<RowId>,
     inserted: usize,
     lists: Lists,
@@ -69,11 +75,14 @@ const SAMPLE_MAX: usize = 4096;
 /// Rows every search starts from: each costs one distance a search.
 const ENTRIES_MAX: usize = 16;
 
+/// Representatives of large groups that every search starts from too: a missed one costs a whole answer.
+const GROUP_ENTRIES_MAX: usize = 16;
+
 /// Rows linked by one step when mending connectivity.
 const CONNECT_ROWS: u64 = 1024;
 
 impl GraphBuilder {
-    /// A builder over `rows`. O(rows).
+    /// A builder over `rows`. O(rows × dim).
     ///
     /// # Panics
     /// If `params` are out of range or there are more than [`ROWS_MAX`] rows.
@@ -91,15 +100,21 @@ impl GraphBuilder {
         let lift = Lift::new(rows, pool);
         let mut order: Vec<RowId> = (0..rows.len()).map(RowId).collect();
         shuffle(&mut order, seed);
+        let duplicates = Duplicates::new(rows.len(), equal_rows(rows, pool));
+        order.retain(|&row| !duplicates.contains(row));
         let space = Space { rows: *rows, kernel, lift: &lift };
         let entry_count = move_entries_to_front(&space, &mut order);
+        let groups = duplicates.largest(GROUP_ENTRIES_MAX);
+        let entry_count = move_to_front(&groups, &mut order, entry_count);
         GraphBuilder {
             params,
             kernel,
+            row_count: rows.len(),
             entries: order[..entry_count].iter().map(|row| row.0).collect(),
             inserted: order.len().min(1),
-            lists: Lists::new(order.len(), degree + SLACK),
+            lists: Lists::new(rows.len() as usize, degree + SLACK),
             lift,
+            duplicates,
             order,
             connector: None,
         }
@@ -107,7 +122,7 @@ impl GraphBuilder {
 
     /// Does a piece of the work: at most some thousand searches. Call until done equals total.
     pub fn step(&mut self, rows: &VectorRows<'_>, pool: &Pool) -> Progress {
-        assert_eq!(rows.len() as usize, self.order.len(), "the rows of the start");
+        assert_eq!(rows.len(), self.row_count, "the rows of the start");
         let lift = std::mem::take(&mut self.lift);
         let space = Space { rows: *rows, kernel: self.kernel, lift: &lift };
         if self.inserted < self.order.len() {
@@ -117,7 +132,8 @@ impl GraphBuilder {
         } else {
             let places = self.trimmed(&space, pool);
             let degree = self.params.degree as usize;
-            self.connector = Some(Connector::new(places, degree, &self.entries));
+            let duplicates = std::mem::take(&mut self.duplicates);
+            self.connector = Some(Connector::new(places, degree, &self.entries, duplicates));
             self.lists = Lists::new(0, 1);
         }
         self.lift = lift;
@@ -127,7 +143,9 @@ impl GraphBuilder {
     /// How far the build is. Mending connectivity counts as much as inserting, though it is faster.
     pub fn progress(&self) -> Progress {
         let connected = self.connector.as_ref().map_or(0, Connector::done);
-        Progress { done: self.inserted as u64 + connected, total: 2 * self.order.len() as u64 }
+        let rows = u64::from(self.row_count);
+        let to_insert = (self.order.len() - self.inserted) as u64;
+        Progress { done: rows - to_insert + connected, total: 2 * rows }
     }
 
     /// The bytes of the graph section.
@@ -204,10 +222,10 @@ impl GraphBuilder {
         }
     }
 
-    /// The final neighbours: sorted, at most `degree` of each row.
+    /// The final neighbours: sorted, of each row as many as it has places for distinct rows.
     fn trimmed(&self, space: &Space<'_>, pool: &Pool) -> Vec<u32> {
         let degree = self.params.degree as usize;
-        let mut places = vec![NO_ROW; self.order.len() * degree];
+        let mut places = vec![NO_ROW; self.row_count as usize * degree];
         let mut rows: Vec<&mut [u32]> = places.chunks_exact_mut(degree).collect();
         let buffers = || (Vec::new(), Vec::new());
         pool.for_each_chunk(&mut rows, 8, buffers, |(all, chosen), offset, chunk| {
@@ -216,6 +234,7 @@ impl GraphBuilder {
                 all.clear();
                 all.extend(self.lists.get(row));
                 all.sort_unstable();
+                let degree = self.duplicates.free_places(row, degree);
                 if all.len() > degree {
                     prune(space, row, all, degree, self.alpha_squared(), chosen);
                     std::mem::swap(all, chosen);
@@ -267,6 +286,19 @@ fn move_entries_to_front(space: &Space<'_>, order: &mut [RowId]) -> usize {
         nearest.swap(count, farthest);
     }
     ENTRIES_MAX.min(len)
+}
+
+/// Moves `rows` behind the first `count` of `order`, unless they are among those; returns the new count.
+fn move_to_front(rows: &[RowId], order: &mut [RowId], mut count: usize) -> usize {
+    for row in rows {
+        let place =
+            order.iter().position(|other| other == row).expect("every node is in the order");
+        if place >= count {
+            order.swap(count, place);
+            count += 1;
+        }
+    }
+    count
 }
 
 /// Neighbours with their distances while building.

@@ -4,8 +4,11 @@
 //! is reachable stays so. A row that was not reached is linked from a close row with a free place,
 //! else with a link to spare, else from the first row found that has either: n − 1 tree links cannot
 //! fill n rows.
+//!
+//! Duplicates are left out: they are reached through their representatives, by links written at the end.
 
 use crate::ids::RowId;
+use crate::index::graph::duplicates::Duplicates;
 use crate::index::graph::search::{Scratch, walk_expanded};
 use crate::index::graph::space::Space;
 use crate::index::graph::{Adjacency, NO_ROW};
@@ -18,6 +21,7 @@ const ORIGINS: usize = 64;
 pub(super) struct Connector {
     places: Vec<u32>,
     degree: usize,
+    duplicates: Duplicates,
     /// Per place: is it a tree link?
     is_tree: Vec<bool>,
     is_reached: Vec<bool>,
@@ -32,7 +36,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(places: Vec<u32>, degree: usize, entries: &[u32]) -> Self {
+    pub(super) fn new(
+        places: Vec<u32>,
+        degree: usize,
+        entries: &[u32],
+        duplicates: Duplicates,
+    ) -> Self {
         let rows = places.len() / degree;
         let mut connector = Connector {
             is_tree: vec![false; places.len()],
@@ -40,11 +49,15 @@ impl Connector {
             reached: Vec::with_capacity(rows),
             places,
             degree,
+            duplicates,
             spread: 0,
             exhausted: 0,
             done: 0,
             scratch: Scratch::default(),
         };
+        for row in connector.duplicates.rows() {
+            connector.is_reached[row.index()] = true;
+        }
         entries.iter().for_each(|&entry| connector.reach(RowId(entry)));
         connector
     }
@@ -54,7 +67,9 @@ impl Connector {
         u64::from(self.done)
     }
 
-    pub(super) fn into_places(self) -> Vec<u32> {
+    /// The lists of all rows, those of duplicates too.
+    pub(super) fn into_places(mut self) -> Vec<u32> {
+        self.duplicates.link(&mut self.places, self.degree);
         self.places
     }
 
@@ -101,8 +116,10 @@ impl Connector {
         }
     }
 
+    /// The places for links to distinct rows.
     fn places_of(&self, row: RowId) -> std::ops::Range<usize> {
-        row.index() * self.degree..(row.index() + 1) * self.degree
+        let start = row.index() * self.degree;
+        start..start + self.duplicates.free_places(row, self.degree)
     }
 
     /// The place in the list of a reached row that may be overwritten with a link to `row`.

@@ -14,10 +14,14 @@
 //! | 64 | 4 × entries | entry rows, ascending; zeros to the next multiple of 64 |
 //! | … | 4 × degree × rows | neighbours by row, then `u32::MAX` in unused places |
 //!
+//! Equal rows are one node with many rows; how their lists say so is in `duplicates`.
+//!
 //! A graph says nothing about distances, metrics or deleted rows: those come with the search.
 
 mod build;
 mod connect;
+mod duplicates;
+mod equal;
 mod prune;
 mod search;
 mod space;
@@ -31,6 +35,7 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RowId;
+use crate::index::graph::duplicates::Duplicates;
 use crate::kernel::prefetch_slice;
 use crate::storage::{AlignedBuffer, Bytes};
 
@@ -57,6 +62,7 @@ pub struct Graph {
     degree: usize,
     entries: Range<usize>,
     neighbours: Range<usize>,
+    duplicates: Duplicates,
 }
 
 impl Graph {
@@ -93,8 +99,10 @@ impl Graph {
             return Err(corrupt(format!("expected {expected} bytes, found {found}")));
         }
         let neighbours = start..bytes.len();
-        let graph = Graph { bytes, degree: degree as usize, entries, neighbours };
+        let (degree, duplicates) = (degree as usize, Duplicates::default());
+        let mut graph = Graph { bytes, degree, entries, neighbours, duplicates };
         graph.check_rows(rows)?;
+        graph.duplicates = Duplicates::of_lists(graph.adjacency());
         Ok(graph)
     }
 

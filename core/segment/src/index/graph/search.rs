@@ -3,6 +3,9 @@
 //!
 //! With a filter every row is walked, but only allowed rows enter the result: the frontier and the
 //! result are then two lists, and the walk ends when the frontier is farther than `ef` allowed rows.
+//!
+//! A walk meets distinct rows only. A representative counts as allowed if any row of its group is; the duplicates of
+//! those in the result join it at the end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,6 +14,7 @@ use crate::allowed::Allowed;
 use crate::cancel::{GoOn, always};
 use crate::codec::Scorer;
 use crate::ids::RowId;
+use crate::index::graph::duplicates::Duplicates;
 use crate::index::graph::{Adjacency, Graph};
 use crate::index::{Candidate, SearchStats};
 
@@ -44,8 +48,7 @@ impl Graph {
         stats: &mut SearchStats,
         go_on: GoOn<'_>,
     ) -> Option<&'s [Candidate]> {
-        let adjacency = self.adjacency();
-        let ef = effort.ef.min(adjacency.rows());
+        let ef = effort.ef.min(self.adjacency().rows());
         scratch.results.clear();
         if ef == 0 {
             return Some(&scratch.results);
@@ -54,22 +57,70 @@ impl Graph {
         let mut nearest = std::mem::take(&mut scratch.nearest);
         nearest.reset(ef);
         match allowed {
-            Allowed::All => {
-                *stats += walk(adjacency, self.entries(), scorer, &mut nearest, scratch, go_on)
-            }
+            Allowed::All => *stats += self.walk(scorer, &mut nearest, scratch, go_on),
             Allowed::Except(_) | Allowed::Only(_) => {
                 let mut frontier = std::mem::take(&mut scratch.frontier);
                 frontier.clear();
-                let left = effort.scored_max;
-                let mut beam = Filtered { allowed, left, frontier, nearest };
-                *stats += walk(adjacency, self.entries(), scorer, &mut beam, scratch, go_on);
+                let (left, duplicates) = (effort.scored_max, &self.duplicates);
+                let mut beam = Filtered { allowed, duplicates, left, frontier, nearest };
+                *stats += self.walk(scorer, &mut beam, scratch, go_on);
                 gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
             }
         }
-        scratch.results.extend(nearest.candidates());
+        if self.duplicates.is_empty() {
+            scratch.results.extend(nearest.candidates());
+        } else {
+            stats.scored += self.with_duplicates(&nearest, scorer, allowed, ef, scratch);
+        }
         scratch.nearest = nearest;
         if gave_up { None } else { Some(&scratch.results) }
+    }
+
+    fn walk(
+        &self,
+        scorer: &impl Scorer,
+        beam: &mut impl Beam,
+        scratch: &mut Scratch,
+        go_on: GoOn<'_>,
+    ) -> SearchStats {
+        if self.duplicates.is_empty() {
+            return walk(self.adjacency(), self.entries(), scorer, beam, scratch, go_on);
+        }
+        let mut beam = Distinct { duplicates: &self.duplicates, beam };
+        walk(self.adjacency(), self.entries(), scorer, &mut beam, scratch, go_on)
+    }
+
+    /// Fills the results with the allowed rows of `nearest` and of their groups, `ef` at most; returns the rows scored.
+    fn with_duplicates(
+        &self,
+        nearest: &Nearest,
+        scorer: &impl Scorer,
+        allowed: Allowed<'_>,
+        ef: usize,
+        scratch: &mut Scratch,
+    ) -> u64 {
+        let Scratch { batch, distances, results, .. } = scratch;
+        let mut scored = 0;
+        for candidate in nearest.candidates() {
+            if results.len() >= ef {
+                break;
+            }
+            if allowed.contains(candidate.row()) {
+                results.push(candidate);
+            }
+            let group = self.duplicates.of(candidate.row()).iter().copied();
+            batch.clear();
+            batch.extend(group.filter(|&row| allowed.contains(row)).take(ef - results.len()));
+            distances.resize(batch.len(), 0.0);
+            scorer.score_many(batch, distances);
+            let pairs = batch.iter().zip(&*distances);
+            results.extend(pairs.map(|(&row, &distance)| Candidate::new(distance, row)));
+            scored += batch.len() as u64;
+        }
+        // Rows of equal direction may differ in the last bits of their distance.
+        results.sort_unstable();
+        scored
     }
 }
 
@@ -107,6 +158,12 @@ pub(super) fn walk_expanded<'s>(
 
 /// Decides which row to expand next and which rows are worth keeping.
 trait Beam {
+    /// Whether a walk may go to this row.
+    #[inline]
+    fn admits(&self, _row: RowId) -> bool {
+        true
+    }
+
     /// Considers a row seen for the first time.
     fn offer(&mut self, candidate: Candidate);
 
@@ -128,7 +185,8 @@ fn walk(
     let mut stats = SearchStats::default();
     scratch.visited.reset(adjacency.rows());
     scratch.expanded.clear();
-    scratch.visit(entries.iter().map(|&entry| RowId(entry)), scorer);
+    let entries = entries.iter().map(|&entry| RowId(entry));
+    scratch.visit(entries.filter(|&row| beam.admits(row)), scorer);
     stats.scored += scratch.score(scorer, beam);
     while let Some(closest) = beam.next() {
         stats.hops += 1;
@@ -136,7 +194,8 @@ fn walk(
             break;
         }
         scratch.expanded.push(closest);
-        scratch.visit(adjacency.neighbours(closest.row()), scorer);
+        let neighbours = adjacency.neighbours(closest.row());
+        scratch.visit(neighbours.filter(|&row| beam.admits(row)), scorer);
         if let Some(row) = beam.peek() {
             adjacency.prefetch(row);
         }
@@ -288,10 +347,20 @@ impl Beam for Nearest {
 /// A walk over all rows for the closest allowed ones.
 struct Filtered<'a> {
     allowed: Allowed<'a>,
+    duplicates: &'a Duplicates,
     /// Rows it may still be offered; at 0 it has given up.
     left: u64,
     frontier: BinaryHeap<Reverse<u64>>,
     nearest: Nearest,
+}
+
+impl Filtered<'_> {
+    /// Whether the row or one equal to it may be a result.
+    #[inline]
+    fn allows(&self, row: RowId) -> bool {
+        let any = |rows: &[RowId]| rows.iter().any(|&row| self.allowed.contains(row));
+        self.allowed.contains(row) || any(self.duplicates.of(row))
+    }
 }
 
 impl Beam for Filtered<'_> {
@@ -301,7 +370,7 @@ impl Beam for Filtered<'_> {
         self.left = self.left.saturating_sub(1);
         if entry < self.nearest.limit() {
             self.frontier.push(Reverse(entry));
-            if self.allowed.contains(candidate.row()) {
+            if self.allows(candidate.row()) {
                 self.nearest.insert(entry);
             }
         }
@@ -314,5 +383,29 @@ impl Beam for Filtered<'_> {
 
     fn peek(&self) -> Option<RowId> {
         self.frontier.peek().map(|&Reverse(entry)| Nearest::candidate(entry).row())
+    }
+}
+
+/// A walk in a graph with duplicates: it goes to distinct rows only.
+struct Distinct<'a, B> {
+    duplicates: &'a Duplicates,
+    beam: &'a mut B,
+}
+
+impl<B: Beam> Beam for Distinct<'_, B> {
+    fn admits(&self, row: RowId) -> bool {
+        !self.duplicates.contains(row)
+    }
+
+    fn offer(&mut self, candidate: Candidate) {
+        self.beam.offer(candidate);
+    }
+
+    fn next(&mut self) -> Option<Candidate> {
+        self.beam.next()
+    }
+
+    fn peek(&self) -> Option<RowId> {
+        self.beam.peek()
     }
 }

@@ -212,6 +212,67 @@ fn every_row_is_reachable_whatever_the_rows() {
     }
 }
 
+/// Of 2,000 rows 1,500 are one vector, some of another length: a group of equal rows for cosine.
+fn half_equal(metric: Metric) -> Fixture {
+    let mut rows = clustered(17, 2000, 8, 10, 50.0);
+    let copied = rows[0].clone();
+    for (index, row) in rows.iter_mut().enumerate().filter(|(index, _)| index % 4 > 0) {
+        let scale = if metric == Metric::Cosine { 0.3 + index as f32 / 99.0 } else { 1.0 };
+        row.iter_mut().zip(&copied).for_each(|(place, value)| *place = value * scale);
+    }
+    Fixture::new(metric, Encoding::F32, &rows)
+}
+
+#[test]
+fn equal_rows_are_one_node() {
+    for metric in Metric::ALL {
+        let fixture = half_equal(metric);
+        let graph = fixture.graph();
+        let duplicates = graph.duplicates.rows().len();
+        assert!((1495..=1500).contains(&duplicates), "{metric:?}: {duplicates}");
+        assert_eq!(reachable(&graph), 2000, "{metric:?}");
+        let queries = clustered(18, 40, 8, 10, 50.0);
+        let mut some = RowSet::empty(2000);
+        for row in (0..2000).filter(|row| row % 40 == 6 || row % 8 == 0) {
+            some.insert(RowId(row));
+        }
+        for allowed in [Allowed::All, Allowed::Only(&some)] {
+            let recall = fixture.recall(&graph, &queries, allowed);
+            assert!(recall >= 0.99, "{metric:?} {allowed:?}: recall {recall}");
+        }
+    }
+}
+
+#[test]
+fn few_equal_rows_stay_nodes_of_their_own() {
+    let mut rows = clustered(19, 500, 8, 10, 50.0);
+    for index in 0..6 {
+        rows[80 * index] = rows[0].clone();
+    }
+    assert!(Fixture::new(Metric::L2, Encoding::F32, &rows).graph().duplicates.is_empty());
+}
+
+#[test]
+fn forged_marks_of_duplicates_never_bend_an_answer() {
+    let fixture = half_equal(Metric::L2);
+    let good = fixture.build(Kernel::detect(), &Pool::SERIAL, 1);
+    let places = good.len() - 2000 * 32 * 4;
+    let mut rng = Rng::new(20);
+    for _ in 0..100 {
+        let mut bytes = good.to_vec();
+        // Any row a duplicate of any other, of itself too: chains and rings among them.
+        for _ in 0..50 {
+            let (row, other) = (rng.below(2000) as usize, rng.below(2000) as u32);
+            let start = places + row * 32 * 4;
+            bytes[start..start + 4].copy_from_slice(&other.to_le_bytes());
+            bytes[start + 4..start + 8].copy_from_slice(&other.to_le_bytes());
+        }
+        let graph =
+            Graph::open(AlignedBuffer::copy_of(&bytes).into(), 2000).expect("rows in range");
+        fixture.recall(&graph, &clustered(21, 2, 8, 10, 50.0), Allowed::All);
+    }
+}
+
 #[test]
 fn few_rows_are_all_found() {
     for count in 0..40usize {
