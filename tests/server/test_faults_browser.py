@@ -41,7 +41,8 @@ def serve(start: Start) -> tuple[Server, str]:
 
 
 def enter(browser: Browser, token: str) -> None:
-    browser.wait_until("document.querySelector('input[type=password]') !== null")
+    # A field that is not shown yet takes no text.
+    browser.wait_until("document.querySelector('input[type=password]')?.checkVisibility() ?? false")
     browser.evaluate("document.querySelector('input[type=password]').focus()")
     browser.type(token)
     browser.press("Enter", "\r")

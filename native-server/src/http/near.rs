@@ -22,7 +22,7 @@ pub(super) async fn export(call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
     let place = call.server.exports.begin(call.key)?;
     let named = [(served.name().to_owned(), served.view())];
-    let held = call.store()?.reserve_for_reading(export_memory_bytes(&named))?;
+    let held = call.store()?.reserve_for_reading(call.key, export_memory_bytes(&named))?;
     let kernel = served.kernel();
     let fill = move |out: &mut dyn Write| {
         let _held = held;
