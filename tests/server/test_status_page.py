@@ -39,7 +39,8 @@ def served(start: Start) -> tuple[Server, str]:
 
 def enter(browser: Browser, token: str) -> None:
     """By keyboard alone."""
-    browser.wait_until(f"{KEY_FIELD} !== null")
+    # A field that is not shown yet takes no text.
+    browser.wait_until(f"{KEY_FIELD}?.checkVisibility() ?? false")
     browser.evaluate(f"{KEY_FIELD}.focus()")
     browser.type(token)
     browser.press("Enter", "\r")

@@ -54,7 +54,9 @@ pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
 pub use collection::{Begun, Carry, Collection, Vacuumed, Watch};
 pub use database::{Database, Mode, OpeningReport};
-pub use export::{EXPORT_VERSION, ExportReport, open_export, write_export};
+pub use export::{
+    EXPORT_VERSION, ExportReport, export_memory_bytes, open_export, stream_export, write_export,
+};
 pub use fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
 pub use keys::KeyCounts;
 pub use leftovers::SNAPSHOTS;

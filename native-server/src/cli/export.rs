@@ -23,6 +23,8 @@ use crate::rows::{self, ColumnNames, RowFile, ViewRows};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
+/// What a format for the rows of one collection wants.
+const ONE_COLLECTION: &str = "one --collection (a .near file of a directory holds several)";
 
 /// Write collections to one .near file that opens anywhere, or a collection to a file for others
 #[derive(Debug, Args)]
@@ -36,7 +38,7 @@ pub struct Export {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArguments,
-    /// Collections; several in a .near file only [default: all]
+    /// Collections; several only in a .near file from a directory [default: all]
     #[arg(long = "collection", value_name = "NAME")]
     collections: Vec<String>,
     /// Only points whose metadata pass, as in {"price": {"lt": 10}}; not for .near
@@ -85,12 +87,13 @@ impl Export {
     /// Segments as they are.
     fn write_near(&self, place: &Place, file: &Path) -> Result<Written> {
         let refused = |why: &str| Err(Error::invalid(Fault::Parameter, why).into());
-        let Place::Path(path) = place else {
-            return refused(".near from a server: use its data directory, or another format");
-        };
         if self.filter.is_some() || self.ids.is_some() {
             return refused("a .near file holds whole collections: no --filter, no --ids");
         }
+        let path = match place {
+            Place::Path(path) => path,
+            Place::Server(client) => return self.fetch_near(client, file),
+        };
         let source = Readable::open(path)?;
         let names =
             if self.collections.is_empty() { source.names() } else { self.collections.clone() };
@@ -112,13 +115,27 @@ impl Export {
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
     }
 
+    /// One collection of a server, as it is sent.
+    fn fetch_near(&self, client: &Client, file: &Path) -> Result<Written> {
+        let name = self.only_collection(&served_names(client)?, "one --collection")?;
+        let path = collection_path(&name, "/export.near");
+        let shown = file.display().to_string();
+        let bytes = put(file, &mut |out| {
+            let failed = |error| Error::io("write", &shown, error);
+            client.fetch(&path, &mut |piece| out.write_all(piece).map_err(failed)).map(drop)
+        })?;
+        let points = Readable::open(file)?.view(&name)?.len();
+        Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
+    }
+
     fn write_rows(&self, place: &Place, file: &Path) -> Result<Written> {
         let format = Format::of(file)?;
         let source = match place {
             Place::Path(path) => {
                 let readable = Readable::open(path)?;
                 let filter = self.filter.as_deref().map(Filter::from_json_text).transpose()?;
-                Source::View(readable.view(&self.only_collection(&readable.names())?)?, filter)
+                let name = self.only_collection(&readable.names(), ONE_COLLECTION)?;
+                Source::View(readable.view(&name)?, filter)
             }
             Place::Server(client) => Source::Downloaded(self.download(client, file)?),
         };
@@ -149,22 +166,22 @@ impl Export {
     }
 
     /// The collection to write, if it is clear which.
-    fn only_collection(&self, names: &[String]) -> nearfield_engine::Result<String> {
+    fn only_collection(
+        &self,
+        names: &[String],
+        expected: &str,
+    ) -> nearfield_engine::Result<String> {
         let named = if self.collections.is_empty() { names } else { &self.collections };
         if let [only] = named {
             return Ok(only.clone());
         }
-        let expected = "one --collection (a .near file holds several)";
         let message = format!("expected {expected}, there are {named:?}");
         Err(Error::invalid(Fault::Parameter, message).with("expected", expected))
     }
 
     fn download(&self, client: &Client, file: &Path) -> Result<Scratch> {
-        let names = client.get("/v2/collections")?;
-        let names = names["collections"].as_array().into_iter().flatten();
-        let names: Vec<String> =
-            names.filter_map(|c| c["name"].as_str().map(str::to_owned)).collect();
-        let path = collection_path(&self.only_collection(&names)?, "/export");
+        let name = self.only_collection(&served_names(client)?, ONE_COLLECTION)?;
+        let path = collection_path(&name, "/export");
         let mut asked = json!({});
         if let Some(filter) = &self.filter {
             asked["filter"] = serde_json::from_str::<Value>(filter).map_err(|error| {
@@ -200,6 +217,13 @@ impl Export {
         }
         Ok(writeln!(out, "{points} points, {bytes} bytes in {file}")?)
     }
+}
+
+/// The collections of a server.
+fn served_names(client: &Client) -> nearfield_engine::Result<Vec<String>> {
+    let answer = client.get("/v2/collections")?;
+    let collections = answer["collections"].as_array().into_iter().flatten();
+    Ok(collections.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect())
 }
 
 impl Source {

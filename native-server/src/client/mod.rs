@@ -156,9 +156,30 @@ impl Client {
         json: &Value,
         consume: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
+        self.receive(Method::POST, path, Outgoing::whole(json.to_string()), consume)
+    }
+
+    /// `GET`s a file and hands it to `consume` piece by piece. Returns its length in bytes.
+    ///
+    /// # Errors
+    /// As [`Client::download`].
+    pub(crate) fn fetch(
+        &self,
+        path: &str,
+        consume: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<u64> {
+        self.receive(Method::GET, path, Outgoing::nothing(), consume)
+    }
+
+    fn receive(
+        &self,
+        method: Method,
+        path: &str,
+        body: Outgoing,
+        consume: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<u64> {
         self.within(async {
-            let body = Outgoing::whole(json.to_string());
-            let call = Call { method: Method::POST, path, content_type: JSON, body };
+            let call = Call { method, path, content_type: JSON, body };
             let response = patiently(ANSWER_TIME_MAX, self.send(call)).await??;
             if !response.status().is_success() {
                 return Err(answer::refusal(response).await);

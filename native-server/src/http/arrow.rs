@@ -33,6 +33,7 @@ use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::describe::Ingested;
 use super::error::{ApiError, Result};
+use super::exports::Export;
 use super::server::Counted;
 use crate::host::Stopwatch;
 use crate::rows::ViewRows;
@@ -243,18 +244,35 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     })?;
     let place = call.server.exports.begin(call.key)?;
     let counted = Counted::new(&call.store()?.metrics().active_streams);
-    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
-    let out = Pieces { sender, handle: Handle::current() };
     let view = served.view();
     let cost = Cost::of_filter(&view, filter.as_ref());
     let rows = move |go_on: GoOn<'_>| ViewRows::new_while(view, filter.as_ref(), go_on);
     let rows = call.store()?.search(call.key, cost, rows).await?;
+    let fill = move |out: &mut dyn Write| {
+        let _counted = counted;
+        write_arrow_stream(rows, include_vector, out).map(drop)
+    };
+    streamed(place, ARROW_TYPE, fill).await
+}
+
+/// An answer whose body `fill` writes, on a thread of its own, which holds `place` until it ends.
+///
+/// # Errors
+/// What `fill` returns before it has written anything.
+pub(super) async fn streamed(
+    place: Export,
+    content_type: &'static str,
+    fill: impl FnOnce(&mut dyn Write) -> nearfield_engine::Result<()> + Send + 'static,
+) -> Result<Response<Body>> {
+    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    let out = Pieces { sender, handle: Handle::current() };
     tokio::task::spawn_blocking(move || {
-        write(rows, include_vector, out);
-        drop((place, counted));
+        write(fill, out);
+        drop(place);
     });
     let first = pieces.recv().await.ok_or_else(broke_off)??;
-    Ok(answer::typed(StatusCode::OK, ARROW_TYPE, Body::new(Stream { first: Some(first), pieces })))
+    let body = Body::new(Stream { first: Some(first), pieces });
+    Ok(answer::typed(StatusCode::OK, content_type, body))
 }
 
 /// An export whose thread went away without a word: it failed while nothing more could be sent, or panicked.
@@ -263,10 +281,10 @@ fn broke_off() -> Error {
 }
 
 /// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
-fn write(rows: ViewRows, include_vector: bool, out: Pieces) {
+fn write(fill: impl FnOnce(&mut dyn Write) -> nearfield_engine::Result<()>, out: Pieces) {
     let (sender, handle) = (out.sender.clone(), out.handle.clone());
     let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
-    let written = write_arrow_stream(rows, include_vector, &mut out);
+    let written = fill(&mut out);
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
     let last = written.and(flushed).map(|()| Bytes::new());
     // Who is gone, or too slow, does not hear of it, and misses the end.

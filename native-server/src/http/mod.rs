@@ -35,6 +35,7 @@ mod gate;
 mod head;
 mod health;
 mod listener;
+mod near;
 mod openapi;
 mod pace;
 mod places;

@@ -14,7 +14,8 @@ use super::call::Call;
 use super::error::Result;
 use super::openapi::{Gives, Shape, Takes, shape};
 use super::{
-    admin, arrow, collections, demo, describe, health, openapi, points, search, shapes, ui, write,
+    admin, arrow, collections, demo, describe, health, near, openapi, points, search, shapes, ui,
+    write,
 };
 use crate::catalog::Role;
 
@@ -247,6 +248,11 @@ pub(super) static ROUTES: &[Route] = &[
         .says("Read all points, or those of a filter, as an Arrow IPC stream")
         .takes(Takes::Perhaps(shape::<shapes::Export>), &[])
         .gives_typed(arrow::ARROW_TYPE),
+    Route::each(Verb::Get, "/export.near", Role::Query, "export_near", |call| {
+        Box::pin(near::export(call))
+    })
+    .says("Read the collection as a .near file, for the browser, Python and the command line")
+    .gives_typed(near::NEAR_TYPE),
     Route::once(Verb::Post, "/v2/collections", ADMIN, "collection_create", |call| {
         Box::pin(collections::create(call))
     })

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 use crate::Result;
 
-/// A module with its glue, and the most bytes, gzipped, of it and all scripts together.
+/// A module, and the most bytes, gzipped, of it and all scripts together.
 const LIMITS: [(&str, usize); 2] = [("nearfield_wasm", 200_000), ("nearfield_store", 350_000)];
 
 /// Prints the sizes of everything in `dist` that a page loads.

@@ -12,6 +12,7 @@
 
 pub(crate) mod front;
 
+use std::io::Write;
 use std::sync::Arc;
 
 use nearfield_segment::format::{
@@ -46,6 +47,12 @@ const ORDER: [SectionKind; 12] = [
     SectionKind::Metadata,
 ];
 
+/// Most bytes that a live row takes in a cell besides its code, and on the way there: its id and row, and what the
+/// partition keeps of it.
+const CELL_ROW_BYTES: u64 = 64;
+/// Bytes that a dead row takes in a delete list and on the way there.
+const DEAD_ROW_BYTES: u64 = 64;
+
 /// A section to write: what it is and where its bytes are.
 struct Piece {
     collection: usize,
@@ -76,6 +83,55 @@ pub fn write_export(
     kernel: Kernel,
     pool: &Pool,
 ) -> Result<ExportReport> {
+    let file = lay_out(name, collections, kernel, pool)?;
+    storage.put(name, &mut |out| file.write(name, out))?;
+    Ok(file.report)
+}
+
+/// Writes to `out` what [`write_export`] writes as a file; `name` is for errors. After an error what was written is no
+/// export: its length is in its front.
+///
+/// # Errors
+/// As [`write_export`]; `Io` if `out` fails.
+pub fn stream_export(
+    out: &mut dyn Write,
+    name: &str,
+    collections: &[(String, Arc<View>)],
+    kernel: Kernel,
+    pool: &Pool,
+) -> Result<ExportReport> {
+    let file = lay_out(name, collections, kernel, pool)?;
+    file.write(name, out)?;
+    Ok(file.report)
+}
+
+/// Most memory that an export of these views holds while it is written: cells and delete lists, and one copy of each
+/// while it is made. Sections of the store are read where they are.
+pub fn export_memory_bytes(collections: &[(String, Arc<View>)]) -> u64 {
+    let segments = collections.iter().flat_map(|(_, view)| &view.segments);
+    let bytes = segments.map(|live| {
+        let fields = live.segment.schema().vectors.values();
+        let row_bytes: u64 = fields.map(|field| field.dim as u64 + CELL_ROW_BYTES).sum();
+        let (rows, all) = (u64::from(live.live_rows()), u64::from(live.segment.rows()));
+        2 * rows * row_bytes + (all - rows) * DEAD_ROW_BYTES
+    });
+    bytes.sum()
+}
+
+/// A file whose every byte has its place.
+struct Laid {
+    front: Vec<u8>,
+    pieces: Vec<Piece>,
+    report: ExportReport,
+}
+
+/// Gathers what is written and gives each section its place.
+fn lay_out(
+    name: &str,
+    collections: &[(String, Arc<View>)],
+    kernel: Kernel,
+    pool: &Pool,
+) -> Result<Laid> {
     let mut pieces = gather(collections, kernel, pool)?;
     // The front's length does not depend on where the sections are.
     let front_len = front::encode(&contents(collections, &pieces), 0).len() as u64;
@@ -91,20 +147,23 @@ pub fn write_export(
         return Err(Error::invalid(Fault::Parameter, message));
     }
     let front = front::encode(&contents(collections, &pieces), end);
-    storage.put(name, &mut |out| {
+    let points = collections.iter().map(|(_, view)| view.len()).sum();
+    Ok(Laid { front, pieces, report: ExportReport { bytes: end, points } })
+}
+
+impl Laid {
+    fn write(&self, name: &str, out: &mut dyn Write) -> Result<()> {
         let mut write =
             |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("write", name, error));
-        write(&front)?;
-        let mut written = front_len;
-        for piece in &pieces {
+        write(&self.front)?;
+        let mut written = self.front.len() as u64;
+        for piece in &self.pieces {
             write(&[0; 64][..(piece.entry.offset - written) as usize])?;
             write(&piece.bytes)?;
             written = piece.entry.offset + piece.entry.len;
         }
         Ok(())
-    })?;
-    let points = collections.iter().map(|(_, view)| view.len()).sum();
-    Ok(ExportReport { bytes: end, points })
+    }
 }
 
 /// All sections, in the order of the file.

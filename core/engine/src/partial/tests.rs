@@ -12,7 +12,7 @@ use nearfield_segment::storage::{
 use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId};
 
 use super::*;
-use crate::export::{open_export, write_export};
+use crate::export::{export_memory_bytes, front, open_export, stream_export, write_export};
 use crate::view::{LiveSegment, View};
 
 const DIM: usize = 12;
@@ -58,6 +58,28 @@ fn export(view: &View) -> Bytes {
     write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL).unwrap();
     let blob = storage.open("x.near").unwrap();
     blob.read(0..blob.len()).unwrap()
+}
+
+#[test]
+fn a_streamed_export_is_the_file_and_computes_no_more_bytes_than_it_says() {
+    for counts in [&[][..], &[1], &[700, 40], &[5_000]] {
+        let view = view(counts, Metric::L2, Encoding::F32);
+        let named = [("docs".to_owned(), Arc::new(view.clone()))];
+        let mut streamed = Vec::new();
+        let report =
+            stream_export(&mut streamed, "x.near", &named, Kernel::detect(), &Pool::SERIAL)
+                .unwrap();
+        assert_eq!(report.bytes, streamed.len() as u64);
+        assert!(streamed == *export(&view), "{counts:?}");
+
+        let blob: Arc<dyn Blob> =
+            Arc::new(BytesBlob::new("x.near", AlignedBuffer::copy_of(&streamed).into()));
+        let (contents, _) = front::read("x.near", &blob).unwrap();
+        let sections = contents.iter().flat_map(|one| &one.segments).flat_map(|one| &one.sections);
+        let computed = [SectionKind::Deletes, SectionKind::CellTable, SectionKind::Cells];
+        let bytes: u64 = sections.filter(|s| computed.contains(&s.kind)).map(|s| s.len).sum();
+        assert!(bytes <= export_memory_bytes(&named), "{counts:?}: {bytes}");
+    }
 }
 
 /// What was fetched.

@@ -1,0 +1,33 @@
+//! `export.near`: one collection as a `.near` file, sent while it is made.
+//!
+//! Nothing is written to disk, so nothing is left there by a crash or a client that disconnects. Rows are sent from the
+//! files of the store; memory for what an export computes is reserved before it begins.
+
+use std::io::Write;
+
+use axum::body::Body;
+use axum::response::Response;
+use nearfield_engine::{export_memory_bytes, stream_export};
+use nearfield_segment::Pool;
+
+use super::arrow::streamed;
+use super::call::Call;
+use super::error::Result;
+
+/// Content type of a `.near` file.
+pub(super) const NEAR_TYPE: &str = "application/octet-stream";
+
+/// Answers `GET export.near`.
+pub(super) async fn export(call: Call) -> Result<Response<Body>> {
+    let served = call.served()?;
+    let place = call.server.exports.begin(call.key)?;
+    let named = [(served.name().to_owned(), served.view())];
+    let held = call.store()?.reserve_for_reading(call.key, export_memory_bytes(&named))?;
+    let kernel = served.kernel();
+    let fill = move |out: &mut dyn Write| {
+        let _held = held;
+        let name = format!("{}.near", named[0].0);
+        stream_export(out, &name, &named, kernel, &Pool::SERIAL).map(drop)
+    };
+    streamed(place, NEAR_TYPE, fill).await
+}
