@@ -212,6 +212,11 @@ impl Writer {
         let left_out = |index: &usize| !work.inputs.contains(index);
         let leaves_memory = self.positions(Held::in_memory).iter().any(left_out);
         let cut = if leaves_memory { self.cut() } else { self.state.lsn };
+        if cut > self.cut() {
+            // What is written meanwhile goes to another file, so that whole files lie behind the new cut. A log
+            // that cannot be closed is poisoned, which the next write reports.
+            let _poisoned = self.log.rotate();
+        }
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];

@@ -118,6 +118,17 @@ impl LogDirectory {
         Ok(archived.map(|file| self.archive_name(file.first)).collect())
     }
 
+    /// Live files that may hold batches after `cut`, below the collection's directory, oldest first.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn live_after(&self, cut: Lsn) -> Result<Vec<String>> {
+        let files = self.list()?;
+        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let live = files[start..].iter().filter(|file| file.live);
+        Ok(live.map(|file| format!("wal/{:020}.log", file.first.0)).collect())
+    }
+
     /// Files that begin at or before `lsn`, below the collection's directory: the name, and that in the
     /// archive.
     ///
