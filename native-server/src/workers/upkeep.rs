@@ -210,7 +210,7 @@ impl Upkeep {
             Step::Merge(effort) => effort,
             Step::Wait(_) => return Ok(false),
         };
-        let gives_way = || collection.is_wanted() || line.is_dropped();
+        let gives_way = |_| collection.is_wanted() || line.is_dropped();
         collection.maintain_by(effort, &mut |task| self.background.carry(task, &gives_way))
     }
 
@@ -250,6 +250,7 @@ impl Upkeep {
         let wait = tended.care.done(step, outcome, now, self.limits.intervals);
         if let (Some(wait), Err(error)) = (wait, result) {
             let doing = words(step);
+            self.context.met(line, &error);
             tracing::warn!(collection = name, %error, wait_secs = wait.as_secs(), "{doing} failed");
             self.context.metrics.upkeep_failures.inc();
             let again = format!("tried again {} s after the last attempt", wait.as_secs());
