@@ -54,15 +54,18 @@ impl Database {
         let count = manifest.collections.len() as u64;
         let mut snapshot = Snapshot { id, dir, collections: count, segments: 0, files: 0 };
         let (storage, dir) = (&*self.storage, snapshot.dir.clone());
-        let number = manifest.number;
+        let document = document_name::<DatabaseManifest>("", manifest.number);
         let begun = storage.put_new(&format!("{dir}/{UNFINISHED}"), b"");
         let linked =
             begun.and_then(|()| self.link_collections(&mut manifest, &mut snapshot, go_on));
-        let made = linked.and_then(|()| commit(storage, &dir, manifest));
-        if made.is_err() {
-            // Of a failed commit it is unknown whether it happened: first it is made certain that it did not.
-            storage.remove_durably(&dir, &[document_name::<DatabaseManifest>(&dir, number)])?;
-        }
+        let finish = || {
+            commit(storage, &dir, manifest).or_else(|error| {
+                // It is unknown whether it happened: first it is made certain that it did not.
+                storage.remove_durably(&dir, &[document])?;
+                Err(error)
+            })
+        };
+        let made = linked.and_then(|()| finish());
         // What cannot be removed now is removed by the next opening.
         let _left = end_snapshot(storage, &dir);
         made.map(|_| snapshot)
