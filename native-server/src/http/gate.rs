@@ -121,10 +121,8 @@ pub(super) async fn pass(
             (Admitted { key_id, audit, may_name: false }, Err(error.closing()))
         }
     };
-    if let (Some(store), Err(error)) = (server.opened(), &answered)
-        && let Some((file, message)) = error.damage()
-    {
-        store.met_damage(collection.as_deref(), file, message);
+    if let Err(error) = &answered {
+        show_damage(&server, collection.as_deref(), error);
     }
     let response = answered.unwrap_or_else(|error| {
         // Said, since a client that keeps the connection would find it closed in its next request.
@@ -153,6 +151,13 @@ pub(super) async fn pass(
 fn named(mut response: Response<Body>, request_id: HeaderValue) -> Response<Body> {
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
+}
+
+/// Has the board, the metrics and the log show damage that a request met.
+fn show_damage(server: &Server, collection: Option<&str>, error: &ApiError) {
+    if let (Some(store), Some((file, message))) = (server.opened(), error.damage()) {
+        store.met_damage(collection, file, message);
+    }
 }
 
 /// Where a request came from; `None` for the control socket.
