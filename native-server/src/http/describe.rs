@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use nearfield_segment::{DEFAULT_FIELD, Encoding};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -69,11 +69,12 @@ struct IdempotencyInfo {
 }
 
 impl CollectionInfo {
-    /// A collection that cannot be opened.
+    /// A collection that cannot be opened: numbers are 0, and the metric stands for none.
     pub(super) fn unavailable(name: &str, error: &str) -> CollectionInfo {
         CollectionInfo {
             name: name.to_owned(),
             error: Some(error.to_owned()),
+            metric: Metric::Cosine.name(),
             ..CollectionInfo::default()
         }
     }
