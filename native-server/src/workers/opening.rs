@@ -62,7 +62,6 @@ impl Store {
         let store = Store::lock(storage, config, catalog, Arc::new(SystemClock))?;
         checked();
         store.open_collections();
-        retry_blocked(&store)?;
         Ok(store)
     }
 
@@ -78,7 +77,6 @@ impl Store {
     ) -> Result<Arc<Store>> {
         let store = Store::lock(storage, config, catalog, clock)?;
         store.open_collections();
-        retry_blocked(&store)?;
         Ok(store)
     }
 
@@ -127,7 +125,9 @@ impl Store {
             merge: Duration::from_secs(config.compaction_interval_secs),
         };
         let limits = Limits { intervals, memtable_bytes_max };
-        start(config, context, Arc::new(database), storage, catalog, pacer, limits)
+        let store = start(config, context, Arc::new(database), storage, catalog, pacer, limits)?;
+        retry_blocked(&store)?;
+        Ok(store)
     }
 
     /// Opens collections that could not be opened because of the medium.

@@ -191,6 +191,12 @@ impl FileLog {
         Ok(())
     }
 
+    /// Removes the newest file if it is open and holds no batch: its name says nothing that the manifest does not.
+    fn discard_empty(&mut self) -> Result<()> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        self.place.storage().remove(&self.place.live_name(active.first))
+    }
+
     /// Makes sure that the newest file holds nothing up to `lsn`, if that is everything: the files before it can
     /// then be archived, and its name keeps the newest LSN that was used.
     fn begin_file_after(&mut self, lsn: Lsn) -> Result<()> {
@@ -270,7 +276,7 @@ impl Log for FileLog {
         self.check_poison()?;
         // With a mark, so that the next recovery need not rewrite a file that is durable already.
         self.sync()?;
-        let result = self.close_active();
+        let result = self.close_active().and_then(|()| self.discard_empty());
         self.poison_on_error(result)
     }
 

@@ -78,7 +78,7 @@ pub trait Log: Send + Debug {
     /// What was done since it was opened.
     fn written(&self) -> Written;
 
-    /// Syncs and closes the current file, so that it can be archived; a file without a batch stays open.
+    /// Syncs and closes the current file, so that it can be archived; a file without a batch is removed.
     ///
     /// # Errors
     /// As [`sync`](Log::sync).
