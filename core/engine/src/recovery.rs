@@ -106,9 +106,7 @@ pub(crate) fn open_writer(
         warnings,
     };
     let epoch = manifest.document.epoch + 1;
-    // The log of an earlier opening that files contain by now.
-    let covered = replayed.last == manifest.document.cut && !replayed.sealed.is_empty();
-    let untidy = covered && poisoned.is_none();
+    let untidy = poisoned.is_none() && is_covered(&replayed, &manifest.document);
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
@@ -157,6 +155,11 @@ fn replay_as_far_as_possible<T>(
         recovered = replay_in(Mode::Recover);
     }
     recovered
+}
+
+/// Whether there are log files and the segments contain all of them.
+fn is_covered(replayed: &ReplayReport, manifest: &Manifest) -> bool {
+    replayed.last == manifest.cut && !replayed.sealed.is_empty()
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
