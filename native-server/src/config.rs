@@ -18,14 +18,16 @@ pub struct ServerConfig {
     #[arg(long, default_value = "./nearfield_data")]
     pub data_dir: PathBuf,
     /// The collection that paths without a collection mean
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = DEFAULT_NAME)]
     pub collection: String,
-    /// Dimension of the default collection; creates it if the database has no collection at all
+    /// Dimension of the default collection; creates it if the database has no collection at all. A collection that
+    /// exists with another one is an error
     #[arg(long)]
     pub dim: Option<u32>,
-    /// How the default collection compares vectors, if it is created: cosine, dot or l2
-    #[arg(long, default_value = "dot", value_parser = metric_parser())]
-    pub metric: Metric,
+    /// How the default collection compares vectors: cosine, dot or l2. A collection that exists with another one is
+    /// an error [default if it is created: dot]
+    #[arg(long, value_parser = metric_parser())]
+    pub metric: Option<Metric>,
     /// Address to listen on; other than loopback only with a key
     #[arg(long, default_value = "127.0.0.1")]
     pub host: IpAddr,
@@ -116,6 +118,11 @@ impl ServerConfig {
     /// # Errors
     /// `InvalidInput(Parameter)` naming the flag, what it may be and what it was.
     pub fn check(&self) -> Result<()> {
+        if self.data_dir.exists() && !self.data_dir.is_dir() {
+            let found = self.data_dir.display();
+            let message = format!("--data-dir {found}: expected a directory, found a file");
+            return Err(Error::invalid(Fault::Parameter, message));
+        }
         const DAY_SECS: u64 = 86_400;
         const CENTURY_HOURS: u64 = 100 * 366 * 24;
         let dim = u64::from(self.dim.unwrap_or(1));
@@ -156,6 +163,8 @@ impl ServerConfig {
     }
 }
 
+/// The default collection, unless the operator names another.
+pub(crate) const DEFAULT_NAME: &str = "default";
 /// Connections from the network at a time.
 pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// Below this a single request of ordinary size would be refused.

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nearfield_server::cli::{self, Command};
-use tracing_subscriber::EnvFilter;
 
 /// A vector search engine: one index format for notebook, command line and what comes next.
 ///
 /// Exit codes: 0 ok, 1 findings or a failure of the system, 2 usage, 3 not found, 4 locked, 5 damaged.
-/// NEARFIELD_KERNEL=avx512|avx2|scalar chooses the instructions, RUST_LOG what is reported.
+/// NEARFIELD_KERNEL=avx512|avx2|scalar chooses the instructions, RUST_LOG what is logged (default: info for
+/// serve-v2, warn for other commands).
 #[derive(Debug, Parser)]
 #[command(name = "nearfield", version, arg_required_else_help = true)]
 struct Arguments {
@@ -22,13 +22,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .without_time()
-        .init();
+    cli::log_to_stderr(&command);
     let mut out = BufWriter::new(io::stdout().lock());
     let ended = cli::run(command, &mut out);
     let flushed = out.flush().map_err(cli::Failure::from);

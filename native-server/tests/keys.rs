@@ -125,6 +125,7 @@ fn the_audit_command_shows_the_newest_rows_last() {
             (None, Some("po\u{1b}ints".to_owned()), request.to_owned());
         let (time_ms, action, latency_us) = (0, "query", 7);
         server.audit(AuditRow {
+            address: None,
             time_ms,
             key_id,
             action,

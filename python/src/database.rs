@@ -298,7 +298,8 @@ pub(crate) fn restore(py: Python<'_>, snapshot: PathBuf, to: PathBuf) -> Result<
     py.detach(|| {
         let source: Arc<dyn Storage> = Arc::new(open_existing_directory(&snapshot)?);
         let target: Arc<dyn Storage> = Arc::new(open_directory(&to)?);
-        Ok(nearfield_engine::restore(&source, &target)?)
+        nearfield_engine::restore(&source, &target)?;
+        Ok(())
     })
 }
 

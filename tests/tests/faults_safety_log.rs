@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nearfield_engine::manifest::{CollectionEntry, DatabaseManifest, commit, load_newest};
+use nearfield_engine::manifest::{DatabaseManifest, commit, load_newest};
 use nearfield_engine::{Database, ErrorKind, Mode, Result};
 use nearfield_segment::storage::{
     AlignedBuffer, Appender, Blob, Bytes, Disk, Failure, Fill, Lock, LockMode, MemoryStorage,
@@ -298,8 +298,7 @@ mod limits {
         let store = MemoryStorage::default();
         let mut database = DatabaseManifest::first();
         for n in 0..230_000_u64 {
-            let entry = CollectionEntry { id: FileId(u128::from(n)), unknown: BTreeMap::new() };
-            database.collections.insert(format!("{n:0255}"), entry);
+            database.create(&format!("{n:0255}"), FileId(u128::from(n))).unwrap();
         }
         let error = commit(&store, "", database).expect_err("above 64 MiB");
         assert!(matches!(error.kind(), ErrorKind::InvalidInput(_)), "{error}");

@@ -59,7 +59,7 @@ type Lie = fn(&Sync<'_>) -> bool;
 const SEED: u64 = 1;
 const RESTARTS: u64 = 3;
 /// For losses that hang on one operation and on which of two names it makes durable.
-const MANY_RESTARTS: u64 = 60;
+const MANY_RESTARTS: u64 = 240;
 
 /// Storage over a disk that leaves out the syncs `lie` says yes to, told what is being done.
 fn lying(disk: &SimDisk, lie: Lie) -> Arc<dyn Storage> {

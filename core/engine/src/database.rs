@@ -143,6 +143,7 @@ impl Database {
         } else {
             Unnamed::default()
         };
+        let manifest = if writes { without_logs(&*storage, manifest)? } else { manifest };
         let inner = Inner::new(manifest, BTreeMap::new());
         let (rng, opening) = (Mutex::new(Rng::new(seed)), OpeningReport::default());
         let open_logs = Arc::new(OpenLogs::new(options.open_logs_max));
@@ -182,7 +183,7 @@ impl Database {
                 Err(error) => report.warnings.push(format!("{file} has no name: {error}")),
             }
         }
-        let _left = leftovers::settle_unfinished_snapshots(storage);
+        let _left = leftovers::tidy_snapshots(storage);
         let document = &inner.manifest.document;
         match leftovers::remove_unfinished_backups(storage, document) {
             Ok(left) => report.warnings.extend(left),
@@ -470,6 +471,15 @@ fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Arc<dyn Storage>> {
     // Again, now that no other writer can be at work.
     check_place(&storage)?;
     Ok(Arc::new(storage))
+}
+
+/// A snapshot that is opened for writing is one no more: its logs change.
+fn without_logs(
+    storage: &dyn Storage,
+    manifest: Stored<DatabaseManifest>,
+) -> Result<Stored<DatabaseManifest>> {
+    let mut next = manifest.successor();
+    if next.forget_logs() { commit(storage, "", next) } else { Ok(manifest) }
 }
 
 pub(crate) fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {

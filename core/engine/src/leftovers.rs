@@ -9,6 +9,7 @@
 //! | a first manifest and nothing else | a create that was cut short; there is no row to lose | moved to quarantine |
 //! | a collection with anything in it | its document was lost, or an older document was brought back | the database does not open |
 //! | files without a manifest | no collection can be opened from them | left, with a warning |
+//! | a snapshot with a mark and no document | it was being made | removed |
 //! | a backup without a document | if the document still names all its collections, the change it was for never happened | removed, else left with a warning |
 //!
 //! Foreign names are left alone. Callers hold the writer's lock, so nothing here is in the making.
@@ -25,6 +26,8 @@ use crate::pin::PIN;
 pub(crate) const BACKUPS: &str = "tmp";
 /// Directory of the snapshots in a store.
 pub const SNAPSHOTS: &str = "snapshots";
+/// File in the directory of a snapshot while it is being made.
+pub(crate) const UNFINISHED: &str = "unfinished";
 /// Directories of a collection. Manifests are removed first: whoever still reads then finds no collection,
 /// rather than one with damage.
 pub(crate) const COLLECTION_DIRS: [&str; 5] = ["", "segments", "wal", "archive", "quarantine"];
@@ -215,18 +218,41 @@ pub(crate) fn remove_unfinished_backups(
     Ok(left)
 }
 
-/// Removes what an unfinished snapshot was just writing; the rest of it stays.
+/// Removes the files of snapshots that were being made, by their mark. Of a directory with neither mark nor
+/// document only what was just being written is removed: it may be a copy in the making.
 ///
 /// # Errors
 /// Those of the storage.
-pub(crate) fn settle_unfinished_snapshots(storage: &dyn Storage) -> Result<()> {
+pub(crate) fn tidy_snapshots(storage: &dyn Storage) -> Result<()> {
     for name in storage.directories(SNAPSHOTS)? {
         let dir = format!("{SNAPSHOTS}/{name}");
         if list_numbers::<DatabaseManifest>(storage, &dir)?.is_empty() {
             storage.settle(&dir)?;
         }
+        if storage.list(&dir)?.iter().any(|file| file == UNFINISHED) {
+            end_snapshot(storage, &dir)?;
+        }
     }
     Ok(())
+}
+
+/// Ends the making of a snapshot in `dir`: one with a document is finished, of any other the files are removed.
+///
+/// # Errors
+/// Those of the storage; the mark is still there then.
+pub(crate) fn end_snapshot(storage: &dyn Storage, dir: &str) -> Result<()> {
+    let (mark, inner) = (format!("{dir}/{UNFINISHED}"), format!("{dir}/c"));
+    if !list_numbers::<DatabaseManifest>(storage, dir)?.is_empty() {
+        return storage.remove(&mark);
+    }
+    for name in storage.directories(&inner)? {
+        if parse_canonical_uuid(&name).is_some() {
+            remove_collection(storage, &format!("{inner}/{name}"))?;
+        }
+    }
+    storage.remove(&mark)?;
+    storage.remove_directory(&inner)?;
+    storage.remove_directory(dir).map(drop)
 }
 
 fn is_backup(name: &str) -> bool {

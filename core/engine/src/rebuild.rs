@@ -35,7 +35,9 @@ pub(crate) fn base_for(site: &Site, newest: &Manifest, last: Lsn, target: Lsn) -
         let expected = format!("{oldest} to {last}");
         Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", target.0)
     };
-    let base = past.base(newest, target).filter(|_| target <= last).ok_or_else(|| refused(""))?;
+    let earlier = "; what was before a restore or replay is in its backup below tmp/";
+    let why = if target < oldest { earlier } else { "" };
+    let base = past.base(newest, target).filter(|_| target <= last).ok_or_else(|| refused(why))?;
     let report = read_log(site, base, target, &mut |_, _| Ok(()))?;
     if report.last != target {
         return Err(refused(", which an earlier replay left behind"));

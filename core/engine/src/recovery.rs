@@ -44,6 +44,8 @@ pub struct RecoveryReport {
     pub torn: Option<Torn>,
     /// Files moved to quarantine.
     pub orphans: Vec<String>,
+    /// Files removed from quarantine, being too old, too many or too much.
+    pub evicted: u64,
     /// Segments whose derived sections were damaged; they are rebuilt by the next compaction.
     pub degraded: Vec<String>,
     /// Sentences about what was found and left as it is, for the log of a host.
@@ -75,7 +77,7 @@ pub(crate) fn open_writer(
 ) -> Result<(Writer, RecoveryReport)> {
     site.storage.settle(&site.dir)?;
     let manifest = newest_manifest(&site)?;
-    let Orphans { moved, left } =
+    let Orphans { moved, left, evicted } =
         quarantine_orphans(&site, &manifest.document, &options, clock.now_ms())?;
     let place = log_of(&site, &manifest.document);
     let strays = place.strays()?;
@@ -100,10 +102,12 @@ pub(crate) fn open_writer(
         replayed: replayed.batches,
         torn: replayed.torn.clone(),
         orphans: moved,
+        evicted,
         degraded: degraded(&state),
         warnings,
     };
     let epoch = manifest.document.epoch + 1;
+    let untidy = poisoned.is_none() && is_covered(&replayed, &manifest.document);
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
@@ -124,7 +128,7 @@ pub(crate) fn open_writer(
         poisoned,
         closed,
         mark,
-        untidy: false,
+        untidy,
         unsettled: false,
         claims: Claims::default(),
         incarnation,
@@ -152,6 +156,11 @@ fn replay_as_far_as_possible<T>(
         recovered = replay_in(Mode::Recover);
     }
     recovered
+}
+
+/// Whether there are log files and the segments contain all of them.
+fn is_covered(replayed: &ReplayReport, manifest: &Manifest) -> bool {
+    replayed.last == manifest.cut && !replayed.sealed.is_empty()
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
@@ -259,6 +268,8 @@ struct Orphans {
     moved: Vec<String>,
     /// Those for which the disk was too full.
     left: Vec<String>,
+    /// Files removed from quarantine.
+    evicted: u64,
 }
 
 /// Moves what no manifest names out of the way, and manifests of the past that cannot be read. What has been
@@ -270,9 +281,9 @@ fn quarantine_orphans(
     now_ms: u64,
 ) -> Result<Orphans> {
     let Site { storage, dir, .. } = site;
-    quarantine::clean(&**storage, dir, options, now_ms)?;
+    let before = quarantine::clean(&**storage, dir, options, now_ms)?;
     let past = Past::read(&**storage, dir, manifest.number)?;
-    let mut orphans = Orphans::default();
+    let mut orphans = Orphans { evicted: before, ..Orphans::default() };
     match past.set_damaged_aside(&**storage, dir, now_ms) {
         Ok(names) => orphans.moved = names,
         // They stay, and so does what they may name.
@@ -292,7 +303,7 @@ fn quarantine_orphans(
             }
         }
     }
-    quarantine::clean(&**storage, dir, options, now_ms)?;
+    orphans.evicted += quarantine::clean(&**storage, dir, options, now_ms)?;
     Ok(orphans)
 }
 

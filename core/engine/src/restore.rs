@@ -12,7 +12,9 @@ use nearfield_segment::{Error, ErrorKind, Result};
 use crate::collection::Collection;
 use crate::database::{Database, Inner};
 use crate::log::{LogDirectory, Mode, replay};
-use crate::manifest::{DatabaseManifest, Manifest, Reason, Stored, commit, load_newest};
+use crate::manifest::{
+    CollectionEntry, DatabaseManifest, Manifest, Reason, Stored, commit, load_newest,
+};
 use crate::place::{LOCK, check_place};
 use crate::succession::{Heir, Used};
 use crate::transfer::bring;
@@ -26,6 +28,9 @@ pub struct Restored {
     pub collections: Vec<String>,
     /// Where the collections they replaced were kept, from the root of the store; none if there were none.
     pub backup: Option<String>,
+    /// Of the collections, those of which the snapshot does not list the log, as snapshots of earlier builds: that
+    /// its end is missing would not be noticed.
+    pub unlisted_logs: Vec<String>,
 }
 
 /// A snapshot that was found to be whole, held still while it is read.
@@ -53,13 +58,27 @@ impl Source {
         Ok(Source { database: database.document, place, _still: still })
     }
 
+    /// Names of the collections without a list of their log.
+    fn unlisted_logs(&self) -> Vec<String> {
+        let entries = self.database.collections.iter();
+        entries.filter(|(_, entry)| entry.log.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Brings the files of a collection's newest manifest, and its log; returns the manifest.
-    fn bring_collection(&self, dir: &str, target: &Site) -> Result<Stored<Manifest>> {
-        let source = Site { dir: below(&self.place.dir, dir), ..self.place.clone() };
+    fn bring_collection(&self, entry: &CollectionEntry, target: &Site) -> Result<Stored<Manifest>> {
+        let dir = format!("c/{}", entry.id);
+        let source = Site { dir: below(&self.place.dir, &dir), ..self.place.clone() };
         let manifest = load_newest::<Manifest>(&*source.storage, &source.dir)?
             .ok_or_else(|| Error::corrupt(&source.dir, "manifest", "there is none"))?;
-        let log = source.storage.list(&source.path("wal"))?;
-        let log = log.into_iter().map(|name| format!("wal/{name}"));
+        let log = match &entry.log {
+            Some(log) => log.files.iter().map(|listed| listed.file.clone()).collect(),
+            None => LogDirectory::new(
+                Arc::clone(&source.storage),
+                &source.dir,
+                manifest.document.collection,
+            )
+            .live_after(manifest.document.cut)?,
+        };
         let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
         for file in files.chain(log) {
             bring(&source, &file, target, &file)?;
@@ -78,7 +97,7 @@ fn below(dir: &str, name: &str) -> String {
 /// # Errors
 /// `Locked` if somebody writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
 /// `source` holds no database; `StorageFull`, `Io`.
-pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<()> {
+pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<Restored> {
     check_place(&**target)?;
     let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
     if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
@@ -88,10 +107,15 @@ pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<(
     let source = Source::open(Site::root(source))?;
     for entry in source.database.collections.values() {
         let site = Site { dir: format!("c/{}", entry.id), ..Site::root(target) };
-        let manifest = source.bring_collection(&site.dir, &site)?;
+        let manifest = source.bring_collection(entry, &site)?;
         commit(&**target, &site.dir, manifest.document)?;
     }
-    commit(&**target, "", source.database).map(drop)
+    let unlisted_logs = source.unlisted_logs();
+    let mut database = source.database;
+    database.forget_logs();
+    let collections = database.collections.keys().cloned().collect();
+    commit(&**target, "", database)?;
+    Ok(Restored { collections, backup: None, unlisted_logs })
 }
 
 impl Database {
@@ -134,15 +158,15 @@ impl Database {
         let heirs: Vec<Heir> = names.iter().map(|name| self.heir(name)).collect();
         self.announce(&mut inner, &heirs)?;
         for (heir, open) in heirs.iter().zip(&open) {
-            let dir = format!("c/{}", source.database.collections[&heir.name].id);
+            let entry = &source.database.collections[&heir.name];
             let brought = self
                 .close_replaced(&mut inner, &heir.name, open.as_deref())
-                .and_then(|used| self.bring_in_place(&source, &dir, used, &self.site(heir.id)));
+                .and_then(|used| self.bring_in_place(&source, entry, used, &self.site(heir.id)));
             brought.map_err(|error| self.give_up(&mut inner, &heirs, error))?;
         }
         let backup = self.put_in_place(&mut inner, &heirs, "restore")?;
         let collections = names.into_iter().cloned().collect();
-        Ok(Restored { collections, backup })
+        Ok(Restored { collections, backup, unlisted_logs: source.unlisted_logs() })
     }
 
     /// A collection that is there and opens; none if there is none, or if its files are not what was written.
@@ -186,11 +210,11 @@ impl Database {
     fn bring_in_place(
         &self,
         source: &Source,
-        dir: &str,
+        entry: &CollectionEntry,
         used: Option<Used>,
         site: &Site,
     ) -> Result<()> {
-        let Stored { document: manifest, crc } = source.bring_collection(dir, site)?;
+        let Stored { document: manifest, crc } = source.bring_collection(entry, site)?;
         let own = Used::named(&manifest, crc);
         // Another collection of that name has numbers of its own.
         let same = |used: &Used| used.collection.is_none_or(|id| id == manifest.collection);

@@ -1,14 +1,19 @@
 //! Snapshots: a directory that is itself a database, below the one it is of.
 //!
-//! Files of a store are immutable, so a snapshot links them (where the disk has links) and copies only the
-//! log's tail. It holds the present only, not the past kept for replay. The database manifest is written last:
-//! a snapshot without one is not there.
+//! Files of a store are immutable, so a snapshot links them (where the disk has links) and copies only the log
+//! that no segment contains. It holds the present only, not the past kept for replay. The database manifest is
+//! written last and lists the copied log: a snapshot without one is not there.
+//!
+//! While it is being made its directory holds a mark, by which the next opening removes what a crash left.
 
 use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::database::{Database, id_of};
-use crate::leftovers::{SNAPSHOTS, remove_collection};
-use crate::manifest::{DatabaseManifest, commit, load_newest};
+use crate::leftovers::{SNAPSHOTS, UNFINISHED, end_snapshot};
+use crate::log::LogDirectory;
+use crate::manifest::{
+    DatabaseManifest, SnapshotLog, SnapshotLogFile, commit, document_name, load_newest,
+};
 use crate::transfer::{bring, copy};
 use crate::writer::{Site, Writer};
 use nearfield_segment::cancel::{self, GoOn};
@@ -33,10 +38,11 @@ impl Database {
     /// its turn. Writers wait while their collection is linked.
     ///
     /// # Errors
-    /// `ReadOnly`, `StorageFull`, `Io`; `NotFound` for an unknown name; `NotFound` or `Conflict` if a
-    /// collection is dropped or replaced meanwhile. An unfinished snapshot has no database manifest. `Cancelled`
-    /// once `go_on` says no; then its files are gone.
+    /// `ReadOnly`, `StorageFull`, `Io`; `Corrupt` naming a file that has not the length it should have;
+    /// `NotFound` for an unknown name; `NotFound` or `Conflict` if a collection is dropped or replaced meanwhile;
+    /// `Cancelled` once `go_on` says no. The files of the snapshot are gone then, or the next opening removes them.
     pub fn snapshot(&self, collections: &[String], go_on: GoOn<'_>) -> Result<Snapshot> {
+        self.check_writable()?;
         let id = format!("snap-{:014}", self.clock.now_ms());
         let dir = format!("{SNAPSHOTS}/{id}");
         if load_newest::<DatabaseManifest>(&*self.storage, &dir)?.is_some() {
@@ -44,27 +50,34 @@ impl Database {
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         // Read once: a collection created meanwhile has no files in this snapshot and must not be named.
-        let manifest = self.chosen(collections)?;
+        let mut manifest = self.chosen(collections)?;
         let count = manifest.collections.len() as u64;
         let mut snapshot = Snapshot { id, dir, collections: count, segments: 0, files: 0 };
-        let linked = self.link_collections(&manifest, &mut snapshot, go_on);
-        if linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled) {
-            for entry in manifest.collections.values() {
-                remove_collection(&*self.storage, &format!("{}/c/{}", snapshot.dir, entry.id))?;
-            }
-        }
-        linked?;
-        commit(&*self.storage, &snapshot.dir, manifest)?;
-        Ok(snapshot)
+        let (storage, dir) = (&*self.storage, snapshot.dir.clone());
+        let document = document_name::<DatabaseManifest>("", manifest.number);
+        let begun = storage.put_new(&format!("{dir}/{UNFINISHED}"), b"");
+        let linked =
+            begun.and_then(|()| self.link_collections(&mut manifest, &mut snapshot, go_on));
+        let finish = || {
+            commit(storage, &dir, manifest).or_else(|error| {
+                // It is unknown whether it happened: first it is made certain that it did not.
+                storage.remove_durably(&dir, &[document])?;
+                Err(error)
+            })
+        };
+        let made = linked.and_then(|()| finish());
+        // What cannot be removed now is removed by the next opening.
+        let _left = end_snapshot(storage, &dir);
+        made.map(|_| snapshot)
     }
 
     fn link_collections(
         &self,
-        manifest: &DatabaseManifest,
+        manifest: &mut DatabaseManifest,
         snapshot: &mut Snapshot,
         go_on: GoOn<'_>,
     ) -> Result<()> {
-        for (name, entry) in &manifest.collections {
+        for (name, entry) in &mut manifest.collections {
             let expected = format!("c/{}", entry.id);
             self.collection(name)?.with_writer(|writer| {
                 if writer.site.dir != expected {
@@ -72,7 +85,9 @@ impl Database {
                     return Err(Error::new(ErrorKind::Conflict, message));
                 }
                 snapshot.segments += writer.manifest().segments.len() as u64;
-                snapshot.files += link_collection(writer, &snapshot.dir, go_on)?;
+                let (files, log) = link_collection(writer, &snapshot.dir, go_on)?;
+                snapshot.files += files;
+                entry.log = Some(log);
                 Ok(())
             })?;
         }
@@ -94,23 +109,45 @@ impl Database {
     }
 }
 
-fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<u64> {
+/// Number of files, and what was copied of the log.
+fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<(u64, SnapshotLog)> {
     let (site, manifest) = (&writer.site, writer.manifest());
     let target = Site { dir: format!("{dir}/{}", site.dir), ..site.clone() };
     let mut files = 0;
-    for (file, _, _) in manifest.files() {
+    for (file, len, _) in manifest.files() {
         cancel::check(go_on)?;
+        check_length(site, file, len)?;
         bring(site, file, &target, file)?;
         files += 1;
     }
+    let log = copy_log(writer, &target, go_on)?;
+    commit(&*site.storage, &target.dir, manifest.clone())?;
+    Ok((files + log.files.len() as u64 + 1, log))
+}
+
+/// Copies the log after the manifest's cut: the newest file still grows.
+fn copy_log(writer: &Writer, target: &Site, go_on: GoOn<'_>) -> Result<SnapshotLog> {
+    let (site, cut) = (&writer.site, writer.manifest().cut);
     let storage = &*site.storage;
-    for name in storage.list(&site.path("wal"))? {
-        cancel::check(go_on)?;
-        // The newest one still grows.
-        let file = format!("wal/{name}");
-        copy(storage, &site.path(&file), storage, &target.path(&file))?;
-        files += 1;
+    let mut log = SnapshotLog { last: writer.log.durable().max(cut), files: Vec::new() };
+    if writer.log.last() <= cut {
+        return Ok(log);
     }
-    commit(storage, &target.dir, manifest.clone())?;
-    Ok(files + 1)
+    let place = LogDirectory::new(site.storage.clone(), &site.dir, writer.manifest().collection);
+    for file in place.live_after(cut)? {
+        cancel::check(go_on)?;
+        let (len, crc) = copy(storage, &site.path(&file), storage, &target.path(&file))?;
+        log.files.push(SnapshotLogFile { file, len, crc });
+    }
+    Ok(log)
+}
+
+/// A file of another length than the manifest's is damaged.
+fn check_length(site: &Site, file: &str, len: u64) -> Result<()> {
+    let path = site.path(file);
+    let found = site.storage.open(&path)?.len();
+    if found == len {
+        return Ok(());
+    }
+    Err(Error::corrupt(&path, "length", format!("expected {len}, found {found}")))
 }

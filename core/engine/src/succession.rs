@@ -180,10 +180,8 @@ impl Database {
         next.dropped.retain(|id| heirs.iter().all(|heir| heir.id != *id));
         let mut replaced = Vec::new();
         for Heir { name, id } in heirs {
-            let entry = next
-                .collections
-                .entry(name.clone())
-                .or_insert_with(|| CollectionEntry { id: *id, unknown: Default::default() });
+            let entry = next.collections.entry(name.clone());
+            let entry = entry.or_insert_with(|| CollectionEntry::new(*id));
             if entry.id != *id {
                 replaced.push(std::mem::replace(&mut entry.id, *id));
             }

@@ -4,9 +4,11 @@
 //! Log files count as immutable here: whoever calls this knows that nobody appends to them any more, and
 //! recovery replaces a file rather than to change it.
 
-use nearfield_segment::Result;
+use std::io::Write;
+
+use crc32c::crc32c;
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind};
+use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::leftovers::COLLECTION_DIRS;
 use crate::writer::Site;
@@ -18,7 +20,7 @@ use crate::writer::Site;
 pub(crate) fn bring(source: &Site, file: &str, target: &Site, to: &str) -> Result<()> {
     let (from, to) = (source.path(file), target.path(to));
     if !std::sync::Arc::ptr_eq(&source.storage, &target.storage) {
-        return copy(&*source.storage, &from, &*target.storage, &to);
+        return copy(&*source.storage, &from, &*target.storage, &to).map(drop);
     }
     match source.storage.link(&from, &to) {
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
@@ -47,12 +49,20 @@ pub(crate) fn bring_all(source: &Site, target: &Site) -> Result<u64> {
     Ok(count)
 }
 
-/// Copies a whole file; durable on return.
+/// Copies a whole file; durable on return. Returns its length and CRC32C.
 ///
 /// # Errors
 /// As [`bring`].
-pub(crate) fn copy(source: &dyn Storage, from: &str, target: &dyn Storage, to: &str) -> Result<()> {
+pub(crate) fn copy(
+    source: &dyn Storage,
+    from: &str,
+    target: &dyn Storage,
+    to: &str,
+) -> Result<(u64, u32)> {
     let blob = source.open(from)?;
     let bytes = blob.read(0..blob.len())?;
-    target.put(to, &mut |out| out.write_all(&bytes).map_err(|error| Error::io("write", to, error)))
+    let mut fill =
+        |out: &mut dyn Write| out.write_all(&bytes).map_err(|error| Error::io("write", to, error));
+    target.put(to, &mut fill)?;
+    Ok((bytes.len() as u64, crc32c(&bytes)))
 }

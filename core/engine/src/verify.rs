@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crc32c::crc32c_append;
 use nearfield_segment::format::{FRONT_PREFIX_BYTES, Front, Residence, Section};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{Blob, Storage};
@@ -17,13 +18,16 @@ use crate::history::Past;
 use crate::keys;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{
-    DatabaseManifest, Manifest, SegmentEntry, document_name, list_numbers, load, load_newest,
+    DatabaseManifest, Manifest, SegmentEntry, SnapshotLog, SnapshotLogFile, document_name,
+    list_numbers, load, load_newest,
 };
 use crate::pin;
 use nearfield_segment::cancel::{self, GoOn};
 
 /// How often a collection is read again because its files moved on meanwhile.
 const ATTEMPTS_MAX: usize = 16;
+/// Bytes of a log file compared at a time.
+const READ_BYTES: u64 = 1 << 20;
 
 /// One piece of damage.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -104,7 +108,8 @@ impl VerifyReport {
         }
     }
 
-    fn absorb(&mut self, other: VerifyReport) {
+    /// Adds what was read and found elsewhere.
+    pub fn absorb(&mut self, other: VerifyReport) {
         let VerifyReport { collections, files, bytes, log_batches, findings } = other;
         self.collections += collections;
         self.files += files;
@@ -141,8 +146,12 @@ pub fn verify(
 fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result<VerifyReport> {
     let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
     let id = database.document.resolve(name)?;
+    let mut entries = database.document.collections.values();
+    let log = entries.find(|entry| entry.id == id).and_then(|entry| entry.log.as_ref());
     let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
-    verify_directory(storage, &format!("c/{id}"), &mut report, go_on);
+    let dir = format!("c/{id}");
+    verify_directory(storage, &dir, &mut report, go_on);
+    verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
     Ok(report)
 }
 
@@ -163,6 +172,8 @@ pub(crate) fn verify_below(
                 report.collections += 1;
                 let dir = format!("{root}{slash}c/{}", entry.id);
                 verify_directory(storage, &dir, &mut report, go_on);
+                let log = entry.log.as_ref();
+                verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
             }
         }
         Ok(None) => return Err(no_database()),
@@ -289,6 +300,47 @@ fn verify_log(
     batches
 }
 
+/// Compares the log files of a snapshot with what its document says of them: a shorter log would otherwise pass
+/// for one that was torn by a crash, a missing one for an empty one.
+fn verify_snapshot_log(
+    storage: &dyn Storage,
+    dir: &str,
+    log: Option<&SnapshotLog>,
+    report: &mut VerifyReport,
+    go_on: GoOn<'_>,
+) {
+    for listed in log.iter().flat_map(|log| &log.files).take_while(|_| go_on()) {
+        let path = format!("{dir}/{}", listed.file);
+        let result = verify_log_file(storage, &path, listed);
+        report.note(&path, result);
+    }
+}
+
+fn verify_log_file(storage: &dyn Storage, path: &str, listed: &SnapshotLogFile) -> Result<()> {
+    let blob = storage.open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            Error::corrupt(path, "file", "expected a log file of the snapshot, found none")
+        }
+        _ => error,
+    })?;
+    if blob.len() != listed.len {
+        let found = format!("expected {}, found {}", listed.len, blob.len());
+        return Err(Error::corrupt(path, "length", found));
+    }
+    let mut crc = 0;
+    let mut offset = 0;
+    while offset < blob.len() {
+        let end = blob.len().min(offset + READ_BYTES);
+        crc = crc32c_append(crc, &blob.read(offset..end)?);
+        offset = end;
+    }
+    if crc != listed.crc {
+        let found = format!("expected {:08x}, found {crc:08x}", listed.crc);
+        return Err(Error::corrupt(path, "checksum", found));
+    }
+    Ok(())
+}
+
 /// Checks the manifests of the past, what only they name, and the log after the oldest.
 fn verify_past(
     storage: &Arc<dyn Storage>,
@@ -328,6 +380,12 @@ fn verify_segment(
     let front = Front::decode(path, &blob.read(0..front_len)?, blob.len())?;
     for section in &front.sections {
         report.check(path, &Section::new(path, Arc::clone(&blob), section.clone()), go_on);
+    }
+    if front.id != entry.id || front.rows != entry.rows || blob.len() != entry.len {
+        let found = format!("segment {} of {} rows, {} bytes", front.id, front.rows, blob.len());
+        let expected =
+            format!("the manifest names {} of {} rows, {} bytes", entry.id, entry.rows, entry.len);
+        return Err(Error::corrupt(path, "header", format!("{found}; {expected}")));
     }
     let found = front.crc;
     let hurt = report.findings.iter().any(|finding| finding.file == path);

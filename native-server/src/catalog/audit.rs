@@ -8,6 +8,7 @@
 //! each action becomes a row, and those of the minute after it together one more, with their number.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -51,6 +52,8 @@ pub struct AuditRow {
     pub action: &'static str,
     /// Of which collection.
     pub collection: Option<String>,
+    /// Where the request came from; `None` for the control socket and the command line.
+    pub address: Option<IpAddr>,
     /// HTTP status of the answer.
     pub status: u16,
     /// How long it took, in microseconds.
@@ -70,6 +73,8 @@ pub struct AuditEntry {
     pub action: String,
     /// Of which collection.
     pub collection: Option<String>,
+    /// Where the request came from.
+    pub address: Option<String>,
     /// HTTP status of the answer.
     pub status: u16,
     /// In microseconds.
@@ -331,7 +336,8 @@ impl Writer {
                 None => Retention::read(change)?,
             };
             if unreported > 0 {
-                insert(change, &lost(now_ms), unreported, &mut retention)?;
+                let lost = AuditRow::local(now_ms, None, LOST, 0);
+                insert(change, &lost, unreported, &mut retention)?;
             }
             let mut add = |(row, others): &(_, _)| insert(change, row, *others, &mut retention);
             rows.iter().try_for_each(&mut add)?;
@@ -357,10 +363,30 @@ impl Drop for Writer {
     }
 }
 
-fn lost(time_ms: u64) -> AuditRow {
-    let (status, latency_us, request_id) = (0, 0, String::new());
-    let (key_id, collection) = (None, None);
-    AuditRow { time_ms, key_id, action: LOST, collection, status, latency_us, request_id }
+impl AuditRow {
+    /// A row without a request: what a command of this machine did, or what the audit says of itself.
+    pub(super) fn local(
+        time_ms: u64,
+        key_id: Option<KeyId>,
+        action: &'static str,
+        status: u16,
+    ) -> AuditRow {
+        AuditRow {
+            time_ms,
+            key_id,
+            action,
+            collection: None,
+            address: None,
+            status,
+            latency_us: 0,
+            request_id: String::new(),
+        }
+    }
+}
+
+/// Writes a row within another change of the catalog.
+pub(super) fn record(change: &Transaction<'_>, row: &AuditRow) -> Done<()> {
+    write(change, row, 0)
 }
 
 fn insert(
@@ -369,15 +395,22 @@ fn insert(
     rows_lost: u64,
     retention: &mut Retention,
 ) -> Done<()> {
+    write(change, row, rows_lost)?;
+    retention.added(row.key_id, row.action, change.last_insert_rowid());
+    Ok(())
+}
+
+fn write(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> {
     let text = "INSERT INTO audit
-                (time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                (time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost, address)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let AuditRow { time_ms, key_id, action, status, latency_us, .. } = row;
     let (collection, request) = (row.collection.as_deref().map(cut), cut(&row.request_id));
-    let values =
-        params![time_ms, key_id, action, collection, status, latency_us, request, rows_lost];
+    let address = row.address.map(|address| address.to_string());
+    let values = params![
+        time_ms, key_id, action, collection, status, latency_us, request, rows_lost, address
+    ];
     change.prepare_cached(text)?.execute(values)?;
-    retention.added(*key_id, action, change.last_insert_rowid());
     Ok(())
 }
 
@@ -389,7 +422,7 @@ fn cut(text: &str) -> &str {
 /// The newest `limit` rows, oldest of them first.
 pub(super) fn tail(connection: &Connection, limit: u64) -> Done<Vec<AuditEntry>> {
     let text =
-        "SELECT time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost
+        "SELECT time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost, address
                 FROM audit ORDER BY number DESC LIMIT ?1";
     let mut statement = connection.prepare(text)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -403,6 +436,7 @@ pub(super) fn tail(connection: &Connection, limit: u64) -> Done<Vec<AuditEntry>>
             latency_us: row.get(5)?,
             request_id: row.get(6)?,
             rows_lost: row.get(7)?,
+            address: row.get(8)?,
         })
     })?;
     let mut entries: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nearfield_engine::{Clock, Error, ErrorKind, Result, check_place};
 use nearfield_segment::storage::open_directory;
 
-use super::audit::{self, AuditEntry};
+use super::audit::{self, AuditEntry, AuditRow};
 use super::keys::{self, KeyInfo};
 use super::sqlite::{Purpose, Sqlite};
 use super::{private, reserve, schema};
@@ -52,7 +52,11 @@ impl Ledger {
     /// `NotFound` with near ids; `Locked`, `StorageFull`, `Io`: then it still opens.
     pub fn revoke_key(&mut self, id: &str) -> Result<KeyInfo> {
         let (id, now_ms) = (id.split('.').next().unwrap_or_default(), self.clock.now_ms());
-        self.file.change("revoke a key", |change| keys::revoke(change, id, now_ms))
+        self.file.change("revoke a key", |change| {
+            let info = keys::revoke(change, id, now_ms)?;
+            let row = AuditRow::local(now_ms, Some(info.id), "key_revoke", 200);
+            audit::record(change, &row).map(|()| info)
+        })
     }
 
     /// All keys, also those that open nothing any more; oldest first.

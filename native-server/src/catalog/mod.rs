@@ -137,7 +137,11 @@ impl Catalog {
         let (last_used_ms, revoked_ms) = (None, None);
         let info = KeyInfo { id, name, roles, created_ms, expires_ms, last_used_ms, revoked_ms };
         let file = &mut self.main().ledger.file;
-        file.change("store a key", |change| keys::insert(change, &info, &digest))?;
+        let row = AuditRow::local(created_ms, Some(id), "key_create", 201);
+        file.change("store a key", |change| {
+            keys::insert(change, &info, &digest)?;
+            audit::record(change, &row)
+        })?;
         self.ring.put(Credential { id, digest, roles, expires_ms, is_revoked: false });
         Ok(NewKey { info, token: Token::new(id, &secret) })
     }

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::sqlite::{Done, Sqlite};
 
 /// Each brings a catalog from the version of its place in the list to the next.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE keys (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -57,7 +58,9 @@ CREATE TABLE jobs (
     finished_ms INTEGER,
     details TEXT NOT NULL
 ) STRICT;
-"];
+",
+    "ALTER TABLE audit ADD COLUMN address TEXT;",
+];
 
 /// Brings the tables to this version. Takes the write lock only if there is something to do.
 ///

@@ -52,7 +52,11 @@ fn line(out: &mut dyn Write, entry: &AuditEntry) -> std::io::Result<()> {
     // A client chose these two: nothing in them may steer a terminal.
     let collection = entry.collection.as_deref().unwrap_or("-").escape_debug();
     let request = entry.request_id.escape_debug();
-    write!(out, "{at}  {key:20}  {status}  {latency_us:>8} µs  {action}  {collection}  {request}")?;
+    let address = entry.address.as_deref().unwrap_or("-");
+    write!(
+        out,
+        "{at}  {key:20}  {status}  {latency_us:>8} µs  {action}  {collection}  {address}  {request}"
+    )?;
     match entry.rows_lost {
         0 => writeln!(out),
         others => writeln!(out, "  and {others} like it before"),
@@ -65,6 +69,7 @@ fn described(entry: &AuditEntry) -> Value {
         "key_id": entry.key_id.map(|id| id.to_string()),
         "action": entry.action,
         "collection": entry.collection,
+        "address": entry.address,
         "status": entry.status,
         "latency_us": entry.latency_us,
         "request_id": entry.request_id,

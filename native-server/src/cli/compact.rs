@@ -11,6 +11,7 @@ use serde_json::json;
 use super::exit::Result;
 use super::store;
 use crate::host::{self, ProgressLine, Stopwatch};
+use crate::workers::warn_of_recovery;
 
 /// Merge a collection into one segment in its final form
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ impl Compact {
         let clock = Stopwatch::start();
         let database = store::open_for_writing(&self.dir, "compact", false)?;
         let collection = database.collection(&self.name)?;
-        store::warn_of_recovery(&collection);
+        warn_of_recovery(&collection);
         let before = collection.view().segments.len();
         {
             let mut line = ProgressLine::new("indexing");
@@ -74,7 +75,7 @@ impl Vacuum {
         let (mut removed, mut evicted) = (0, 0);
         for name in database.names() {
             let collection = database.collection(&name)?;
-            store::warn_of_recovery(&collection);
+            warn_of_recovery(&collection);
             let vacuumed = collection.vacuum()?;
             removed += vacuumed.removed;
             evicted += vacuumed.evicted;

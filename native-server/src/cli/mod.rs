@@ -12,6 +12,7 @@ mod export;
 mod import;
 mod info;
 mod keys;
+mod log;
 mod printable;
 mod replay;
 mod search;
@@ -22,6 +23,7 @@ mod store;
 mod verify;
 
 pub use exit::{Exit, Failure, Result};
+pub use log::log_to_stderr;
 
 use std::io::Write;
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::exit::Result;
 use super::store;
 use crate::host;
+use crate::workers::warn_of_recovery;
 
 /// Take a collection back to an earlier LSN; the state before is kept
 #[derive(Debug, Args)]
@@ -66,7 +67,7 @@ impl ReplayToLsn {
 
     fn in_place(&self, target: Lsn, pool: &Pool) -> nearfield_engine::Result<Replayed> {
         let database = store::open_for_writing(&self.data_dir, "replay-to-lsn", false)?;
-        store::warn_of_recovery(&*database.collection(&self.collection)?);
+        warn_of_recovery(&*database.collection(&self.collection)?);
         database.replay_to(&self.collection, target, pool)
     }
 }

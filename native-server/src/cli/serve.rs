@@ -1,11 +1,15 @@
 //! `nearfield serve`: the server from its start to its orderly end.
 //!
-//! Order: catalog (keys), listener (health answers from here on), store (recovery), control socket. At the
-//! end the other way round: no new requests, those under way are answered, the store writes out what is in
-//! memory and gives up its lock. A second signal ends the process at once; nothing acknowledged is lost.
+//! Order: catalog (keys), port, lock and names of the database, recovery, control socket. Health answers from the
+//! port on; `listening on` and a bootstrap key are printed once nothing but recovery is left, so a start that
+//! fails prints neither and makes no key. At the end the other way round: no new requests, those under way are
+//! answered, the store writes out what is in memory and gives up its lock. A second signal ends the process at
+//! once; nothing acknowledged is lost. SIGHUP is ignored: there is no file of settings to read again.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,7 +18,7 @@ use clap::Args;
 use nearfield_engine::{Error, ErrorKind, SystemClock};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::exit::Result;
@@ -47,11 +51,6 @@ impl Serve {
         config.check()?;
         host::set_up_heap();
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock))?;
-        if config.bootstrap_admin_key && !catalog.has_usable_key_for(Role::Admin) {
-            let key = catalog.create_key("bootstrap", Role::Admin.into(), None)?;
-            writeln!(out, "BOOTSTRAP_ADMIN_KEY={}", key.token.reveal())?;
-            out.flush()?;
-        }
         refuse_open_doors(&config, &catalog)?;
         let runtime = runtime(&config)?;
         let ended = runtime.block_on(serve(config, catalog, ends_with_input, out));
@@ -78,7 +77,7 @@ impl OpenApi {
 
 /// Nobody outside this machine is let in while no key exists.
 fn refuse_open_doors(config: &ServerConfig, catalog: &Catalog) -> Result {
-    if config.host.is_loopback() || catalog.has_usable_key() {
+    if config.host.is_loopback() || catalog.has_usable_key() || config.bootstrap_admin_key {
         return Ok(());
     }
     let message = format!(
@@ -109,24 +108,33 @@ async fn serve(
     if ends_with_input {
         signals.watch_input()?;
     }
-    let (data_dir, limit) = (config.data_dir.clone(), config.shutdown_timeout_secs);
     let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock))?;
     let limits = Limits::of(&config);
     let listener = Listener::network(config.host, config.port, limits).await?;
-    if let Some(address) = listener.address() {
-        writeln!(out, "listening on http://{address}")?;
-        out.flush()?;
-    }
+    let address = listener.address();
     let stop = Stop::default();
     tokio::spawn(listener.serve(&server, &stop));
-    let keys = Arc::clone(&catalog);
+    let (checked, passed) = oneshot::channel();
+    let (settings, keys) = (config.clone(), Arc::clone(&catalog));
+    let mut opening = pin!(aside(move || {
+        // Whether anything waits for this does not matter to the opening.
+        Store::open_checked(&settings, keys, || {
+            let _received = checked.send(());
+        })
+    }));
+    tokio::select! {
+        biased;
+        Ok(()) = passed => announce(&config, &catalog, address, out)?,
+        failed = &mut opening => return Ok(failed?.map(drop)?),
+        () = signals.next() => return Ok(()),
+    }
     let opened = tokio::select! {
-        opened = aside(move || Store::open(&config, keys)) => opened?,
+        opened = &mut opening => opened?,
         () = signals.next() => return Ok(()),
     };
     let store = opened?;
     server.ready(Arc::clone(&store));
-    let control = control_socket(&data_dir, limits, &server, &stop);
+    let control = control_socket(&config.data_dir, limits, &server, &stop);
     info!("{}", store.readiness().report);
     signals.next().await;
     info!("shutting down");
@@ -136,7 +144,7 @@ async fn serve(
     });
     // Requests that wait for one are among those that are waited for.
     store.cancel_jobs();
-    stop.drain(Duration::from_secs(limit)).await;
+    stop.drain(Duration::from_secs(config.shutdown_timeout_secs)).await;
     server.closing();
     if let Some(path) = control {
         drop(std::fs::remove_file(path));
@@ -144,6 +152,23 @@ async fn serve(
     let closed = aside(move || store.close()).await;
     catalog.close();
     closed
+}
+
+/// Prints the address, and a key if one is asked for and missing: nothing but recovery can fail from here on.
+fn announce(
+    config: &ServerConfig,
+    catalog: &Catalog,
+    address: Option<SocketAddr>,
+    out: &mut dyn Write,
+) -> Result {
+    if config.bootstrap_admin_key && !catalog.has_usable_key_for(Role::Admin) {
+        let key = catalog.create_key("bootstrap", Role::Admin.into(), None)?;
+        writeln!(out, "BOOTSTRAP_ADMIN_KEY={}", key.token.reveal())?;
+    }
+    if let Some(address) = address {
+        writeln!(out, "listening on http://{address}")?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Does what may take long on a thread of its own.
@@ -183,6 +208,12 @@ impl Signals {
         let listen = |kind| signal(kind).map_err(|error| Error::io("wait for", "signals", error));
         let interrupt = listen(SignalKind::interrupt())?;
         let terminate = listen(SignalKind::terminate())?;
+        let mut hangup = listen(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                info!("SIGHUP is ignored: keys are read with each change, flags at the start");
+            }
+        });
         Ok(Signals { interrupt, terminate, input_ended: Arc::default() })
     }
 

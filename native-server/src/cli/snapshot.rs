@@ -8,6 +8,7 @@ use clap::Args;
 use nearfield_engine::{Error, ErrorKind, Fault, Restored, restore};
 use nearfield_segment::storage::{Storage, open_directory};
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::exit::Result;
 use super::store;
@@ -98,16 +99,21 @@ impl SnapshotRestore {
     /// # Errors
     /// `Corrupt` naming the first damage in the snapshot, `NotFound`, `Locked`, `StorageFull`, `Io`.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
-        let (snapshot, manifest) = store::existing(&self.snapshot_dir)?;
+        let (snapshot, _) = store::existing(&self.snapshot_dir)?;
         let restored = match store::has_database(&self.data_dir)? {
             true => self.in_place(&snapshot)?,
             false => {
                 let target: Arc<dyn Storage> = Arc::new(open_directory(&self.data_dir)?);
-                restore(&snapshot, &target)?;
-                let collections = manifest.collections.into_keys().collect();
-                Restored { collections, backup: None }
+                restore(&snapshot, &target)?
             }
         };
+        for name in &restored.unlisted_logs {
+            warn!(
+                collection = name,
+                "the snapshot does not list its log files, as snapshots of earlier versions: it cannot be checked \
+                 whether the end of the log is missing"
+            );
+        }
         let names = &restored.collections;
         let backup = restored.backup.map(|dir| self.data_dir.join(dir).display().to_string());
         if self.json {
@@ -116,7 +122,15 @@ impl SnapshotRestore {
         }
         let (count, dir) = (names.len(), self.data_dir.display());
         writeln!(out, "{count} collections restored to {dir}: {}", names.join(", "))?;
-        store::say_backup(out, backup.as_deref())
+        store::say_backup(out, backup.as_deref())?;
+        if let Some(backup) = backup {
+            writeln!(
+                out,
+                "moments before the restore can be reached from there only: nearfield replay-to-lsn --data-dir \
+                 {backup} --collection NAME --target-lsn LSN --into DIR"
+            )?;
+        }
+        Ok(())
     }
 
     fn in_place(&self, snapshot: &Arc<dyn Storage>) -> nearfield_engine::Result<Restored> {

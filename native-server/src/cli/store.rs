@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use nearfield_engine::manifest::{DatabaseManifest, Manifest, list_numbers, load_newest};
 use nearfield_engine::{
-    Collection, Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View,
-    open_export,
+    Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View, open_export,
 };
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
@@ -222,24 +221,6 @@ pub(super) fn place(path: &Path) -> Result<(std::path::PathBuf, String)> {
     })?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok((directory.unwrap_or(Path::new(".")).to_owned(), name.to_owned()))
-}
-
-/// Reports what recovery of a collection found; everything acknowledged is there all the same.
-pub(super) fn warn_of_recovery(collection: &Collection) {
-    let (name, recovery) = (collection.name(), collection.recovery());
-    if let Some(torn) = &recovery.torn {
-        warn!(
-            collection = name,
-            file = torn.file,
-            offset = torn.offset,
-            bytes = torn.bytes,
-            "an unfinished, never acknowledged end of the log was cut off"
-        );
-    }
-    if !recovery.orphans.is_empty() {
-        warn!(collection = name, files = ?recovery.orphans, "files of unfinished work were put into quarantine");
-    }
-    warn_of_degraded(name, &collection.view());
 }
 
 fn warn_of_degraded(name: &str, view: &View) {

@@ -1,6 +1,7 @@
 //! `nearfield verify`: every byte read, every checksum compared; says which file is hurt, and where.
 //!
-//! Changes nothing. Damage to a part that can be rebuilt, or to the past alone, ends with 1, any other with 5.
+//! Changes nothing. A server that holds the directory is told of damage: it reads the database itself and shows what
+//! it finds. Damage to a part that can be rebuilt, or to the past alone, ends with 1, any other with 5.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use clap::Args;
 use nearfield_engine::{VerifyReport, verify, verify_export};
 use nearfield_segment::storage::{Storage, open_existing_directory};
 use serde_json::json;
+use tracing::warn;
 
 use super::exit::{Exit, Result};
 use super::store;
+use crate::client::Client;
 
 /// Read every byte and check it
 #[derive(Debug, Args)]
@@ -31,6 +34,9 @@ impl Verify {
     /// `NotFound`, or a failure to read that says nothing about the data.
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Exit> {
         let report = check(&self.path)?;
+        if !report.is_clean() {
+            tell_server(&self.path);
+        }
         if self.json {
             print_json(out, &report)?
         } else {
@@ -51,6 +57,14 @@ fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
     }
     let storage: Arc<dyn Storage> = Arc::new(open_existing_directory(path)?);
     verify(&storage, None, &|| true).map_err(|error| error.context(path.display()))
+}
+
+/// Has the server beside a damaged database verify it too.
+fn tell_server(path: &Path) {
+    let Ok(client) = Client::beside(path) else { return };
+    if let Err(error) = client.post("/v2/admin/verify", &json!({})) {
+        warn!(%error, "the server that holds this directory was not told of the damage");
+    }
 }
 
 fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {

@@ -43,9 +43,11 @@ pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
 pub(super) async fn list(call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let names = store.names();
-    // One that cannot be opened is named by health/ready; the others are listed.
-    let open = names.iter().filter_map(|name| store.collection(Some(name)).ok());
-    let collections = open.map(|served| info(&store, &served)).collect();
+    let described = names.iter().map(|name| match store.collection(Some(name)) {
+        Ok(served) => info(&store, &served),
+        Err(error) => CollectionInfo::unavailable(name, error.message()),
+    });
+    let collections = described.collect();
     Ok(answer::ok(Collections { collections }))
 }
 

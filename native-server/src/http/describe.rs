@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use nearfield_segment::{DEFAULT_FIELD, Encoding};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,10 +14,12 @@ use super::words::{HealthStatus, MetricName, StoreName};
 use crate::workers::{CollectionStats, Served};
 
 /// What is said about one collection.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct CollectionInfo {
     /// Its name
     name: String,
+    /// Why it cannot be opened, if it cannot; nothing else is known of it then
+    error: Option<String>,
     /// Live points
     points: u64,
     /// Elements of the default vector field, or of the first
@@ -54,7 +56,7 @@ struct FieldInfo {
 }
 
 /// How idempotency keys are kept.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct IdempotencyInfo {
     /// Keys of whole batches that are remembered
     batches: usize,
@@ -67,6 +69,16 @@ struct IdempotencyInfo {
 }
 
 impl CollectionInfo {
+    /// A collection that cannot be opened: numbers are 0, and the metric stands for none.
+    pub(super) fn unavailable(name: &str, error: &str) -> CollectionInfo {
+        CollectionInfo {
+            name: name.to_owned(),
+            error: Some(error.to_owned()),
+            metric: Metric::Cosine.name(),
+            ..CollectionInfo::default()
+        }
+    }
+
     pub(super) fn new(served: &Served, stats: CollectionStats) -> CollectionInfo {
         let view = served.view();
         let field = |spec: &nearfield_segment::VectorSpec| FieldInfo {
@@ -83,6 +95,7 @@ impl CollectionInfo {
         let (dim, metric) = first.map_or((0, ""), |field| (field.dim, field.metric));
         CollectionInfo {
             name: served.name().to_owned(),
+            error: None,
             points: view.len(),
             dim,
             metric,
@@ -103,7 +116,7 @@ impl CollectionInfo {
     }
 }
 
-/// All collections that can be opened.
+/// All collections, those that cannot be opened among them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Collections {
     pub(super) collections: Vec<CollectionInfo>,

@@ -69,6 +69,13 @@ impl ApiError {
         self
     }
 
+    /// The damaged file of the store that a request met, and the message.
+    pub(super) fn damage(&self) -> Option<(&str, &str)> {
+        let file = self.0.details.get("file").and_then(Value::as_str)?;
+        let is_ours = self.0.code == "corrupt" && file.starts_with("c/");
+        is_ours.then_some((file, self.0.message.as_str()))
+    }
+
     /// The byte of the body named by [`ApiError::malformed`].
     #[cfg(test)]
     pub(super) fn position(&self) -> Option<u64> {
@@ -149,7 +156,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::NoDefaultCollection => StatusCode::NOT_FOUND,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::CollectionUnavailable | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -5,6 +5,7 @@
 //! A route says who may call it ([`Access`]); there is no way to register one that does not.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,8 +35,8 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Where a request came from; the listener marks each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Anybody.
-    Network,
+    /// A client at this address.
+    Network(IpAddr),
     /// The control socket: whoever may open it owns the files anyway.
     ControlSocket,
 }
@@ -98,6 +99,8 @@ pub(super) async fn pass(
         Err(error) => Some(error),
     };
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
+    let default = route.is_of_collection() && collection.is_none() && unreadable.is_none();
+    let address = address(&call.head);
     let (who, answered) = match admit(&server, route.access, &call.head) {
         Ok(who) => {
             (call.key, call.may_name) = (who.key_id, who.may_name);
@@ -118,6 +121,9 @@ pub(super) async fn pass(
             (Admitted { key_id, audit, may_name: false }, Err(error.closing()))
         }
     };
+    if let Err(error) = &answered {
+        show_damage(&server, collection.as_deref(), error);
+    }
     let response = answered.unwrap_or_else(|error| {
         // Said, since a client that keeps the connection would find it closed in its next request.
         let unread = pending.load(Ordering::Relaxed);
@@ -127,7 +133,8 @@ pub(super) async fn pass(
         time_ms: server.now_ms(),
         key_id: who.key_id,
         action: route.action,
-        collection,
+        collection: collection.or_else(|| default.then(|| server.config.collection.clone())),
+        address,
         status: response.status().as_u16(),
         latency_us: (watch.seconds() * 1e6) as u64,
         request_id: request_id.to_str().unwrap_or_default().to_owned(),
@@ -144,6 +151,21 @@ pub(super) async fn pass(
 fn named(mut response: Response<Body>, request_id: HeaderValue) -> Response<Body> {
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
+}
+
+/// Has the board, the metrics and the log show damage that a request met.
+fn show_damage(server: &Server, collection: Option<&str>, error: &ApiError) {
+    if let (Some(store), Some((file, message))) = (server.opened(), error.damage()) {
+        store.met_damage(collection, file, message);
+    }
+}
+
+/// Where a request came from; `None` for the control socket.
+fn address(head: &Parts) -> Option<IpAddr> {
+    match head.extensions.get::<Origin>() {
+        Some(Origin::Network(address)) => Some(*address),
+        Some(Origin::ControlSocket) | None => None,
+    }
 }
 
 /// Runs a handler; a panic becomes `internal`.

@@ -202,7 +202,8 @@ impl Listener {
                 let (stream, from) = socket.accept().await?;
                 let Some(place) = places.enter(from.ip()) else { return Ok(()) };
                 stream.set_nodelay(true)?;
-                let served = connection(stream, Origin::Network, share(place), stopped.clone());
+                let origin = Origin::Network(from.ip());
+                let served = connection(stream, origin, share(place), stopped.clone());
                 tokio::spawn(served);
             }
             Socket::Control(socket) => {

@@ -143,6 +143,11 @@ impl Route {
         route
     }
 
+    /// Whether it is about one collection: the default one, where the path names none.
+    pub(super) fn is_of_collection(&self) -> bool {
+        self.scope == Scope::Collection
+    }
+
     const fn says(mut self, line: &'static str) -> Route {
         self.says = line;
         self

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearfield_engine::task::{Effort, MergeOutput, Task};
+use nearfield_engine::task::{Effort, MergeOutput, Progress, Task};
 use nearfield_engine::{Error, Result};
 use nearfield_segment::Pool;
 use prometheus::IntGauge;
@@ -38,14 +38,14 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Merges, until `gives_way` says so or the server closes.
+    /// Merges, until `gives_way`, which is called with each step, says so or the server closes.
     ///
     /// # Errors
     /// As [`Task::run`]; [`Code::Internal`] if it panicked.
     pub(super) fn carry(
         &self,
         task: Task,
-        gives_way: &(dyn Fn() -> bool + Sync),
+        gives_way: &(dyn Fn(Progress) -> bool + Sync),
     ) -> Result<MergeOutput> {
         let metrics = &self.context.metrics;
         let (under_way, done) = match task.is_checkpoint() {
@@ -53,8 +53,8 @@ impl Background {
             false => (&metrics.compactions_inflight, &metrics.compactions),
         };
         let _counted = UnderWay::new(under_way);
-        let mut watch = |_| {
-            if self.is_stopping() || gives_way() {
+        let mut watch = |progress| {
+            if gives_way(progress) || self.is_stopping() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

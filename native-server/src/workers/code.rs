@@ -13,6 +13,8 @@ const DETAIL: &str = "code";
 pub enum Code {
     /// A path without a collection, and none is served under it.
     NoDefaultCollection,
+    /// The collection exists and cannot be opened.
+    CollectionUnavailable,
     /// A queue or the memory budget is full; try again after the detail `retry_after_secs`.
     ResourceExhausted,
     /// A search did not end within `--search-timeout-secs`.
@@ -24,8 +26,9 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Code; 5] = [
+    const ALL: [Code; 6] = [
         Code::NoDefaultCollection,
+        Code::CollectionUnavailable,
         Code::ResourceExhausted,
         Code::DeadlineExceeded,
         Code::ShuttingDown,
@@ -36,6 +39,7 @@ impl Code {
     pub fn name(self) -> &'static str {
         match self {
             Code::NoDefaultCollection => "no_default_collection",
+            Code::CollectionUnavailable => "collection_unavailable",
             Code::ResourceExhausted => "resource_exhausted",
             Code::DeadlineExceeded => "deadline_exceeded",
             Code::ShuttingDown => "shutting_down",
@@ -56,7 +60,7 @@ impl Code {
             Code::ResourceExhausted | Code::DeadlineExceeded | Code::ShuttingDown => {
                 ErrorKind::Cancelled
             }
-            Code::Internal => ErrorKind::Io,
+            Code::CollectionUnavailable | Code::Internal => ErrorKind::Io,
         };
         let error = Error::new(kind, message).with(DETAIL, self.name());
         if self == Code::ResourceExhausted { error.with("retry_after_secs", 1) } else { error }

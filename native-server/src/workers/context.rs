@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change;
-use nearfield_engine::{Clock, ErrorKind, Result};
+use nearfield_engine::{Clock, Error, ErrorKind, Result};
 
 use super::budget::{Budget, Holder, Purpose, Reservation};
+use super::damage::Damage;
 use super::line::{Line, Turn};
 use super::readiness::{Board, Topic};
 use crate::host::Stopwatch;
@@ -21,6 +22,7 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     pub(super) board: Board,
+    pub(super) damage: Damage,
 }
 
 impl Context {
@@ -41,6 +43,9 @@ impl Context {
     /// Looks at a line after somebody had its writer, and says on the board whether it writes.
     pub(super) fn observe(&self, line: &Line, failure: Option<&str>) {
         let name = line.collection.name();
+        let view = line.collection.view();
+        let is_live = |file: &str| view.segments.iter().any(|live| live.segment.name() == file);
+        self.damage.keep(&self.board, name, is_live);
         match line.observe() {
             Turn::Same => {}
             Turn::Refuses(kind) => {
@@ -54,6 +59,14 @@ impl Context {
                 tracing::info!(collection = name, "writes again");
                 self.board.clear(Topic::Writing, name);
             }
+        }
+    }
+
+    /// Background work met an error: damage in a file is shown from now on.
+    pub(super) fn met(&self, line: &Line, error: &Error) {
+        let file = error.detail("file").and_then(|file| file.as_str());
+        if let (ErrorKind::Corrupt, Some(file)) = (error.kind(), file) {
+            self.damage.met(&self.board, line.collection.name(), file, error.message());
         }
     }
 

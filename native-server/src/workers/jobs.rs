@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nearfield_engine::task::Effort;
-use nearfield_engine::{Database, Error, ErrorKind, Result, verify};
+use nearfield_engine::manifest::{DatabaseManifest, load_newest};
+use nearfield_engine::task::{Effort, Progress};
+use nearfield_engine::{Database, Error, ErrorKind, Result, VerifyReport, verify};
 use nearfield_segment::storage::Storage;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ use super::context::Context;
 use super::line::Line;
 use super::readiness::Topic;
 use crate::catalog::{self, Catalog, JobId, JobState};
+
+/// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
+const PROGRESS_STEPS: u64 = 64;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +117,8 @@ struct Running {
     /// None until the catalog has named it.
     id: Option<JobId>,
     told_to_stop: Arc<AtomicBool>,
+    /// How far it is.
+    progress: Value,
 }
 
 /// What a job works on.
@@ -120,8 +126,10 @@ struct Running {
 pub(super) struct Scope {
     /// As it was asked for; none for everything.
     pub(super) collection: Option<String>,
-    /// The collections that are.
+    /// The collections that are open.
     pub(super) lines: Vec<Arc<Line>>,
+    /// Of those asked for, the ones that cannot be opened.
+    pub(super) closed: Vec<String>,
 }
 
 impl Jobs {
@@ -181,7 +189,8 @@ impl Jobs {
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         let told_to_stop = Arc::new(AtomicBool::new(false));
-        state.running.insert(kind, Running { id: None, told_to_stop: Arc::clone(&told_to_stop) });
+        let (stop, progress) = (Arc::clone(&told_to_stop), json!({}));
+        state.running.insert(kind, Running { id: None, told_to_stop: stop, progress });
         Ok(told_to_stop)
     }
 
@@ -210,7 +219,7 @@ impl Jobs {
     /// # Errors
     /// Those of the catalog.
     pub(super) fn job(&self, id: JobId) -> Result<Option<Job>> {
-        Ok(self.catalog.job(id)?.map(Job::from))
+        Ok(self.catalog.job(id)?.map(|job| self.reported(job)))
     }
 
     /// The newest jobs, newest first.
@@ -218,7 +227,24 @@ impl Jobs {
     /// # Errors
     /// Those of the catalog.
     pub(super) fn newest(&self, limit: usize) -> Result<Vec<Job>> {
-        Ok(self.catalog.jobs(limit)?.into_iter().map(Job::from).collect())
+        Ok(self.catalog.jobs(limit)?.into_iter().map(|job| self.reported(job)).collect())
+    }
+
+    /// A job as it is reported; while it runs its details say how far it is.
+    fn reported(&self, mut job: catalog::Job) -> Job {
+        if job.state == JobState::Running {
+            let state = self.state();
+            let running = state.running.values().find(|running| running.id == Some(job.id));
+            job.details = running.map_or(job.details, |running| running.progress.clone());
+        }
+        Job::from(job)
+    }
+
+    /// Remembers how far the running job of a kind is.
+    fn advance(&self, kind: JobKind, progress: Value) {
+        if let Some(running) = self.state().running.get_mut(&kind) {
+            running.progress = progress;
+        }
     }
 
     /// Waits until no job runs. False if `limit` passed first.
@@ -257,52 +283,125 @@ impl Jobs {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(JobState, Value)> {
         match kind {
-            JobKind::Checkpoint => self.merge(scope, Effort::Checkpoint, "no_pending_wal", go_on),
+            JobKind::Checkpoint => {
+                self.merge(scope, kind, Effort::Checkpoint, "no_pending_wal", go_on)
+            }
             JobKind::Compact => {
                 let idle = "not_enough_compaction_candidates";
-                self.merge(scope, Effort::Everything, idle, go_on)
+                self.merge(scope, kind, Effort::Everything, idle, go_on)
             }
-            JobKind::Snapshot => {
-                let named: Vec<String> = scope.collection.iter().cloned().collect();
-                let snapshot = self.database.snapshot(&named, go_on)?;
-                Ok((
-                    JobState::Completed,
-                    json!({
-                        "snapshot_id": snapshot.id,
-                        "snapshot_dir": snapshot.dir,
-                        "segments": snapshot.segments,
-                        "collections": snapshot.collections,
-                        "files": snapshot.files,
-                    }),
-                ))
-            }
+            JobKind::Snapshot => self.snapshot(scope, go_on),
             JobKind::Verify => {
-                let name = scope.collection.as_deref();
-                let report = self.background.aside(|| verify(&self.storage, name, go_on))?;
+                let report = self.verify(scope, go_on)?;
                 Ok((JobState::Completed, json!(report)))
             }
         }
+    }
+
+    fn snapshot(
+        &self,
+        scope: &Scope,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(JobState, Value)> {
+        for line in &scope.lines {
+            let name = line.collection.name();
+            if let Some(damage) = self.context.damage.first(name) {
+                let message = format!(
+                    "collection {name:?} is damaged, and so would be its snapshot: {damage}"
+                );
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
+        }
+        let named: Vec<String> = scope.collection.iter().cloned().collect();
+        self.advance(JobKind::Snapshot, json!({"collections": scope.lines.len()}));
+        let snapshot = self.database.snapshot(&named, go_on)?;
+        Ok((
+            JobState::Completed,
+            json!({
+                "snapshot_id": snapshot.id,
+                "snapshot_dir": snapshot.dir,
+                "segments": snapshot.segments,
+                "collections": snapshot.collections,
+                "files": snapshot.files,
+            }),
+        ))
+    }
+
+    /// Reads one collection after the other; what is found goes to the board, the metrics and the log.
+    fn verify(&self, scope: &Scope, go_on: &(dyn Fn() -> bool + Sync)) -> Result<VerifyReport> {
+        let Context { board, damage, .. } = &*self.context;
+        let document = load_newest::<DatabaseManifest>(&*self.storage, "");
+        if scope.collection.is_none() && document.is_err() {
+            let report = self.background.aside(|| verify(&self.storage, None, go_on))?;
+            damage.verified(board, "", &report.findings.iter().collect::<Vec<_>>());
+            return Ok(report);
+        }
+        damage.verified(board, "", &[]);
+        let all = || self.database.names();
+        let names = scope.collection.clone().map_or_else(all, |name| vec![name]);
+        let (mut whole, steps) = (VerifyReport::default(), AtomicU64::new(0));
+        for (done, name) in names.iter().enumerate() {
+            let watch = || {
+                let steps = steps.fetch_add(1, Ordering::Relaxed);
+                if steps % PROGRESS_STEPS == 0 {
+                    let progress = json!({
+                        "collection": name, "collections_done": done, "collections": names.len(),
+                        "steps_done": steps,
+                    });
+                    self.advance(JobKind::Verify, progress);
+                }
+                go_on()
+            };
+            let read = self.background.aside(|| verify(&self.storage, Some(name), &watch));
+            let report = match read {
+                // Dropped since the names were listed.
+                Err(error) if error.kind() == ErrorKind::NotFound && names.len() > 1 => continue,
+                read => read?,
+            };
+            // One that is closed is on the board already.
+            if scope.lines.iter().any(|line| line.collection.name() == name) {
+                damage.verified(board, name, &report.findings.iter().collect::<Vec<_>>());
+            }
+            whole.absorb(report);
+        }
+        Ok(whole)
     }
 
     /// Merges each collection; `idle` is the reason to give if none had anything to merge.
     fn merge(
         &self,
         scope: &Scope,
+        kind: JobKind,
         effort: Effort,
         idle: &str,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(JobState, Value)> {
         let mut merged = Vec::new();
-        for line in &scope.lines {
-            let gives_way = || line.is_dropped() || !go_on();
-            let mut carry = |task| self.background.carry(task, &gives_way);
+        for (done, line) in scope.lines.iter().enumerate() {
+            let name = line.collection.name();
+            let watch = |Progress { done: rows, total }| {
+                let progress = json!({
+                    "collection": name, "collections_done": done, "collections": scope.lines.len(),
+                    "rows_done": rows, "rows": total,
+                });
+                self.advance(kind, progress);
+                line.is_dropped() || !go_on()
+            };
+            let mut carry = |task| self.background.carry(task, &watch);
             let carried = line.collection.merge_by(effort, &mut carry);
             self.context.observe(line, carried.as_ref().err().map(Error::message));
-            let name = line.collection.name();
+            if let Err(error) = &carried {
+                self.context.met(line, error);
+            }
             if carried.map_err(|error| error.context(name))? {
                 self.context.board.clear(Topic::Upkeep, name);
                 merged.push(name);
             }
+        }
+        if !scope.closed.is_empty() {
+            let closed = scope.closed.join(", ");
+            let message = format!("cannot be opened: {closed}; done: {}", merged.join(", "));
+            return Err(Code::CollectionUnavailable.error(message));
         }
         if merged.is_empty() {
             return Ok((JobState::Idle, json!({"reason": idle})));

@@ -17,6 +17,7 @@
 //! | `line`, `context` | what the threads share of a collection, and of the server |
 //! | `budget`, `trimming` | memory that is promised to queues and requests; freed memory given back |
 //! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
+//! | `damage` | files in which a verification or a request met damage |
 //! | `code` | refusals that are the server's, not the engine's |
 //!
 //! Here are threads and no sockets; an `async fn` awaits a channel, some with a deadline, and nothing else.
@@ -28,6 +29,7 @@ mod code;
 mod committer;
 mod context;
 mod cost;
+mod damage;
 mod jobs;
 mod line;
 mod opening;
@@ -49,6 +51,7 @@ pub use budget::Reservation;
 pub use code::Code;
 pub use cost::{Asked, Cost};
 pub use jobs::{Job, JobKind};
+pub use opening::warn_of_recovery;
 pub use readiness::Readiness;
 pub use served::{Served, Written};
 pub use shares::Owner;

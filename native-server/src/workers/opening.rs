@@ -3,26 +3,31 @@
 //! A collection that cannot be opened is named on the board with the reason; the others are served.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
-use nearfield_engine::{Clock, Database, Error, ErrorKind, Mode, Options, Result, SystemClock};
+use nearfield_engine::log::Torn;
+use nearfield_engine::manifest::{DatabaseManifest, Manifest, load_newest};
+use nearfield_engine::{
+    Clock, Collection, Database, Error, ErrorKind, Mode, Options, Result, SystemClock,
+};
 use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{Encoding, Schema};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema};
 
 use super::background::Background;
 use super::budget::Budget;
 use super::care::Intervals;
 use super::committer::Committers;
 use super::context::Context;
+use super::damage::Damage;
 use super::jobs::Jobs;
 use super::readiness::{Board, Topic};
 use super::search::SearchThreads;
-use super::store::{Names, Store};
+use super::store::{Names, Recovered, Store};
 use super::trimming::Trimming;
 use super::upkeep::{Limits, Upkeep};
 use crate::catalog::Catalog;
-use crate::config::{Fsync, ServerConfig};
+use crate::config::{DEFAULT_NAME, Fsync, ServerConfig};
 use crate::host::{self, Behind, Stopwatch};
 use crate::metrics::Metrics;
 use crate::pacing::{PacedStorage, Pacer};
@@ -40,9 +45,24 @@ impl Store {
     /// `Locked`, `Corrupt` or `Version` of the database itself; a collection that cannot be opened only
     /// makes the store not ready.
     pub fn open(config: &ServerConfig, catalog: Arc<Catalog>) -> Result<Arc<Store>> {
+        Store::open_checked(config, catalog, || {})
+    }
+
+    /// As [`Store::open`]; calls `checked` once only the recovery of collections is left, which does not fail.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_checked(
+        config: &ServerConfig,
+        catalog: Arc<Catalog>,
+        checked: impl FnOnce(),
+    ) -> Result<Arc<Store>> {
         config.check()?;
         let storage: Arc<dyn Storage> = Arc::new(open_directory(&config.data_dir)?);
-        Store::open_on(storage, config, catalog, Arc::new(SystemClock))
+        let store = Store::lock(storage, config, catalog, Arc::new(SystemClock))?;
+        checked();
+        store.open_collections();
+        Ok(store)
     }
 
     /// As [`Store::open`], on any storage and with any clock.
@@ -50,6 +70,18 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(
+        storage: Arc<dyn Storage>,
+        config: &ServerConfig,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Store>> {
+        let store = Store::lock(storage, config, catalog, clock)?;
+        store.open_collections();
+        Ok(store)
+    }
+
+    /// The lock, the names, the default collection, the threads; no collection is open yet.
+    fn lock(
         storage: Arc<dyn Storage>,
         config: &ServerConfig,
         catalog: Arc<Catalog>,
@@ -74,8 +106,10 @@ impl Store {
         if let Err(error) = catalog.interrupt_left_jobs() {
             tracing::warn!(%error, "jobs of the process before stay listed as running");
         }
+        check_default(&*storage, config)?;
         if let (true, Some(dim)) = (database.names().is_empty(), config.dim) {
-            let schema = Schema::dense(dim as usize, config.metric, Encoding::F32)?;
+            let metric = config.metric.unwrap_or(Metric::Dot);
+            let schema = Schema::dense(dim as usize, metric, Encoding::F32)?;
             database.create(&config.collection, &schema)?;
         }
         let context = Arc::new(Context {
@@ -83,7 +117,8 @@ impl Store {
             time: Stopwatch::start(),
             metrics: Arc::new(Metrics::new()),
             budget: Arc::new(Budget::new(budget_bytes)),
-            board: Board::new(),
+            board: Board::default(),
+            damage: Damage::default(),
         });
         let intervals = Intervals {
             checkpoint: Duration::from_secs(config.checkpoint_interval_secs),
@@ -91,7 +126,6 @@ impl Store {
         };
         let limits = Limits { intervals, memtable_bytes_max };
         let store = start(config, context, Arc::new(database), storage, catalog, pacer, limits)?;
-        store.open_collections();
         retry_blocked(&store)?;
         Ok(store)
     }
@@ -126,21 +160,20 @@ impl Store {
         }
     }
 
-    /// Opens every collection; what recovery found goes to the report.
+    /// Opens every collection; what recovery found goes to log and report.
     fn open_collections(&self) {
-        let (mut points, mut replayed, mut orphans) = (0, 0, 0);
-        let names = self.database.names();
-        for name in &names {
+        let mut recovered = Recovered::default();
+        for name in &self.database.names() {
             match self.database.collection(name).map(|collection| self.serve(collection)) {
                 Ok(served) => {
-                    let recovery = served.line.collection.recovery();
-                    points += served.view().len();
-                    replayed += recovery.replayed;
-                    orphans += recovery.orphans.len();
-                    for warning in &recovery.warnings {
-                        tracing::warn!(collection = name, "{warning}");
-                    }
-                    tracing::info!(collection = name, points = served.view().len(), "recovered");
+                    let collection = &served.line.collection;
+                    let recovery = collection.recovery();
+                    recovered.batches += recovery.replayed;
+                    recovered.orphans += recovery.orphans.len() as u64;
+                    self.context.metrics.quarantine_evictions.inc_by(recovery.evicted);
+                    let (points, batches) = (served.view().len(), recovery.replayed);
+                    tracing::info!(collection = name, points, batches, "recovered");
+                    warn_of_recovery(collection);
                 }
                 Err(error) => {
                     tracing::error!(collection = name, %error, "cannot be opened");
@@ -150,10 +183,7 @@ impl Store {
                 }
             }
         }
-        self.context.board.opened(format!(
-            "{} collections, {points} points, {replayed} batches from the log, {orphans} orphans",
-            names.len()
-        ));
+        let _once = self.recovered.set(recovered);
     }
 }
 
@@ -171,6 +201,83 @@ fn retry_blocked(store: &Arc<Store>) -> Result<()> {
     let builder = std::thread::Builder::new().name("reopening".to_owned());
     let started = builder.spawn(retry);
     started.map(drop).map_err(|error| Error::io("start", "a thread for reopening", error))
+}
+
+/// Says in the log what recovery of a collection found; everything acknowledged is there all the same.
+pub fn warn_of_recovery(collection: &Collection) {
+    let (name, recovery) = (collection.name(), collection.recovery());
+    if let Some(Torn { file, offset, bytes }) = &recovery.torn {
+        tracing::warn!(
+            collection = name,
+            file,
+            offset,
+            bytes,
+            "an unfinished, never acknowledged end of the log was cut off"
+        );
+    }
+    if !recovery.orphans.is_empty() {
+        let files = &recovery.orphans;
+        tracing::warn!(
+            collection = name,
+            ?files,
+            "files of unfinished work were put into quarantine"
+        );
+    }
+    if recovery.evicted > 0 {
+        let files = recovery.evicted;
+        tracing::warn!(collection = name, files, "old files were removed from quarantine");
+    }
+    for warning in &recovery.warnings {
+        tracing::warn!(collection = name, "{warning}");
+    }
+    for segment in &recovery.degraded {
+        tracing::warn!(
+            collection = name,
+            segment,
+            "a damaged derived section is done without; a compaction rebuilds it"
+        );
+    }
+}
+
+/// Compares the flags about the default collection with the collection that is there.
+///
+/// # Errors
+/// `Conflict` naming the flag. A collection that cannot be read is named when it is opened.
+fn check_default(storage: &dyn Storage, config: &ServerConfig) -> Result<()> {
+    let Some(database) = load_newest::<DatabaseManifest>(storage, "")? else { return Ok(()) };
+    let (database, name) = (database.document, config.collection.as_str());
+    let Ok(id) = database.resolve(name) else {
+        if !database.collections.is_empty() && (name != DEFAULT_NAME || config.dim.is_some()) {
+            let there: Vec<&String> = database.collections.keys().collect();
+            tracing::warn!(
+                ?there,
+                "--collection {name}: there is no such collection, and it is not made"
+            );
+        }
+        return Ok(());
+    };
+    let Ok(Some(manifest)) = load_newest::<Manifest>(storage, &format!("c/{id}")) else {
+        return Ok(());
+    };
+    let field = manifest.document.schema.vectors.get(DEFAULT_FIELD);
+    let dim = config.dim.map(|dim| ("dim", dim.to_string(), field.map(|f| f.dim.to_string())));
+    let metric = config.metric.map(|metric| {
+        ("metric", metric.name().to_owned(), field.map(|f| f.metric.name().to_owned()))
+    });
+    for (flag, said, there) in dim.into_iter().chain(metric) {
+        if there.as_ref() != Some(&said) {
+            let there = there.map_or_else(
+                || "no vector field without a name".to_owned(),
+                |there| format!("{flag} {there}"),
+            );
+            let message = format!(
+                "--{flag} {said}: the collection {name:?} exists and has {there}; leave the flag out, or \
+                 name another --collection"
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+    }
+    Ok(())
 }
 
 /// The threads, and the store around them.
@@ -211,6 +318,7 @@ fn start(
         data_dir: config.data_dir.clone(),
         next_line: AtomicU64::new(0),
         names: RwLock::new(Names::default()),
+        recovered: OnceLock::new(),
     }))
 }
 

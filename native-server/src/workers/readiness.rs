@@ -4,7 +4,7 @@
 //! *blocker* makes the server not ready; a *warning* is only said.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -26,11 +26,15 @@ pub struct Readiness {
 pub(super) enum Topic {
     /// A collection could not be opened.
     Opening,
+    /// Files of the present are damaged; what does not read there is answered.
+    Damage,
     /// A collection cannot be written.
     Writing,
     /// The last write found the disk full; nothing is broken, and only the next write tells whether it is so
     /// still.
     Space,
+    /// Damage that a compaction repairs, or that hurts earlier moments alone.
+    Worn,
     /// Background work fails; reading and writing go on.
     Upkeep,
     /// Changes that were accepted with `wait=false` and could not be written.
@@ -42,31 +46,19 @@ pub(super) enum Topic {
 impl Topic {
     fn blocks(self) -> bool {
         match self {
-            Topic::Opening | Topic::Writing | Topic::Closing => true,
-            Topic::Space | Topic::Upkeep | Topic::Lost => false,
+            Topic::Opening | Topic::Damage | Topic::Writing | Topic::Closing => true,
+            Topic::Space | Topic::Worn | Topic::Upkeep | Topic::Lost => false,
         }
     }
 }
 
 /// The notes of a server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Board {
-    /// What opening found.
-    recovered: OnceLock<String>,
     notes: Mutex<BTreeMap<(Topic, String), String>>,
 }
 
 impl Board {
-    /// An empty board, before anything is opened.
-    pub(super) fn new() -> Board {
-        Board { recovered: OnceLock::new(), notes: Mutex::new(BTreeMap::new()) }
-    }
-
-    /// Opening has ended, and found this.
-    pub(super) fn opened(&self, recovered: String) {
-        let _once = self.recovered.set(recovered);
-    }
-
     /// Notes a problem with `what` (a collection, or "" for the server), in place of an older one.
     pub(super) fn note(&self, topic: Topic, what: &str, words: String) {
         self.notes().insert((topic, what.to_owned()), words);
@@ -82,17 +74,17 @@ impl Board {
         self.notes().retain(|(_, named), _| named != what);
     }
 
-    pub(super) fn readiness(&self) -> Readiness {
+    /// Whether everything can be served; `figures` say what is.
+    pub(super) fn readiness(&self, figures: &str) -> Readiness {
         let notes = self.notes();
         let words = |blocks: bool| -> Vec<String> {
             let those = notes.iter().filter(|((topic, _), _)| topic.blocks() == blocks);
             those.map(|(_, words)| words.clone()).collect()
         };
         let (blockers, warnings) = (words(true), words(false));
-        let recovered = self.recovered.get().map_or("", String::as_str);
         let mut report = match blockers.as_slice() {
-            [] => format!("recovered: {recovered}"),
-            _ => format!("degraded: {recovered} blockers={}", blockers.join(" | ")),
+            [] => format!("recovered: {figures}"),
+            _ => format!("degraded: {figures} blockers={}", blockers.join(" | ")),
         };
         if !warnings.is_empty() {
             report = format!("{report} warnings={}", warnings.join(" | "));
@@ -111,13 +103,12 @@ mod tests {
 
     #[test]
     fn what_blocks_is_named_until_it_works_again() {
-        let board = Board::new();
-        board.opened("1 collection".to_owned());
-        assert_eq!(board.readiness().report, "recovered: 1 collection");
+        let board = Board::default();
+        assert_eq!(board.readiness("1 collection").report, "recovered: 1 collection");
         board.note(Topic::Writing, "a", "a: the disk is full".to_owned());
         board.note(Topic::Opening, "b", "b: damaged".to_owned());
         board.note(Topic::Upkeep, "a", "a: no checkpoint".to_owned());
-        let readiness = board.readiness();
+        let readiness = board.readiness("1 collection");
         assert!(!readiness.ready && readiness.live);
         let report = "degraded: 1 collection blockers=b: damaged | a: the disk is full \
                       warnings=a: no checkpoint";
@@ -125,6 +116,7 @@ mod tests {
         board.clear(Topic::Writing, "a");
         board.forget("b");
         let report = "recovered: 1 collection warnings=a: no checkpoint";
-        assert_eq!((board.readiness().ready, board.readiness().report.as_str()), (true, report));
+        let readiness = board.readiness("1 collection");
+        assert_eq!((readiness.ready, readiness.report.as_str()), (true, report));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Read from views and from what was last seen of the writers, so that it never waits for a sync.
 
-use nearfield_engine::KeyCounts;
+use nearfield_engine::{Error, KeyCounts};
 use serde::Serialize;
 
 use super::readiness::Readiness;
@@ -14,6 +14,8 @@ use crate::metrics::{Metrics, Scrape};
 pub struct CollectionStats {
     /// Its name.
     pub name: String,
+    /// Why it cannot be opened, if it cannot; all numbers are 0 then.
+    pub error: Option<String>,
     /// Live points.
     pub points: u64,
     /// Segments searched, in memory and in files.
@@ -49,6 +51,12 @@ pub struct CollectionStats {
 }
 
 impl CollectionStats {
+    /// A collection that cannot be opened.
+    pub(super) fn unavailable(name: &str, error: &Error) -> CollectionStats {
+        let (name, error) = (name.to_owned(), Some(error.message().to_owned()));
+        CollectionStats { name, error, ..CollectionStats::default() }
+    }
+
     pub(super) fn of(served: &Served) -> CollectionStats {
         let (line, view) = (&served.line, served.view());
         let (seen, quarantine) = (line.collection.stats(), line.quarantine());
@@ -57,6 +65,7 @@ impl CollectionStats {
         let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());
         CollectionStats {
             name: served.name().to_owned(),
+            error: None,
             points: view.len(),
             segments: view.segments.len() as u64,
             degraded_segments: degraded.count() as u64,
@@ -86,7 +95,8 @@ pub struct StoreStats {
     pub live: bool,
     /// Segments that are searched.
     pub active_segments: u64,
-    /// Segments with a damaged derived section, and collections that cannot be opened.
+    /// Segments with a damaged derived section, files in which damage was found since the start, and collections
+    /// that cannot be opened.
     pub failed_segments: u64,
     /// Live rows in memory and log only.
     pub hot_vectors: u64,
@@ -117,20 +127,21 @@ pub struct StoreStats {
 }
 
 impl StoreStats {
-    /// Sums up; `failed` collections could not be opened.
+    /// Sums up; damage was found in so many files of collections that are open.
     pub(super) fn of(
         readiness: &Readiness,
         metrics: &Metrics,
         collections: Vec<CollectionStats>,
-        failed: u64,
+        damaged_files: u64,
     ) -> StoreStats {
         let sum = |value: fn(&CollectionStats) -> u64| collections.iter().map(value).sum();
+        let closed = collections.iter().filter(|stats| stats.error.is_some()).count() as u64;
         let count = |value: i64| u64::try_from(value).unwrap_or_default();
         StoreStats {
             ready: readiness.ready,
             live: readiness.live,
             active_segments: sum(|stats| stats.segments),
-            failed_segments: sum(|stats| stats.degraded_segments) + failed,
+            failed_segments: sum(|stats| stats.degraded_segments) + closed + damaged_files,
             hot_vectors: sum(|stats| stats.hot_vectors),
             wal_pending: sum(|stats| stats.wal_pending),
             total_vectors: sum(|stats| stats.points),
@@ -150,7 +161,11 @@ impl StoreStats {
         let one = |value: u64| vec![(None, value as f64)];
         let each = |value: &dyn Fn(&CollectionStats) -> f64| {
             let labelled = |stats: &CollectionStats| (Some(stats.name.clone()), value(stats));
-            self.collections.iter().map(labelled).collect::<Vec<_>>()
+            let open = self.collections.iter().filter(|stats| stats.error.is_none());
+            open.map(labelled).collect::<Vec<_>>()
+        };
+        let open = |stats: &CollectionStats| {
+            (Some(stats.name.clone()), f64::from(u8::from(stats.error.is_none())))
         };
         let since_ms = |stats: &CollectionStats| {
             stats.wal_last_truncate_ms.map_or(f64::INFINITY, |at| now_ms.saturating_sub(at) as f64)
@@ -158,7 +173,7 @@ impl StoreStats {
         vec![
             ("ready", "1 if every collection reads and writes", one(u64::from(self.ready))),
             ("active_segments", "Segments searched", one(self.active_segments)),
-            ("failed_segments", "Damaged segments and collections", one(self.failed_segments)),
+            ("failed_segments", "Damaged files and closed collections", one(self.failed_segments)),
             ("hot_vectors", "Rows in memory and log only", one(self.hot_vectors)),
             ("wal_pending", "Batches in the log and in no file", one(self.wal_pending)),
             ("wal_pending_rows", "Rows in the log and in no file", one(self.hot_vectors)),
@@ -169,6 +184,11 @@ impl StoreStats {
             ("ingest_queue_bytes", "Bytes waiting to be written", one(self.ingest_queue_bytes)),
             ("memory_proxy_bytes", "Bytes the budget counts", one(self.memory_proxy_bytes)),
             ("memory_budget_bytes", "Their limit", one(self.memory_budget_bytes)),
+            (
+                "collection_open",
+                "1 if the collection is served, 0 if it cannot be opened",
+                self.collections.iter().map(open).collect(),
+            ),
             ("points", "Live points", each(&|stats| stats.points as f64)),
             ("segments", "Segments searched", each(&|stats| stats.segments as f64)),
             ("wal_size_bytes", "Bytes of the log", each(&|stats| stats.wal_size_bytes as f64)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nearfield_engine::{Collection, Database, Error, ErrorKind, Result};
@@ -42,6 +42,14 @@ pub struct Store {
     pub(super) data_dir: PathBuf,
     pub(super) next_line: AtomicU64,
     pub(super) names: RwLock<Names>,
+    pub(super) recovered: OnceLock<Recovered>,
+}
+
+/// What opening the collections found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Recovered {
+    pub(super) batches: u64,
+    pub(super) orphans: u64,
 }
 
 /// What is served under which name.
@@ -56,8 +64,8 @@ impl Store {
     /// A collection; the default one without a name. A pointer clone.
     ///
     /// # Errors
-    /// `NotFound` listing near names, with [`Code::NoDefaultCollection`] if no name was given; the error
-    /// that its recovery met.
+    /// `NotFound` listing near names, with [`Code::NoDefaultCollection`] if no name was given;
+    /// [`Code::CollectionUnavailable`] with the error that its recovery met.
     pub fn collection(&self, name: Option<&str>) -> Result<Arc<Served>> {
         let wanted = name.unwrap_or(&self.default);
         {
@@ -66,7 +74,7 @@ impl Store {
                 return Ok(Arc::clone(served));
             }
             if let Some(error) = names.blocked.get(wanted) {
-                return Err(error.again());
+                return Err(unavailable(wanted, error));
             }
         }
         if name.is_none() {
@@ -112,6 +120,7 @@ impl Store {
         if gone {
             names.blocked.remove(name);
             self.context.board.forget(name);
+            self.context.damage.forget(name);
         }
         dropped
     }
@@ -133,23 +142,48 @@ impl Store {
 
     /// Whether everything can be served, in words.
     pub fn readiness(&self) -> Readiness {
-        self.context.board.readiness()
+        let (names, points) = {
+            let names = self.names_read();
+            let points: u64 = names.served.values().map(|served| served.view().len()).sum();
+            ((names.served.len() + names.blocked.len()) as u64, points)
+        };
+        let Recovered { batches, orphans } = self.recovered.get().copied().unwrap_or_default();
+        self.context.board.readiness(&format!(
+            "{}, {}, {} from the log, {}",
+            counted(names, "collection", "s"),
+            counted(points, "point", "s"),
+            counted(batches, "batch", "es"),
+            counted(orphans, "orphan", "s"),
+        ))
+    }
+
+    /// A request met damage in a file of a collection: the board, the metrics and the log say so from now on.
+    pub fn met_damage(&self, collection: Option<&str>, file: &str, message: &str) {
+        // An alias is no name of its own.
+        let served = self.collection(collection);
+        let name = served.as_ref().map_or(collection.unwrap_or(&self.default), |s| s.name());
+        self.context.damage.met(&self.context.board, name, file, message);
     }
 
     /// Everything in numbers; never waits for a running sync.
     pub fn stats(&self) -> StoreStats {
-        let (served, failed) = {
+        let (served, closed) = {
             let names = self.names_read();
             let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
-            (served, names.blocked.len() as u64)
+            let closed = names.blocked.iter();
+            let closed = closed.map(|(name, error)| CollectionStats::unavailable(name, error));
+            (served, closed.collect::<Vec<_>>())
         };
-        let collections = served.iter().map(|served| CollectionStats::of(served)).collect();
+        let damaged = self.context.damage.files(|name| closed.iter().all(|c| c.name != name));
+        let open = served.iter().map(|served| CollectionStats::of(served));
+        let mut collections: Vec<CollectionStats> = open.chain(closed).collect();
+        collections.sort_by(|a, b| a.name.cmp(&b.name));
         let (readiness, budget) = (self.readiness(), &self.context.budget);
         StoreStats {
             sqlite_wal_bytes: len_bytes(&self.data_dir.join(format!("{CATALOG}-wal"))),
             memory_proxy_bytes: budget.used_bytes(),
             memory_budget_bytes: budget.limit_bytes(),
-            ..StoreStats::of(&readiness, &self.context.metrics, collections, failed)
+            ..StoreStats::of(&readiness, &self.context.metrics, collections, damaged)
         }
     }
 
@@ -196,19 +230,36 @@ impl Store {
         collection: Option<&str>,
         wait: bool,
     ) -> Result<Job> {
-        let served: Vec<Arc<Served>> = match collection {
-            Some(_) => vec![self.collection(collection)?],
-            None => self.names_read().served.values().cloned().collect(),
-        };
-        let lines = served.iter().map(|served| Arc::clone(&served.line)).collect();
-        let collection = collection.map(str::to_owned);
-        let (id, ended) = self.jobs.start(kind, Scope { collection, lines })?;
+        let (id, ended) = self.jobs.start(kind, self.scope(kind, collection)?)?;
         if wait {
             // A thread that vanished has left its job as it is, and that is what is reported.
             let _vanished = ended.await;
         }
         let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id}"));
         self.jobs.job(id)?.ok_or_else(unknown)
+    }
+
+    /// What a job is to work on. A collection that cannot be opened can be verified, and nothing else.
+    fn scope(&self, kind: JobKind, collection: Option<&str>) -> Result<Scope> {
+        let (served, closed) = match collection {
+            None => {
+                let names = self.names_read();
+                let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
+                (served, names.blocked.keys().cloned().collect())
+            }
+            Some(name) => match self.collection(collection) {
+                Ok(served) => (vec![served], Vec::new()),
+                Err(error)
+                    if kind == JobKind::Verify
+                        && Code::of(&error) == Some(Code::CollectionUnavailable) =>
+                {
+                    (Vec::new(), vec![name.to_owned()])
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let lines = served.iter().map(|served| Arc::clone(&served.line)).collect();
+        Ok(Scope { collection: collection.map(str::to_owned), lines, closed })
     }
 
     /// The newest jobs, newest first.
@@ -330,6 +381,20 @@ impl Store {
     pub(super) fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The refusal of a collection that exists and cannot be opened because of `error`.
+fn unavailable(name: &str, error: &Error) -> Error {
+    let message = format!("collection {name:?} cannot be opened: {}", error.message());
+    let details = error.details().iter().filter(|(name, _)| *name != "code");
+    details.fold(Code::CollectionUnavailable.error(message), |error, (name, value)| {
+        error.with(*name, value.clone())
+    })
+}
+
+/// A number and what it counts.
+fn counted(count: u64, what: &str, plural: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { plural })
 }
 
 /// Length of a file outside the store; 0 if it is not there.

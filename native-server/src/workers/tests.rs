@@ -411,7 +411,7 @@ fn a_damaged_collection_is_a_blocker_and_the_others_are_served() {
     assert!(!readiness.ready && readiness.live);
     assert!(readiness.report.contains("blockers=default: cannot be opened"), "{readiness:?}");
     let error = store.collection(None).expect_err("damaged");
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(Code::of(&error), Some(Code::CollectionUnavailable));
     let other = store.collection(Some("other")).expect("served");
     write(&other, 3..4, true).expect("written");
     assert_eq!((other.view().len(), store.stats().failed_segments), (4, 1));

@@ -249,7 +249,7 @@ impl Upkeep {
             if merges {
                 self.look_beside(line);
             }
-            let gives_way = || (merges && collection.is_wanted()) || line.is_dropped();
+            let gives_way = |_| (merges && collection.is_wanted()) || line.is_dropped();
             self.background.carry(task, &gives_way)
         })
     }
@@ -292,6 +292,7 @@ impl Upkeep {
         let wait = tended.care.done(step, outcome, now);
         if let (Some(wait), Err(error)) = (wait, result) {
             let doing = words(step);
+            self.context.met(line, &error);
             tracing::warn!(collection = name, %error, wait_secs = wait.as_secs(), "{doing} failed");
             self.context.metrics.upkeep_failures.inc();
             let again = format!("tried again {} s after the last attempt", wait.as_secs());

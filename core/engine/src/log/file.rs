@@ -50,8 +50,8 @@ pub struct FileLog {
     poison: Option<(ErrorKind, String)>,
     scratch: Vec<u8>,
     written: Written,
-    /// Length of the newest file that was there when this log was opened.
-    found_bytes: u64,
+    /// Length of the newest file, unless that is `active`.
+    newest_bytes: u64,
 }
 
 /// The file being appended to.
@@ -81,7 +81,7 @@ impl FileLog {
             poison: None,
             scratch: Vec::new(),
             written: Written::default(),
-            found_bytes: recovered.newest_bytes,
+            newest_bytes: recovered.newest_bytes,
         }
     }
 
@@ -178,11 +178,42 @@ impl FileLog {
         Ok(())
     }
 
+    /// A file without a batch stays open: there is nothing in it to be archived.
     fn close_active(&mut self) -> Result<()> {
         self.sync_active()?;
-        if let Some(active) = self.active.take() {
-            let (first, last, bytes) = (active.first, self.last, active.bytes);
+        let last = self.last;
+        if let Some(Active { first, bytes, .. }) =
+            self.active.take_if(|active| active.first <= last)
+        {
             self.sealed.push(SealedFile { first, last, bytes });
+            self.newest_bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Removes the newest file if it is open and holds no batch: its name says nothing that the manifest does not.
+    fn discard_empty(&mut self) -> Result<()> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        self.place.storage().remove(&self.place.live_name(active.first))
+    }
+
+    /// Makes sure that the newest file holds nothing up to `lsn`, if that is everything: the files before it can
+    /// then be archived, and its name keeps the newest LSN that was used.
+    fn begin_file_after(&mut self, lsn: Lsn) -> Result<()> {
+        if self.last > lsn {
+            return Ok(());
+        }
+        self.close_active()?;
+        if self.active.is_some() || self.sealed.is_empty() {
+            return Ok(());
+        }
+        match self.create_file() {
+            Ok(active) => self.active = Some(active),
+            // The batches stay where they are, which costs space only; the next checkpoint tries again.
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                self.place.storage().remove(&self.place.live_name(self.last.next()))?;
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -234,7 +265,7 @@ impl Log for FileLog {
     }
 
     fn recovery_bytes(&self) -> u64 {
-        self.active.as_ref().map_or(self.found_bytes, |active| active.bytes)
+        self.active.as_ref().map_or(self.newest_bytes, |active| active.bytes)
     }
 
     fn written(&self) -> Written {
@@ -245,12 +276,14 @@ impl Log for FileLog {
         self.check_poison()?;
         // With a mark, so that the next recovery need not rewrite a file that is durable already.
         self.sync()?;
-        let result = self.close_active();
+        let result = self.close_active().and_then(|()| self.discard_empty());
         self.poison_on_error(result)
     }
 
     fn archive_through(&mut self, lsn: Lsn) -> Result<usize> {
         self.check_poison()?;
+        let begun = self.begin_file_after(lsn);
+        self.poison_on_error(begun)?;
         let newest_stays = usize::from(self.active.is_none());
         let mut moved = 0;
         while self.sealed.len() > newest_stays && self.sealed[0].last <= lsn {

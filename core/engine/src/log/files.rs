@@ -107,15 +107,29 @@ impl LogDirectory {
         }
     }
 
-    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows.
+    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows, or
+    /// no file is live and `cut` is `newest`, that of the newest manifest, up to which all of them reach.
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_through(&self, cut: Lsn) -> Result<Vec<String>> {
+    pub(crate) fn archived_through(&self, cut: Lsn, newest: Lsn) -> Result<Vec<String>> {
         let files = self.list()?;
+        let all = cut >= newest && files.iter().all(|file| !file.live);
         let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let start = if all { files.len() } else { start };
         let archived = files[..start].iter().filter(|file| !file.live);
         Ok(archived.map(|file| self.archive_name(file.first)).collect())
+    }
+
+    /// Live files that may hold batches after `cut`, below the collection's directory, oldest first.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub(crate) fn live_after(&self, cut: Lsn) -> Result<Vec<String>> {
+        let files = self.list()?;
+        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let live = files[start..].iter().filter(|file| file.live);
+        Ok(live.map(|file| format!("wal/{:020}.log", file.first.0)).collect())
     }
 
     /// Files that begin at or before `lsn`, below the collection's directory: the name, and that in the
@@ -151,8 +165,8 @@ impl LogDirectory {
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_bytes_after(&self, cut: Lsn) -> Result<u64> {
-        let unneeded = self.archived_through(cut)?;
+    pub(crate) fn archived_bytes_after(&self, cut: Lsn, newest: Lsn) -> Result<u64> {
+        let unneeded = self.archived_through(cut, newest)?;
         let archived = self.list()?.into_iter().filter(|file| !file.live);
         let names = archived.map(|file| self.archive_name(file.first));
         let needed = names.filter(|name| !unneeded.contains(name));

@@ -78,17 +78,19 @@ pub trait Log: Send + Debug {
     /// What was done since it was opened.
     fn written(&self) -> Written;
 
-    /// Syncs and closes the current file, so that it can be archived.
+    /// Syncs and closes the current file, so that it can be archived; a file without a batch is removed.
     ///
     /// # Errors
     /// As [`sync`](Log::sync).
     fn rotate(&mut self) -> Result<()>;
 
-    /// Moves files that hold only LSNs up to `lsn` to the archive (the newest file always stays) and
-    /// returns how many. Nothing is deleted. Call it after the manifest with that cut is committed.
+    /// Moves files that hold only LSNs up to `lsn` to the archive and returns how many. If `lsn` covers the whole
+    /// log, an empty file is begun first; the newest file always stays. Nothing is deleted. Call it after the
+    /// manifest with that cut is committed.
     ///
     /// # Errors
-    /// Those of the storage; files already moved stay moved, and the log goes on.
+    /// Those of the storage; files already moved stay moved, and the log goes on. A file that cannot be begun
+    /// poisons the log.
     fn archive_through(&mut self, lsn: Lsn) -> Result<usize>;
 }
 

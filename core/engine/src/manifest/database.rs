@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use nearfield_segment::{Error, ErrorKind, Fault, FileId, Result, shown};
+use nearfield_segment::{Error, ErrorKind, Fault, FileId, Lsn, Result, shown};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,9 +39,39 @@ pub struct DatabaseManifest {
 pub struct CollectionEntry {
     /// The collection; its files are below `c/<id>/`.
     pub id: FileId,
+    /// In a snapshot: the log that was copied. A database that is written has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<SnapshotLog>,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
+}
+
+impl CollectionEntry {
+    /// The entry of a collection that is written.
+    pub fn new(id: FileId) -> CollectionEntry {
+        CollectionEntry { id, log: None, unknown: BTreeMap::new() }
+    }
+}
+
+/// The log of a collection in a snapshot, so that a restore notices when a part of it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotLog {
+    /// The newest durable batch, in the log or in a segment.
+    pub last: Lsn,
+    /// The files, oldest first; none if the segments hold every batch.
+    pub files: Vec<SnapshotLogFile>,
+}
+
+/// A log file in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotLogFile {
+    /// Name below the directory of the collection.
+    pub file: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// CRC32C of the whole file.
+    pub crc: u32,
 }
 
 impl DatabaseManifest {
@@ -72,8 +102,13 @@ impl DatabaseManifest {
     /// `Conflict` if the name is taken, `InvalidInput(Parameter)` if it is no name.
     pub fn create(&mut self, name: &str, id: FileId) -> Result<()> {
         self.check_free(name)?;
-        self.collections.insert(name.to_owned(), CollectionEntry { id, unknown: BTreeMap::new() });
+        self.collections.insert(name.to_owned(), CollectionEntry::new(id));
         Ok(())
+    }
+
+    /// Forgets what a snapshot recorded of its logs: they change from now on. True if there was a record.
+    pub(crate) fn forget_logs(&mut self) -> bool {
+        self.collections.values_mut().fold(false, |any, entry| entry.log.take().is_some() || any)
     }
 
     /// Removes a collection and its aliases, and returns what it meant. Its files are not touched but noted.
@@ -156,6 +191,10 @@ impl Document for DatabaseManifest {
     fn check(&self) -> std::result::Result<(), String> {
         let mut ids = HashSet::new();
         for (name, entry) in &self.collections {
+            let files = entry.log.iter().flat_map(|log| &log.files);
+            if let Some(bad) = files.map(|listed| &listed.file).find(|file| !is_log_name(file)) {
+                return Err(format!("{bad:?} is not the name of a log file"));
+            }
             check_collection_name(name).map_err(|error| error.message().to_owned())?;
             if !ids.insert(entry.id) {
                 return Err(format!("collection {} has two names", entry.id));
@@ -178,6 +217,10 @@ impl Document for DatabaseManifest {
 pub(super) fn is_plain_name(name: &str, bytes_max: usize) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=bytes_max).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+fn is_log_name(file: &str) -> bool {
+    file.strip_prefix("wal/").is_some_and(|name| is_plain_name(name, NAME_BYTES_MAX))
 }
 
 /// Names match `[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}`.

@@ -11,7 +11,9 @@ mod deletes;
 mod document;
 mod next_id;
 
-pub use database::{CollectionEntry, DatabaseManifest, check_collection_name};
+pub use database::{
+    CollectionEntry, DatabaseManifest, SnapshotLog, SnapshotLogFile, check_collection_name,
+};
 pub use deletes::{DELETES_VERSION, DeleteList, delete_list_name};
 pub use document::{
     Document, MANIFEST_VERSION, Parent, Stored, commit, document_name, list_numbers, load,

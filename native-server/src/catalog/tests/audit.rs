@@ -5,7 +5,17 @@ use super::*;
 pub(super) fn row(action: &'static str) -> AuditRow {
     let (key_id, collection) = (KeyId::parse("nfk_00000000000000ff"), Some("points".to_owned()));
     let (status, latency_us, request_id) = (200, 1234, "req_1".to_owned());
-    AuditRow { time_ms: NOW_MS, key_id, action, collection, status, latency_us, request_id }
+    let address = None;
+    AuditRow {
+        time_ms: NOW_MS,
+        key_id,
+        action,
+        collection,
+        address,
+        status,
+        latency_us,
+        request_id,
+    }
 }
 
 fn actions(entries: &[AuditEntry]) -> Vec<&str> {
@@ -25,6 +35,7 @@ fn a_row_is_read_back_as_it_was_given() {
         key_id: KeyId::parse("nfk_00000000000000ff"),
         action: "ingest".to_owned(),
         collection: Some("points".to_owned()),
+        address: None,
         status: 200,
         latency_us: 1234,
         request_id: "req_1".to_owned(),

@@ -125,6 +125,10 @@ impl Serving {
             "--ends-with-input",
         ]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        if std::env::var_os("RUST_LOG").is_none() {
+            // Its log would stand between the lines of the demo.
+            command.env("RUST_LOG", "warn");
+        }
         let mut child = command.spawn().map_err(failed("start"))?;
         let input = child.stdin.take();
         let printed = BufReader::new(child.stdout.take().expect("the pipe was asked for"));

@@ -11,10 +11,10 @@ use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema, payload};
 use serde_json::json;
 
 use super::super::exit::Result;
-use super::super::store;
 use super::{Order, Outcome, Source, Tally, conflict, encoding_name};
 use crate::host::{ProgressLine, Stopwatch};
 use crate::rows::Rows;
+use crate::workers::warn_of_recovery;
 
 /// Reads all rows into the collection, and builds its index if `compact`.
 ///
@@ -29,7 +29,7 @@ pub(super) fn import(
     compact: bool,
 ) -> Result<Outcome> {
     let collection = collection(database, order, source.dim())?;
-    store::warn_of_recovery(&collection);
+    warn_of_recovery(&collection);
     let tally = fill(&collection, order, source, pool)?;
     let load_s = clock.seconds();
     if compact {

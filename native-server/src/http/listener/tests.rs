@@ -30,7 +30,12 @@ fn connected(dir: &TempDir, stop: &Stop) -> DuplexStream {
     let place = Places::new(1, 0).enter(Ipv4Addr::LOCALHOST.into()).expect("the only one");
     let shared = Shared { router, server, limits, place };
     let (ours, theirs) = duplex(1_000);
-    tokio::spawn(connection(ours, Origin::Network, shared, stop.sender.subscribe()));
+    tokio::spawn(connection(
+        ours,
+        Origin::Network([127, 0, 0, 1].into()),
+        shared,
+        stop.sender.subscribe(),
+    ));
     theirs
 }
 

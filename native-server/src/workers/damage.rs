@@ -1,0 +1,137 @@
+//! Damage in files that was met while the server runs: by a verification, or by a request that read there.
+//!
+//! Each piece is said once in the log and stays on the board until it is mended: a verification of the collection
+//! finds it no more, the file is no longer part of the collection, or the collection is dropped. What is rebuilt
+//! by a compaction or hurts the past alone is a warning; anything else is a blocker.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nearfield_engine::Finding;
+
+use super::readiness::{Board, Topic};
+
+/// Damage by collection ("" for the database itself), then by file.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    found: Mutex<BTreeMap<String, Files>>,
+}
+
+type Files = BTreeMap<String, Found>;
+
+/// The first damage in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    /// With file and offset.
+    message: String,
+    /// Data of the present are hurt.
+    blocks: bool,
+    /// The file belongs to earlier moments alone.
+    past: bool,
+}
+
+impl Damage {
+    /// A request that read in `file` met damage.
+    pub(super) fn met(&self, board: &Board, collection: &str, file: &str, message: &str) {
+        let found = Found { message: message.to_owned(), blocks: true, past: false };
+        let mut all = self.found();
+        all.entry(collection.to_owned()).or_default().entry(file.to_owned()).or_insert_with(|| {
+            log(collection, &found);
+            found
+        });
+        show(board, collection, all.get(collection));
+    }
+
+    /// A verification read all of a collection, and found this.
+    pub(super) fn verified(&self, board: &Board, collection: &str, findings: &[&Finding]) {
+        let mut files = Files::new();
+        for finding in findings {
+            let blocks = !finding.derived && !finding.past;
+            let (message, past) = (finding.message.clone(), finding.past);
+            let found = Found { message, blocks, past };
+            let there = files.entry(finding.file.clone()).or_insert_with(|| found.clone());
+            if blocks && !there.blocks {
+                *there = found;
+            }
+        }
+        let mut all = self.found();
+        let known = all.remove(collection).unwrap_or_default();
+        files
+            .iter()
+            .filter(|(file, found)| known.get(*file) != Some(found))
+            .for_each(|(_, found)| log(collection, found));
+        if files.is_empty() && !known.is_empty() {
+            tracing::info!(collection, "the damage is mended");
+        }
+        if !files.is_empty() {
+            all.insert(collection.to_owned(), files);
+        }
+        show(board, collection, all.get(collection));
+    }
+
+    /// The segment files of a collection are those that `is_live` says: damage in others is mended.
+    pub(super) fn keep(&self, board: &Board, collection: &str, is_live: impl Fn(&str) -> bool) {
+        let mut all = self.found();
+        let Some(files) = all.get_mut(collection) else { return };
+        let before = files.len();
+        files.retain(|file, found| found.past || !file.ends_with(".seg") || is_live(file));
+        if files.len() == before {
+            return;
+        }
+        if files.is_empty() {
+            all.remove(collection);
+            tracing::info!(collection, "the damage is mended");
+        }
+        show(board, collection, all.get(collection));
+    }
+
+    /// A collection of this name is no more.
+    pub(super) fn forget(&self, collection: &str) {
+        self.found().remove(collection);
+    }
+
+    /// Damaged files of collections that are named by `of`.
+    pub(super) fn files(&self, of: impl Fn(&str) -> bool) -> u64 {
+        let found = self.found();
+        found.iter().filter(|(name, _)| of(name)).map(|(_, files)| files.len() as u64).sum()
+    }
+
+    /// What blocks a snapshot of `collection`: the first damage of its present.
+    pub(super) fn first(&self, collection: &str) -> Option<String> {
+        let found = self.found();
+        let mut files = found.get(collection)?.values();
+        files.find(|found| found.blocks).map(|found| found.message.clone())
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<String, Files>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(collection: &str, found: &Found) {
+    let Found { message, blocks, .. } = found;
+    if *blocks {
+        tracing::error!(collection, %message, "damage found");
+    } else {
+        tracing::warn!(collection, %message, "damage found; answers are not affected");
+    }
+}
+
+/// Puts what is known of a collection on the board.
+fn show(board: &Board, collection: &str, files: Option<&Files>) {
+    for (topic, blocks) in [(Topic::Damage, true), (Topic::Worn, false)] {
+        let those = files.into_iter().flat_map(BTreeMap::values).filter(|f| f.blocks == blocks);
+        let messages: Vec<&str> = those.map(|found| found.message.as_str()).collect();
+        match messages.as_slice() {
+            [] => board.clear(topic, collection),
+            [first, rest @ ..] => {
+                let more = match rest.len() {
+                    0 => String::new(),
+                    count => format!(" (and {count} more files)"),
+                };
+                let name = if collection.is_empty() { "the database" } else { collection };
+                board.note(topic, collection, format!("{name}: damage found: {first}{more}"));
+            }
+        }
+    }
+}
