@@ -30,6 +30,7 @@ fn place(name: &str) -> PathBuf {
     if path.exists() {
         std::fs::remove_dir_all(&path).unwrap();
     }
+    std::fs::create_dir_all(&path).unwrap();
     path
 }
 
