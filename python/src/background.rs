@@ -1,24 +1,31 @@
-//! The one thread of a database: checkpoints and merges what writes leave behind.
+//! The threads of a database that checkpoint and merge what writes leave behind.
 //!
-//! It sleeps on a condition variable until a write wakes it; it never polls, and never needs the
-//! interpreter. Work asked for by a caller goes first (the engine makes way between steps). Nothing that
-//! goes wrong here reaches a caller: the error is kept for `stats()["background_error"]`, and after a panic
-//! the thread stops for good. Stopping loses nothing: unfinished work has no effect.
+//! Two of them, so that a long merge does not keep fresh files waiting. They sleep on a condition variable until
+//! a write wakes them, or a merge has been committed; they never poll, and never need the interpreter. A full
+//! compaction by a caller goes first (the engine makes way between steps). Nothing that goes wrong here reaches a caller:
+//! the error is kept for `stats()["background_error"]`, and after a panic the thread stops for good. Stopping
+//! loses nothing: unfinished work has no effect.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use nearfield_engine::task::{Effort, Task};
 use nearfield_engine::{Collection, Result};
 use nearfield_segment::Pool;
+
+const THREADS: usize = 2;
+/// Without a reason to look for so long, a database is at rest: fewer files are then worth a merge.
+const REST: Duration = Duration::from_secs(3);
 
 /// Upkeep of the collections of one database.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +38,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     collections: Vec<Arc<Collection>>,
-    wanted: bool,
+    /// Grows with each reason to look for work.
+    reasons: u64,
+    /// As many as there were when the collections were last put in order at rest.
+    rested: u64,
     error: Option<String>,
 }
 
@@ -49,19 +59,20 @@ impl Background {
         self.shared.state().collections.retain(|held| held.name() != name);
     }
 
-    /// Something was written: looks for work soon. Starts the thread with the first call.
+    /// Something was written: looks for work soon. Starts the threads with the first call.
     pub(crate) fn wake(&self) {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if thread.is_none() && !self.shared.stop.load(Ordering::Relaxed) {
-            let shared = Arc::clone(&self.shared);
-            let named = std::thread::Builder::new().name("nearfield-upkeep".to_owned());
-            match named.spawn(move || run(&shared)) {
-                Ok(started) => *thread = Some(started),
-                Err(error) => self.shared.state().error = Some(format!("no thread: {error}")),
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if threads.is_empty() && !self.shared.stop.load(Ordering::Relaxed) {
+            for _ in 0..THREADS {
+                let shared = Arc::clone(&self.shared);
+                let named = std::thread::Builder::new().name("nearfield-upkeep".to_owned());
+                match named.spawn(move || run(&shared)) {
+                    Ok(started) => threads.push(started),
+                    Err(error) => self.shared.state().error = Some(format!("no thread: {error}")),
+                }
             }
         }
-        self.shared.state().wanted = true;
-        self.shared.wake.notify_one();
+        self.shared.look();
     }
 
     /// What went wrong last, if the last piece of work did not succeed.
@@ -74,17 +85,18 @@ impl Background {
         self.shared.stop.store(true, Ordering::Relaxed);
         // The lock orders the store before the thread's next look at it.
         self.shared.state().collections.clear();
-        self.shared.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        self.shared.wake.notify_all();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             // A panic of the thread was caught inside it.
             let _finished = thread.join();
         }
     }
 
-    /// For a forked child, which has no such thread.
+    /// For a forked child, which has no such threads.
     pub(crate) fn forget(&mut self) {
-        std::mem::forget(self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::forget(std::mem::take(threads));
     }
 }
 
@@ -93,13 +105,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits to be woken; `None` when it is time to stop.
-    fn next_round(&self) -> Option<Vec<Arc<Collection>>> {
-        let idle = |state: &mut State| !state.wanted && !self.stop.load(Ordering::Relaxed);
-        let waited = self.wake.wait_while(self.state(), idle);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        state.wanted = false;
-        (!self.stop.load(Ordering::Relaxed)).then(|| state.collections.clone())
+    /// Something may be due.
+    fn look(&self) {
+        self.state().reasons += 1;
+        self.wake.notify_all();
+    }
+
+    /// Waits for a reason beyond those that were `seen`, or for rest; `None` when it is time to stop.
+    fn next_round(&self, seen: &mut u64) -> Option<(Vec<Arc<Collection>>, Effort)> {
+        let mut state = self.state();
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if state.reasons != *seen {
+                *seen = state.reasons;
+                return Some((state.collections.clone(), Effort::Due));
+            }
+            if state.rested == state.reasons {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.wake.wait_timeout(state, REST);
+            let timeout;
+            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() && state.reasons == *seen && state.rested != state.reasons {
+                state.rested = state.reasons;
+                return Some((state.collections.clone(), Effort::Worthwhile));
+            }
+        }
     }
 
     fn in_care(&self, collection: &Arc<Collection>) -> bool {
@@ -108,28 +142,38 @@ impl Shared {
 }
 
 fn run(shared: &Shared) {
-    while let Some(collections) = shared.next_round() {
-        let round = AssertUnwindSafe(|| collections.iter().for_each(|held| tend(shared, held)));
-        if catch_unwind(round).is_err() {
+    let mut seen = 0;
+    while let Some((collections, effort)) = shared.next_round(&mut seen) {
+        let tend_all = || collections.iter().for_each(|held| tend(shared, held, effort));
+        if catch_unwind(AssertUnwindSafe(tend_all)).is_err() {
             shared.state().error = Some("upkeep panicked and has stopped".to_owned());
             return;
         }
     }
 }
 
-/// Does all work that is due in one collection.
-fn tend(shared: &Shared, collection: &Arc<Collection>) {
-    let outcome = maintain(shared, collection);
+/// Does all work of an effort in one collection.
+fn tend(shared: &Shared, collection: &Arc<Collection>, effort: Effort) {
+    let outcome = maintain(shared, collection, effort);
     if shared.in_care(collection) {
         shared.state().error = outcome.err().map(|error| error.to_string());
     }
 }
 
-fn maintain(shared: &Shared, collection: &Collection) -> Result<()> {
-    let mut watch = |_| match shared.stop.load(Ordering::Relaxed) {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
+fn maintain(shared: &Shared, collection: &Collection, effort: Effort) -> Result<()> {
+    let mut carry = |task: Task| {
+        let makes_way = !task.is_checkpoint();
+        task.run(&Pool::SERIAL, &mut |_| {
+            let wanted = makes_way && collection.is_wanted();
+            match wanted || shared.stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
     };
-    while collection.maintain(&Pool::SERIAL, &mut watch)? {}
+    while collection.maintain_by(effort, &mut carry)? {
+        // What came out may be due for another merge, also of a thread that found nothing before.
+        shared.look();
+    }
     Ok(())
 }

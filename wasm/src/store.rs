@@ -86,12 +86,13 @@ impl Store {
         Ok(())
     }
 
-    /// Before a change: nothing is under way where the change itself may start work, which is when it finds
-    /// much in memory, or a writer that has to recover.
+    /// Before a change: no task is under way that the change would need out of its way: any, if the writer has to
+    /// recover, and a checkpoint, if there is much in memory.
     fn settle_task(&mut self) -> nearfield_engine::Result<()> {
         let hard = options().memtable_bytes_hard;
         let starts_work = |writer: &mut nearfield_engine::Writer| {
-            Ok(writer.poisoned().is_some() || writer.memory_bytes() >= hard)
+            let full = writer.memory_bytes() >= hard && writer.is_checkpointing();
+            Ok(writer.poisoned().is_some() || full)
         };
         if self.task.is_some() && self.collection.with_writer(starts_work)? {
             // Its failure is no reason not to write.

@@ -1,12 +1,12 @@
 //! A collection as its users hold it: one handle for reading, writing and upkeep, safe to share.
 //!
 //! It adds no behaviour to writer, follower and view; it holds the locks. Readers never wait for a lock
-//! that is held during IO. At most one task runs at a time; work asked for by a caller takes the slot from
-//! background work, which then starts again later.
+//! that is held during IO. Tasks run beside each other and beside writes; the writer is held only to plan one and to
+//! commit it. A full compaction or a recovery waits for the others to end; background merges make way for it, and
+//! start again later.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, ErrorKind, Kernel, Pool, Result};
@@ -16,6 +16,7 @@ use crate::open_logs::OpenLogs;
 use crate::quarantine::{self, QuarantineStats};
 use crate::recovery::{self, Follower, RecoveryReport};
 use crate::task::{Effort, MergeOutput, Progress, Task};
+use crate::turns::Turns;
 use crate::view::View;
 use crate::writer::{CollectionStats, Reader, Site, Writer};
 
@@ -32,10 +33,7 @@ pub struct Collection {
     kernel: Kernel,
     reader: Reader,
     role: Role,
-    /// Held while a task runs.
-    slot: Mutex<()>,
-    /// Callers who want the slot; background work makes way for them.
-    waiting: AtomicU32,
+    turns: Turns,
     recovery: Mutex<RecoveryReport>,
     /// Why its files belong to this handle no more, once they do not.
     gone: OnceLock<String>,
@@ -96,9 +94,9 @@ impl Collection {
         role: Role,
         recovery: RecoveryReport,
     ) -> Collection {
-        let (slot, waiting) = (Mutex::new(()), AtomicU32::new(0));
-        let (recovery, gone) = (Mutex::new(recovery), OnceLock::new());
-        Collection { name: name.to_owned(), kernel, reader, role, slot, waiting, recovery, gone }
+        let (turns, recovery) = (Turns::default(), Mutex::new(recovery));
+        let gone = OnceLock::new();
+        Collection { name: name.to_owned(), kernel, reader, role, turns, recovery, gone }
     }
 
     /// Its name in the database.
@@ -214,63 +212,102 @@ impl Collection {
         }
     }
 
-    /// Writes what is in memory to a file and archives the log behind it.
+    /// Writes what is in memory to a file and archives the log behind it. Merges go on beside it.
     ///
     /// # Errors
-    /// As [`Task::run`] and [`Writer::finish`].
+    /// As [`Task::run`] and [`Writer::finish`]; `Conflict` while the host has a checkpoint [begun](Collection::begin).
     pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
         let mut carry = |task: Task| task.run(pool, &mut |_| ControlFlow::Continue(()));
         self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
-    /// Merges everything into one segment in its final form.
+    /// Merges everything into one segment in its final form: a checkpoint, then all files. What is written
+    /// meanwhile stays beside it. `watch` sees the second part.
     ///
     /// # Errors
-    /// As [`Task::run`] and [`Writer::finish`]; `Cancelled` if `watch` breaks.
+    /// As [`Collection::checkpoint`]; `Cancelled` if `watch` breaks.
     pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        self.merge_by(Effort::Everything, &mut |task: Task| task.run(pool, watch)).map(drop)
+        let mut carry = |task: Task| match task.is_checkpoint() {
+            true => task.run(pool, &mut |_| ControlFlow::Continue(())),
+            false => task.run(pool, watch),
+        };
+        self.merge_by(Effort::Everything, &mut carry).map(drop)
     }
 
-    /// Does one piece of background work if any is due and nobody else is at work. True if it did.
+    /// Does one piece of background work if any is due. Several threads may call this at once: their merges have
+    /// different inputs. True if it did.
     ///
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
     pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
-        let mut make_way = |progress| {
-            if self.is_wanted() { ControlFlow::Break(()) } else { watch(progress) }
+        let mut carry = |task: Task| {
+            let makes_way = !task.is_checkpoint();
+            task.run(pool, &mut |progress| match makes_way && self.is_wanted() {
+                true => ControlFlow::Break(()),
+                false => watch(progress),
+            })
         };
-        self.maintain_by(Effort::Due, &mut |task: Task| task.run(pool, &mut make_way))
+        self.maintain_by(Effort::Due, &mut carry)
     }
 
-    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop with
-    /// `Cancelled` once [`Collection::is_wanted`].
+    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop a merge that is
+    /// no checkpoint with `Cancelled` once [`Collection::is_wanted`].
     ///
     /// # Errors
     /// What `carry` returns except `Cancelled`, and those of [`Writer::finish`].
     pub fn maintain_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        let _slot = match self.slot.try_lock() {
-            Ok(slot) => slot,
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        };
+        let Some(_turn) = self.turns.enter_unless_wanted() else { return Ok(false) };
         match self.carry_out(effort, carry) {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
             other => other,
         }
     }
 
-    /// Work for a caller, who waits for the slot: background work makes way. False if there is none.
+    /// Work for a caller, who waits for it. A checkpoint waits for one that is under way, a full compaction for
+    /// all tasks, and background merges make way for it. False if there was nothing to do.
     ///
     /// # Errors
-    /// What `carry` returns, and those of [`Writer::finish`].
+    /// What `carry` returns, and those of [`Writer::finish`]; those of [`Collection::checkpoint`].
     pub fn merge_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        let _slot = self.take_slot();
-        self.carry_out(effort, carry)
+        match effort {
+            Effort::Due | Effort::Worthwhile => {
+                let _turn = self.turns.enter();
+                self.carry_out(effort, carry)
+            }
+            Effort::Checkpoint => self.checkpoint_by(carry),
+            Effort::Everything => {
+                let written = self.checkpoint_by(carry)?;
+                let (_turn, begun) = self.turns.alone(|turn| (turn, self.begin(effort)));
+                Ok(self.end_of(begun?, carry)? || written)
+            }
+        }
     }
 
-    /// True if a caller waits for background work to make way.
+    fn checkpoint_by(&self, carry: Carry<'_>) -> Result<bool> {
+        loop {
+            let seen = self.turns.ended();
+            let turn = self.turns.enter();
+            let (task, waits) = {
+                let mut writer = self.writer()?;
+                (writer.plan(Effort::Checkpoint), writer.is_checkpointing())
+            };
+            match task {
+                Some(task) => return self.end_of(self.checked(task)?, carry),
+                None if !waits => return self.writer()?.tidy(),
+                None => {}
+            }
+            drop(turn);
+            // Its own turn has ended since.
+            if !self.turns.wait_for_end(seen + 1) {
+                let message = "a checkpoint was begun and is not ended yet";
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+    }
+
+    /// True if a caller waits for background merges to make way.
     pub fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.turns.is_wanted()
     }
 
     /// Calls `work` with the writer, which nobody else has meanwhile.
@@ -287,11 +324,12 @@ impl Collection {
     /// As for opening.
     pub fn recover(&self) -> Result<()> {
         // No task may be writing: recovery would take its files for leftovers.
-        let _slot = self.take_slot();
-        if let Some(report) = recovery::reopen(&mut *self.writer()?)? {
-            *self.recovery.lock().unwrap_or_else(PoisonError::into_inner) = report;
-        }
-        Ok(())
+        self.turns.alone(|_turn| {
+            if let Some(report) = recovery::reopen(&mut *self.writer()?)? {
+                *self.recovery.lock().unwrap_or_else(PoisonError::into_inner) = report;
+            }
+            Ok(())
+        })
     }
 
     /// Removes files that neither the present nor the past to be kept needs, and what has been in quarantine
@@ -300,7 +338,6 @@ impl Collection {
     /// # Errors
     /// As [`Writer::vacuum`]; `ReadOnly` for a handle that cannot write.
     pub fn vacuum(&self) -> Result<Vacuumed> {
-        let _slot = self.take_slot();
         let mut writer = self.writer()?;
         let removed = writer.vacuum()?;
         let Site { storage, dir, .. } = &writer.site;
@@ -314,14 +351,6 @@ impl Collection {
     /// `Io`; `ReadOnly` for a handle that cannot write.
     pub fn quarantine(&self) -> Result<QuarantineStats> {
         self.with_writer(|writer| quarantine::stats(&*writer.site.storage, &writer.site.dir))
-    }
-
-    /// The slot for a caller: background work makes way.
-    fn take_slot(&self) -> MutexGuard<'_, ()> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let slot = self.slot.lock();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        slot.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Before `bytes` are logged: a writer that stopped because the disk was full recovers once there is
@@ -343,48 +372,61 @@ impl Collection {
         if poisoned == Some(ErrorKind::StorageFull) {
             self.recover()?;
         }
-        if full { self.checkpoint(pool) } else { Ok(()) }
+        match full.then(|| self.checkpoint(pool)) {
+            // The host steps it, perhaps on this thread, and the bound is passed meanwhile.
+            Some(Err(error)) if error.kind() == ErrorKind::Conflict => Ok(()),
+            other => other.unwrap_or(Ok(())),
+        }
     }
 
-    /// Plans under the writer's lock, works without it, finishes under it. The slot is held.
+    /// Plans under the writer's lock, works without it, finishes under it.
     fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        match self.begin(effort)? {
+        self.end_of(self.begin(effort)?, carry)
+    }
+
+    fn end_of(&self, begun: Begun, carry: Carry<'_>) -> Result<bool> {
+        match begun {
             Begun::Task(task) => self.end(carry(*task)).map(|()| true),
             Begun::Tidied(done) => Ok(done),
         }
     }
 
-    /// The first half of [`Collection::maintain`], for a host with one thread that takes the steps of the task
-    /// itself, between its other calls. Until [`Collection::end`] it asks for no other work: no
-    /// [`checkpoint`](Collection::checkpoint), no [`compact`](Collection::compact), no recovery.
+    /// The first half of [`Collection::maintain`], for a host that takes the steps of its tasks itself, between
+    /// its other calls. It may have several; each goes to [`Collection::end`], or is dropped, which frees its inputs.
+    /// The host drops its tasks before it recovers.
     ///
     /// # Errors
     /// `StorageFull` if the vectors alone would not fit; those of [`Writer::tidy`].
     pub fn begin(&self, effort: Effort) -> Result<Begun> {
         let mut writer = self.writer()?;
-        let Some(task) = writer.plan_effort(effort) else {
+        let Some(task) = writer.plan(effort) else {
             return writer.tidy().map(Begun::Tidied);
         };
         drop(writer);
+        self.checked(task)
+    }
+
+    /// A task for which there is space.
+    fn checked(&self, task: Task) -> Result<Begun> {
         match task.check_space() {
             Ok(()) => Ok(Begun::Task(Box::new(task))),
-            Err(error) => self.end(Err(error)).map(|()| Begun::Tidied(true)),
+            Err(error) => {
+                drop(task);
+                self.end(Err(error)).map(|()| Begun::Tidied(true))
+            }
         }
     }
 
-    /// Commits what became of the task that was begun, and tidies up.
+    /// Commits what became of a task that was begun, and tidies up.
     ///
     /// # Errors
     /// That of `output`, and those of [`Writer::finish`].
     pub fn end(&self, output: Result<MergeOutput>) -> Result<()> {
         let mut writer = self.writer()?;
         let finished = output.and_then(|output| writer.finish(output));
-        if let Err(error) = &finished {
-            writer.abandon();
-            if error.kind() == ErrorKind::StorageFull {
-                // The next attempt shall find what space there is.
-                let _left = quarantine::empty(&*writer.site.storage, &writer.site.dir);
-            }
+        if finished.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
+            // The next attempt shall find what space there is.
+            let _left = quarantine::empty(&*writer.site.storage, &writer.site.dir);
         }
         // Done is done, and failed is failed: files left behind take space, and are tried again.
         let _left = writer.tidy();

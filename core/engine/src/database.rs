@@ -549,7 +549,7 @@ mod tests {
         assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
         assert!(!collection.merge_by(Effort::Checkpoint, &mut aside).expect("nothing left"));
         assert!(!collection.maintain_by(Effort::Worthwhile, &mut aside).expect("one short file"));
-        write(&collection, 3, Vec::new()).expect("writes");
+        write(&collection, 1, Vec::new()).expect("writes");
         assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
         assert!(!collection.maintain_by(Effort::Due, &mut aside).expect("two are not many"));
         assert!(collection.maintain_by(Effort::Worthwhile, &mut aside).expect("merges two"));

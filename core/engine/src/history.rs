@@ -126,7 +126,8 @@ impl Window {
 }
 
 /// Removes what neither the newest manifest nor the past in `window` needs: manifests, then segments and delete
-/// lists, then archived log. Returns the number of files. The caller holds the pin alone.
+/// lists, then archived log. Files of running tasks are `spared`. Returns the number of files. The caller holds
+/// the pin alone.
 ///
 /// # Errors
 /// `Io`; what was removed stays removed.
@@ -136,6 +137,7 @@ pub(crate) fn vacuum(
     newest: &Manifest,
     window: &mut Window,
     now_ms: u64,
+    spared: &HashSet<String>,
 ) -> Result<u64> {
     let storage = log.storage();
     let mut kept = Vec::new();
@@ -154,7 +156,7 @@ pub(crate) fn vacuum(
     let needed: HashSet<&str> = names(kept.iter().chain([newest])).collect();
     for name in storage.list(&format!("{dir}/segments"))? {
         let file = format!("segments/{name}");
-        if !needed.contains(file.as_str()) {
+        if !needed.contains(file.as_str()) && !spared.contains(&file) {
             unneeded.push(format!("{dir}/{file}"));
         }
     }

@@ -6,13 +6,14 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `quarantine` |
+//! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `claim` (what running tasks hold) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `turns` (threads that carry tasks out) · `quarantine` |
 //! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` · `place` (what may become a database) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
 //! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
 
 pub mod batch;
+mod claim;
 mod clock;
 mod collection;
 mod database;
@@ -42,6 +43,7 @@ mod state;
 mod succession;
 pub mod task;
 mod transfer;
+mod turns;
 mod verify;
 mod view;
 mod writer;

@@ -11,10 +11,12 @@ pub struct Options {
     pub memtable_bytes_max: u64,
     /// Bytes of rows in memory from which writes wait for a checkpoint.
     pub memtable_bytes_hard: u64,
-    /// Number of level-0 segments from which a compaction is due.
-    pub level0_segments_max: usize,
-    /// Rows in level-0 segments from which a compaction is due: they are scanned, not linked.
+    /// Rows in level-0 files from which they are linked into a graph: until then they are scanned. Also the
+    /// most rows of the file that a checkpoint writes, unless more are in memory.
     pub level0_rows_max: u64,
+    /// Memory that running merges of a collection may hold together, in bytes. A merge that needs more runs alone, beside
+    /// merges that need less than a sixteenth of it.
+    pub merge_bytes_max: u64,
     /// Share of dead rows from which a segment is rewritten.
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
@@ -46,8 +48,8 @@ impl Default for Options {
         Options {
             memtable_bytes_max: 32 << 20,
             memtable_bytes_hard: 1 << 30,
-            level0_segments_max: 4,
             level0_rows_max: 16_384,
+            merge_bytes_max: 2 << 30,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
             open_logs_max: 128,
@@ -57,7 +59,7 @@ impl Default for Options {
             quarantine_files_max: 50,
             quarantine_bytes_max: 5 << 30,
             idempotency_keys_max: 100_000,
-            segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 2_048, graph },
+            segment: SegmentOptions { kernel: Kernel::detect(), graph_rows_min: 4_096, graph },
         }
     }
 }

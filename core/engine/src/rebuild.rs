@@ -16,6 +16,7 @@ use crate::log::{LogDirectory, Mode, ReplayReport, replay};
 use crate::manifest::{Manifest, commit};
 use crate::options::Options;
 use crate::recovery;
+use crate::task::Effort;
 use crate::transfer::bring;
 use crate::writer::{Site, Writer};
 
@@ -113,7 +114,7 @@ pub(crate) fn rebuild(
 }
 
 fn checkpoint(writer: &mut Writer, pool: &Pool) -> Result<()> {
-    let Some(task) = writer.plan_checkpoint() else { return Ok(()) };
+    let Some(task) = writer.plan(Effort::Checkpoint) else { return Ok(()) };
     let output = task.run(pool, &mut |_| ControlFlow::Continue(()))?;
     writer.finish(output)
 }

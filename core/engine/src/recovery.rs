@@ -13,6 +13,7 @@ use nearfield_segment::segment::Segment;
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
 use crate::batch;
+use crate::claim::Claims;
 use crate::clock::Clock;
 use crate::fields::KnownFields;
 use crate::history::{Past, Window};
@@ -106,7 +107,7 @@ pub(crate) fn open_writer(
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
     let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, under_way, incarnation) = (false, false, 0);
+    let (closed, incarnation) = (false, 0);
     let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let window = Window::of(&options, &manifest.document);
@@ -125,7 +126,7 @@ pub(crate) fn open_writer(
         mark,
         untidy: false,
         unsettled: false,
-        under_way,
+        claims: Claims::default(),
         incarnation,
     };
     writer.publish();
@@ -238,7 +239,7 @@ pub(crate) fn open_without_log(
         mark: LogMark::default(),
         untidy: false,
         unsettled: false,
-        under_way: false,
+        claims: Claims::default(),
         incarnation: 0,
     };
     writer.publish();

@@ -20,6 +20,7 @@ use nearfield_segment::{
 };
 
 use crate::batch::{Applied, Batch, RowOutcome};
+use crate::claim::Claimed;
 use crate::fields::KnownFields;
 use crate::keys::Keys;
 use crate::manifest::{NextId, SegmentEntry};
@@ -37,8 +38,8 @@ pub(crate) struct Held {
     pub(crate) live: LiveSegment,
     /// Deleted rows with the LSN that deleted them, in LSN order.
     pub(crate) deletes: Vec<(RowId, Lsn)>,
-    /// An input of a running task: must stay as it is, except for deletions.
-    pub(crate) busy: bool,
+    /// By a running task: must stay as it is, except for deletions.
+    pub(crate) claimed: Claimed,
 }
 
 impl Held {
@@ -49,7 +50,11 @@ impl Held {
     /// A segment that others hold too, with no deletions yet.
     pub(crate) fn shared(segment: Arc<Segment>, file: Option<SegmentEntry>) -> Held {
         let dead = Arc::new(DeadRows::new(segment.rows()));
-        Held { live: LiveSegment { segment, dead, file }, deletes: Vec::new(), busy: false }
+        Held {
+            live: LiveSegment { segment, dead, file },
+            deletes: Vec::new(),
+            claimed: Claimed::default(),
+        }
     }
 
     pub(crate) fn id(&self) -> FileId {
@@ -206,7 +211,9 @@ impl State {
         loop {
             let class = size_class(rows);
             let joins = |held: &&Held| {
-                held.in_memory() && !held.busy && size_class(held.live.live_rows()) <= class
+                held.in_memory()
+                    && !held.claimed.is_busy()
+                    && size_class(held.live.live_rows()) <= class
             };
             let run: Vec<u32> = self.segments[..start]
                 .iter()

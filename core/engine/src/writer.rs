@@ -14,13 +14,15 @@ mod tests;
 pub(crate) use published::LogMark;
 pub use published::{CollectionStats, LogStats, Reader};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
+use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
+use crate::claim::{Claim, Claimed, Claims};
 use crate::clock::Clock;
 use crate::history::{self, Window};
 use crate::keys;
@@ -33,7 +35,8 @@ use crate::pin;
 use crate::space;
 use crate::state::{Held, State};
 use crate::task::{
-    Effort, MergeInput, MergeOutput, Phase, SegmentFacts, Situation, Task, Work, plan, worthwhile,
+    Effort, MergeInput, MergeOutput, Phase, SMALL_MERGE_PART, SegmentFacts, Situation, Task, Work,
+    plan, segment_file,
 };
 
 /// Delete-list files of a segment from which they are folded into one.
@@ -90,8 +93,8 @@ pub struct Writer {
     pub(crate) untidy: bool,
     /// The last attempt to tidy up failed halfway.
     pub(crate) unsettled: bool,
-    /// A task was planned and is neither finished nor abandoned: files that no manifest names may be its.
-    pub(crate) under_way: bool,
+    /// Of the tasks under way: files that no manifest names may be theirs.
+    pub(crate) claims: Claims,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
 }
@@ -139,83 +142,70 @@ impl Writer {
         self.state.memory_bytes()
     }
 
-    /// The most urgent background work, if any is due. At most one task may be under way: finish or
-    /// [`abandon`](Writer::abandon) it before planning the next.
-    pub fn plan(&mut self) -> Option<Task> {
-        let work = plan(&self.situation(), &self.options)?;
-        self.poisoned.is_none().then(|| self.start(work))
-    }
-
-    /// The most urgent work that is worth an effort, as [`Writer::plan`].
-    pub fn plan_effort(&mut self, effort: Effort) -> Option<Task> {
-        match effort {
-            Effort::Due => self.plan(),
-            Effort::Worthwhile => {
-                let work = plan(&self.situation(), &worthwhile(&self.options))?;
-                self.poisoned.is_none().then(|| self.start(work))
-            }
-            Effort::Checkpoint => self.plan_checkpoint(),
-            Effort::Everything => self.plan_compaction(),
-        }
-    }
-
-    /// A checkpoint of what is in memory, if there is anything.
-    pub fn plan_checkpoint(&mut self) -> Option<Task> {
-        let in_memory: Vec<usize> = self.positions(|held| held.in_memory());
-        let due = !in_memory.is_empty() || self.cut() < self.state.lsn;
-        (due && self.poisoned.is_none()).then(|| self.start(Work { inputs: in_memory, level: 0 }))
-    }
-
-    /// Merges everything into one segment, unless it is that already.
-    pub fn plan_compaction(&mut self) -> Option<Task> {
-        let all = self.positions(|_| true);
-        let settled = match self.state.segments.as_slice() {
-            [] => self.cut() == self.state.lsn,
-            [held] => {
-                let clean = held.live.dead.count() == 0 && held.live.segment.degraded().is_empty();
-                let final_form = held.live.file.as_ref().is_some_and(|entry| entry.level > 0);
-                clean && final_form && self.cut() == self.state.lsn
-            }
-            _ => false,
+    /// The most urgent work for an effort. Any number of tasks may be under way; a new one takes segments that no
+    /// other has, and one that is dropped frees its own. `None` also for a checkpoint while one is under way.
+    pub fn plan(&mut self, effort: Effort) -> Option<Task> {
+        let waits = match effort {
+            Effort::Due | Effort::Worthwhile => self.unsettled && !self.claims.is_empty(),
+            Effort::Checkpoint | Effort::Everything => false,
         };
-        (!settled && self.poisoned.is_none()).then(|| self.start(Work { inputs: all, level: 1 }))
+        if waits || self.poisoned.is_some() {
+            return None;
+        }
+        let work = plan(effort, &self.situation(), &self.options)?;
+        Some(self.start(work))
     }
 
-    /// Forgets the task under way; its file, if written, is an orphan until [`Writer::vacuum`].
-    pub fn abandon(&mut self) {
-        self.under_way = false;
-        self.untidy = true;
-        self.state.segments.iter_mut().for_each(|held| held.busy = false);
-    }
-
-    fn positions(&self, pick: impl Fn(&Held) -> bool) -> Vec<usize> {
-        let segments = &self.state.segments;
-        (0..segments.len()).filter(|&index| pick(&segments[index])).collect()
+    /// True while a checkpoint is under way.
+    pub fn is_checkpointing(&self) -> bool {
+        self.claims.live().any(|claim| claim.checkpoint)
     }
 
     fn situation(&self) -> Situation {
-        let facts = |held: &Held| SegmentFacts {
+        let segments = self.state.segments.iter().map(|held| self.facts(held)).collect();
+        let pending = self.cut() < self.state.lsn;
+        let small = self.options.merge_bytes_max / SMALL_MERGE_PART;
+        let large = self.claims.live().map(|claim| claim.bytes).filter(|&bytes| bytes > small);
+        Situation {
+            segments,
+            memory_bytes: self.state.memory_bytes(),
+            log_bytes: if pending { self.log.size_bytes() } else { 0 },
+            pending,
+            checkpointing: self.is_checkpointing(),
+            merging_bytes: large.sum(),
+        }
+    }
+
+    fn facts(&self, held: &Held) -> SegmentFacts {
+        let (segment, live) = (&held.live.segment, held.live.live_rows());
+        SegmentFacts {
             in_memory: held.in_memory(),
             level: held.live.file.as_ref().map_or(0, |entry| entry.level),
-            rows: held.live.segment.rows(),
-            live: held.live.live_rows(),
+            rows: segment.rows(),
+            live,
             dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
-            degraded: !held.live.segment.degraded().is_empty(),
-        };
-        let segments = self.state.segments.iter().map(facts).collect();
-        let log_bytes = if self.cut() < self.state.lsn { self.log.size_bytes() } else { 0 };
-        Situation { segments, memory_bytes: self.state.memory_bytes(), log_bytes }
+            degraded: !segment.degraded().is_empty(),
+            busy: held.claimed.is_busy(),
+            merge_bytes: merge_bytes(segment, live, self.options.segment.graph.degree),
+        }
     }
 
     fn start(&mut self, work: Work) -> Task {
-        // With nothing left in memory the output and the files say everything up to now.
-        let left_out = |index: &usize| !work.inputs.contains(index);
-        let leaves_memory = self.positions(Held::in_memory).iter().any(left_out);
-        let cut = if leaves_memory { self.cut() } else { self.state.lsn };
+        // Only with nothing left in memory do the output and the files say everything up to now.
+        let checkpoint = work.inputs.iter().any(|&at| self.state.segments[at].in_memory())
+            || work.inputs.is_empty();
+        let cut = if checkpoint { self.state.lsn } else { self.cut() };
+        let id = self.state.rng.file_id();
+        let keys = self.keys_to_write(cut);
+        let names = keys.iter().map(|(_, entry)| entry.file.clone());
+        let files = names.chain([segment_file(id)]).collect();
+        let bytes = work.inputs.iter().map(|&at| self.facts(&self.state.segments[at]).merge_bytes);
+        let bytes = bytes.sum();
+        let claim = self.claims.add(id, Claim { files, checkpoint, bytes });
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
-            held.busy = true;
+            held.claimed = Claimed::by(&claim);
             let segment = Arc::clone(&held.live.segment);
             inputs.push(MergeInput { segment, dead: held.dead_at(cut) });
         }
@@ -223,10 +213,9 @@ impl Writer {
         if work.level == 0 {
             options.graph_rows_min = u32::MAX;
         }
-        let keys = self.keys_to_write(cut);
-        self.under_way = true;
         Task {
-            id: self.state.rng.file_id(),
+            id,
+            claim,
             inputs,
             cut,
             keys,
@@ -250,19 +239,22 @@ impl Writer {
     }
 
     /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view. Deletions that
-    /// came after the task's cut are carried over. What the merge leaves behind is [`Writer::tidy`]'s.
+    /// came after the task's cut are carried over. Other tasks may have been committed since it was planned, and
+    /// others may go on: the new manifest differs from the newest one in this task's inputs and output. What the
+    /// merge leaves behind is [`Writer::tidy`]'s.
     ///
     /// # Errors
     /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
     /// nothing; a failure of the manifest itself poisons the writer.
     pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
         if output.incarnation != self.incarnation {
-            // Recovery took its file for an orphan, and another task may be under way since.
+            // Recovery took its file for an orphan.
             let message = "the task was planned before the writer was recovered";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        self.abandon();
+        self.untidy = true;
         self.check_writable()?;
+        let (id, claim) = (output.id, Arc::clone(&output.claim));
         let cut = output.cut.max(self.cut());
         let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
         let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
@@ -273,6 +265,8 @@ impl Writer {
         let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
+        self.claims.end(id);
+        drop(claim);
         if reason == Reason::Checkpoint {
             self.mark = LogMark::now(self.clock.now_ms(), self.log.written());
         }
@@ -287,11 +281,14 @@ impl Writer {
     /// # Errors
     /// `Io`; it is tried again with the next call.
     pub fn tidy(&mut self) -> Result<bool> {
+        self.untidy |= self.claims.forget_dropped();
         if !self.untidy {
             return Ok(false);
         }
         self.check_writable()?;
-        self.settle()?;
+        if !self.settle()? {
+            return Ok(false);
+        }
         self.log.archive_through(self.cut())?;
         let cleaned = self.clean()?.is_some();
         (self.untidy, self.unsettled) = (!cleaned, false);
@@ -411,7 +408,9 @@ impl Writer {
     pub fn vacuum(&mut self) -> Result<u64> {
         // After a failed commit the newest manifest on disk may be one this writer does not know.
         self.check_writable()?;
-        self.settle()?;
+        if !self.settle()? {
+            return Ok(0);
+        }
         let removed = self.clean()?;
         self.unsettled = false;
         Ok(removed.unwrap_or(0))
@@ -419,25 +418,31 @@ impl Writer {
 
     /// Names that an earlier attempt moved or removed, and then could not make durable, are made so before
     /// more is removed: what a power cut brings back must find its files. Until the attempt that begins here
-    /// has succeeded, it counts as one that failed.
-    fn settle(&mut self) -> Result<()> {
+    /// has succeeded, it counts as one that failed. False while a task is under way: settling would take what it is
+    /// writing for what a crash left behind. Until then no other merge begins.
+    fn settle(&mut self) -> Result<bool> {
+        if self.unsettled && !self.claims.is_empty() {
+            return Ok(false);
+        }
         if std::mem::replace(&mut self.unsettled, true) {
             self.site.storage.settle(&self.site.dir)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Number of files removed; `None` while somebody needs them: a task, or a reader that is opening.
+    /// Number of files removed; `None` while a reader is opening the collection. Files of tasks under way stay.
     fn clean(&mut self) -> Result<Option<u64>> {
         let Site { storage, dir, .. } = &self.site;
         let alone = pin::exclusive(&**storage, dir)?;
-        let busy = self.under_way;
-        if busy || alone.is_none() {
+        if alone.is_none() {
             return Ok(None);
         }
+        let spared: HashSet<String> =
+            self.claims.live().flat_map(|claim| claim.files.clone()).collect();
         let manifest = &self.manifest.document;
         let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-        history::vacuum(&log, dir, manifest, &mut self.window, self.clock.now_ms()).map(Some)
+        let now_ms = self.clock.now_ms();
+        history::vacuum(&log, dir, manifest, &mut self.window, now_ms, &spared).map(Some)
     }
 
     pub(crate) fn publish(&self) {
@@ -487,4 +492,13 @@ impl Writer {
             ),
         ))
     }
+}
+
+/// Memory that a merge holds for an input of `live` rows, beside the input: its rows and links in the builder, in the
+/// bytes of the new file, and in the segment opened from it.
+fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
+    const COPIES: u64 = 3;
+    let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
+    let row_bytes = segment.front().file_len / rows + 4 * u64::from(degree);
+    COPIES * row_bytes * live
 }

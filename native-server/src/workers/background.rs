@@ -48,9 +48,9 @@ impl Background {
         gives_way: &(dyn Fn() -> bool + Sync),
     ) -> Result<MergeOutput> {
         let metrics = &self.context.metrics;
-        let (under_way, done) = match task.level() {
-            0 => (&metrics.checkpoints_inflight, &metrics.checkpoints),
-            _ => (&metrics.compactions_inflight, &metrics.compactions),
+        let (under_way, done) = match task.is_checkpoint() {
+            true => (&metrics.checkpoints_inflight, &metrics.checkpoints),
+            false => (&metrics.compactions_inflight, &metrics.compactions),
         };
         let _counted = UnderWay::new(under_way);
         let mut watch = |_| {

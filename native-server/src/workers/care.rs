@@ -1,5 +1,7 @@
 //! What a collection needs next, and when: a pure decision, tested as a table.
 //!
+//! Steps run beside each other: a checkpoint waits for no merge, and several merges have different inputs.
+//!
 //! After an error the next attempt waits, twice as long each time: a full disk is not hammered.
 
 use std::time::Duration;
@@ -32,6 +34,14 @@ pub(super) struct Facts {
     pub(super) pending: bool,
     /// The memory budget is tight, and this collection has a good part of it.
     pub(super) tight: bool,
+    /// Its rows in memory are enough for a file.
+    pub(super) full: bool,
+    /// The writer is being recovered.
+    pub(super) recovering: bool,
+    /// A checkpoint is being made. Merges never keep one waiting.
+    pub(super) checkpointing: bool,
+    /// Enough merges are under way.
+    pub(super) merging: bool,
 }
 
 /// What to do.
@@ -53,13 +63,16 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// What is remembered of a collection.
+/// What is remembered of a collection. Several steps may be under way at a time; a step that begins moves its own
+/// time on, so that no other thread takes it too.
 #[derive(Debug)]
 pub(super) struct Care {
     checkpoint_at: Duration,
     merge_at: Duration,
     tidy_at: Duration,
     not_before: Duration,
+    /// For checkpoints, after one found nothing to do.
+    no_checkpoint_before: Duration,
     failures: u32,
     /// Something may be due by size.
     look: bool,
@@ -70,7 +83,15 @@ impl Care {
     pub(super) fn new(now: Duration, intervals: Intervals) -> Care {
         let (checkpoint_at, merge_at) = (now + intervals.checkpoint, now + intervals.merge);
         let (tidy_at, not_before) = (now, Duration::ZERO);
-        Care { checkpoint_at, merge_at, tidy_at, not_before, failures: 0, look: true }
+        Care {
+            checkpoint_at,
+            merge_at,
+            tidy_at,
+            not_before,
+            no_checkpoint_before: Duration::ZERO,
+            failures: 0,
+            look: true,
+        }
     }
 
     /// Something may be due by size.
@@ -80,62 +101,77 @@ impl Care {
 
     /// The most urgent step.
     pub(super) fn next(&self, facts: Facts, now: Duration) -> Step {
+        if facts.recovering {
+            return Step::Wait(Duration::MAX);
+        }
         if now < self.not_before {
             return Step::Wait(self.not_before);
         }
         if facts.refuses {
             return Step::Recover;
         }
-        if facts.tight && facts.pending {
+        let checkpoint_at = self.checkpoint_at(facts);
+        if now >= checkpoint_at {
             return Step::Merge(Effort::Checkpoint);
         }
-        if self.look {
+        let merge_at = if facts.merging { Duration::MAX } else { self.merge_at };
+        if self.look && !facts.merging {
             return Step::Merge(Effort::Due);
         }
-        if now >= self.checkpoint_at && facts.pending {
-            return Step::Merge(Effort::Checkpoint);
-        }
-        if now >= self.merge_at {
+        if now >= merge_at {
             return Step::Merge(Effort::Worthwhile);
         }
         if now >= self.tidy_at {
             return Step::Tidy;
         }
-        let checkpoint_at = if facts.pending { self.checkpoint_at } else { Duration::MAX };
-        Step::Wait(self.merge_at.min(checkpoint_at).min(self.tidy_at))
+        Step::Wait(merge_at.min(checkpoint_at).min(self.tidy_at))
+    }
+
+    fn checkpoint_at(&self, facts: Facts) -> Duration {
+        match facts {
+            Facts { pending: false, .. } | Facts { checkpointing: true, .. } => Duration::MAX,
+            Facts { tight: true, .. } | Facts { full: true, .. } => self.no_checkpoint_before,
+            Facts { .. } => self.checkpoint_at.max(self.no_checkpoint_before),
+        }
+    }
+
+    /// Remembers that a step has begun.
+    pub(super) fn begin(&mut self, step: Step, now: Duration, intervals: Intervals) {
+        match step {
+            Step::Merge(Effort::Due) => self.look = false,
+            Step::Merge(Effort::Checkpoint) => self.checkpoint_at = now + intervals.checkpoint,
+            Step::Merge(Effort::Worthwhile | Effort::Everything) => {
+                self.merge_at = now + intervals.merge;
+            }
+            Step::Tidy => self.tidy_at = now + TIDY_EVERY,
+            Step::Recover | Step::Wait(_) => {}
+        }
     }
 
     /// Remembers how a step went. How long the next attempt waits, if this one failed.
-    pub(super) fn done(
-        &mut self,
-        step: Step,
-        outcome: Outcome,
-        now: Duration,
-        intervals: Intervals,
-    ) -> Option<Duration> {
-        if outcome == Outcome::Failed {
+    pub(super) fn done(&mut self, step: Step, outcome: Outcome, now: Duration) -> Option<Duration> {
+        let (did, failed) = (outcome == Outcome::Did, outcome == Outcome::Failed);
+        match step {
+            Step::Recover => self.look |= did,
+            Step::Merge(Effort::Due) => self.look |= did || failed,
+            Step::Merge(Effort::Checkpoint) => {
+                self.look |= did;
+                self.checkpoint_at = if failed { now } else { self.checkpoint_at };
+                self.no_checkpoint_before = if did { now } else { now + PAUSE };
+            }
+            Step::Merge(Effort::Worthwhile | Effort::Everything) => {
+                self.merge_at = if did || failed { now } else { self.merge_at };
+            }
+            Step::Tidy => self.tidy_at = if failed { now } else { self.tidy_at },
+            Step::Wait(_) => {}
+        }
+        if failed {
             let wait = Duration::from_secs(1 << self.failures.min(6)).min(BACK_OFF_MAX);
             self.failures += 1;
             self.not_before = now + wait;
             return Some(wait);
         }
-        let did = outcome == Outcome::Did;
         self.failures = if did { 0 } else { self.failures };
-        match step {
-            Step::Recover => self.look = true,
-            Step::Merge(Effort::Due) => self.look = did,
-            Step::Merge(Effort::Checkpoint) => {
-                self.checkpoint_at = now + intervals.checkpoint;
-                self.look |= did;
-                self.not_before = if did { self.not_before } else { now + PAUSE };
-            }
-            Step::Merge(Effort::Worthwhile | Effort::Everything) if did => {}
-            Step::Merge(Effort::Worthwhile | Effort::Everything) => {
-                self.merge_at = now + intervals.merge;
-            }
-            Step::Tidy => self.tidy_at = now + TIDY_EVERY,
-            Step::Wait(_) => {}
-        }
         None
     }
 
@@ -152,39 +188,57 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const INTERVALS: Intervals =
         Intervals { checkpoint: Duration::from_secs(30), merge: Duration::from_secs(180) };
-    const IDLE: Facts = Facts { refuses: false, pending: false, tight: false };
+    const IDLE: Facts = Facts {
+        refuses: false,
+        pending: false,
+        tight: false,
+        full: false,
+        recovering: false,
+        checkpointing: false,
+        merging: false,
+    };
     const PENDING: Facts = Facts { pending: true, ..IDLE };
+    const CHECKPOINT: Step = Step::Merge(Effort::Checkpoint);
+
+    /// Takes a step from beginning to end.
+    fn takes(care: &mut Care, step: Step, outcome: Outcome, now: Duration) -> Option<Duration> {
+        care.begin(step, now, INTERVALS);
+        care.done(step, outcome, now)
+    }
 
     /// At second 0, after its first look found nothing and everything is tidy.
     fn settled() -> Care {
         let mut care = Care::new(Duration::ZERO, INTERVALS);
         assert_eq!(care.next(IDLE, Duration::ZERO), Step::Merge(Effort::Due));
-        care.done(Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO, INTERVALS);
+        takes(&mut care, Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO);
         assert_eq!(care.next(IDLE, Duration::ZERO), Step::Tidy);
-        care.done(Step::Tidy, Outcome::Did, Duration::ZERO, INTERVALS);
+        takes(&mut care, Step::Tidy, Outcome::Did, Duration::ZERO);
         care
     }
 
     #[test]
     fn the_table_of_steps() {
+        let tight = Facts { tight: true, ..PENDING };
+        let full = Facts { full: true, ..PENDING };
+        let wait = Step::Wait(180 * SECOND);
         let cases = [
-            ("nothing pending", IDLE, 0, Step::Wait(180 * SECOND)),
+            ("nothing pending", IDLE, 0, wait),
             ("rows in memory wait for the interval", PENDING, 29, Step::Wait(30 * SECOND)),
-            ("and become a file", PENDING, 30, Step::Merge(Effort::Checkpoint)),
+            ("and become a file", PENDING, 30, CHECKPOINT),
             ("few files are merged now and then", IDLE, 180, Step::Merge(Effort::Worthwhile)),
-            (
-                "memory is tight",
-                Facts { tight: true, ..PENDING },
-                1,
-                Step::Merge(Effort::Checkpoint),
-            ),
-            (
-                "tight, but not by this one",
-                Facts { tight: true, ..IDLE },
-                0,
-                Step::Wait(180 * SECOND),
-            ),
+            ("memory is tight", tight, 1, CHECKPOINT),
+            ("enough for a file", full, 1, CHECKPOINT),
+            ("beside merges", Facts { merging: true, ..full }, 1, CHECKPOINT),
+            ("one is being made", Facts { checkpointing: true, ..tight }, 1, wait),
+            ("tight, but not by this one", Facts { tight: true, ..IDLE }, 0, wait),
+            ("enough merges", Facts { merging: true, ..IDLE }, 200, Step::Wait(600 * SECOND)),
             ("a writer that refuses", Facts { refuses: true, ..PENDING }, 30, Step::Recover),
+            (
+                "it is being recovered",
+                Facts { refuses: true, recovering: true, ..PENDING },
+                30,
+                Step::Wait(Duration::MAX),
+            ),
         ];
         for (name, facts, second, expected) in cases {
             assert_eq!(settled().next(facts, second * SECOND), expected, "{name}");
@@ -195,10 +249,10 @@ mod tests {
     fn what_time_makes_superfluous_is_looked_for_now_and_then() {
         let mut care = settled();
         let merge = Step::Merge(Effort::Worthwhile);
-        care.done(merge, Outcome::Nothing, 599 * SECOND, INTERVALS);
+        takes(&mut care, merge, Outcome::Nothing, 599 * SECOND);
         assert_eq!(care.next(IDLE, 599 * SECOND), Step::Wait(600 * SECOND));
         assert_eq!(care.next(IDLE, 600 * SECOND), Step::Tidy);
-        care.done(Step::Tidy, Outcome::Nothing, 600 * SECOND, INTERVALS);
+        takes(&mut care, Step::Tidy, Outcome::Nothing, 600 * SECOND);
         assert_eq!(care.next(IDLE, 600 * SECOND), Step::Wait(779 * SECOND));
     }
 
@@ -209,9 +263,22 @@ mod tests {
         let due = Step::Merge(Effort::Due);
         for outcome in [Outcome::Did, Outcome::Did, Outcome::Nothing] {
             assert_eq!(care.next(IDLE, SECOND), due);
-            care.done(due, outcome, SECOND, INTERVALS);
+            takes(&mut care, due, outcome, SECOND);
         }
         assert_eq!(care.next(IDLE, SECOND), Step::Wait(180 * SECOND));
+    }
+
+    #[test]
+    fn a_step_that_has_begun_is_begun_once_and_one_that_failed_again() {
+        let mut care = settled();
+        let steps = [(PENDING, CHECKPOINT), (IDLE, Step::Merge(Effort::Worthwhile))];
+        for (facts, step) in steps {
+            assert_eq!(care.next(facts, 180 * SECOND), step);
+            care.begin(step, 180 * SECOND, INTERVALS);
+            assert_ne!(care.next(facts, 180 * SECOND), step, "another thread takes another");
+        }
+        care.done(CHECKPOINT, Outcome::Failed, 181 * SECOND);
+        assert_eq!(care.next(PENDING, 182 * SECOND), CHECKPOINT);
     }
 
     #[test]
@@ -221,24 +288,23 @@ mod tests {
         let mut now = SECOND;
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(care.next(facts, now), step);
-            let wait = care.done(step, Outcome::Failed, now, INTERVALS);
+            let wait = takes(&mut care, step, Outcome::Failed, now);
             assert_eq!(wait, Some(expected * SECOND));
             let until = now + expected * SECOND;
             assert_eq!(care.next(facts, until - SECOND / 2), Step::Wait(until));
             now = until;
         }
-        assert_eq!(care.done(step, Outcome::Did, now, INTERVALS), None);
+        assert_eq!(takes(&mut care, step, Outcome::Did, now), None);
         assert!(!care.is_failing());
         assert_eq!(care.next(IDLE, now), Step::Merge(Effort::Due), "it looks what was left");
     }
 
     #[test]
-    fn who_finds_somebody_else_at_work_does_not_spin() {
+    fn a_checkpoint_that_finds_another_under_way_does_not_spin() {
         let mut care = settled();
         let tight = Facts { tight: true, ..PENDING };
-        let step = Step::Merge(Effort::Checkpoint);
-        assert_eq!(care.next(tight, SECOND), step);
-        care.done(step, Outcome::Nothing, SECOND, INTERVALS);
+        assert_eq!(care.next(tight, SECOND), CHECKPOINT);
+        takes(&mut care, CHECKPOINT, Outcome::Nothing, SECOND);
         assert_eq!(care.next(tight, SECOND), Step::Wait(2 * SECOND));
     }
 }

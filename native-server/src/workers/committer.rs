@@ -3,6 +3,9 @@
 //! Threads are started when work waits and end when idle; there are never more than `THREADS_MAX`, however
 //! many collections. A collection is written by one at a time, so its changes keep their order.
 //!
+//! *Slower before refused.* A group of a collection that has a good part of a tight memory budget waits for the checkpoint
+//! that frees it. So a writer that outruns its checkpoints gets its answers later, not an error.
+//!
 //! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is taken
 //! after half of `--flush-interval-ms`; the other half is for the write before it and its own. On a disk that
 //! is slower than that nothing more is accepted: what a crash takes was accepted within one interval. A caller who waits and goes away
@@ -28,6 +31,10 @@ use super::upkeep::Upkeep;
 const THREADS_MAX: usize = 16;
 /// How long a thread waits for more work before it ends.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a group waits for a checkpoint, in pieces between which it looks whether the server closes: one that
+/// fails must not hold up writes for ever.
+const ROOM_PATIENCE: (u32, Duration) = (50, Duration::from_millis(200));
 
 /// A change in the queue.
 #[derive(Debug)]
@@ -187,7 +194,10 @@ impl Committers {
     fn write(&self, group: Vec<Waiting>) {
         let Some(line) = group.first().map(|waiting| Arc::clone(&waiting.line)) else { return };
         let accepted = nobody_waits(&group);
-        let failure = catch_unwind(AssertUnwindSafe(|| self.write_group(&line, group)));
+        let failure = catch_unwind(AssertUnwindSafe(|| {
+            self.wait_for_room(&line);
+            self.write_group(&line, group)
+        }));
         let failure = failure.unwrap_or_else(|_| {
             // Dropped with the group, the channels have told whoever waited.
             let why = "a thread panicked while it was writing";
@@ -202,6 +212,30 @@ impl Committers {
         }));
         if noted.is_err() {
             self.context.panicked("noting a write", line.collection.name());
+        }
+    }
+
+    /// Waits while memory is tight because of rows of this collection that a checkpoint can write out. Such collections
+    /// are eight at most, so others find a thread.
+    fn wait_for_room(&self, line: &Line) {
+        let budget = &self.context.budget;
+        let too_much = || {
+            budget.is_tight()
+                && line.memory_bytes() >= (budget.used_bytes() / 8).max(1)
+                && line.pending() > 0
+                && !line.refuses()
+                && !line.is_dropped()
+        };
+        if too_much() {
+            self.upkeep.look_at(line);
+            self.context.metrics.backpressure_soft.inc();
+        }
+        let (pieces, piece) = ROOM_PATIENCE;
+        for _ in 0..pieces {
+            if !too_much() || self.state().queues.is_closed() {
+                return;
+            }
+            line.wait_while(piece, too_much);
         }
     }
 

@@ -3,7 +3,8 @@
 //! The numbers are published by whoever had the writer; reading them never waits for a sync.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use nearfield_engine::{Collection, ErrorKind, LogStats, QuarantineStats, Result};
 use nearfield_segment::Lsn;
@@ -21,6 +22,9 @@ pub(super) struct Line {
     pub(super) collection: Arc<Collection>,
     budget: Arc<Budget>,
     memory_bytes: AtomicU64,
+    /// Held while the number of bytes changes, for those that wait for it.
+    counting: Mutex<()>,
+    counted: Condvar,
     refuses: AtomicBool,
     dropped: AtomicBool,
     log: Mutex<LogSeen>,
@@ -51,7 +55,19 @@ impl Line {
         let growths = log.bytes_since_truncation / GROWTH_BYTES;
         let log = Mutex::new(LogSeen { cut: log.cut, growths });
         let quarantine = Mutex::default();
-        Line { number, collection, budget, memory_bytes, refuses, dropped, log, quarantine }
+        let (counting, counted) = (Mutex::default(), Condvar::new());
+        Line {
+            number,
+            collection,
+            budget,
+            memory_bytes,
+            counting,
+            counted,
+            refuses,
+            dropped,
+            log,
+            quarantine,
+        }
     }
 
     /// Looks at the writer, which must not be busy for long: for those who just had it.
@@ -131,8 +147,17 @@ impl Line {
         self.dropped.load(Ordering::SeqCst)
     }
 
+    /// Waits while `holds`, which is asked again after each change of what the line has in memory, for at most
+    /// `limit`.
+    pub(super) fn wait_while(&self, limit: Duration, holds: impl Fn() -> bool) {
+        let counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ended = self.counted.wait_timeout_while(counting, limit, |()| holds());
+    }
+
     fn count(&self, bytes: u64) {
+        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.memory_bytes.swap(bytes, Ordering::SeqCst);
         self.budget.rows_changed(before, bytes);
+        self.counted.notify_all();
     }
 }

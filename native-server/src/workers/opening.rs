@@ -218,9 +218,8 @@ fn half_of_memory() -> u64 {
     host::memory_bytes().unwrap_or(2 * MEMORY_UNKNOWN_BYTES) / 2
 }
 
-/// The engine's usual options; a small budget is not used up by one memtable. Its own hard limit is out of
-/// reach: the budget refuses writes before, which an engine that checkpoints in the middle of a write, and
-/// makes a running merge start again, could not.
+/// The engine's usual options; a small budget is not used up by one memtable, nor by merges. The engine's own hard limit
+/// is out of reach: the budget counts all collections together, slows writes down and then refuses them.
 fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
     let hours_ms = |hours: u64| hours.saturating_mul(3_600_000);
     let mut options = Options {
@@ -233,5 +232,6 @@ fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
     options.segment.kernel = host::kernel()?;
     options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 4);
     options.memtable_bytes_hard = u64::MAX;
+    options.merge_bytes_max = budget_bytes / 4;
     Ok(options)
 }

@@ -1,8 +1,8 @@
 //! The threads that keep collections in order: recovery of a writer that refuses, checkpoints, merges.
 //!
-//! Two of them, so that a long merge of one collection does not hold up the checkpoints of the others. Each
-//! looks for the collection whose next step (`care`) is due, does it, and waits when there is none. Errors
-//! are said on the board and tried again later; nothing here stops a request.
+//! Each looks for the collection whose next step (`care`) is due, does it, and waits when there is none. Merges take all
+//! threads but one at most, so that none of them keeps a checkpoint or a recovery waiting; several may be of one
+//! collection, with different inputs. Errors are said on the board and tried again later; nothing here stops a request.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nearfield_engine::task::Effort;
+use nearfield_engine::task::{Effort, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::Storage;
 
@@ -21,7 +21,9 @@ use super::line::Line;
 use super::readiness::Topic;
 use crate::pacing::Pacer;
 
-const THREADS: usize = 2;
+const THREADS: usize = 4;
+/// Merges at once, of all collections.
+const MERGES_MAX: usize = THREADS - 1;
 /// How long nothing may look after a collection: due times may move while a thread waits.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Free bytes from which a full disk is no longer full.
@@ -55,11 +57,24 @@ struct State {
     running: usize,
 }
 
+impl State {
+    /// True if as many merges run as may.
+    fn merging(&self) -> bool {
+        let steps = self.lines.values().flat_map(|tended| &tended.running);
+        let merges = |step: &&Step| match step {
+            Step::Merge(effort) => *effort != Effort::Checkpoint,
+            Step::Recover | Step::Tidy | Step::Wait(_) => false,
+        };
+        steps.filter(merges).count() >= MERGES_MAX
+    }
+}
+
 #[derive(Debug)]
 struct Tended {
     line: Arc<Line>,
     care: Care,
-    busy: bool,
+    /// Steps that threads are taking.
+    running: Vec<Step>,
 }
 
 impl Upkeep {
@@ -101,7 +116,7 @@ impl Upkeep {
     /// From now on a collection is looked after.
     pub(super) fn add(&self, line: Arc<Line>) {
         let care = Care::new(self.context.time.elapsed(), self.limits.intervals);
-        self.state().lines.insert(line.number, Tended { line, care, busy: false });
+        self.state().lines.insert(line.number, Tended { line, care, running: Vec::new() });
         self.wake.notify_one();
     }
 
@@ -119,7 +134,13 @@ impl Upkeep {
         let mut state = self.state();
         let Some(tended) = state.lines.get_mut(&line.number) else { return };
         tended.care.look();
-        if !tended.busy {
+        self.wake.notify_one();
+    }
+
+    /// A merge was begun: another one may be due, of other files.
+    fn look_beside(&self, line: &Line) {
+        if let Some(tended) = self.state().lines.get_mut(&line.number) {
+            tended.care.look();
             self.wake.notify_one();
         }
     }
@@ -159,6 +180,8 @@ impl Upkeep {
                 (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
+            // There may be a step for another thread too.
+            self.wake.notify_one();
             drop(state);
             let result = catch_unwind(AssertUnwindSafe(|| self.take(&line, step)));
             let result = result.unwrap_or_else(|_| {
@@ -172,22 +195,25 @@ impl Upkeep {
         self.wake.notify_all();
     }
 
-    /// A collection with something to do now, marked as busy.
+    /// A collection with something to do now, which is noted as begun.
     fn most_urgent(&self, state: &mut State, now: Duration) -> Option<(Arc<Line>, Step)> {
-        let facts_of = |line: &Line| self.facts(line);
-        let free = state.lines.values_mut().filter(|tended| !tended.busy);
-        free.into_iter().find_map(|tended| {
-            let step = tended.care.next(facts_of(&tended.line), now);
-            let waits = matches!(step, Step::Wait(_));
-            tended.busy = !waits;
-            (!waits).then(|| (Arc::clone(&tended.line), step))
+        let merging = state.merging();
+        state.lines.values_mut().find_map(|tended| {
+            let step = tended.care.next(self.facts(tended, merging), now);
+            if matches!(step, Step::Wait(_)) {
+                return None;
+            }
+            tended.care.begin(step, now, self.limits.intervals);
+            tended.running.push(step);
+            Some((Arc::clone(&tended.line), step))
         })
     }
 
     /// How long there is nothing to do.
     fn rest(&self, state: &State, now: Duration) -> Duration {
-        let until = state.lines.values().filter(|tended| !tended.busy).map(|tended| {
-            match tended.care.next(self.facts(&tended.line), now) {
+        let merging = state.merging();
+        let until = state.lines.values().map(|tended| {
+            match tended.care.next(self.facts(tended, merging), now) {
                 Step::Wait(until) => until.saturating_sub(now),
                 Step::Recover | Step::Merge(_) | Step::Tidy => Duration::ZERO,
             }
@@ -195,11 +221,19 @@ impl Upkeep {
         until.min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 
-    fn facts(&self, line: &Line) -> Facts {
-        let budget = &self.context.budget;
-        let share = budget.used_bytes() / 8;
-        let tight = budget.is_tight() && line.memory_bytes() >= share;
-        Facts { refuses: line.refuses(), pending: line.pending() > 0, tight }
+    fn facts(&self, tended: &Tended, merging: bool) -> Facts {
+        let (budget, line) = (&self.context.budget, &tended.line);
+        let (share, memory_bytes) = (budget.used_bytes() / 8, line.memory_bytes());
+        let running = |step| tended.running.contains(&step);
+        Facts {
+            refuses: line.refuses(),
+            pending: line.pending() > 0,
+            tight: budget.is_tight() && memory_bytes >= share,
+            full: memory_bytes >= self.limits.memtable_bytes_max,
+            recovering: running(Step::Recover),
+            checkpointing: running(Step::Merge(Effort::Checkpoint)),
+            merging,
+        }
     }
 
     fn take(&self, line: &Line, step: Step) -> Result<bool> {
@@ -210,8 +244,14 @@ impl Upkeep {
             Step::Merge(effort) => effort,
             Step::Wait(_) => return Ok(false),
         };
-        let gives_way = || collection.is_wanted() || line.is_dropped();
-        collection.maintain_by(effort, &mut |task| self.background.carry(task, &gives_way))
+        collection.maintain_by(effort, &mut |task: Task| {
+            let merges = !task.is_checkpoint();
+            if merges {
+                self.look_beside(line);
+            }
+            let gives_way = || (merges && collection.is_wanted()) || line.is_dropped();
+            self.background.carry(task, &gives_way)
+        })
     }
 
     fn tidy(&self, line: &Line) -> Result<bool> {
@@ -244,10 +284,12 @@ impl Upkeep {
         self.context.observe(line, result.as_ref().err().map(Error::message));
         self.pace();
         let Some(tended) = state.lines.get_mut(&line.number) else { return };
-        tended.busy = false;
+        if let Some(place) = tended.running.iter().position(|&running| running == step) {
+            tended.running.swap_remove(place);
+        }
         let was_failing = tended.care.is_failing();
         let now = self.context.time.elapsed();
-        let wait = tended.care.done(step, outcome, now, self.limits.intervals);
+        let wait = tended.care.done(step, outcome, now);
         if let (Some(wait), Err(error)) = (wait, result) {
             let doing = words(step);
             tracing::warn!(collection = name, %error, wait_secs = wait.as_secs(), "{doing} failed");

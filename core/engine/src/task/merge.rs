@@ -15,6 +15,7 @@ use nearfield_segment::{
     DeadRows, Encoding, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema, VectorSpec,
 };
 
+use crate::claim::Claim;
 use crate::manifest::{KeysEntry, SegmentEntry};
 use crate::space;
 use crate::state::append_live;
@@ -57,12 +58,18 @@ pub struct MergeOutput {
     pub(crate) cut: Lsn,
     /// Of the writer that planned it.
     pub(crate) incarnation: u64,
+    /// That of the task.
+    pub(crate) id: FileId,
+    /// Keeps the inputs busy and the files from vacuum.
+    pub(crate) claim: Arc<Claim>,
 }
 
-/// A merge in progress.
+/// A merge in progress. Dropping it frees its inputs for other tasks.
 #[derive(Debug)]
 pub struct Task {
+    /// Of the segment it makes.
     pub(crate) id: FileId,
+    pub(crate) claim: Arc<Claim>,
     pub(crate) inputs: Vec<MergeInput>,
     pub(crate) cut: Lsn,
     /// The file of idempotency keys to write, with its bytes.
@@ -75,6 +82,11 @@ pub struct Task {
     pub(crate) residence: Residence,
     pub(crate) incarnation: u64,
     pub(crate) phase: Phase,
+}
+
+/// Name of the file of a segment, below the collection's directory.
+pub(crate) fn segment_file(id: FileId) -> String {
+    format!("segments/{id}.seg")
 }
 
 /// What the next step does.
@@ -106,9 +118,19 @@ impl Task {
         space::check(&*self.storage, bytes, "merging segments")
     }
 
-    /// Level of the segment that comes out; 0 is that of a checkpoint.
+    /// Level of the segment that comes out. Work of level 0 builds no graph and takes as long as the disk.
     pub fn level(&self) -> u8 {
         self.level
+    }
+
+    /// True if it writes what is in memory.
+    pub fn is_checkpoint(&self) -> bool {
+        self.claim.checkpoint
+    }
+
+    /// Memory that it holds while it runs, in bytes, beside its inputs; an estimate from their size.
+    pub fn memory_bytes(&self) -> u64 {
+        self.claim.bytes
     }
 
     /// Does a bounded piece of the work.
@@ -175,7 +197,7 @@ impl Task {
     }
 
     fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
-        let file = format!("segments/{}.seg", self.id);
+        let file = segment_file(self.id);
         let path = format!("{}/{file}", self.dir);
         self.storage.put_new(&path, &bytes)?;
         let len = bytes.len() as u64;
@@ -197,8 +219,9 @@ impl Task {
     fn done(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> Result<Step> {
         let keys = self.write_keys()?;
         let inputs = self.inputs.iter().map(|input| input.segment.id()).zip(maps).collect();
-        let (cut, incarnation) = (self.cut, self.incarnation);
-        Ok(Step::Done(Box::new(MergeOutput { inputs, output, keys, cut, incarnation })))
+        let (cut, incarnation, id) = (self.cut, self.incarnation, self.id);
+        let claim = Arc::clone(&self.claim);
+        Ok(Step::Done(Box::new(MergeOutput { inputs, output, keys, cut, incarnation, id, claim })))
     }
 
     fn write_keys(&self) -> Result<Option<KeysEntry>> {

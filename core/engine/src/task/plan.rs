@@ -1,13 +1,48 @@
 //! What should be merged next: a pure function of a few numbers, tested as a table.
+//!
+//! **Flat files.** A checkpoint writes rows without a graph and draws in small flat files of its own level, so
+//! that checkpoints alone leave a logarithmic number of them. **Graphs.** Once [`Options::level0_rows_max`] rows
+//! lie in flat files, they are linked. Files are drawn in by ascending size, each if it is not larger than
+//! a factor times the sum of all before it. A row is therefore linked again only when its file has grown by a
+//! constant ratio: the number of files and the number of times a row is linked are both logarithmic in the
+//! size of the collection, whatever the pattern of writes. If more files stand than the limits below allow,
+//! the merge with the best ratio of new rows to old ones is done although no ratio asks for it.
+//!
+//! **At once.** Inputs of a running merge are busy and take no part, so merges are disjoint. Each plan leaves room for
+//! fresh files beside the busy ones: [`FILES_MAX`] bounds both together as long as merges keep up with writes.
+//!
+//! Does not decide how many threads merge: the host does, by asking.
 
 use crate::options::Options;
 
+/// Files of a collection while merges run, busy inputs included.
+const FILES_MAX: usize = 12;
+/// Busy inputs beside which a further merge may start. The rest of [`FILES_MAX`] is for fresh files.
+const BUSY_MAX: usize = 8;
+/// Flat files at rest.
+const FLAT_FILES_MAX: usize = 3;
+/// Files with graphs at rest.
+const GRAPH_FILES_MAX: usize = 5;
+/// A due merge draws a file in up to this multiple of the rows drawn in before it.
+const DUE_FACTOR: f64 = 0.5;
+/// A checkpoint draws a flat file in up to this multiple.
+const CHECKPOINT_FACTOR: f64 = 1.0;
+/// How many times [`Options::level0_rows_max`] a checkpoint writes when flat files are too many.
+const BEHIND_FACTOR: u64 = 8;
+/// What too many files are worth while other merges run.
+const FORCED_FACTOR: f64 = 1.0;
+/// The multiple for work that is merely worthwhile. At rest each file then has more than ten times the
+/// rows of all smaller ones, so the two largest hold at least 95 % of all rows.
+const WORTHWHILE_FACTOR: f64 = 10.0;
+/// A merge that holds at most this part of [`Options::merge_bytes_max`] always fits beside others.
+pub(crate) const SMALL_MERGE_PART: u64 = 16;
+
 /// What the decision needs to know of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SegmentFacts {
     /// In memory and log only.
     pub in_memory: bool,
-    /// Level of a file: 0 from a checkpoint, 1 from a compaction.
+    /// Level of a file: 0 is flat, from 1 on it has a graph if it is long enough for one.
     pub level: u8,
     /// Rows, dead ones included.
     pub rows: u32,
@@ -17,10 +52,14 @@ pub struct SegmentFacts {
     pub dead_at_cut: u32,
     /// A derived section of it is damaged.
     pub degraded: bool,
+    /// An input of a running task.
+    pub busy: bool,
+    /// Memory that a merge holds for this input.
+    pub merge_bytes: u64,
 }
 
 /// What the decision depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Situation {
     /// Segments, oldest first.
     pub segments: Vec<SegmentFacts>,
@@ -28,6 +67,12 @@ pub struct Situation {
     pub memory_bytes: u64,
     /// Bytes of the log that a checkpoint could archive, at most; 0 if the files hold everything.
     pub log_bytes: u64,
+    /// Something is in the log and in no file.
+    pub pending: bool,
+    /// A checkpoint is under way. The next one waits for it: cuts are taken one after the other.
+    pub checkpointing: bool,
+    /// Memory that running merges hold, small ones aside.
+    pub merging_bytes: u64,
 }
 
 /// A merge worth doing: positions in [`Situation::segments`], ascending.
@@ -44,138 +89,268 @@ pub struct Work {
 pub enum Effort {
     /// What is due by size or wear.
     Due,
-    /// Also what is merely worthwhile: two files of level 0 become one, a file long enough for a graph gets
-    /// its graph. For now and then: files of level 1 are drawn in as for due work, so that a row is
-    /// rewritten a number of times logarithmic in the collection's size, not once for every call.
+    /// Also what is merely worthwhile: fewer files for searches, at the cost of linking rows more often. For now
+    /// and then, and for a collection at rest. The number of times a row is linked stays logarithmic even if
+    /// a host asks for nothing else.
     Worthwhile,
     /// What is in memory goes to a file.
     Checkpoint,
-    /// Everything becomes one segment.
+    /// All files become one.
     Everything,
 }
 
-/// The limits from which a merge is worth it even if it is not due.
-pub(crate) fn worthwhile(options: &Options) -> Options {
-    let level0_rows_max = u64::from(options.segment.graph_rows_min);
-    Options { level0_segments_max: 2, level0_rows_max, ..options.clone() }
-}
-
-/// The most urgent work, if any is due: a checkpoint before a compaction before a rewrite of one segment.
+/// The most urgent work for an effort, if there is any that does not touch a busy segment.
 ///
 /// Each piece of work removes its own reason, so that work comes to an end: a file whose dead rows lie
 /// behind the cut would be as worn after a rewrite as before, so a checkpoint comes first.
-pub fn plan(situation: &Situation, options: &Options) -> Option<Work> {
-    let facts = &situation.segments;
-    let positions = |pick: &dyn Fn(&SegmentFacts) -> bool| -> Vec<usize> {
-        (0..facts.len()).filter(|&index| pick(&facts[index])).collect()
-    };
-    // Rows that replace each other over and over take room in the log only.
-    let long_log = situation.log_bytes >= 4 * options.log_file_bytes_max;
-    if situation.memory_bytes >= options.memtable_bytes_max || long_log {
-        return Some(Work { inputs: positions(&|s| s.in_memory), level: 0 });
+pub fn plan(effort: Effort, situation: &Situation, options: &Options) -> Option<Work> {
+    let desk = Desk::new(situation, options);
+    match effort {
+        Effort::Due => desk.due(),
+        Effort::Worthwhile => desk.due().or_else(|| desk.worthwhile()),
+        Effort::Checkpoint => desk.checkpoint(),
+        Effort::Everything => desk.everything(),
     }
-    let level0 = positions(&|s| !s.in_memory && s.level == 0);
-    let fresh: u64 = level0.iter().map(|&index| u64::from(facts[index].live)).sum();
-    if level0.len() >= options.level0_segments_max || fresh >= options.level0_rows_max {
-        let inputs = positions(&|s| {
-            !s.in_memory && (s.level == 0 || u64::from(s.live) <= 2 * fresh || is_worn(s, options))
-        });
-        return Some(Work { inputs, level: 1 });
-    }
-    let worn = positions(&|s| !s.in_memory && is_worn(s, options));
-    if let Some(&index) = worn.first() {
-        return Some(Work { inputs: vec![index], level: facts[index].level });
-    }
-    let soon_worn = |s: &SegmentFacts| !s.in_memory && too_dead(s.rows - s.live, s, options);
-    let due = facts.iter().any(soon_worn);
-    due.then(|| Work { inputs: positions(&|s| s.in_memory), level: 0 })
 }
 
-/// Worth rewriting alone: too many dead rows, or a damaged derived section.
-fn is_worn(facts: &SegmentFacts, options: &Options) -> bool {
-    facts.degraded || too_dead(facts.dead_at_cut, facts, options)
+/// The situation, sorted for planning.
+struct Desk<'a> {
+    situation: &'a Situation,
+    options: &'a Options,
+    /// Files that are not busy, by live rows.
+    free: Vec<usize>,
+    /// Files that are.
+    busy: usize,
 }
 
-fn too_dead(dead: u32, facts: &SegmentFacts, options: &Options) -> bool {
-    dead > 0 && dead as f32 >= options.dead_share_max * facts.rows as f32
+impl<'a> Desk<'a> {
+    fn new(situation: &'a Situation, options: &'a Options) -> Desk<'a> {
+        let files = situation.segments.iter().enumerate().filter(|(_, facts)| !facts.in_memory);
+        let (busy, free): (Vec<_>, Vec<_>) = files.partition(|(_, facts)| facts.busy);
+        let mut free: Vec<usize> = free.into_iter().map(|(index, _)| index).collect();
+        free.sort_by_key(|&index| situation.segments[index].live);
+        Desk { situation, options, free, busy: busy.len() }
+    }
+
+    fn due(&self) -> Option<Work> {
+        // Rows that replace each other over and over take room in the log only.
+        let long_log = self.situation.log_bytes >= 4 * self.options.log_file_bytes_max;
+        if self.situation.memory_bytes >= self.options.memtable_bytes_max || long_log {
+            if let Some(work) = self.checkpoint() {
+                return Some(work);
+            }
+        }
+        let merge = self.worn().or_else(|| self.joining()).or_else(|| self.linking());
+        merge.or_else(|| self.checkpoint_before_wear())
+    }
+
+    /// What is in memory, with the flat files that belong to it.
+    fn checkpoint(&self) -> Option<Work> {
+        let Situation { segments, pending, checkpointing, .. } = self.situation;
+        let mut inputs: Vec<usize> =
+            (0..segments.len()).filter(|&index| segments[index].in_memory).collect();
+        if *checkpointing || (inputs.is_empty() && !pending) {
+            return None;
+        }
+        let rows = self.rows(&inputs);
+        if rows > 0 {
+            let mut flat = self.flat();
+            // With too many of them, as behind a long merge, it takes longer.
+            let behind = flat.len() >= self.flat_files_max();
+            let most = self.options.level0_rows_max * if behind { BEHIND_FACTOR } else { 1 };
+            let mut room = most.saturating_sub(rows);
+            let fits = |&&index: &&usize| {
+                let live = u64::from(segments[index].live);
+                let fits = live <= room;
+                room = room.saturating_sub(live);
+                fits
+            };
+            let inputs_max = flat.iter().take_while(fits).count();
+            let left_max = self.flat_files_max();
+            flat.truncate(self.drawn_in(rows, &flat, CHECKPOINT_FACTOR, left_max, inputs_max));
+            inputs.extend(flat);
+        }
+        Some(self.work(inputs, 0))
+    }
+
+    /// Dead rows that a rewrite would drop if they lay before the cut.
+    fn checkpoint_before_wear(&self) -> Option<Work> {
+        let soon_worn = |facts: &SegmentFacts| {
+            !facts.in_memory && !facts.busy && self.too_dead(facts.rows - facts.live, facts)
+        };
+        let due = self.situation.segments.iter().any(soon_worn);
+        due.then(|| self.checkpoint()).flatten()
+    }
+
+    /// The rewrite of a file with many dead rows or a damaged derived section. Smaller files go in, because
+    /// its rows are linked anyway.
+    fn worn(&self) -> Option<Work> {
+        let segments = &self.situation.segments;
+        let is_worn = |&&index: &&usize| {
+            let facts = &segments[index];
+            facts.degraded || self.too_dead(facts.dead_at_cut, facts)
+        };
+        let place = self.free.iter().rposition(|index| is_worn(&index))?;
+        let smaller = self.inputs_max().saturating_sub(1).min(place);
+        let mut inputs: Vec<usize> = self.free[..smaller].to_vec();
+        inputs.push(self.free[place]);
+        let alone = vec![self.free[place]];
+        let level = segments[self.free[place]].level;
+        self.first_that_fits([inputs, alone], |inputs| level.max(self.level_of(inputs)))
+    }
+
+    /// Rows of flat files get a graph, together with files that have one.
+    fn linking(&self) -> Option<Work> {
+        let (mut flat, graphs) = (self.flat(), self.graphs());
+        let room = self.inputs_max();
+        flat.truncate(room);
+        let due = self.rows(&flat) >= self.options.level0_rows_max.max(1);
+        let many = graphs.len() > self.graph_files_max();
+        let alike = self.drawn_in(0, &graphs, DUE_FACTOR, usize::MAX, room) > 1;
+        if !(due || many || alike) {
+            return None;
+        }
+        let rows = self.rows(&flat);
+        let count = self.drawn_in(
+            rows,
+            &graphs,
+            DUE_FACTOR,
+            self.graph_files_max(),
+            room.saturating_sub(flat.len()),
+        );
+        if self.busy > 0 && graphs.len() + 1 - count > self.graph_files_max() {
+            return None;
+        }
+        let fresh = flat.clone();
+        flat.extend(&graphs[..count]);
+        let changes = |inputs: &Vec<usize>| inputs.len() > 1 || (due && inputs.len() == 1);
+        let candidates = [flat, fresh].into_iter().filter(changes);
+        self.first_that_fits(candidates, |inputs| self.level_of(inputs))
+    }
+
+    /// Too many flat files that are not linked yet, or not now, become fewer.
+    fn joining(&self) -> Option<Work> {
+        let mut flat = self.flat();
+        if flat.len() <= self.flat_files_max() {
+            return None;
+        }
+        let (factor, left_max) = (CHECKPOINT_FACTOR, self.flat_files_max());
+        flat.truncate(self.drawn_in(0, &flat, factor, left_max, usize::MAX));
+        (flat.len() > 1).then(|| self.work(flat, 0))
+    }
+
+    fn worthwhile(&self) -> Option<Work> {
+        let count = self.drawn_in(0, &self.free, WORTHWHILE_FACTOR, usize::MAX, self.inputs_max());
+        let together = (count > 1).then(|| self.free[..count].to_vec());
+        let long = |&index: &usize| self.level_of(&[index]) > 0;
+        let flat = self.flat().into_iter().rfind(|index| long(index) && self.inputs_max() > 0);
+        let candidates = together.into_iter().chain(flat.map(|index| vec![index]));
+        self.first_that_fits(candidates, |inputs| self.level_of(inputs))
+    }
+
+    fn everything(&self) -> Option<Work> {
+        if let [index] = self.free.as_slice() {
+            let facts = &self.situation.segments[*index];
+            if facts.dead_at_cut == 0 && !facts.degraded && facts.level > 0 {
+                return None;
+            }
+        }
+        (!self.free.is_empty()).then(|| self.work(self.free.clone(), 1))
+    }
+
+    /// How many of `files`, by ascending size, join `rows` rows: as many as the factor allows, and then more if
+    /// too many would be left, the output among them. Of those counts the one with the best ratio is taken.
+    fn drawn_in(
+        &self,
+        rows: u64,
+        files: &[usize],
+        factor: f64,
+        left_max: usize,
+        inputs_max: usize,
+    ) -> usize {
+        let most = files.len().min(inputs_max);
+        let mut sum = rows as f64;
+        // Of the file that comes last, against all before it. The first of all has nothing to join.
+        let ratios: Vec<f64> = files[..most]
+            .iter()
+            .map(|&index| {
+                let live = f64::from(self.situation.segments[index].live);
+                let ratio = if sum > 0.0 { live / sum } else { f64::INFINITY };
+                sum += live;
+                ratio
+            })
+            .collect();
+        let count = ratios.iter().rposition(|&ratio| ratio <= factor).map_or(0, |at| at + 1);
+        let needed = (files.len() + 1).saturating_sub(left_max);
+        if count >= needed || most == 0 {
+            return count;
+        }
+        let from = needed.min(most);
+        let best = (from..=most).rev().min_by(|a, b| ratios[a - 1].total_cmp(&ratios[b - 1]));
+        // Beside a running merge the fresh rows wait until there are as many as those to be merged again.
+        let waits = factor == DUE_FACTOR && self.busy > 0;
+        best.filter(|best| !waits || ratios[best - 1] <= FORCED_FACTOR).unwrap_or(count)
+    }
+
+    /// The first candidate that running merges leave memory for.
+    fn first_that_fits(
+        &self,
+        candidates: impl IntoIterator<Item = Vec<usize>>,
+        level: impl Fn(&[usize]) -> u8,
+    ) -> Option<Work> {
+        let (running, most) = (self.situation.merging_bytes, self.options.merge_bytes_max);
+        let fits = |inputs: &Vec<usize>| {
+            let facts = inputs.iter().map(|&index| &self.situation.segments[index]);
+            let bytes: u64 = facts.map(|facts| facts.merge_bytes).sum();
+            let small = bytes <= most / SMALL_MERGE_PART;
+            running == 0 || small || running.saturating_add(bytes) <= most
+        };
+        let inputs =
+            candidates.into_iter().filter(|inputs| inputs.len() <= self.inputs_max()).find(fits)?;
+        let level = level(&inputs);
+        Some(self.work(inputs, level))
+    }
+
+    fn work(&self, mut inputs: Vec<usize>, level: u8) -> Work {
+        inputs.sort_unstable();
+        Work { inputs, level }
+    }
+
+    fn flat(&self) -> Vec<usize> {
+        self.free.iter().copied().filter(|&i| self.situation.segments[i].level == 0).collect()
+    }
+
+    fn graphs(&self) -> Vec<usize> {
+        self.free.iter().copied().filter(|&i| self.situation.segments[i].level > 0).collect()
+    }
+
+    fn rows(&self, inputs: &[usize]) -> u64 {
+        inputs.iter().map(|&index| u64::from(self.situation.segments[index].live)).sum()
+    }
+
+    /// Rows too few for a graph stay flat.
+    fn level_of(&self, inputs: &[usize]) -> u8 {
+        u8::from(self.rows(inputs) >= u64::from(self.options.segment.graph_rows_min))
+    }
+
+    /// Inputs that a merge may have beside those that run.
+    fn inputs_max(&self) -> usize {
+        if self.busy == 0 { usize::MAX } else { BUSY_MAX.saturating_sub(self.busy) }
+    }
+
+    fn flat_files_max(&self) -> usize {
+        let others = self.busy + self.graphs().len();
+        FILES_MAX.saturating_sub(2 + others).clamp(1, FLAT_FILES_MAX)
+    }
+
+    fn graph_files_max(&self) -> usize {
+        FILES_MAX.saturating_sub(1 + FLAT_FILES_MAX + self.busy).clamp(1, GRAPH_FILES_MAX)
+    }
+
+    fn too_dead(&self, dead: u32, facts: &SegmentFacts) -> bool {
+        dead > 0 && dead as f32 >= self.options.dead_share_max * facts.rows as f32
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(level: u8, rows: u32, live: u32) -> SegmentFacts {
-        SegmentFacts {
-            in_memory: false,
-            level,
-            rows,
-            live,
-            dead_at_cut: rows - live,
-            degraded: false,
-        }
-    }
-
-    fn work(inputs: &[usize], level: u8) -> Work {
-        Work { inputs: inputs.to_vec(), level }
-    }
-
-    #[test]
-    fn two_fresh_files_or_one_long_one_are_worthwhile() {
-        let options = worthwhile(&Options::default());
-        let ask = |segments: Vec<SegmentFacts>| {
-            plan(&Situation { segments, memory_bytes: 0, log_bytes: 0 }, &options)
-        };
-        assert_eq!(ask(vec![file(1, 9_000, 9_000), file(0, 9, 9)]), None);
-        let two = vec![file(1, 9_000, 9_000), file(0, 9, 9), file(0, 9, 9)];
-        assert_eq!(ask(two), Some(work(&[1, 2], 1)), "the large file stays");
-        assert_eq!(
-            ask(vec![file(0, 2_048, 2_048)]),
-            Some(work(&[0], 1)),
-            "long enough for a graph"
-        );
-    }
-
-    #[test]
-    fn the_table_of_decisions() {
-        let memory = SegmentFacts { in_memory: true, ..file(0, 10, 10) };
-        let options =
-            Options { memtable_bytes_max: 100, level0_rows_max: 5_000, ..Options::default() };
-        let fresh = file(0, 100, 100);
-        let cases: Vec<(&str, Vec<SegmentFacts>, u64, Option<Work>)> = vec![
-            ("nothing there", vec![], 0, None),
-            ("memory below its limit", vec![fresh, memory], 99, None),
-            ("memory at its limit", vec![fresh, memory, memory], 100, Some(work(&[1, 2], 0))),
-            ("three fresh files", vec![fresh; 3], 0, None),
-            ("one large fresh file", vec![file(0, 5_000, 5_000)], 0, Some(work(&[0], 1))),
-            ("four fresh files", vec![fresh; 4], 0, Some(work(&[0, 1, 2, 3], 1))),
-            (
-                "a large old file stays, a small one goes in",
-                vec![file(1, 10_000, 10_000), file(1, 500, 500), fresh, fresh, fresh, fresh],
-                0,
-                Some(work(&[1, 2, 3, 4, 5], 1)),
-            ),
-            ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], 0, Some(work(&[1], 1))),
-            (
-                "a fifth dead, but only after the cut: a checkpoint first",
-                vec![SegmentFacts { dead_at_cut: 19, ..file(1, 100, 80) }, memory],
-                0,
-                Some(work(&[1], 0)),
-            ),
-            ("all dead", vec![file(1, 100, 0)], 0, Some(work(&[0], 1))),
-            ("empty file", vec![file(1, 0, 0)], 0, None),
-            (
-                "a damaged graph",
-                vec![SegmentFacts { degraded: true, ..file(1, 9, 9) }],
-                0,
-                Some(work(&[0], 1)),
-            ),
-        ];
-        let log_bytes = 4 * options.log_file_bytes_max;
-        let long = Situation { segments: vec![fresh, memory], memory_bytes: 0, log_bytes };
-        assert_eq!(plan(&long, &options), Some(work(&[1], 0)), "a long log");
-        for (name, segments, memory_bytes, expected) in cases {
-            let situation = Situation { segments, memory_bytes, log_bytes: 0 };
-            assert_eq!(plan(&situation, &options), expected, "{name}");
-        }
-    }
-}
+mod tests;

@@ -43,7 +43,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["clock", "fence", "options", "pin", "space"]),
+            ("F6", &["claim", "clock", "fence", "options", "pin", "space", "turns"]),
             ("F6", &["log", "manifest", "quarantine"]),
             ("F7", &["fields"]),
             ("F7", &["batch", "view", "history", "leftovers"]),

@@ -143,7 +143,9 @@ fn a_checkpoint_without_new_keys_writes_none() {
 fn keys_written_beside_a_checkpoint_come_from_the_log() {
     let Bench { collection, db, disk } = Bench::new();
     one(&collection, keyed("before", draft(1)));
-    let plan = |writer: &mut crate::Writer| Ok(writer.plan_checkpoint().expect("something is due"));
+    let plan = |writer: &mut crate::Writer| {
+        Ok(writer.plan(crate::task::Effort::Checkpoint).expect("something is due"))
+    };
     let task = collection.with_writer(plan).expect("plans");
     one(&collection, keyed("beside", draft(1)));
     let output = task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).expect("runs");

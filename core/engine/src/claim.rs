@@ -1,0 +1,100 @@
+//! What running tasks hold: segments that no other task may take, names that vacuum must spare, memory.
+//!
+//! **Invariant.** A claim lives as long as its task or the output of it. Dropping a task, on whatever thread and for
+//! whatever reason, frees its inputs and nothing else; no call is needed, so none can be forgotten. Files that
+//! a dropped task has written are then orphans like any other.
+//!
+//! Knows nothing of merging: the writer fills claims in and asks them.
+
+use std::sync::{Arc, Weak};
+
+use nearfield_segment::FileId;
+
+/// One task's claim.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Files that it writes and no manifest names yet, below the collection's directory.
+    pub(crate) files: Vec<String>,
+    /// It takes what is in memory, and moves the cut.
+    pub(crate) checkpoint: bool,
+    /// Memory that it holds, in bytes; an estimate.
+    pub(crate) bytes: u64,
+}
+
+/// A segment's side of a claim.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claimed(Weak<Claim>);
+
+impl Claimed {
+    pub(crate) fn by(claim: &Arc<Claim>) -> Claimed {
+        Claimed(Arc::downgrade(claim))
+    }
+
+    /// True while the task that claimed the segment lives.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+/// The claims of one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    made: Vec<(FileId, Weak<Claim>)>,
+}
+
+impl Claims {
+    /// Enters the claim of the task that writes segment `id`.
+    pub(crate) fn add(&mut self, id: FileId, claim: Claim) -> Arc<Claim> {
+        let claim = Arc::new(claim);
+        self.made.push((id, Arc::downgrade(&claim)));
+        claim
+    }
+
+    /// Ends the claim of a task that has succeeded.
+    pub(crate) fn end(&mut self, id: FileId) {
+        self.made.retain(|(made, _)| *made != id);
+    }
+
+    /// Forgets tasks that were dropped. True if there were some: they may have left files.
+    pub(crate) fn forget_dropped(&mut self) -> bool {
+        let before = self.made.len();
+        self.made.retain(|(_, claim)| claim.strong_count() > 0);
+        self.made.len() < before
+    }
+
+    /// Claims of tasks that are under way.
+    pub(crate) fn live(&self) -> impl Iterator<Item = Arc<Claim>> + '_ {
+        self.made.iter().filter_map(|(_, claim)| claim.upgrade())
+    }
+
+    /// True if no task is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live().next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim() -> Claim {
+        Claim { files: vec!["segments/a.seg".to_owned()], checkpoint: false, bytes: 1 }
+    }
+
+    #[test]
+    fn a_task_that_is_dropped_frees_its_inputs_alone_and_is_noticed_once() {
+        let mut claims = Claims::default();
+        let [first, second] = [1, 2].map(|id| claims.add(FileId(id), claim()));
+        let [one, two] = [&first, &second].map(Claimed::by);
+        assert!(one.is_busy() && two.is_busy() && !Claimed::default().is_busy());
+        drop(first);
+        assert!(!one.is_busy() && two.is_busy());
+        assert_eq!(claims.live().count(), 1);
+        assert!(claims.forget_dropped());
+        assert!(!claims.forget_dropped());
+        claims.end(FileId(2));
+        drop(second);
+        assert!(!claims.forget_dropped(), "it has succeeded");
+        assert!(claims.is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! The table of decisions, and that work comes to an end.
+
+use super::*;
+
+fn file(level: u8, rows: u32, live: u32) -> SegmentFacts {
+    let dead_at_cut = rows - live;
+    SegmentFacts { level, rows, live, dead_at_cut, ..SegmentFacts::default() }
+}
+
+fn flat(rows: u32) -> SegmentFacts {
+    file(0, rows, rows)
+}
+
+fn graph(rows: u32) -> SegmentFacts {
+    file(1, rows, rows)
+}
+
+fn busy(facts: SegmentFacts) -> SegmentFacts {
+    SegmentFacts { busy: true, ..facts }
+}
+
+fn memory(rows: u32) -> SegmentFacts {
+    SegmentFacts { in_memory: true, ..flat(rows) }
+}
+
+fn work(inputs: &[usize], level: u8) -> Option<Work> {
+    Some(Work { inputs: inputs.to_vec(), level })
+}
+
+fn options() -> Options {
+    let mut options =
+        Options { memtable_bytes_max: 100, level0_rows_max: 16_000, ..Options::default() };
+    options.segment.graph_rows_min = 4_000;
+    options
+}
+
+fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<Work> {
+    plan(effort, &Situation { segments, ..Situation::default() }, &options())
+}
+
+#[test]
+fn what_is_due() {
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Work>)> = vec![
+        ("nothing there", vec![], None),
+        ("an empty file", vec![graph(0)], None),
+        ("three flat files", vec![flat(100); 3], None),
+        ("four flat files", vec![flat(100); 4], work(&[0, 1, 2, 3], 0)),
+        ("enough rows for a graph are worth one only with more", vec![flat(15_999)], None),
+        ("flat rows are linked", vec![flat(16_000)], work(&[0], 1)),
+        (
+            "a graph up to half of the fresh rows is drawn in",
+            vec![graph(8_000), graph(9_000), flat(16_000)],
+            work(&[0, 1, 2], 1),
+        ),
+        (
+            "up to half of the sum, not of the fresh rows",
+            vec![graph(8_000), graph(12_000), graph(19_000), flat(16_000)],
+            work(&[0, 1, 3], 1),
+        ),
+        ("a larger graph stays", vec![graph(1_000_000), flat(16_000)], work(&[1], 1)),
+        (
+            "a sixth graph is one too many: the cheapest merge for its size",
+            vec![
+                graph(900_000),
+                graph(200_000),
+                graph(40_000),
+                graph(38_000),
+                graph(36_000),
+                flat(16_000),
+            ],
+            work(&[2, 3, 4, 5], 1),
+        ),
+        ("graphs alike, as deletes leave them", vec![graph(9_000); 3], work(&[0, 1, 2], 1)),
+        ("a fifth dead", vec![file(1, 100, 81), file(1, 100, 80)], work(&[1], 1)),
+        (
+            "smaller files go with a worn one",
+            vec![file(1, 9_000, 7_000), graph(5_000), flat(10), graph(8_000)],
+            work(&[0, 1, 2], 1),
+        ),
+        ("all dead", vec![file(1, 100, 0)], work(&[0], 1)),
+        ("a damaged graph", vec![SegmentFacts { degraded: true, ..graph(9) }], work(&[0], 1)),
+    ];
+    for (name, segments, expected) in cases {
+        assert_eq!(ask(Effort::Due, segments), expected, "{name}");
+    }
+}
+
+#[test]
+fn checkpoints() {
+    let situation = |segments, memory_bytes, pending| Situation {
+        segments,
+        memory_bytes,
+        pending,
+        ..Situation::default()
+    };
+    let due = |situation: &Situation| plan(Effort::Due, situation, &options());
+    let checkpoint = |situation: &Situation| plan(Effort::Checkpoint, situation, &options());
+    let below = situation(vec![flat(1_000), memory(10)], 99, true);
+    assert_eq!(due(&below), None);
+    assert_eq!(checkpoint(&below), work(&[1], 0), "the flat file is too large to be written again");
+    let full = situation(vec![flat(15), flat(10), graph(5), memory(4), memory(6)], 100, true);
+    assert_eq!(due(&full), work(&[0, 1, 3, 4], 0), "flat files up to the sum drawn in before");
+    let full = Situation { checkpointing: true, ..full };
+    assert_eq!((due(&full), checkpoint(&full)), (None, None), "one after the other");
+    let taken = situation(vec![busy(flat(10)), memory(10)], 100, true);
+    assert_eq!(due(&taken), work(&[1], 0), "beside a merge");
+    let large = situation(vec![flat(9_000), memory(9_000)], 100, true);
+    assert_eq!(due(&large), work(&[1], 0), "no more than level0_rows_max");
+    let deletes = situation(vec![flat(10)], 0, true);
+    assert_eq!((due(&deletes), checkpoint(&deletes)), (None, work(&[], 0)));
+    assert_eq!(checkpoint(&situation(vec![flat(10)], 0, false)), None);
+    let log_bytes = 4 * options().log_file_bytes_max;
+    let long = Situation { log_bytes, ..situation(vec![flat(100), memory(10)], 0, true) };
+    assert_eq!(due(&long), work(&[1], 0), "a long log");
+    let late = SegmentFacts { dead_at_cut: 19, ..file(1, 100, 80) };
+    let worn = situation(vec![late, memory(10)], 0, true);
+    assert_eq!(due(&worn), work(&[1], 0), "a fifth dead, but only after the cut");
+}
+
+#[test]
+fn what_is_worthwhile() {
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Work>)> = vec![
+        ("one short file", vec![flat(9)], None),
+        ("two short files", vec![flat(9), flat(9)], work(&[0, 1], 0)),
+        ("long enough for a graph", vec![flat(4_000)], work(&[0], 1)),
+        (
+            "up to ten times the rest",
+            vec![graph(100_000), graph(9_000), flat(1_000)],
+            work(&[0, 1, 2], 1),
+        ),
+        ("a larger file stays", vec![graph(200_000), graph(9_000), flat(1_000)], work(&[1, 2], 1)),
+        ("at rest", vec![graph(2_000_000), graph(100_000), flat(3_000)], None),
+    ];
+    for (name, segments, expected) in cases {
+        assert_eq!(ask(Effort::Worthwhile, segments), expected, "{name}");
+    }
+}
+
+#[test]
+fn everything_is_all_files_that_are_free() {
+    let everything = |segments| ask(Effort::Everything, segments);
+    assert_eq!(everything(vec![graph(9), flat(9), memory(9)]), work(&[0, 1], 1));
+    assert_eq!(everything(vec![graph(9), busy(flat(9)), flat(3)]), work(&[0, 2], 1));
+    assert_eq!(everything(vec![graph(9), memory(9)]), None, "its final form");
+    assert_eq!(everything(vec![flat(9)]), work(&[0], 1));
+    assert_eq!(everything(vec![file(1, 9, 8)]), work(&[0], 1));
+    assert_eq!(everything(vec![memory(9)]), None);
+}
+
+#[test]
+fn merges_beside_others_leave_room_for_fresh_files() {
+    let running = |others: usize, free: &[SegmentFacts]| {
+        let mut segments = vec![busy(graph(1_000_000)); others];
+        segments.extend(free);
+        ask(Effort::Due, segments)
+    };
+    assert_eq!(running(3, &[flat(16_000)]), work(&[3], 1));
+    assert_eq!(running(8, &[flat(16_000)]), None, "it waits");
+    assert_eq!(running(8, &[flat(16_000); 3]), work(&[8, 9, 10], 0), "too many are joined, flat");
+    let graphs = [graph(50_000), graph(300_000), flat(16_000)];
+    assert_eq!(running(7, &graphs), None, "two graphs are enough beside seven busy files");
+}
+
+#[test]
+fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
+    let merge_bytes_max = 1_600;
+    let options = Options { merge_bytes_max, ..options() };
+    let ask = |bytes, merging_bytes| {
+        let fresh = SegmentFacts { merge_bytes: bytes, ..flat(16_000) };
+        let situation = Situation { segments: vec![fresh], merging_bytes, ..Situation::default() };
+        plan(Effort::Due, &situation, &options).is_some()
+    };
+    assert!(ask(1_500, 0) && ask(9_999, 0), "alone, whatever it needs");
+    assert!(ask(600, 1_000) && !ask(601, 1_000));
+    assert!(ask(100, 9_999), "a small one is not starved by a large one");
+    let old = SegmentFacts { merge_bytes: 1_000, ..graph(8_000) };
+    let fresh = SegmentFacts { merge_bytes: 500, ..flat(16_000) };
+    let segments = vec![old, fresh];
+    let situation = Situation { segments, merging_bytes: 1_000, ..Situation::default() };
+    assert_eq!(plan(Effort::Due, &situation, &options), work(&[1], 1), "the fresh rows alone");
+}
+
+/// From many beginnings, each effort runs out of work, and leaves what it promises.
+#[test]
+fn work_comes_to_an_end() {
+    let mut rng = nearfield_segment::Rng::new(3);
+    for round in 0..300 {
+        let count = rng.below(40);
+        let mut segments: Vec<SegmentFacts> = (0..count)
+            .map(|_| {
+                let most = 1 << (1 + rng.below(20));
+                let rows = 1 + rng.below(most) as u32;
+                file(rng.below(2) as u8, rows, rows - rng.below(u64::from(rows)) as u32 / 2)
+            })
+            .collect();
+        for effort in [Effort::Due, Effort::Worthwhile, Effort::Everything] {
+            for step in 0.. {
+                let Some(Work { inputs, level }) = ask(effort, segments.clone()) else { break };
+                assert!(step < 60, "round {round}: {effort:?} does not end: {segments:?}");
+                let live: u32 = inputs.iter().map(|&index| segments[index].live).sum();
+                let mut index = 0..segments.len();
+                segments.retain(|_| !inputs.contains(&index.next().expect("as many")));
+                segments.extend((live > 0).then(|| file(level, live, live)));
+            }
+            let most = if effort == Effort::Everything { 1 } else { 8 };
+            assert!(segments.len() <= most, "round {round}: {effort:?} leaves {segments:?}");
+        }
+    }
+}
