@@ -221,13 +221,13 @@ impl Collection {
         self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
-    /// Merges everything into one segment in its final form: a checkpoint, then all files. What is written
-    /// meanwhile stays beside it. `watch` sees the second part.
+    /// Merges everything into one segment in its final form: a checkpoint, then all files; where there are no
+    /// files, in one step. What is written meanwhile stays beside it. `watch` sees the last part.
     ///
     /// # Errors
     /// As [`Collection::checkpoint`]; `Cancelled` if `watch` breaks.
     pub fn compact(&self, pool: &Pool, watch: Watch<'_>) -> Result<()> {
-        let mut carry = |task: Task| match task.is_checkpoint() {
+        let mut carry = |task: Task| match task.level() == 0 {
             true => task.run(pool, &mut |_| ControlFlow::Continue(())),
             false => task.run(pool, watch),
         };
@@ -276,7 +276,8 @@ impl Collection {
             }
             Effort::Checkpoint => self.checkpoint_by(carry),
             Effort::Everything => {
-                let written = self.checkpoint_by(carry)?;
+                let files = self.view().segments.iter().any(|live| live.file.is_some());
+                let written = files && self.checkpoint_by(carry)?;
                 let (_turn, begun) = self.turns.alone(|turn| (turn, self.begin(effort)));
                 Ok(self.end_of(begun?, carry)? || written)
             }

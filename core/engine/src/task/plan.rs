@@ -95,7 +95,7 @@ pub enum Effort {
     Worthwhile,
     /// What is in memory goes to a file.
     Checkpoint,
-    /// All files become one.
+    /// All files become one; where there are none, what is in memory.
     Everything,
 }
 
@@ -249,6 +249,10 @@ impl<'a> Desk<'a> {
     }
 
     fn everything(&self) -> Option<Work> {
+        if self.free.is_empty() && self.busy == 0 {
+            // Without files memory need not be written twice.
+            return self.checkpoint().map(|work| Work { level: 1, ..work });
+        }
         if let [index] = self.free.as_slice() {
             let facts = &self.situation.segments[*index];
             if facts.dead_at_cut == 0 && !facts.degraded && facts.level > 0 {

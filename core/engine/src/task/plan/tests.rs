@@ -144,7 +144,8 @@ fn everything_is_all_files_that_are_free() {
     assert_eq!(everything(vec![graph(9), memory(9)]), None, "its final form");
     assert_eq!(everything(vec![flat(9)]), work(&[0], 1));
     assert_eq!(everything(vec![file(1, 9, 8)]), work(&[0], 1));
-    assert_eq!(everything(vec![memory(9)]), None);
+    assert_eq!(everything(vec![memory(9), memory(9)]), work(&[0, 1], 1), "written once");
+    assert_eq!(everything(vec![busy(flat(9)), memory(9)]), None);
 }
 
 #[test]
