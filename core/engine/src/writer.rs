@@ -120,9 +120,9 @@ impl Writer {
         self.poisoned.as_ref().map(|(kind, _)| *kind).or_else(|| self.log.poisoned())
     }
 
-    /// Whether a task was planned that is neither finished nor abandoned: it may be writing a file.
+    /// Whether a task is under way: it may be writing a file.
     pub(crate) fn is_busy(&self) -> bool {
-        self.under_way
+        !self.claims.is_empty()
     }
 
     /// Whether a log file is open for the next batch.
