@@ -359,12 +359,6 @@ fn fail_and_go_on(disk: &SimDisk, ops: &[Op], at: u64) -> std::result::Result<()
             .recover()
             .map_err(|again| format!("{op:?}: does not recover: {again} after {error}"))?;
         oracle = open.which(&after).map_err(|wrong| format!("{op:?}, {error}: {wrong}"))?;
-        // The task that was lost with the error is over.
-        let abandoned = open.collection.with_writer(|writer| {
-            writer.abandon();
-            Ok(())
-        });
-        abandoned.map_err(|error| error.to_string())?;
     }
     drop(open);
     power_cut(disk, &[oracle], at)
