@@ -195,14 +195,11 @@ impl Writer {
         let checkpoint = work.inputs.iter().any(|&at| self.state.segments[at].in_memory())
             || work.inputs.is_empty();
         let cut = if checkpoint { self.state.lsn } else { self.cut() };
-<<<<<<< HEAD
         if cut > self.cut() {
             // What is written meanwhile goes to another file, so that whole files lie behind the new cut. A log
             // that cannot be closed is poisoned, which the next write reports.
             let _poisoned = self.log.rotate();
         }
-=======
->>>>>>> merge
         let id = self.state.rng.file_id();
         let keys = self.keys_to_write(cut);
         let names = keys.iter().map(|(_, entry)| entry.file.clone());
