@@ -34,20 +34,22 @@ def refused(binary: Path, data_dir: Path) -> str:
     return ended.stdout + ended.stderr
 
 
-def filled(start: Start) -> Server:
-    server = start(*COLLECTION)
+def filled(start: Start) -> tuple[Server, str]:
+    """A server with a point in a file and in a snapshot, and its key."""
+    server = start(*COLLECTION, "--bootstrap-admin-key", "true")
+    token = server.bootstrap_key()
     server.wait_ready()
-    with server.client() as client:
+    with server.client(token) as client:
         client.post("/v2/vectors/batch", POINT)
         client.post("/v2/admin/checkpoint")
         client.post("/v2/admin/snapshot")
-    return server
+    return server, token
 
 
 def test_files_are_for_their_owner_alone_whatever_the_umask(start: Start, data_dir: Path) -> None:
     before = os.umask(0)
     try:
-        server = filled(start)
+        server, _ = filled(start)
     finally:
         os.umask(before)
     found = modes(data_dir)
@@ -80,7 +82,8 @@ def test_a_foreign_directory_is_refused_and_left_as_it_is(binary: Path, data_dir
 def test_a_lost_document_keeps_the_server_from_starting_and_loses_nothing(
     binary: Path, start: Start, data_dir: Path
 ) -> None:
-    filled(start).stop()
+    server, token = filled(start)
+    server.stop()
     documents = {path: path.read_bytes() for path in data_dir.glob("database-*")}
     assert documents
     for path in documents:
@@ -93,7 +96,7 @@ def test_a_lost_document_keeps_the_server_from_starting_and_loses_nothing(
         path.write_bytes(text)
     server = start(*COLLECTION)
     server.wait_ready()
-    with server.client() as client:
+    with server.client(token) as client:
         found = client.post("/v2/points/get", {"ids": [1]})["points"]
         assert [point["id"] for point in found] == [1]
     server.stop()
