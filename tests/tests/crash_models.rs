@@ -198,8 +198,19 @@ fn rot_beside_a_crash_is_refused_or_harmless() {
         let outcome = run(storage(&disk), World::default(), &steps, 1);
         let after = disk.restart(op);
         let files = tree(&after, "").unwrap();
-        let rotten =
-            files.iter().filter(|(name, bytes)| name.starts_with("c/") && !bytes.is_empty());
+        // A power cut may take the mark behind the newest frames of a log, which is not synced: nothing then tells
+        // a turned bit in them from a torn write. The newest file of each log is left out.
+        let is_newest_log = |name: &str| {
+            let Some((dir, _)) = name.split_once("/wal/") else { return false };
+            files
+                .range(format!("{dir}/wal/")..)
+                .take_while(|(other, _)| other.starts_with(dir))
+                .last()
+                .is_some_and(|(newest, _)| newest == name)
+        };
+        let rotten = files.iter().filter(|(name, bytes)| {
+            name.starts_with("c/") && !bytes.is_empty() && !is_newest_log(name)
+        });
         let rotten: Vec<_> = rotten.collect();
         if rotten.is_empty() {
             continue;

