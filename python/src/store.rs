@@ -135,7 +135,9 @@ impl Store {
             // A failure loses nothing: the log has every batch, and opening replays it.
             let _replayed_instead = database.checkpoint(&Pool::SERIAL, CLOSE_CHECKPOINT_BYTES_MIN);
         }
-        drop(gate.take());
+        if let Some(database) = gate.take() {
+            database.close();
+        }
     }
 }
 
