@@ -19,7 +19,7 @@ use crate::manifest::{
     load_newest,
 };
 use crate::open_logs::OpenLogs;
-use crate::opening::Opening;
+use crate::opening::{Opening, OpeningReport};
 use crate::options::Options;
 use crate::place::{LOCK, check_place};
 use crate::quarantine::{self, Reason};
@@ -35,15 +35,6 @@ pub enum Mode {
     Read,
     /// Nothing outlives the process.
     Memory,
-}
-
-/// What opening a database for writing found beside its collections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct OpeningReport {
-    /// Collections without a name and without rows, whose manifests were moved to quarantine.
-    pub quarantined: Vec<String>,
-    /// Sentences about what was left as it is, for the log of a host.
-    pub warnings: Vec<String>,
 }
 
 /// An open database.
@@ -469,9 +460,12 @@ impl Database {
     }
 }
 
+/// A storage that is locked, and the fence that watches its lock if it has a file.
+type Taken = (Arc<dyn Storage>, Option<Arc<Fence>>);
+
 /// Takes the lock of a directory that is a database or may become one, and takes over what an earlier writer
 /// left at its top. Nothing is written before the directory was looked at. Changes need the lock from then on.
-fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<(Arc<dyn Storage>, Option<Arc<Fence>>)> {
+fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Taken> {
     check_place(&*storage)?;
     let lock = storage.lock(LOCK, LockMode::Exclusive, owner)?;
     let storage = Fenced::new(storage, lock);

@@ -53,7 +53,7 @@ pub use batch::{Applied, RowOutcome};
 pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
 pub use collection::{Begun, Carry, Collection, Vacuumed, Watch};
-pub use database::{Database, Mode, OpeningReport};
+pub use database::{Database, Mode};
 pub use export::{
     EXPORT_VERSION, ExportReport, export_memory_bytes, open_export, stream_export, write_export,
 };
@@ -61,6 +61,7 @@ pub use fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
 pub use keys::KeyCounts;
 pub use leftovers::SNAPSHOTS;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
+pub use opening::OpeningReport;
 pub use options::Options;
 pub use place::check_place;
 pub use quarantine::QuarantineStats;

@@ -9,6 +9,15 @@ use nearfield_segment::Result;
 
 use crate::collection::Collection;
 
+/// What opening a database for writing found beside its collections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OpeningReport {
+    /// Collections without a name and without rows, whose manifests were moved to quarantine.
+    pub quarantined: Vec<String>,
+    /// Sentences about what was left as it is, for the log of a host.
+    pub warnings: Vec<String>,
+}
+
 /// A collection that is open, will be, or will never be again.
 #[derive(Debug, Default)]
 pub(crate) struct Opening {

@@ -317,11 +317,12 @@ fn verify_snapshot_log(
 }
 
 fn verify_log_file(storage: &dyn Storage, path: &str, listed: &SnapshotLogFile) -> Result<()> {
-    let blob = storage.open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
+    let blob = storage.open(path).map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
             Error::corrupt(path, "file", "expected a log file of the snapshot, found none")
+        } else {
+            error
         }
-        _ => error,
     })?;
     if blob.len() != listed.len {
         let found = format!("expected {}, found {}", listed.len, blob.len());

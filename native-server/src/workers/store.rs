@@ -388,7 +388,7 @@ fn unavailable(name: &str, error: &Error) -> Error {
     let message = format!("collection {name:?} cannot be opened: {}", error.message());
     let details = error.details().iter().filter(|(name, _)| *name != "code");
     details.fold(Code::CollectionUnavailable.error(message), |error, (name, value)| {
-        error.with(*name, value.clone())
+        error.with(name, value.clone())
     })
 }
 

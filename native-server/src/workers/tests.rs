@@ -427,12 +427,14 @@ fn a_collection_that_the_medium_kept_closed_is_opened_later() {
     drop(store);
     let probe = disk.kill(1);
     drop(Place::new(Arc::new(Directory::new(probe.clone()))).open(""));
+    eprintln!("{:#?}", probe.op_log());
     let is_manifest = |op: &String| op.starts_with("read c/") && op.contains("/manifest-");
     let op = probe.op_log().iter().position(is_manifest).expect("the manifest is read");
     let failing = disk.kill(1);
     failing.fail_at(op as u64, Failure::Io);
     let store = Place::new(Arc::new(Directory::new(failing))).open("");
-    assert!(!store.readiness().ready && store.stats().failed_segments == 1);
+    let (readiness, stats) = (store.readiness(), store.stats());
+    assert!(!readiness.ready && stats.failed_segments == 1, "{readiness:?} {stats:?}");
     until("the collection is served", || store.readiness().ready);
     assert_eq!(store.collection(None).expect("served").view().len(), 3);
     store.close();

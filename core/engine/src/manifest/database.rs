@@ -108,7 +108,8 @@ impl DatabaseManifest {
 
     /// Forgets what a snapshot recorded of its logs: they change from now on. True if there was a record.
     pub(crate) fn forget_logs(&mut self) -> bool {
-        self.collections.values_mut().fold(false, |any, entry| entry.log.take().is_some() || any)
+        let records = self.collections.values_mut().filter_map(|entry| entry.log.take());
+        records.count() > 0
     }
 
     /// Removes a collection and its aliases, and returns what it meant. Its files are not touched but noted.

@@ -135,10 +135,11 @@ impl<'a> Desk<'a> {
     fn due(&self) -> Option<Work> {
         // Rows that replace each other over and over take room in the log only.
         let long_log = self.situation.log_bytes >= 4 * self.options.log_file_bytes_max;
-        if self.situation.memory_bytes >= self.options.memtable_bytes_max || long_log {
-            if let Some(work) = self.checkpoint() {
-                return Some(work);
-            }
+        let full = self.situation.memory_bytes >= self.options.memtable_bytes_max;
+        if (full || long_log)
+            && let Some(work) = self.checkpoint()
+        {
+            return Some(work);
         }
         let merge = self.worn().or_else(|| self.joining()).or_else(|| self.linking());
         merge.or_else(|| self.checkpoint_before_wear())
