@@ -167,7 +167,6 @@ mod equal {
                 expected += exact.len();
             }
             let recall = found as f64 / f64::from(expected.max(1) as u32);
-            println!("{name}, {metric:?}, {kind}: {recall:.4}");
             // In the direction of the copies no other row lies: for dot a walk that may not return them is weaker there.
             let without_copies =
                 name.ends_with(r#"{"copy":false}"#) || name == r#"deleted {"copy":true}"#;

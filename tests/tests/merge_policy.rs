@@ -93,8 +93,7 @@ fn cost(rows: u64) -> f64 {
 
 impl Model {
     fn new(pattern: Pattern) -> Model {
-        let mut options = Options::default();
-        options.memtable_bytes_max = u64::MAX;
+        let options = Options { memtable_bytes_max: u64::MAX, ..Options::default() };
         let mut files = Vec::new();
         if pattern.before > 0 {
             let live = BTreeMap::from([(0, pattern.before)]);

@@ -23,6 +23,7 @@ fn memory(rows: u32) -> SegmentFacts {
     SegmentFacts { in_memory: true, ..flat(rows) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an expectation of the tables, beside `None`")]
 fn work(inputs: &[usize], level: u8) -> Option<Work> {
     Some(Work { inputs: inputs.to_vec(), level })
 }
