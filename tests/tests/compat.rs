@@ -103,7 +103,7 @@ fn the_fields_of_each_version_are_known_and_recorded_from_version_4_on() {
     for version in VERSIONS {
         expected(version);
         let files = read_directory(&root(version).join("store")).unwrap();
-        let manifests = files.iter().filter(|(name, _)| name.contains("/manifest-"));
+        let mut manifests = files.iter().filter(|(name, _)| name.contains("/manifest-"));
         let newest = String::from_utf8_lossy(manifests.next_back().unwrap().1);
         assert_eq!(newest.contains("\"fields\""), version == "v4", "{version}: {newest}");
         let view = open_database(&files, Mode::Read).unwrap().collection(NAME).unwrap().view();

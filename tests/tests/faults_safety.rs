@@ -86,7 +86,11 @@ fn filled(disk: &SimDisk, names: &[&'static str]) -> Session {
 
 fn write_files(storage: &dyn Storage, files: &Files) {
     for (name, bytes) in files {
-        storage.put(name, &mut |out| Ok(out.write_all(bytes).unwrap())).unwrap();
+        let put = storage.put(name, &mut |out| {
+            out.write_all(bytes).unwrap();
+            Ok(())
+        });
+        put.unwrap();
     }
 }
 
