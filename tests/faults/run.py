@@ -129,7 +129,7 @@ def pytest(fault: Fault, tree: Tree, python: Path) -> str:
 
 def page(fault: Fault, tree: Tree, here: Tree) -> str:
     done = run(["node", "--test", "--test-reporter=tap", f"--test-name-pattern=^{fault.name}$", fault.program], ROOT,
-               NEARFIELD_DIST=str(tree.package), NEARFIELD_PYTHON=str(here.python), NEARFIELD_BINARY=str(tree.binary))
+               NEARFIELD_PACKAGE=str(tree.package), NEARFIELD_PYTHON=str(here.python), NEARFIELD_BINARY=str(tree.binary))
     if done.returncode != 0:
         return "red"
     return "skipped" if "\n# pass 0" in done.stdout else "green"
