@@ -213,7 +213,7 @@ fn memory_in_queues_rows_and_requests_is_counted_against_the_budget() {
     let other = store.reserve(KeyId::parse("nfk_0000000000000001"), 2 << 20).expect("for it too");
     let error = write(&served, 0..40_000, true).expect_err("no room");
     assert_eq!((code(&error), used()), (Some(Code::ResourceExhausted), 13 << 20));
-    let read = store.reserve_for_reading(None, 3 << 20).expect("reads may use the rest");
+    let read = store.reserve_for_reading(None, 2 << 20).expect("reads may use the rest");
     drop((body, other, read));
     write(&served, 0..40_000, true).expect("written");
     until("rows not in files count", || used() >= (40_000 * DIM * 4) as u64);
