@@ -207,7 +207,13 @@ fn past_bytes(disk: &SimDisk, session: &Session) -> u64 {
     let id = disk.list("c").unwrap()[0].name.clone();
     let mut bytes = 0;
     for dir in ["segments", "archive"] {
-        for entry in disk.list(&format!("c/{id}/{dir}")).unwrap_or_default() {
+        let mut entries = disk.list(&format!("c/{id}/{dir}")).unwrap_or_default();
+        if dir == "archive" {
+            // The newest log file says how far the log went, and stays.
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            entries.pop();
+        }
+        for entry in entries {
             let file = format!("{dir}/{}", entry.name);
             if !present.contains(&file) {
                 bytes += disk.read(&format!("c/{id}/{file}")).unwrap().len() as u64;

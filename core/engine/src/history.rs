@@ -152,7 +152,7 @@ pub(crate) fn vacuum(
         number < newest.number && !kept.iter().any(|manifest| manifest.number == number)
     });
     let gone: Vec<String> = gone.map(|number| document_name::<Manifest>("", number)).collect();
-    let mut unneeded = log.archived_through(oldest_cut(&kept, newest), newest.cut)?;
+    let mut unneeded = log.archived_through(oldest_cut(&kept, newest))?;
     let needed: HashSet<&str> = names(kept.iter().chain([newest])).collect();
     for name in storage.list(&format!("{dir}/segments"))? {
         let file = format!("segments/{name}");
@@ -207,7 +207,7 @@ fn give_up(
         let files = kept.iter().flat_map(Manifest::files);
         let only_past = files.filter(|(file, _, _)| !present.contains(file));
         let lens: BTreeMap<&str, u64> = only_past.map(|(file, len, _)| (file, len)).collect();
-        if lens.values().sum::<u64>() + log.archived_bytes_after(oldest, newest.cut)? <= bytes_max {
+        if lens.values().sum::<u64>() + log.archived_bytes_after(oldest)? <= bytes_max {
             break;
         }
         kept.remove(0);

@@ -107,16 +107,14 @@ impl LogDirectory {
         }
     }
 
-    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows, or
-    /// no file is live and `cut` is `newest`, that of the newest manifest, up to which all of them reach.
+    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows. The
+    /// newest file stays: if a power cut undid the removal of an older one alone, the log would seem to end there.
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_through(&self, cut: Lsn, newest: Lsn) -> Result<Vec<String>> {
+    pub(crate) fn archived_through(&self, cut: Lsn) -> Result<Vec<String>> {
         let files = self.list()?;
-        let all = cut >= newest && files.iter().all(|file| !file.live);
         let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
-        let start = if all { files.len() } else { start };
         let archived = files[..start].iter().filter(|file| !file.live);
         Ok(archived.map(|file| self.archive_name(file.first)).collect())
     }
@@ -165,8 +163,8 @@ impl LogDirectory {
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_bytes_after(&self, cut: Lsn, newest: Lsn) -> Result<u64> {
-        let unneeded = self.archived_through(cut, newest)?;
+    pub(crate) fn archived_bytes_after(&self, cut: Lsn) -> Result<u64> {
+        let unneeded = self.archived_through(cut)?;
         let archived = self.list()?.into_iter().filter(|file| !file.live);
         let names = archived.map(|file| self.archive_name(file.first));
         let needed = names.filter(|name| !unneeded.contains(name));
