@@ -185,8 +185,8 @@ fn beginning() -> Vec<Step> {
 
 losses! {
     beginning(), MANY_RESTARTS;
-    without_syncing_the_name_of_segments: |s| !s.file() && !s.dir("/segments") && s.live() && s.is("put_new", ".seg"),
     without_syncing_the_name_of_c: |s| s.root() && s.live() && s.is("put_new", "/manifest-"),
+    without_syncing_the_name_of_tmp: |s| s.root() && s.backup(),
 }
 
 macro_rules! covered {
@@ -208,11 +208,4 @@ covered! {
 covered! {
     script_of_the_past();
     the_name_of_the_file_of_a_timeline_is_covered_by_the_proof: |s| !s.file() && s.is("put_new", "/wal/"),
-}
-
-// A restore or replay commits a document that announces its directories before it changes anything, and that commit
-// syncs the root once more.
-covered! {
-    beginning();
-    without_syncing_the_name_of_tmp: |s| s.root() && s.backup(),
 }
