@@ -105,7 +105,7 @@ impl Database {
         self.store.background().remove(name);
         py.detach(|| {
             self.store.with(|database| {
-                // One that does not open can be dropped, and nobody holds it.
+                // One that does not open can be dropped, and no handle to it exists.
                 let held = database.collection(name);
                 database.drop_collection(name)?;
                 if let Ok(held) = &held {

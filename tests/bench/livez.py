@@ -93,7 +93,7 @@ def attacked(target: Target, threads: int, path: str, body: bytes) -> Iterator[N
     def attack() -> None:
         while not over.is_set():
             try:
-                # Hangs up while it is worked on, as somebody would who wants most for least.
+                # Disconnects while the request is worked on: the cheapest attack.
                 target.request("POST", path, body, timeout=2)
             except OSError:
                 pass

@@ -164,7 +164,7 @@ fn a_missing_file_is_named_or_not_needed() {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => assert!(
                 name.contains("/wal/"),
-                "{name} is missing, and nobody says that the content is another"
+                "{name} is missing, and no error says that the content is another"
             ),
             Ok(Err(error)) => assert!(!error.message().is_empty(), "{name}: {error}"),
             Err(error) => {

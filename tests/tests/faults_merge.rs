@@ -102,7 +102,7 @@ fn due(options: Options) -> (Database, Arc<Collection>) {
     (database, collection)
 }
 
-/// Carries a merge out while `beside` runs on another thread, and gives way if it is told to. True if the merge
+/// Carries a merge out while `beside` runs on another thread, and gives way on request. True if the merge
 /// was committed.
 fn merged_beside(collection: &Collection, beside: &(dyn Fn() + Sync)) -> bool {
     let mut carry = |task: Task| {

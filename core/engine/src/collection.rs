@@ -263,7 +263,7 @@ impl Collection {
         }
     }
 
-    /// Work for a caller, who waits for it. A checkpoint waits for one that is under way, a full compaction for
+    /// Work for a caller, which waits for it. A checkpoint waits for one that is under way, a full compaction for
     /// all tasks, and background merges make way for it. False if there was nothing to do.
     ///
     /// # Errors

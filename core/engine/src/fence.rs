@@ -14,7 +14,7 @@ use nearfield_segment::{Error, ErrorKind, Result};
 pub(crate) struct Fence(RwLock<Option<Box<dyn Lock>>>);
 
 impl Fence {
-    /// Gives the lock up, whoever still holds the storage: no change succeeds from now on.
+    /// Gives the lock up, even if other handles to the storage exist: no change succeeds from now on.
     pub(crate) fn give_up(&self) {
         drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
     }

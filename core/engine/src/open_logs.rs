@@ -34,7 +34,7 @@ impl OpenLogs {
     }
 }
 
-/// True if the log file of a collection is closed now, or nobody has the collection any more.
+/// True if the log file of a collection is closed now, or no handle to the collection is left.
 fn close(writer: &Weak<Mutex<Writer>>) -> bool {
     let Some(writer) = writer.upgrade() else { return true };
     let mut held = match writer.try_lock() {

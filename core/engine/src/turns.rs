@@ -87,7 +87,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A caller who waits or is alone.
+/// A caller that waits or is alone.
 struct Waiting<'a>(&'a Turns);
 
 impl Drop for Waiting<'_> {

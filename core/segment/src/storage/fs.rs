@@ -31,7 +31,7 @@ const FOREIGN_RIGHTS: u32 = 0o077;
 enum Access {
     /// Their owner alone, whatever the umask.
     Owner,
-    /// Whoever the umask allows.
+    /// As the umask allows.
     Umask,
 }
 

@@ -68,7 +68,7 @@ impl LockTable {
         LockAttempt::Held(Box::new(HeldLock { table, name, generation }))
     }
 
-    /// The file of a name is gone: whoever held a lock on it no longer keeps others out.
+    /// The file of a name is gone: a lock held on it no longer excludes others.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn forget(&self, name: &str) {
         let mut held = self.table();
