@@ -7,7 +7,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Who works and who waits.
+/// The running tasks and the waiting callers of a collection.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     state: Mutex<State>,
