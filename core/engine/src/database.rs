@@ -1,4 +1,10 @@
 //! A directory of collections: names to collections, one lock for the writer, open handles shared.
+//!
+//! * `names`: changing the names, and what a failed change has done
+
+mod names;
+
+pub(crate) use names::Inner;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,8 +21,7 @@ use crate::export::{ExportReport, open_export, write_export};
 use crate::fence::{Fence, Fenced};
 use crate::leftovers::{self, Unnamed};
 use crate::manifest::{
-    DatabaseManifest, Manifest, Stored, check_schema, commit, document_name, list_numbers,
-    load_newest,
+    DatabaseManifest, Manifest, Stored, check_schema, commit, document_name, load_newest,
 };
 use crate::open_logs::OpenLogs;
 use crate::opening::{Opening, OpeningReport};
@@ -50,56 +55,6 @@ pub struct Database {
     open_logs: Arc<OpenLogs>,
     /// Of a database in a directory that is open for writing.
     fence: Option<Arc<Fence>>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) manifest: Stored<DatabaseManifest>,
-    /// Collections that were asked for. While this is locked nobody waits for one to be opened, except to
-    /// retire it.
-    open: BTreeMap<FileId, Arc<Opening>>,
-    /// The last change failed: whether it happened is not known.
-    unsure: bool,
-    /// Dropped collections whose files are removed, so that the manifest may forget them.
-    removed: Vec<FileId>,
-    /// Dropped collections that a task may still be writing to: only the next opening may forget them.
-    busy: Vec<FileId>,
-    /// Retired collections of which it is not known yet whether they are gone.
-    retired: BTreeMap<FileId, Arc<Collection>>,
-}
-
-impl Inner {
-    fn new(
-        manifest: Stored<DatabaseManifest>,
-        open: BTreeMap<FileId, Arc<Opening>>,
-    ) -> Mutex<Inner> {
-        let (removed, busy, retired) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Mutex::new(Inner { manifest, open, unsure: false, removed, busy, retired })
-    }
-
-    /// Takes a collection from everybody: its handles refuse changes from now on because of `cause`, and it is
-    /// not opened again. Whoever asks for its name finds what has the name then.
-    pub(crate) fn retire(&mut self, id: FileId, cause: &str) -> Result<()> {
-        let Some(open) = self.open.remove(&id).and_then(|opening| opening.retire()) else {
-            return Ok(());
-        };
-        self.retired.insert(id, Arc::clone(&open));
-        let busy = open.with_writer(|writer| {
-            writer.close(cause);
-            Ok(writer.is_busy())
-        })?;
-        if busy {
-            self.busy.push(id);
-        }
-        Ok(())
-    }
-
-    /// Says to the handles of a retired collection what has become of it.
-    pub(crate) fn mark_gone(&mut self, id: FileId, cause: &str) {
-        if let Some(collection) = self.retired.remove(&id) {
-            collection.mark_gone(cause);
-        }
-    }
 }
 
 impl Database {
@@ -354,40 +309,6 @@ impl Database {
         Ok(())
     }
 
-    /// Commits a change of the names.
-    pub(crate) fn change(&self, inner: &mut Inner, mut next: DatabaseManifest) -> Result<()> {
-        next.dropped.retain(|id| !inner.removed.contains(id));
-        match commit(&*self.storage, "", next) {
-            Ok(manifest) => {
-                inner.manifest = manifest;
-                inner.removed.clear();
-                let newest = inner.manifest.document.number;
-                // Older documents do no harm.
-                let _left = leftovers::remove_older_documents(&*self.storage, newest);
-                Ok(())
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput(_)) => Err(error),
-            Err(error) => {
-                inner.unsure = true;
-                Err(error.context("the change may or may not have happened"))
-            }
-        }
-    }
-
-    /// After a failed change: takes what is visible now as what happened, and makes that durable.
-    pub(crate) fn make_sure(&self, inner: &mut Inner) -> Result<()> {
-        if !inner.unsure {
-            return Ok(());
-        }
-        if let Some(manifest) = load_newest(&*self.storage, "")? {
-            inner.manifest = manifest;
-        }
-        let same = inner.manifest.successor();
-        self.change(inner, same)?;
-        inner.unsure = false;
-        Ok(())
-    }
-
     /// Removes what is left of a dropped collection. What cannot be removed waits for the next opening.
     pub(crate) fn remove_files(&self, inner: &mut Inner, id: FileId) {
         let removed = leftovers::remove_collection(&*self.storage, &self.site(id).dir).is_ok();
@@ -417,20 +338,6 @@ impl Database {
             )
         };
         opened.map_err(|error| error.context(format!("collection {name:?}")))
-    }
-
-    /// A reader takes over the names its writer has changed meanwhile.
-    fn follow_names(&self, inner: &mut Inner) -> Result<()> {
-        if self.mode != Mode::Read {
-            return Ok(());
-        }
-        let newest = list_numbers::<DatabaseManifest>(&*self.storage, "")?.pop();
-        if newest.is_some_and(|number| number > inner.manifest.document.number)
-            && let Some(manifest) = load_newest(&*self.storage, "")?
-        {
-            inner.manifest = manifest;
-        }
-        Ok(())
     }
 
     /// A seed for one collection's file ids.

@@ -9,15 +9,16 @@ use nearfield_segment::{Error, ErrorKind, Result};
 /// Name of the lock file in a collection's directory.
 pub(crate) const PIN: &str = "pin";
 
-/// For opening files. Where this process may not write there is no pin, and while files are being removed
-/// there is none either: whoever then finds a file gone has to start again.
+/// For opening files. Where the file of the pin cannot be made (this process may not write, or the disk is full) there
+/// is no pin, and while files are being removed there is none either: a reader that then finds a file gone starts
+/// again.
 ///
 /// # Errors
-/// What the storage says, except that it may not be written to.
+/// What the storage says, except that it cannot be written to.
 pub(crate) fn shared(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn Lock>>> {
     match storage.lock(&format!("{dir}/{PIN}"), LockMode::Shared, "") {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == ErrorKind::Locked || may_not_write(&error) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Locked || cannot_write(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -34,12 +35,12 @@ pub(crate) fn exclusive(storage: &dyn Storage, dir: &str) -> Result<Option<Box<d
     }
 }
 
-/// A medium that cannot be written, or not by this user. Any other trouble (no file handles left, a failing
+/// A medium that is full, or cannot be written, or not by this user. Any other trouble (no file handles left, a failing
 /// disk) is no reason to go on without.
-fn may_not_write(error: &Error) -> bool {
+fn cannot_write(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     let kind = cause.map(std::io::Error::kind);
-    error.kind() == ErrorKind::ReadOnly
+    matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::StorageFull)
         || matches!(
             kind,
             Some(std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied)
@@ -53,11 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_may_not_write_goes_on_without_a_pin() {
-        let denied = |kind| may_not_write(&Error::io("lock", "pin", io::Error::from(kind)));
+    fn only_where_nothing_can_be_written_is_there_no_pin() {
+        let denied = |kind| cannot_write(&Error::io("lock", "pin", io::Error::from(kind)));
         assert!(denied(Io::ReadOnlyFilesystem) && denied(Io::PermissionDenied));
         let no_handles_left = Error::io("lock", "pin", io::Error::from_raw_os_error(24));
-        assert!(!may_not_write(&no_handles_left) && !denied(Io::Other));
-        assert!(may_not_write(&Error::new(ErrorKind::ReadOnly, "opened for reading only")));
+        assert!(!cannot_write(&no_handles_left) && !denied(Io::Other));
+        assert!(cannot_write(&Error::new(ErrorKind::ReadOnly, "opened for reading only")));
+        assert!(denied(Io::StorageFull));
     }
 }

@@ -378,15 +378,20 @@ fn look_then_rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens or makes the file of a lock. Sharing needs no write access to one that is there.
+/// Opens or makes the file of a lock. Sharing needs no write access to one that is there. A new file is synced, so
+/// that its name, once durable, is never one without a file, which a full disk might not be able to make again.
 fn open_lock(path: &Path, mode: LockMode, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let made = restricted(options, access).open(path);
-    match (made, mode) {
-        (Err(_), LockMode::Shared) => File::open(path),
-        (made, _) => made,
+    options.read(true).write(true).truncate(false);
+    match (options.open(path), mode) {
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
+        (Err(_), LockMode::Shared) => return File::open(path),
+        (opened, _) => return opened,
     }
+    options.create(true);
+    let file = restricted(options, access).open(path)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// The line of whoever refused `mode`.

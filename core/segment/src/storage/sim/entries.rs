@@ -62,11 +62,14 @@ impl Entries {
         }
     }
 
-    pub(super) fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
+    /// Whether a name may be made: its directory is there, and nothing has the name.
+    pub(super) fn check_new(&self, path: &str) -> io::Result<()> {
         self.check_parent(path)?;
-        if self.live.contains_key(path) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
+        if self.live.contains_key(path) { Err(ErrorKind::AlreadyExists.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
+        self.check_new(path)?;
         self.live.insert(path.to_owned(), node);
         self.push(Change::Add { path: path.to_owned(), node });
         Ok(())

@@ -206,13 +206,9 @@ impl SimDisk {
         let failure = state.failures.get(&(state.log.len() as u64)).copied();
         let reads = ["read ", "list ", "lock ", "free_bytes"];
         let refused = state.read_only && !reads.iter().any(|read| op.starts_with(read));
-        let refused_full = state.full && takes_space(&op);
         state.log.push(op);
         if refused {
             return Err(ErrorKind::ReadOnlyFilesystem.into());
-        }
-        if refused_full {
-            return Err(error_of(Failure::Full));
         }
         state.down = failure == Some(Failure::Crash);
         Ok((state, failure))
@@ -268,11 +264,11 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.act(format!("rename {from} {to}"), |state| state.entries.rename(from, to, true))
+        self.act(format!("rename {from} {to}"), |state| state.rename(from, to, true))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.act(format!("rename_new {from} {to}"), |state| state.entries.rename(from, to, false))
+        self.act(format!("rename_new {from} {to}"), |state| state.rename(from, to, false))
     }
 
     fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
@@ -281,7 +277,7 @@ impl Disk for SimDisk {
                 return Err(ErrorKind::Unsupported.into());
             }
             let inode = state.entries.file(from)?;
-            state.entries.add(to, Node::File(inode))
+            state.add(to, Node::File(inode))
         })
     }
 
@@ -294,7 +290,7 @@ impl Disk for SimDisk {
     }
 
     fn make_dir(&self, path: &str) -> io::Result<()> {
-        self.act(format!("make_dir {path}"), |state| state.entries.add(path, Node::Dir))
+        self.act(format!("make_dir {path}"), |state| state.add(path, Node::Dir))
     }
 
     fn remove_dir(&self, path: &str) -> io::Result<()> {
@@ -334,7 +330,9 @@ impl Disk for SimDisk {
     fn lock(&self, path: &str, mode: LockMode, owner: &str) -> io::Result<LockAttempt> {
         self.act(format!("lock {path}"), |state| {
             if state.entries.file(path).is_err() {
-                state.create(path)?;
+                let inode = state.create(path)?;
+                // Its name is not durable yet.
+                state.contents.entry(inode).or_default().sync();
             }
             Ok(state.locks.attempt(path, mode, owner))
         })
@@ -344,15 +342,35 @@ impl Disk for SimDisk {
 impl State {
     fn create(&mut self, path: &str) -> io::Result<Inode> {
         let inode = self.next_inode;
-        self.entries.add(path, Node::File(inode))?;
+        self.add(path, Node::File(inode))?;
         self.next_inode += 1;
         self.contents.insert(inode, Content::default());
         Ok(inode)
     }
 
+    /// Makes a name. One that is there is refused as such before there is talk of space, as systems do.
+    fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
+        self.entries.check_new(path)?;
+        self.check_space()?;
+        self.entries.add(path, node)
+    }
+
+    /// Within a directory a rename needs no space.
+    fn rename(&mut self, from: &str, to: &str, replace: bool) -> io::Result<()> {
+        if name::parent(from) != name::parent(to) {
+            self.entries.file(from)?;
+            self.check_space()?;
+        }
+        self.entries.rename(from, to, replace)
+    }
+
+    fn check_space(&self) -> io::Result<()> {
+        if self.full { Err(error_of(Failure::Full)) } else { Ok(()) }
+    }
+
     /// Appends what there is room for; a file without names keeps nothing.
     fn append(&mut self, inode: Inode, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.free_bytes().unwrap_or(u64::MAX);
+        let room = if self.full { 0 } else { self.free_bytes().unwrap_or(u64::MAX) };
         let len = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if len == 0 && !bytes.is_empty() {
             return Err(error_of(Failure::Full));
@@ -444,19 +462,6 @@ fn contents_after_power_cut(
         Node::Dir => true,
     });
     left
-}
-
-/// Whether a primitive needs a free block or inode. A rename within a directory does not.
-fn takes_space(op: &str) -> bool {
-    let mut words = op.split(' ');
-    match words.next() {
-        Some("create" | "write" | "make_dir" | "hard_link") => true,
-        Some("rename" | "rename_new") => {
-            let mut parents = words.map(name::parent);
-            parents.next() != parents.next()
-        }
-        _ => false,
-    }
 }
 
 fn error_of(failure: Failure) -> io::Error {

@@ -226,3 +226,27 @@ fn bytes_of_removed_files_are_given_back() {
     disk.sync_dir("").unwrap();
     assert_eq!(disk.state().contents.len(), 0);
 }
+
+#[test]
+fn a_full_disk_takes_no_name_and_says_of_one_that_is_there_that_it_is_there() {
+    let disk = SimDisk::new(1);
+    disk.make_dir("d").unwrap();
+    durable_file(&disk, "d/a", b"1");
+    disk.set_full(true);
+    let kind = |done: io::Result<()>| done.map_err(|error| error.kind());
+    assert_eq!(kind(disk.make_dir("d")), Err(ErrorKind::AlreadyExists));
+    assert_eq!(kind(disk.hard_link("d/a", "d/a")), Err(ErrorKind::AlreadyExists));
+    assert_eq!(kind(disk.create("d/a").map(drop)), Err(ErrorKind::AlreadyExists));
+    assert_eq!(kind(disk.make_dir("none/e")), Err(ErrorKind::NotFound));
+    let full = Err(ErrorKind::StorageFull);
+    assert_eq!(kind(disk.make_dir("e")), full);
+    assert_eq!(kind(disk.hard_link("d/a", "b")), full);
+    assert_eq!(kind(disk.create("b").map(drop)), full);
+    assert_eq!(kind(disk.rename("d/a", "a")), full);
+    assert_eq!(kind(disk.lock("lock", LockMode::Shared, "").map(drop)), full);
+    disk.rename("d/a", "d/b").unwrap();
+    disk.lock("d/b", LockMode::Shared, "").unwrap();
+    disk.unlink("d/b").unwrap();
+    disk.set_full(false);
+    disk.make_dir("e").unwrap();
+}
