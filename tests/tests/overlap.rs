@@ -2,10 +2,14 @@
 //! at every single operation.
 //!
 //! The other sweeps run each merge to its end within a step. Here it is begun, stepped, and ended as an operation
-//! each, so that every other operation falls between. A group is several changes with one sync: a failure leaves
-//! any number of its first changes.
+//! each, so that every other operation falls between. Up to three are under way at a time, two of them over files.
+//! A group is several changes with one sync: a failure leaves any number of its first changes.
 //!
-//! `NEARFIELD_OVERLAP_SEEDS` says how many random scripts each sweep tries (default 4; a night takes 200).
+//! Two of three scripts are random. The third brings two merges over different files under way, with random
+//! operations between their steps; each sweep counts how often a vacuum met such merges, and how often it met a file
+//! that no manifest names yet.
+//!
+//! `NEARFIELD_OVERLAP_SEEDS` says how many scripts each sweep tries (default 5; a night takes 200).
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -25,6 +29,8 @@ use nearfield_tests::sim::{
 const NAME: &str = "a";
 /// Operations of a script.
 const SCRIPT_LEN: usize = 26;
+/// Merges under way at a time.
+const MERGES_MAX: usize = 3;
 /// Operations that a store must take after a failure.
 const GO_ON_LEN: usize = 6;
 
@@ -36,12 +42,12 @@ enum Op {
     /// Changes with one sync.
     Group(Vec<Change>),
     DeleteBelow(u64),
-    /// Plans a merge, if none is under way.
+    /// Plans a merge, unless enough are under way.
     Begin(Effort),
-    /// One step of the merge under way.
-    Advance,
-    /// Carries the merge under way to its end and commits it.
-    End,
+    /// One step of a merge under way; they are numbered in the order in which they were begun.
+    Advance(usize),
+    /// Carries a merge under way to its end and commits it.
+    End(usize),
     Vacuum,
     /// Another process takes over.
     Reopen,
@@ -51,8 +57,8 @@ fn random_op(rng: &mut Rng) -> Op {
     let efforts = [Effort::Due, Effort::Worthwhile, Effort::Checkpoint, Effort::Everything];
     match rng.below(24) {
         0..4 => Op::Begin(efforts[rng.below(4) as usize]),
-        4..9 => Op::Advance,
-        9..13 => Op::End,
+        4..9 => Op::Advance(rng.below(MERGES_MAX as u64) as usize),
+        9..13 => Op::End(rng.below(MERGES_MAX as u64) as usize),
         13 => Op::Vacuum,
         14 => Op::DeleteBelow(rng.below(300)),
         15 => Op::Reopen,
@@ -80,7 +86,48 @@ fn random_op(rng: &mut Rng) -> Op {
 
 fn script(seed: u64) -> Vec<Op> {
     let mut rng = Rng::new(seed);
+    if seed % 3 == 1 {
+        return script_of_two_merges(&mut rng);
+    }
     (0..SCRIPT_LEN).map(|_| random_op(&mut rng)).collect()
+}
+
+/// Two merges over two files each, and a checkpoint, are under way at once. Between any two of these operations
+/// may come a random one that neither begins nor ends a merge.
+fn script_of_two_merges(rng: &mut Rng) -> Vec<Op> {
+    // A checkpoint draws in flat files that have no more rows than it, so the second one is the smaller one.
+    let write = |rng: &mut Rng, rows| {
+        Op::Group(vec![keyed_change(rng.below(12)), random_change(rng, rows, 0)])
+    };
+    let mut ops = Vec::new();
+    for under_way in [0, 1] {
+        for rows in [20, 3] {
+            ops.extend([write(rng, rows), Op::Begin(Effort::Checkpoint), Op::End(under_way)]);
+        }
+        ops.push(Op::Begin(Effort::Worthwhile));
+    }
+    ops.extend([write(rng, 3), Op::Begin(Effort::Checkpoint)]);
+    for merge in 0..MERGES_MAX {
+        // As many steps as a merge of so few rows can have.
+        ops.extend([Op::Advance(merge), Op::Advance(merge), Op::Advance(merge)]);
+        ops.push(Op::Vacuum);
+    }
+    let mut last: Vec<Op> =
+        (0..MERGES_MAX).map(|left| Op::End(rng.below(left as u64 + 1) as usize)).collect();
+    last.reverse();
+    ops.extend(last.into_iter().flat_map(|end| [end, Op::Vacuum]));
+    let mut all = Vec::new();
+    for op in ops {
+        all.push(op);
+        match rng.below(12) {
+            0 => all.push(Op::Vacuum),
+            1 => all.push(Op::DeleteBelow(rng.below(300))),
+            2 => all.push(Op::Group(vec![random_change(rng, 2, 5), random_change(rng, 1, 2)])),
+            3 => all.push(Op::Advance(rng.below(2) as usize)),
+            _ => {}
+        }
+    }
+    all
 }
 
 /// Every content that is right if `op` fails: before it, after its first change, and so on; the last is that of
@@ -99,7 +146,7 @@ fn worlds(op: &Op, oracle: &Oracle) -> Vec<Oracle> {
             next.delete_below(*bound);
             all.push(next);
         }
-        Op::Begin(_) | Op::Advance | Op::End | Op::Vacuum | Op::Reopen => {}
+        Op::Begin(_) | Op::Advance(_) | Op::End(_) | Op::Vacuum | Op::Reopen => {}
     }
     all
 }
@@ -108,18 +155,58 @@ fn last_of(worlds: &[Oracle]) -> Oracle {
     worlds.last().expect("there is always the content before").clone()
 }
 
-/// An open collection and the merge under way.
+/// A merge under way.
+struct Merge {
+    is_checkpoint: bool,
+    phase: Phase,
+}
+
+enum Phase {
+    Running(Box<Task>),
+    /// Its file is written, and no manifest names it yet.
+    Written(Box<MergeOutput>),
+}
+
+impl Merge {
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running(_))
+    }
+}
+
+/// What the vacuums of a sweep met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Met {
+    /// Two merges over files under way.
+    two_merges: u64,
+    /// A file that is written and that no manifest names.
+    unnamed_file: u64,
+}
+
+impl Met {
+    fn add(&mut self, (_, live): &(Vec<Oracle>, Option<Live>)) {
+        let met = live.as_ref().map_or(Met::default(), |live| live.met);
+        self.two_merges += met.two_merges;
+        self.unnamed_file += met.unnamed_file;
+    }
+
+    /// A sweep that meets neither would find no vacuum that takes too much.
+    fn check(self) {
+        assert!(self.two_merges > 0 && self.unnamed_file > 0, "{self:?}");
+    }
+}
+
+/// An open collection and the merges under way.
 struct Live {
     _session: Session,
     collection: Arc<Collection>,
-    task: Option<Task>,
-    output: Option<MergeOutput>,
+    merges: Vec<Merge>,
+    met: Met,
 }
 
 fn live(disk: &SimDisk, now: u64, seed: u64) -> Result<Live> {
     let session = open(storage(disk), now, seed)?;
     let collection = session.db.collection(NAME)?;
-    Ok(Live { _session: session, collection, task: None, output: None })
+    Ok(Live { _session: session, collection, merges: Vec::new(), met: Met::default() })
 }
 
 impl Live {
@@ -135,22 +222,34 @@ impl Live {
                 }
             }
             Op::Begin(effort) => {
-                if self.task.is_none()
-                    && self.output.is_none()
+                if self.merges.len() < MERGES_MAX
                     && let Begun::Task(task) = self.collection.begin(*effort)?
                 {
-                    self.task = Some(*task);
+                    let is_checkpoint = task.is_checkpoint();
+                    self.merges.push(Merge { is_checkpoint, phase: Phase::Running(task) });
                 }
                 Ok(())
             }
-            Op::Advance => self.advance(),
-            Op::End => {
-                while self.task.is_some() {
-                    self.advance()?;
+            Op::Advance(merge) => self.advance(*merge),
+            Op::End(merge) => {
+                while self.merges.get(*merge).is_some_and(Merge::is_running) {
+                    self.advance(*merge)?;
                 }
-                self.output.take().map_or(Ok(()), |output| self.collection.end(Ok(output)))
+                if *merge >= self.merges.len() {
+                    return Ok(());
+                }
+                match self.merges.remove(*merge).phase {
+                    Phase::Written(output) => self.collection.end(Ok(*output)),
+                    Phase::Running(_) => unreachable!("it was carried to its end"),
+                }
             }
-            Op::Vacuum => self.collection.with_writer(|writer| writer.vacuum()).map(drop),
+            Op::Vacuum => {
+                let over_files = self.merges.iter().filter(|merge| !merge.is_checkpoint).count();
+                let written = self.merges.iter().any(|merge| !merge.is_running());
+                self.met.two_merges += u64::from(over_files > 1);
+                self.met.unnamed_file += u64::from(written);
+                self.collection.with_writer(|writer| writer.vacuum()).map(drop)
+            }
             Op::Reopen => Ok(()),
         }
     }
@@ -162,12 +261,14 @@ impl Live {
         self.collection.apply_all(changes, &Pool::SERIAL).into_iter().try_for_each(|a| a.map(drop))
     }
 
-    fn advance(&mut self) -> Result<()> {
-        let Some(mut task) = self.task.take() else { return Ok(()) };
+    fn advance(&mut self, merge: usize) -> Result<()> {
+        let Some(Merge { phase, .. }) = self.merges.get_mut(merge) else { return Ok(()) };
+        let Phase::Running(task) = phase else { return Ok(()) };
         match task.step(&Pool::SERIAL) {
-            Ok(TaskStep::More(_)) => self.task = Some(task),
-            Ok(TaskStep::Done(output)) => self.output = Some(*output),
+            Ok(TaskStep::More(_)) => {}
+            Ok(TaskStep::Done(output)) => *phase = Phase::Written(output),
             Err(error) => {
+                self.merges.remove(merge);
                 // The host says what became of its task, and the caller sees the same error.
                 let _said = self.collection.end(Err(error.again()));
                 return Err(error);
@@ -252,17 +353,17 @@ fn go_on(mut open: Live, mut oracle: Oracle, seed: u64) -> std::result::Result<(
 }
 
 fn seeds() -> u64 {
-    let count = std::env::var("NEARFIELD_OVERLAP_SEEDS").map_or(Ok(4), |text| text.parse());
+    let count = std::env::var("NEARFIELD_OVERLAP_SEEDS").map_or(Ok(5), |text| text.parse());
     count.expect("NEARFIELD_OVERLAP_SEEDS is a number")
 }
 
 #[test]
 fn a_crash_beside_a_merge_under_way_loses_nothing() {
-    let mut runs = 0;
+    let (mut runs, mut met) = (0, Met::default());
     for seed in 0..seeds() {
         let (ops, start) = (script(seed), created(seed));
         let probe = start.kill(seed);
-        run(&probe, &ops);
+        met.add(&run(&probe, &ops));
         for at in 0..probe.op_count() {
             let disk = start.kill(seed ^ at);
             disk.fail_at(at, Failure::Crash);
@@ -281,7 +382,8 @@ fn a_crash_beside_a_merge_under_way_loses_nothing() {
             }
         }
     }
-    println!("{runs} crashes");
+    println!("{runs} crashes, {met:?}");
+    met.check();
 }
 
 /// Whether operation `at` was the sync of a directory: if that fails, the disk is read-only, and only a power cut
@@ -292,11 +394,11 @@ fn was_a_sync_of_names(disk: &SimDisk, at: u64) -> bool {
 
 #[test]
 fn a_failing_medium_beside_a_merge_under_way_loses_nothing() {
-    let mut runs = 0;
+    let (mut runs, mut met) = (0, Met::default());
     for seed in 1000..1000 + seeds() {
         let (ops, start) = (script(seed), created(seed));
         let probe = start.kill(seed);
-        run(&probe, &ops);
+        met.add(&run(&probe, &ops));
         for at in 0..probe.op_count() {
             for failure in [Failure::Io, Failure::Full] {
                 runs += 1;
@@ -310,7 +412,8 @@ fn a_failing_medium_beside_a_merge_under_way_loses_nothing() {
             }
         }
     }
-    println!("{runs} failures");
+    println!("{runs} failures, {met:?}");
+    met.check();
 }
 
 /// Opens the store; one failure of the medium may keep it closed once. `None` if names could not be synced.
@@ -354,7 +457,7 @@ fn fail_and_go_on(disk: &SimDisk, ops: &[Op], at: u64) -> std::result::Result<()
             continue;
         };
         open.which(&after).map_err(|wrong| format!("{op:?}: reads do not go on: {wrong}"))?;
-        (open.task, open.output) = (None, None);
+        open.merges.clear();
         open.collection
             .recover()
             .map_err(|again| format!("{op:?}: does not recover: {again} after {error}"))?;
@@ -385,11 +488,14 @@ fn a_vacuum_leaves_the_file_of_a_merge_under_way() {
         open.perform(op).unwrap();
         oracle = last_of(&worlds(op, &oracle));
     }
-    while open.output.is_none() {
-        open.advance().unwrap();
+    while open.merges[0].is_running() {
+        open.advance(0).unwrap();
     }
     open.perform(&Op::Vacuum).unwrap();
-    open.perform(&Op::End).unwrap();
+    open.perform(&Op::End(0)).unwrap();
     drop(open);
-    reopened(&disk.restart(1), &[oracle], 9).unwrap();
+    reopened(&disk.kill(1), std::slice::from_ref(&oracle), 9).unwrap();
+    for restart in 0..8 {
+        reopened(&disk.restart(restart), std::slice::from_ref(&oracle), 9).unwrap();
+    }
 }
