@@ -4,7 +4,7 @@ use nearfield_segment::filter::Filter;
 
 use super::Batch;
 
-/// One atomic change as asked for. What it leaves open (which points a filter means) is settled by the
+/// One change as a caller asks for it. What it leaves open (which points a filter means) is settled by the
 /// writer before anything is logged, at the place of the change in the order of all changes.
 #[derive(Debug, Clone)]
 pub enum Change<'a> {

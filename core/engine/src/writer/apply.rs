@@ -13,8 +13,8 @@ use super::{UNKNOWN, Writer};
 use crate::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
 use crate::log::BODY_BYTES_MAX;
 
-/// Bytes of the ids that one batch of a delete by filter may have.
-const DELETES_BYTES_MAX: usize = BODY_BYTES_MAX / 2;
+/// Bytes of the ids that one batch of a delete by filter may have. The tests of this crate have few ids.
+const DELETES_BYTES_MAX: usize = if cfg!(test) { 64 } else { BODY_BYTES_MAX / 2 };
 
 impl Writer {
     /// Makes one change durable and visible. See [`Writer::apply_all`].

@@ -111,3 +111,64 @@ fn in_a_group_that_fills_log_files_what_is_answered_as_done_is_seen_whatever_fai
     }
     assert!(files > 1 && failed > 12, "{files} files were begun, {failed} failures were noticed");
 }
+
+/// Twenty points, of which a filter removes the first ten. Their ids take four batches, by the bound of the tests.
+fn many_batches() -> (Bench, Change<'static>) {
+    let bench = Bench::new();
+    let metadata = (0..20).map(|n| Some(format!("{{\"n\":{n}}}").into())).collect();
+    let points = Draft { ids: Some(numbers(0..20)), metadata, ..draft(20) };
+    lsns(bench.collection.apply_all(vec![change(points)], &Pool::SERIAL));
+    let filter = Filter::from_json(&json!({"n": {"lt": 10}})).expect("a filter");
+    (bench, Change::DeleteWhere(filter))
+}
+
+fn left(collection: &Collection) -> Vec<u64> {
+    let view = collection.view();
+    (0..20).filter(|&id| view.find(&PointId::U64(id)).is_some()).collect()
+}
+
+#[test]
+fn a_delete_by_filter_with_too_many_ids_for_a_batch_takes_several_and_one_sync() {
+    let (bench, delete) = many_batches();
+    let start = bench.disk.op_count();
+    let applied = one(&bench.collection, delete);
+    assert_eq!((applied.lsn.0, applied.deleted), (5, 10), "after the batch of the points");
+    assert_eq!(bench.syncs_since(start), 1);
+    assert_eq!(left(&bench.collection), (10..20).collect::<Vec<_>>());
+    let Bench { disk, db, collection } = bench;
+    drop((collection, db));
+    let db = open(&disk.restart(1), Options::default());
+    let collection = db.collection("points").expect("opens");
+    assert_eq!(left(&collection), (10..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_delete_of_several_batches_that_fails_takes_no_other_point_and_none_is_seen_to_go() {
+    let (mut cut_short, mut operations) = (0, 0);
+    for failure in [Failure::Crash, Failure::Io, Failure::Full] {
+        for step in 0.. {
+            let (Bench { disk, db, collection }, delete) = many_batches();
+            let at = disk.op_count() + step;
+            disk.fail_at(at, failure);
+            let answer = collection.apply_all(vec![delete], &Pool::SERIAL).pop().expect("one");
+            let answered = answer.is_ok();
+            if disk.op_count() <= at {
+                operations = step;
+                break;
+            }
+            let seen = left(&collection).len();
+            assert_eq!(seen, if answered { 10 } else { 20 }, "{failure:?} at {step}");
+            drop((collection, db));
+            for restart in 0..8 {
+                let db = open(&disk.restart(restart), Options::default());
+                let left = left(&db.collection("points").expect("opens"));
+                // Batches are in the order of rows, and what a crash leaves of them are the first ones.
+                let first = 20 - left.len() as u64;
+                assert_eq!(left, (first..20).collect::<Vec<_>>(), "{failure:?} at {step}");
+                assert!(first <= 10 && (!answered || first == 10), "{failure:?} at {step}");
+                cut_short += usize::from((1..10).contains(&first));
+            }
+        }
+    }
+    assert!(operations >= 5 && cut_short > 0, "{operations} operations, {cut_short} cut short");
+}
