@@ -181,7 +181,8 @@ impl Collection {
         answers.pop().expect("one answer per change")
     }
 
-    /// Removes the points that pass a filter, as one atomic batch.
+    /// Removes the points that pass a filter. Readers see all of it at once. It is one atomic batch, unless the ids of
+    /// the points take more than half a GiB: a crash before the answer may then leave the first batches of several.
     ///
     /// # Errors
     /// As [`Writer::apply_all`].
@@ -424,6 +425,9 @@ impl Collection {
     /// That of `output`, and those of [`Writer::finish`].
     pub fn end(&self, output: Result<MergeOutput>) -> Result<()> {
         let mut writer = self.writer()?;
+        if let Err(error) = &output {
+            writer.leave_out(error);
+        }
         let finished = output.and_then(|output| writer.finish(output));
         if finished.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
             // The next attempt shall find what space there is.

@@ -40,6 +40,8 @@ pub(crate) struct Held {
     pub(crate) deletes: Vec<(RowId, Lsn)>,
     /// By a running task: must stay as it is, except for deletions.
     pub(crate) claimed: Claimed,
+    /// A merge met damage in its file: it is left out of further ones, which would fail as well.
+    pub(crate) damaged: bool,
 }
 
 impl Held {
@@ -54,6 +56,7 @@ impl Held {
             live: LiveSegment { segment, dead, file },
             deletes: Vec::new(),
             claimed: Claimed::default(),
+            damaged: false,
         }
     }
 

@@ -185,7 +185,7 @@ impl Writer {
             live,
             dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
             degraded: !segment.degraded().is_empty(),
-            busy: held.claimed.is_busy(),
+            busy: held.claimed.is_busy() || held.damaged,
             merge_bytes: merge_bytes(segment, live, self.options.segment.graph.degree),
         }
     }
@@ -232,6 +232,18 @@ impl Writer {
             residence: self.site.residence,
             incarnation: self.incarnation,
             phase: Phase::Gather,
+        }
+    }
+
+    /// Leaves the file in which a merge met damage out of further merges, so that they and checkpoints go on. What
+    /// does not read there is still answered; opening the collection again refuses it.
+    pub(crate) fn leave_out(&mut self, damage: &Error) {
+        let file = damage.detail("file").and_then(|file| file.as_str());
+        if damage.kind() == ErrorKind::Corrupt
+            && let Some(held) =
+                self.state.segments.iter_mut().find(|held| Some(held.live.segment.name()) == file)
+        {
+            held.damaged = true;
         }
     }
 

@@ -183,7 +183,10 @@ impl Task {
         let mut builder = SegmentBuilder::new(self.id, &self.schema, rows);
         let mut maps = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            maps.push(append_live(&mut builder, &input.segment, &input.dead, pool)?);
+            let map = append_live(&mut builder, &input.segment, &input.dead, pool);
+            // After the texts were copied: damage to them must not get a new checksum.
+            input.segment.check_texts()?;
+            maps.push(map?);
         }
         if rows == 0 {
             return self.done(maps, None);

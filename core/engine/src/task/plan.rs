@@ -52,7 +52,7 @@ pub struct SegmentFacts {
     pub dead_at_cut: u32,
     /// A derived section of it is damaged.
     pub degraded: bool,
-    /// An input of a running task.
+    /// An input of a running task, or damaged: it cannot be an input.
     pub busy: bool,
     /// Memory that a merge holds for this input.
     pub merge_bytes: u64,
