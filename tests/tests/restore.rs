@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
-use nearfield_engine::{ErrorKind, Restored};
+use nearfield_engine::{ErrorKind, Fault, Restored, restore};
 use nearfield_segment::Rng;
-use nearfield_segment::storage::{Failure, SimDisk};
+use nearfield_segment::storage::{
+    Failure, MemoryStorage, SimDisk, Storage, open_existing_directory,
+};
 use nearfield_tests::sim::{
     Session, Step, World, memory, open, random_change, same_content, storage, tree,
 };
@@ -183,5 +185,50 @@ fn a_restore_cut_short_leaves_no_files_that_nothing_names() {
         }
         let documents = files.keys().filter(|name| name.starts_with("database-"));
         assert_eq!(documents.count(), 1, "crash at {op}");
+    }
+}
+
+/// Links in a snapshot, or in a closed database, are refused by both ways to restore, and nothing is written.
+#[cfg(unix)]
+#[test]
+fn a_link_in_a_snapshot_is_refused_by_name() {
+    let scratch = std::env::temp_dir().join(format!("nearfield-links-{}", std::process::id()));
+    let _absent = std::fs::remove_dir_all(&scratch);
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    let world = perform(&session, world, &[Step::Snapshot]);
+    drop(session);
+    let snapshot = world.snapshots.keys().next_back().unwrap();
+    for source in ["", snapshot.as_str()] {
+        let files = tree(&disk, source).unwrap();
+        let kept = |name: &&String| source.is_empty() || !name.starts_with("snapshots/");
+        let is_log = |name: &&String| name.contains("/wal/") && !files[*name].is_empty();
+        let log = files.keys().filter(kept).find(is_log).unwrap();
+        let segment = files.keys().filter(kept).find(|name| name.ends_with(".seg")).unwrap();
+        let collection = &log[..38];
+        for linked in [log, segment, &format!("{collection}/wal"), collection, "c"] {
+            let (from, away) = (scratch.join("from"), scratch.join("away"));
+            for (name, bytes) in &files {
+                let path = from.join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
+            }
+            std::fs::rename(from.join(linked), &away).unwrap();
+            std::os::unix::fs::symlink(&away, from.join(linked)).unwrap();
+            let link: Arc<dyn Storage> = Arc::new(open_existing_directory(&from).unwrap());
+            let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+            let living = open(storage(&SimDisk::new(2)), 0, 1).unwrap();
+            let refused = [restore(&link, &target), living.db.restore_from(&link)];
+            for error in refused.map(|refused| refused.expect_err(linked)) {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
+                assert!(error.message().starts_with(&format!("{linked} is a symbolic")), "{error}");
+            }
+            // Both made their lock file and nothing else.
+            assert_eq!(
+                (target.names("").unwrap(), living.db.names()),
+                (vec!["lock".to_owned()], vec![])
+            );
+            std::fs::remove_dir_all(&scratch).unwrap();
+        }
     }
 }

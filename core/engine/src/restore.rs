@@ -4,13 +4,15 @@
 //! whole, under new directory ids, and one database document makes the change (`succession`); collections
 //! that are not in the snapshot stay as they are.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield_segment::storage::{Lock, LockMode, Storage};
-use nearfield_segment::{Error, ErrorKind, Result};
+use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
 use crate::collection::Collection;
 use crate::database::{Database, Inner};
+use crate::leftovers::COLLECTION_DIRS;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{
     CollectionEntry, DatabaseManifest, Manifest, Reason, Stored, commit, load_newest,
@@ -51,6 +53,7 @@ impl Source {
         let database = load_newest::<DatabaseManifest>(&**storage, dir)?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no snapshot in this directory")
         })?;
+        check_regular(&**storage, dir, &database.document)?;
         let report = verify_below(storage, dir, &|| true)?;
         if let Some(error) = report.findings.iter().find_map(Finding::refusal) {
             return Err(error);
@@ -87,6 +90,45 @@ impl Source {
     }
 }
 
+/// Refuses links and special files in a snapshot. One in the place of a file would be followed out of the snapshot,
+/// and one among the log files would not be listed, so that its batches would be missing without a word.
+fn check_regular(storage: &dyn Storage, dir: &str, database: &DatabaseManifest) -> Result<()> {
+    let is_document = |name: &str| name == "c" || name.starts_with("database-");
+    check_entries(storage, dir, is_document)?;
+    check_entries(storage, &below(dir, "c"), is_name)?;
+    for entry in database.collections.values() {
+        let collection = below(dir, &format!("c/{}", entry.id));
+        for part in COLLECTION_DIRS {
+            check_entries(storage, below(&collection, part).trim_end_matches('/'), is_name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a store may have a file or directory of this name.
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Refuses entries of `dir` that are neither files nor directories, if `counts` says that their names matter.
+fn check_entries(storage: &dyn Storage, dir: &str, counts: fn(&str) -> bool) -> Result<()> {
+    let mut regular = storage.list(dir)?;
+    regular.extend(storage.directories(dir)?);
+    let regular: HashSet<String> = regular.into_iter().collect();
+    let names = storage.names(dir)?;
+    match names.iter().find(|name| counts(name) && !regular.contains(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let file = below(dir, name);
+            let message = format!(
+                "{file} is a symbolic link or a special file; a snapshot consists of directories and regular \
+                 files. Copy it with the files that its links lead to (cp -RL), and restore the copy"
+            );
+            Err(Error::invalid(Fault::Parameter, message).with("file", file))
+        }
+    }
+}
+
 fn below(dir: &str, name: &str) -> String {
     if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
@@ -95,8 +137,9 @@ fn below(dir: &str, name: &str) -> String {
 /// checksum of it. The database manifest is written last, so an interrupted restore is no database.
 ///
 /// # Errors
-/// `Locked` if somebody writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the first damage; `NotFound` if
-/// `source` holds no database; `StorageFull`, `Io`.
+/// `Locked` if another process writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the
+/// first damage; `InvalidInput(Parameter)` for a symbolic link or a special file in `source`; `NotFound` if it holds no
+/// database; `StorageFull`, `Io`.
 pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<Restored> {
     check_place(&**target)?;
     let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
@@ -135,8 +178,8 @@ impl Database {
     /// on; ask for them again. A crash leaves the old state or the new one. O(bytes).
     ///
     /// # Errors
-    /// `Corrupt` naming the first damage in the snapshot; `NotFound` if it is none; `Conflict` if a name in it
-    /// is an alias here; `Locked`, `ReadOnly`, `StorageFull`, `Io`. Nothing has changed then, unless the
+    /// `Corrupt` naming the first damage in the snapshot; `InvalidInput(Parameter)` for a symbolic link or a special
+    /// file in it; `NotFound` if it is none; `Conflict` if a name in it is an alias here; `Locked`, `ReadOnly`, `StorageFull`, `Io`. Nothing has changed then, unless the
     /// message says that it is unknown.
     pub fn restore_from(&self, snapshot: &Arc<dyn Storage>) -> Result<Restored> {
         self.restore_at(Site::root(snapshot))
