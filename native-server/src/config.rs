@@ -40,6 +40,9 @@ pub struct ServerConfig {
     /// Seconds after which files are merged although they are few
     #[arg(long, default_value_t = 180)]
     pub compaction_interval_secs: u64,
+    /// Seconds between two rounds of reading all files again and comparing their checksums; 0 for none
+    #[arg(long, default_value_t = 3600)]
+    pub scrub_interval_secs: u64,
     /// Hours that files of unfinished work are kept in quarantine
     #[arg(long, default_value_t = 168)]
     pub orphan_ttl_hours: u64,
@@ -138,6 +141,7 @@ impl ServerConfig {
             ),
             ("checkpoint-interval-secs", self.checkpoint_interval_secs, 1, DAY_SECS),
             ("compaction-interval-secs", self.compaction_interval_secs, 1, DAY_SECS),
+            ("scrub-interval-secs", self.scrub_interval_secs, 0, 365 * DAY_SECS),
             ("orphan-ttl-hours", self.orphan_ttl_hours, 0, CENTURY_HOURS),
             ("history-hours", self.history_hours, 0, CENTURY_HOURS),
             ("memory-budget-bytes", budget, MEMORY_BUDGET_BYTES_MIN, u64::MAX),

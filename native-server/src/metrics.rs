@@ -55,6 +55,7 @@ pub struct Metrics {
     pub(crate) compactions_inflight: IntGauge,
     pub(crate) upkeep_failures: IntCounter,
     pub(crate) quarantine_evictions: IntCounter,
+    pub(crate) scrubs: IntCounter,
     pub(crate) panics: IntCounter,
     query_latency_us: Histogram,
     query_latency_seconds: Histogram,
@@ -109,6 +110,7 @@ impl Metrics {
             compactions_inflight: gauge("compaction_jobs_inflight", "Compactions under way"),
             upkeep_failures: counter("upkeep_failures_total", "Failed attempts of background work"),
             quarantine_evictions: counter("quarantine_evictions_total", "Files quarantine gave up"),
+            scrubs: counter("scrubs_total", "Collections read and checked in the background"),
             panics: counter("panics_total", "Panics caught in threads of the server"),
             query_latency_us: histogram(&registry, "query_latency_us", "Query time, µs", micros),
             query_latency_seconds: histogram(

@@ -1,4 +1,4 @@
-//! How fast background work may write: a token bucket before the files it makes.
+//! How fast background work may write or read: a token bucket before the files it makes.
 //!
 //! Segment files pass through it in pieces, each on the medium before the next is written, so that neither
 //! the write nor its sync crowds out the log. Everything else (log, manifests, delete lists: small, and
@@ -69,8 +69,8 @@ impl Pacer {
         self.lifted.notify_all();
     }
 
-    /// Waits until `bytes` may be written. False if there was no limit to obey.
-    fn pass(&self, bytes: u64) -> bool {
+    /// Waits until `bytes` may be written or read. False if there was no limit to obey.
+    pub(crate) fn pass(&self, bytes: u64) -> bool {
         let mut state = self.state();
         if state.lifted {
             return false;

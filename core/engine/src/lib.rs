@@ -69,6 +69,6 @@ pub use recovery::{Follower, RecoveryReport};
 pub use replay::Replayed;
 pub use restore::{Restored, restore};
 pub use snapshot::Snapshot;
-pub use verify::{Finding, VerifyReport, verify, verify_export};
+pub use verify::{Finding, VerifyReport, verify, verify_export, verify_present};
 pub use view::{Found, LiveSegment, Tier, View};
 pub use writer::{CollectionStats, LogStats, Reader, Site, Writer};

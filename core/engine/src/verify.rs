@@ -1,6 +1,6 @@
 //! Reading everything and checking it: what is damaged, where, and whether it can be rebuilt.
 //!
-//! Changes nothing, and may be stopped between two blocks. A finding in a derived section costs speed, not answers; any other costs data, and a
+//! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not answers; any other costs data, and a
 //! collection with one refuses to open. Files no manifest names are not looked at.
 
 use std::collections::HashSet;
@@ -143,6 +143,71 @@ pub fn verify(
     cancel::check(go_on).map(|()| report)
 }
 
+/// Reads and checks what a collection holds now, for a check that goes on all the time beside other work. `pause` is
+/// called before each [`BLOCK_BYTES`](nearfield_segment::format::BLOCK_BYTES) of a segment file, and may take its
+/// time: segment files, which are nearly all bytes, are read without keeping anything from being removed. Then the
+/// manifest, delete lists, keys and the log are read as [`verify`] reads them, without a pause. Files of the past are
+/// not read. O(bytes).
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_present(
+    storage: &Arc<dyn Storage>,
+    collection: &str,
+    pause: &(dyn Fn() + Sync),
+    go_on: GoOn<'_>,
+) -> Result<VerifyReport> {
+    let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
+    let dir = format!("c/{}", database.document.resolve(collection)?);
+    let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
+    // What cannot be read now is met again below.
+    if let Ok(Some(manifest)) = named_now(storage, &dir) {
+        let after_a_pause = || {
+            pause();
+            go_on()
+        };
+        for entry in manifest.segments.iter().take_while(|_| go_on()) {
+            verify_segment_beside(storage, &dir, entry, &mut report, &after_a_pause);
+        }
+    }
+    verify_directory(storage, &dir, Depth::AllButSegments, &mut report, go_on);
+    cancel::check(go_on).map(|()| report)
+}
+
+/// The newest manifest of a collection.
+fn named_now(storage: &Arc<dyn Storage>, dir: &str) -> Result<Option<Manifest>> {
+    let _pin = pin::shared(&**storage, dir)?;
+    Ok(load_newest::<Manifest>(&**storage, dir)?.map(|stored| stored.document))
+}
+
+/// Checks every block of a segment file that may be merged away and removed meanwhile.
+fn verify_segment_beside(
+    storage: &Arc<dyn Storage>,
+    dir: &str,
+    entry: &SegmentEntry,
+    report: &mut VerifyReport,
+    go_on: GoOn<'_>,
+) {
+    let path = format!("{dir}/{}", entry.file);
+    match verify_blocks(&**storage, &path, entry, report, go_on) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let same = |other: &SegmentEntry| other.id == entry.id;
+            if matches!(named_now(storage, dir), Ok(Some(now)) if now.segments.iter().any(same)) {
+                report.note(&path, Err(error));
+            }
+        }
+        checked => report.note(&path, checked.map(drop)),
+    }
+}
+
+/// What of a collection is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Everything,
+    /// Of the present.
+    AllButSegments,
+}
+
 fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result<VerifyReport> {
     let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
     let id = database.document.resolve(name)?;
@@ -150,7 +215,7 @@ fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result
     let log = entries.find(|entry| entry.id == id).and_then(|entry| entry.log.as_ref());
     let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
     let dir = format!("c/{id}");
-    verify_directory(storage, &dir, &mut report, go_on);
+    verify_directory(storage, &dir, Depth::Everything, &mut report, go_on);
     verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
     Ok(report)
 }
@@ -171,7 +236,7 @@ pub(crate) fn verify_below(
             for entry in database.document.collections.values() {
                 report.collections += 1;
                 let dir = format!("{root}{slash}c/{}", entry.id);
-                verify_directory(storage, &dir, &mut report, go_on);
+                verify_directory(storage, &dir, Depth::Everything, &mut report, go_on);
                 let log = entry.log.as_ref();
                 verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
             }
@@ -211,20 +276,27 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
 fn verify_directory(
     storage: &Arc<dyn Storage>,
     dir: &str,
+    depth: Depth,
     report: &mut VerifyReport,
     go_on: GoOn<'_>,
 ) {
     let newest = || list_numbers::<Manifest>(&**storage, dir).ok()?.pop();
     for attempt in 1..=ATTEMPTS_MAX {
         let (before, mut own) = (newest(), VerifyReport::default());
-        verify_files(storage, dir, &mut own, go_on);
+        verify_files(storage, dir, depth, &mut own, go_on);
         if !go_on() || own.is_clean() || before == newest() || attempt == ATTEMPTS_MAX {
             return report.absorb(own);
         }
     }
 }
 
-fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport, go_on: GoOn<'_>) {
+fn verify_files(
+    storage: &Arc<dyn Storage>,
+    dir: &str,
+    depth: Depth,
+    report: &mut VerifyReport,
+    go_on: GoOn<'_>,
+) {
     let _pin = match pin::shared(&**storage, dir) {
         Ok(pin) => pin,
         Err(error) => return report.note(dir, Err(error)),
@@ -238,9 +310,15 @@ fn verify_files(storage: &Arc<dyn Storage>, dir: &str, report: &mut VerifyReport
         Err(error) => return report.note(dir, Err(error)),
     };
     let mut seen = HashSet::new();
+    if depth == Depth::AllButSegments {
+        seen.extend(manifest.segments.iter().map(|entry| format!("{dir}/{}", entry.file)));
+    }
     verify_named(&**storage, dir, &manifest, &mut seen, report, go_on);
     let batches = verify_log(storage, dir, &manifest, manifest.cut, report, go_on);
     report.log_batches += batches;
+    if depth == Depth::AllButSegments {
+        return;
+    }
     let present = report.findings.len();
     verify_past(storage, dir, &manifest, &mut seen, report, go_on);
     report.findings[present..].iter_mut().for_each(|finding| finding.past = true);
@@ -374,6 +452,20 @@ fn verify_segment(
     report: &mut VerifyReport,
     go_on: GoOn<'_>,
 ) -> Result<()> {
+    match verify_blocks(storage, path, entry, report, go_on)? {
+        Some(whole) => Segment::open(path, whole, Residence::InPlace).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Checks every block of a segment file, and that it is the one its manifest names; the file, if it is whole.
+fn verify_blocks(
+    storage: &dyn Storage,
+    path: &str,
+    entry: &SegmentEntry,
+    report: &mut VerifyReport,
+    go_on: GoOn<'_>,
+) -> Result<Option<Arc<dyn Blob>>> {
     let blob = storage.open(path)?;
     report.read(blob.len());
     let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
@@ -394,5 +486,5 @@ fn verify_segment(
         let found = format!("{found:08x}, the manifest says {:08x}", entry.crc);
         return Err(Error::corrupt(path, "checksum of the front", found));
     }
-    if hurt { Ok(()) } else { Segment::open(path, blob, Residence::InPlace).map(drop) }
+    Ok((!hurt).then_some(blob))
 }

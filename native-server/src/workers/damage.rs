@@ -1,4 +1,5 @@
-//! Damage in files that was met while the server runs: by a verification, or by a request that read there.
+//! Damage in files that was met while the server runs: by a verification, in the background (`scrub`), or by a request
+//! that read there.
 //!
 //! Each piece is said once in the log and stays on the board until it is mended: a verification of the collection
 //! finds it no more, the file is no longer part of the collection, or the collection is dropped. What is rebuilt
@@ -9,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nearfield_engine::Finding;
 
+use super::line::Line;
 use super::readiness::{Board, Topic};
 
 /// Damage by collection ("" for the database itself), then by file.
@@ -43,30 +45,24 @@ impl Damage {
     }
 
     /// A verification read all of a collection, and found this.
-    pub(super) fn verified(&self, board: &Board, collection: &str, findings: &[&Finding]) {
-        let mut files = Files::new();
-        for finding in findings {
-            let blocks = !finding.derived && !finding.past;
-            let (message, past) = (finding.message.clone(), finding.past);
-            let found = Found { message, blocks, past };
-            let there = files.entry(finding.file.clone()).or_insert_with(|| found.clone());
-            if blocks && !there.blocks {
-                *there = found;
-            }
-        }
+    pub(super) fn verified(&self, board: &Board, collection: &str, findings: &[Finding]) {
+        replace(&mut self.found(), board, collection, by_file(findings));
+    }
+
+    /// The present of a collection was read in the background. Of a collection that was dropped meanwhile nothing is
+    /// kept: whoever drops it calls [`Damage::forget`] afterwards.
+    pub(super) fn scrubbed(&self, board: &Board, line: &Line, findings: &[Finding]) {
         let mut all = self.found();
-        let known = all.remove(collection).unwrap_or_default();
-        files
-            .iter()
-            .filter(|(file, found)| known.get(*file) != Some(found))
-            .for_each(|(_, found)| log(collection, found));
-        if files.is_empty() && !known.is_empty() {
-            tracing::info!(collection, "the damage is mended");
+        if line.is_dropped() {
+            return;
         }
-        if !files.is_empty() {
-            all.insert(collection.to_owned(), files);
-        }
-        show(board, collection, all.get(collection));
+        let name = line.collection.name();
+        let mut files = by_file(findings);
+        let known = all.get(name).into_iter().flatten().filter(|(_, found)| found.past);
+        known.for_each(|(file, found)| {
+            files.entry(file.clone()).or_insert_with(|| found.clone());
+        });
+        replace(&mut all, board, name, files);
     }
 
     /// The segment files of a collection are those that `is_live` says: damage in others is mended.
@@ -105,6 +101,35 @@ impl Damage {
 
     fn found(&self) -> MutexGuard<'_, BTreeMap<String, Files>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first damage in each file; one that blocks counts more.
+fn by_file(findings: &[Finding]) -> Files {
+    let mut files = Files::new();
+    for finding in findings {
+        let blocks = !finding.derived && !finding.past;
+        let (message, past) = (finding.message.clone(), finding.past);
+        let found = Found { message, blocks, past };
+        let there = files.entry(finding.file.clone()).or_insert_with(|| found.clone());
+        if blocks && !there.blocks {
+            *there = found;
+        }
+    }
+    files
+}
+
+/// Puts `files` in the place of what is known of a collection. What is new goes to the log.
+fn replace(all: &mut BTreeMap<String, Files>, board: &Board, collection: &str, files: Files) {
+    let known = all.remove(collection).unwrap_or_default();
+    let new = files.iter().filter(|(file, found)| known.get(*file) != Some(found));
+    new.for_each(|(_, found)| log(collection, found));
+    if files.is_empty() && !known.is_empty() {
+        tracing::info!(collection, "the damage is mended");
+    }
+    show(board, collection, Some(&files));
+    if !files.is_empty() {
+        all.insert(collection.to_owned(), files);
     }
 }
 

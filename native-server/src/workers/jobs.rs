@@ -333,7 +333,7 @@ impl Jobs {
         let document = load_newest::<DatabaseManifest>(&*self.storage, "");
         if scope.collection.is_none() && document.is_err() {
             let report = self.background.aside(|| verify(&self.storage, None, go_on))?;
-            damage.verified(board, "", &report.findings.iter().collect::<Vec<_>>());
+            damage.verified(board, "", &report.findings);
             return Ok(report);
         }
         damage.verified(board, "", &[]);
@@ -360,7 +360,7 @@ impl Jobs {
             };
             // One that is closed is on the board already.
             if scope.lines.iter().any(|line| line.collection.name() == name) {
-                damage.verified(board, name, &report.findings.iter().collect::<Vec<_>>());
+                damage.verified(board, name, &report.findings);
             }
             whole.absorb(report);
         }

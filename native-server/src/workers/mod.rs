@@ -17,7 +17,8 @@
 //! | `line`, `context` | what the threads share of a collection, and of the server |
 //! | `budget`, `trimming` | memory that is promised to queues and requests; freed memory given back |
 //! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
-//! | `damage` | files in which a verification or a request met damage |
+//! | `scrub` | the thread that reads and checks files again, little by little |
+//! | `damage` | files in which damage was met |
 //! | `code` | refusals that are the server's, not the engine's |
 //!
 //! Here are threads and no sockets; an `async fn` awaits a channel, some with a deadline, and nothing else.
@@ -36,6 +37,7 @@ mod opening;
 mod patience;
 mod queue;
 mod readiness;
+mod scrub;
 mod search;
 mod served;
 mod shares;

@@ -22,6 +22,7 @@ use super::context::Context;
 use super::damage::Damage;
 use super::jobs::Jobs;
 use super::readiness::{Board, Topic};
+use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::store::{Names, Recovered, Store};
 use super::trimming::Trimming;
@@ -298,6 +299,9 @@ fn start(
     let searches = SearchThreads::start(shared(), threads, deadline)?;
     let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
     let upkeep = Upkeep::start(shared(), aside, pacer, place, limits)?;
+    let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
+    let interval = Duration::from_secs(config.scrub_interval_secs);
+    let scrub = Scrub::start(shared(), aside, place, interval)?;
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
     let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
     let committers = Committers::new(shared(), looked_after, capacity, flush_interval);
@@ -308,6 +312,7 @@ fn start(
         database,
         background,
         upkeep,
+        scrub,
         committers,
         searches,
         jobs,

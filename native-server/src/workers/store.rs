@@ -18,6 +18,7 @@ use super::context::Context;
 use super::jobs::{Jobs, Scope};
 use super::line::Line;
 use super::readiness::{Readiness, Topic};
+use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::trimming::Trimming;
 use super::upkeep::Upkeep;
@@ -32,6 +33,7 @@ pub struct Store {
     pub(super) database: Arc<Database>,
     pub(super) background: Arc<Background>,
     pub(super) upkeep: Arc<Upkeep>,
+    pub(super) scrub: Arc<Scrub>,
     pub(super) committers: Arc<Committers>,
     pub(super) searches: Arc<SearchThreads>,
     pub(super) jobs: Arc<Jobs>,
@@ -113,14 +115,16 @@ impl Store {
         // it is opened anew. Under the name may be another one already.
         if let Some(served) = served {
             self.upkeep.remove(&served.line);
+            self.scrub.remove(&served.line);
             if names.served.get(name).is_some_and(|there| Arc::ptr_eq(there, &served)) {
                 names.served.remove(name);
             }
         }
         if gone {
             names.blocked.remove(name);
-            self.context.board.forget(name);
+            // In this order: damage that is being noted at this moment is on the board before it is taken away.
             self.context.damage.forget(name);
+            self.context.board.forget(name);
         }
         dropped
     }
@@ -339,6 +343,7 @@ impl Store {
         self.cancel_jobs();
         self.committers.close(left());
         self.background.stop();
+        self.scrub.stop();
         let stopped = self.upkeep.stop(left());
         if !(stopped && self.jobs.wait(left())) {
             tracing::warn!("background work did not stop in time");
@@ -370,6 +375,7 @@ impl Store {
             names.blocked.remove(served.name());
         }
         self.context.observe(&line, Some("its log could not be repaired"));
+        self.scrub.add(Arc::clone(&line));
         self.upkeep.add(line);
         served
     }

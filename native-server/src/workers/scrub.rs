@@ -1,0 +1,135 @@
+//! The thread that reads the files of every collection again, little by little, and compares them with their checksums.
+//!
+//! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is open. A
+//! medium that rots meanwhile shows at the next round: readiness, metrics and log name the file as after a
+//! verification that was asked for. A round reads at a bounded pace and at low priority, one collection after the
+//! other, and keeps no file from being removed.
+//!
+//! Files of the past are left to verifications that are asked for.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nearfield_engine::{Error, ErrorKind, Result, verify_present};
+use nearfield_segment::format::BLOCK_BYTES;
+use nearfield_segment::storage::Storage;
+
+use super::background::Background;
+use super::context::Context;
+use super::line::Line;
+use crate::pacing::Pacer;
+
+/// What a round reads at most: little for a disk, and still a terabyte in a day and a quarter.
+const BYTES_PER_SECOND: u64 = 10_000_000;
+
+/// The thread and the collections it reads.
+#[derive(Debug)]
+pub(super) struct Scrub {
+    context: Arc<Context>,
+    background: Arc<Background>,
+    storage: Arc<dyn Storage>,
+    /// From the end of a round to the next one.
+    interval: Duration,
+    pacer: Pacer,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: BTreeMap<u64, Arc<Line>>,
+    stopping: bool,
+    /// None without an interval.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Scrub {
+    /// Starts the thread; an interval of zero starts none.
+    ///
+    /// # Errors
+    /// `Io` if the system has no more threads.
+    pub(super) fn start(
+        context: Arc<Context>,
+        background: Arc<Background>,
+        storage: Arc<dyn Storage>,
+        interval: Duration,
+    ) -> Result<Arc<Scrub>> {
+        let (pacer, state, wake) = (Pacer::new(BYTES_PER_SECOND), Mutex::default(), Condvar::new());
+        let this = Arc::new(Scrub { context, background, storage, interval, pacer, state, wake });
+        if !interval.is_zero() {
+            let thread = Arc::clone(&this);
+            let builder = std::thread::Builder::new().name("scrub".to_owned());
+            let started = builder.spawn(move || thread.run());
+            let started = started.map_err(|e| Error::io("start", "a thread for scrubbing", e))?;
+            this.state().thread = Some(started);
+        }
+        Ok(this)
+    }
+
+    /// From now on a collection is read in each round.
+    pub(super) fn add(&self, line: Arc<Line>) {
+        self.state().lines.insert(line.number, line);
+    }
+
+    /// No more.
+    pub(super) fn remove(&self, line: &Line) {
+        self.state().lines.remove(&line.number);
+    }
+
+    /// Ends the thread at its next block.
+    pub(super) fn stop(&self) {
+        let thread = {
+            let mut state = self.state();
+            state.stopping = true;
+            state.thread.take()
+        };
+        self.wake.notify_all();
+        self.pacer.lift(true);
+        // A panic of it was caught.
+        thread.into_iter().for_each(|thread| drop(thread.join()));
+    }
+
+    fn run(&self) {
+        while self.rest() {
+            let lines: Vec<Arc<Line>> = self.state().lines.values().cloned().collect();
+            for line in lines {
+                let read = catch_unwind(AssertUnwindSafe(|| self.read(&line)));
+                if read.is_err() {
+                    self.context.panicked("scrubbing", line.collection.name());
+                }
+            }
+        }
+    }
+
+    /// Waits for the next round. False once the server closes.
+    fn rest(&self) -> bool {
+        let waits = |state: &mut State| !state.stopping;
+        let waited = self.wake.wait_timeout_while(self.state(), self.interval, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.stopping
+    }
+
+    fn read(&self, line: &Line) {
+        let name = line.collection.name();
+        let pause = || {
+            let _paused = self.pacer.pass(BLOCK_BYTES);
+        };
+        let go_on = || !line.is_dropped() && !self.state().stopping;
+        let Context { board, damage, metrics, .. } = &*self.context;
+        match self.background.aside(|| verify_present(&self.storage, name, &pause, &go_on)) {
+            Ok(report) => {
+                damage.scrubbed(board, line, &report.findings);
+                metrics.scrubs.inc();
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NotFound) => {}
+            Err(error) => tracing::warn!(collection = name, %error, "scrubbing failed"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
