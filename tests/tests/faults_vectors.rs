@@ -151,7 +151,8 @@ mod equal {
         }
     }
 
-    /// The share of hits that are no farther than the farthest true one, for each kind of query.
+    /// The share of hits that are no farther than the farthest true one, for each kind of query: printed with
+    /// `--nocapture`.
     fn check(name: &str, collection: &Collection, data: &Data, filter: Option<&Filter>) {
         let metric = collection.view().schema.default_field().unwrap().metric;
         for (kind, queries) in &data.queries {
@@ -166,13 +167,12 @@ mod equal {
                 found += hits.iter().filter(|hit| hit.distance <= limit).count();
                 expected += exact.len();
             }
-            let recall = found as f64 / f64::from(expected.max(1) as u32);
-            // In the direction of the copies no other row lies: for dot a walk that may not return them is weaker there.
-            let without_copies =
-                name.ends_with(r#"{"copy":false}"#) || name == r#"deleted {"copy":true}"#;
-            let is_empty_direction = metric == Metric::Dot && *kind == "near" && without_copies;
-            let floor = if is_empty_direction { 0.9 } else { 0.99 };
-            assert!(recall >= floor || expected == 0, "{name}, {metric:?}, {kind}: {recall}");
+            if expected == 0 {
+                continue;
+            }
+            let recall = found as f64 / f64::from(expected as u32);
+            println!("{name}, {metric:?}, {kind}: {recall:.4}");
+            assert!(recall >= 0.99, "{name}, {metric:?}, {kind}: {recall}");
         }
     }
 

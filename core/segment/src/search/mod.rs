@@ -237,7 +237,7 @@ impl Prepared<'_> {
             (Rung::Graph { ef }, Some(graph)) => {
                 // Beyond this a scan of the allowed rows would have been cheaper, and it is exact.
                 let scored_max = u64::from(prepared.plan.allowed);
-                let effort = Effort { ef: ef as usize, scored_max };
+                let effort = Effort { ef: ef as usize, k, scored_max };
                 graph.search(&scorer, allowed, effort, scratch, &mut stats, go_on)
             }
             (Rung::Graph { .. } | Rung::Exact | Rung::Nothing, _) => None,

@@ -5,7 +5,8 @@
 //! result are then two lists, and the walk ends when the frontier is farther than `ef` allowed rows.
 //!
 //! A walk meets distinct rows only. A representative counts as allowed if any row of its group is; the duplicates of
-//! those in the result join it at the end.
+//! those in the result join it at the end. A group of which no row is allowed may leave a direction empty: a walk
+//! that met one where the answer would have been is repeated with a longer list.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,11 +16,15 @@ use crate::cancel::{GoOn, always};
 use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::graph::duplicates::Duplicates;
-use crate::index::graph::{Adjacency, Graph};
+use crate::index::graph::{Adjacency, EF_DEFAULT, Graph};
 use crate::index::{Candidate, SearchStats};
 
 /// Rows expanded between two checks whether to go on.
 const CHECKED_HOPS: u64 = 256;
+
+/// Candidates kept by a walk that is repeated because of a group that is not allowed: with them the true neighbours
+/// were found where the default list found .86 to 1.00 of them (docs/decisions/0043).
+const REPEATED_EF: usize = 8 * EF_DEFAULT;
 
 /// Working memory of a search, for reuse by any later one over any graph.
 #[derive(Debug, Default)]
@@ -59,11 +64,18 @@ impl Graph {
         match allowed {
             Allowed::All => *stats += self.walk(scorer, &mut nearest, scratch, go_on),
             Allowed::Except(_) | Allowed::Only(_) => {
-                let mut frontier = std::mem::take(&mut scratch.frontier);
-                frontier.clear();
-                let (left, duplicates) = (effort.scored_max, &self.duplicates);
-                let mut beam = Filtered { allowed, duplicates, left, frontier, nearest };
+                let (frontier, duplicates) =
+                    (std::mem::take(&mut scratch.frontier), &self.duplicates);
+                let (left, refused) = (effort.scored_max, u64::MAX);
+                let mut beam = Filtered { allowed, duplicates, left, refused, frontier, nearest };
+                beam.frontier.clear();
                 *stats += self.walk(scorer, &mut beam, scratch, go_on);
+                let is_short = beam.refused < beam.nearest.entry_at(effort.k) && ef < REPEATED_EF;
+                if is_short && beam.left > 0 && go_on() {
+                    beam.nearest.reset(REPEATED_EF);
+                    beam.frontier.clear();
+                    *stats += self.walk(scorer, &mut beam, scratch, go_on);
+                }
                 gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
             }
@@ -129,14 +141,16 @@ impl Graph {
 pub struct Effort {
     /// Allowed candidates kept: more find more of the true neighbours and take longer. Cut to the rows.
     pub ef: usize,
+    /// Of them, those that the caller wants: at most `ef`.
+    pub k: usize,
     /// Rows scored at which a filtered walk gives up.
     pub scored_max: u64,
 }
 
 impl Effort {
-    /// Never gives up.
+    /// Never gives up; all candidates are wanted.
     pub fn unbounded(ef: usize) -> Self {
-        Effort { ef, scored_max: u64::MAX }
+        Effort { ef, k: ef, scored_max: u64::MAX }
     }
 }
 
@@ -293,6 +307,11 @@ impl Nearest {
         if self.is_full() { self.entries[self.capacity - 1] } else { u64::MAX }
     }
 
+    /// The entry of the `k`-th closest row, counted from 1; `u64::MAX` if there are fewer.
+    fn entry_at(&self, k: usize) -> u64 {
+        self.entries.get(k.saturating_sub(1)).copied().unwrap_or(u64::MAX)
+    }
+
     #[inline]
     fn entry(candidate: Candidate) -> u64 {
         let key = candidate.key();
@@ -350,17 +369,10 @@ struct Filtered<'a> {
     duplicates: &'a Duplicates,
     /// Rows it may still be offered; at 0 it has given up.
     left: u64,
+    /// The closest representative of a group of which no row is allowed.
+    refused: u64,
     frontier: BinaryHeap<Reverse<u64>>,
     nearest: Nearest,
-}
-
-impl Filtered<'_> {
-    /// Whether the row or one equal to it may be a result.
-    #[inline]
-    fn allows(&self, row: RowId) -> bool {
-        let any = |rows: &[RowId]| rows.iter().any(|&row| self.allowed.contains(row));
-        self.allowed.contains(row) || any(self.duplicates.of(row))
-    }
 }
 
 impl Beam for Filtered<'_> {
@@ -370,8 +382,14 @@ impl Beam for Filtered<'_> {
         self.left = self.left.saturating_sub(1);
         if entry < self.nearest.limit() {
             self.frontier.push(Reverse(entry));
-            if self.allows(candidate.row()) {
+            if self.allowed.contains(candidate.row()) {
+                return self.nearest.insert(entry);
+            }
+            let group = self.duplicates.of(candidate.row());
+            if group.iter().any(|&row| self.allowed.contains(row)) {
                 self.nearest.insert(entry);
+            } else if !group.is_empty() {
+                self.refused = self.refused.min(entry);
             }
         }
     }

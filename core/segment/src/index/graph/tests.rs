@@ -161,7 +161,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
             .expect("no bound")
             .is_empty()
     );
-    let bounded = Effort { ef: 10, scored_max: 50 };
+    let bounded = Effort { ef: 10, k: 10, scored_max: 50 };
     assert!(
         graph
             .search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats, &always)
