@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from served import PATIENCE_SECONDS, environment
+from served import PATIENCE_SECONDS, ROOT, environment
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -123,5 +123,8 @@ class Browser:
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+    def keep(self, name: str) -> None:
+        """Writes a picture of the page to `target/screenshots`, for a person to look at."""
+        place = ROOT / "target/screenshots"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{name}.png").write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

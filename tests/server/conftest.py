@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from chromium import Browser, program
+from needs import skip_or_fail
 from served import ROOT, Server
 
 Start = Callable[..., Server]
@@ -48,3 +50,12 @@ def start(binary: Path, data_dir: Path, tmp_path: Path) -> Iterator[Start]:
     finally:
         for server in servers:
             server.kill()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    executable = program()
+    if executable is None:
+        skip_or_fail("no Chromium here (apt-get install chromium)")
+    with Browser(executable, tmp_path / "profile") as opened:
+        yield opened

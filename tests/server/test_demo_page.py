@@ -5,23 +5,17 @@ What the page can do is tested where it is built (wasm/tests/browser); here, tha
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chromium import Browser, program
+from chromium import Browser
+from needs import skip_or_fail
 from served import ROOT, Server
 
 Start = Callable[..., Server]
 PAGE = ROOT / "wasm/dist/demo"
 BUILD = "cargo run -p xtask -- wasm && cargo run -p xtask -- demo"
-
-
-def skip_or_fail(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI=true, and {reason}")
-    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -31,25 +25,13 @@ def served(start: Start) -> Server:
     return start("--demo-dir", str(PAGE))
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    executable = program()
-    if executable is None:
-        skip_or_fail("no Chromium here (apt-get install chromium)")
-    assert executable is not None
-    with Browser(executable, tmp_path / "profile") as opened:
-        yield opened
-
-
 def test_the_page_opens_its_sample_by_ranges_and_answers(served: Server, browser: Browser) -> None:
     served.wait_ready()
     browser.open(f"http://127.0.0.1:{served.port}/demo/")
     browser.wait_until("document.querySelectorAll('#hits li').length === 10")
     browser.wait_until("/First answer after/.test(document.querySelector('#first-answer').textContent)")
     assert "Looks like a 3" in browser.text()
-    place = ROOT / "target/screenshots"
-    place.mkdir(parents=True, exist_ok=True)
-    browser.screenshot(place / "demo.png")
+    browser.keep("demo")
     assert not browser.complaints, browser.complaints
 
 

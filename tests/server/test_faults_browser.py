@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from chromium import Browser, program
+from chromium import Browser
+from needs import skip_or_fail
 from served import ROOT, Server
+from status_page import enter
 
 Start = Callable[..., Server]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    executable = program()
-    if executable is None and os.environ.get("CI") == "true":
-        pytest.fail("CI=true, and no Chromium (apt-get install chromium)")
-    if executable is None:
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    with Browser(executable, tmp_path / "profile") as opened:
-        yield opened
 
 
 def serve(start: Start) -> tuple[Server, str]:
@@ -38,20 +27,6 @@ def serve(start: Start) -> tuple[Server, str]:
         client.post("/v2/vectors/batch", {"vectors": rows})
         client.post("/v2/admin/checkpoint")
     return server, token
-
-
-def enter(browser: Browser, token: str) -> None:
-    # A field that is not shown yet takes no text.
-    browser.wait_until("document.querySelector('input[type=password]')?.checkVisibility() ?? false")
-    browser.evaluate("document.querySelector('input[type=password]').focus()")
-    browser.type(token)
-    browser.press("Enter", "\r")
-
-
-def keep(browser: Browser, name: str) -> None:
-    place = ROOT / "target/screenshots"
-    place.mkdir(parents=True, exist_ok=True)
-    browser.screenshot(place / f"{name}.png")
 
 
 def test_the_page_has_a_main_part_before_a_key_is_entered(browser: Browser, start: Start) -> None:
@@ -75,7 +50,7 @@ def test_the_page_shows_rates_and_latencies(browser: Browser, start: Start) -> N
             if browser.evaluate(f"{shown} !== null"):
                 break
         browser.wait_until(f"{shown} !== null")
-    keep(browser, "ui-activity")
+    browser.keep("ui-activity")
     assert browser.evaluate("Number(document.body.innerText.match(/queries\\s+([\\d.,]+) \\/ s/)[1].replace(',', '')) > 0")
     assert not browser.complaints, browser.complaints
 
@@ -85,7 +60,7 @@ def test_no_table_is_cut_on_a_telephone(browser: Browser, start: Start) -> None:
     browser.open(f"http://127.0.0.1:{server.port}/ui", width=390, height=844)
     enter(browser, token)
     browser.wait_until("document.querySelectorAll('#collections td').length > 0")
-    keep(browser, "ui-phone")
+    browser.keep("ui-phone")
     cut = """[...document.querySelectorAll('#collections, #jobs')].filter(e => e.scrollWidth > e.clientWidth).length"""
     assert browser.evaluate(cut) == 0
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
@@ -104,10 +79,7 @@ QUERY = [1.0, 1.0, 2.0, 3.0]
 def in_node(file: Path) -> Any:
     package = ROOT / "wasm/dist/index.js"
     if shutil.which("node") is None or not package.exists():
-        reason = f"no node or no {package} (cargo run -p xtask -- wasm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI=true, and {reason}")
-        pytest.skip(reason)
+        skip_or_fail(f"no node or no {package} (cargo run -p xtask -- wasm)")
     command = ["node", "--input-type=module", "-e", ASK, str(package), str(file), json.dumps(QUERY)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mounts import mounted
 from served import PATIENCE_SECONDS, Server
 
 Start = Callable[..., Server]
@@ -119,18 +120,7 @@ def test_odd_places_are_refused_in_words(binary: Path, tmp_path: Path, place: st
 
 
 def test_a_read_only_directory_is_refused_in_words(binary: Path, tmp_path: Path) -> None:
-    place = tmp_path / "read-only"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "nearfield-test", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no `mount` here, so no read-only file system")
-    if mounted.returncode != 0:
-        pytest.skip(f"may not mount a read-only file system: {mounted.stderr.strip()}")
-    try:
+    with mounted(tmp_path / "read-only", "size=1m,ro", "read-only file system") as place:
         said = refused(binary, place)
         assert "ead-only" in said
         assert "panicked" not in said
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mounts import mounted
 from served import PATIENCE_SECONDS, Client, Refused, Server
 
 Start = Callable[..., Server]
@@ -25,19 +26,8 @@ COLLECTION = ["--collection", "c", "--dim", str(DIM)]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "nearfield-test", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no `mount` here, so no small disk")
-    if mounted.returncode != 0:
-        pytest.skip(f"may not mount a small disk: {mounted.stderr.strip()}")
-    try:
+    with mounted(tmp_path / "disk", "size=16m", "small disk") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def batch(number: int) -> dict[str, Any]:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from chromium import Browser, program
-from served import ROOT, Server
+from chromium import Browser
+from served import Server
+from status_page import enter
 
 Start = Callable[..., Server]
-KEY_FIELD = "document.querySelector('input[type=password]')"
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    executable = program()
-    if executable is None and os.environ.get("CI") == "true":
-        pytest.fail("CI=true, and no Chromium (apt-get install chromium)")
-    if executable is None:
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    with Browser(executable, tmp_path / "profile") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -37,33 +24,18 @@ def served(start: Start) -> tuple[Server, str]:
     return server, token
 
 
-def enter(browser: Browser, token: str) -> None:
-    """By keyboard alone."""
-    # A field that is not shown yet takes no text.
-    browser.wait_until(f"{KEY_FIELD}?.checkVisibility() ?? false")
-    browser.evaluate(f"{KEY_FIELD}.focus()")
-    browser.type(token)
-    browser.press("Enter", "\r")
-
-
-def keep(browser: Browser, name: str) -> None:
-    place = ROOT / "target/screenshots"
-    place.mkdir(parents=True, exist_ok=True)
-    browser.screenshot(place / f"{name}.png")
-
-
 def test_with_a_key_the_page_shows_readiness_collections_and_jobs(
     browser: Browser, served: tuple[Server, str]
 ) -> None:
     server, token = served
     browser.open(f"http://127.0.0.1:{server.port}/ui")
     assert "birds" not in browser.text()
-    keep(browser, "ui-before")
+    browser.keep("ui-before")
     enter(browser, token)
     browser.wait_until("/birds/.test(document.body.innerText)")
     browser.wait_until("/checkpoint/i.test(document.body.innerText)")
     said = browser.text()
-    keep(browser, "ui")
+    browser.keep("ui")
     assert "ready" in said.lower() and "completed" in said.lower(), said
     assert any(number in said for number in ("1234", "1,234", "1 234", "1\u202f234")), said
     assert token.split(".")[1] not in said
@@ -85,7 +57,7 @@ def test_the_page_fits_a_narrow_screen_and_follows_new_rows(
     browser.open(f"http://127.0.0.1:{server.port}/ui", width=360, height=740)
     enter(browser, token)
     browser.wait_until("/birds/.test(document.body.innerText)")
-    keep(browser, "ui-narrow")
+    browser.keep("ui-narrow")
     assert browser.evaluate("document.documentElement.scrollWidth") <= 360
     with server.client(token) as client:
         client.post("/v2/collections", {"name": "herons", "dim": 4})
