@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import arrow_ipc
 import pytest
 from served import Client, Refused, Server, create_key
 
@@ -174,16 +175,22 @@ def test_a_search_ends_when_its_client_disconnects(start: Start, binary: Path, d
         assert client.post("/v2/count", {"filter": {"text": {"gt": "x"}}})["count"] == ROWS
 
 
+FILTERED = ("/v2/count", "/v2/points/get", "/v2/points/delete", "/v2/export")
+
+
 def test_a_search_that_misses_its_deadline_is_refused(start: Start, binary: Path, data_dir: Path) -> None:
     server, keys = prepared(start, binary, data_dir, "--search-timeout-secs", "1")
     fill(server, keys["writer"], ROWS, LONG_TEXT)
     with server.client(keys["other"]) as client:
-        for path in ("/v2/count", "/v2/points/get", "/v2/points/delete", "/v2/export"):
+        for path in FILTERED:
             with pytest.raises(Refused) as refused:
                 client.post(path, long_filter(5_000))
             assert (refused.value.status, refused.value.code) == (504, "deadline_exceeded")
         assert client.post("/v2/count")["count"] == ROWS
-    assert metric(server, keys["admin"], "searches_timed_out_total") == 4
+        paths = json.loads(client.raw("GET", "/v2/openapi.json")[2])["paths"]
+    assert metric(server, keys["admin"], "searches_timed_out_total") == len(FILTERED)
+    late = {path for path, item in paths.items() for operation in item.values() if "504" in operation["responses"]}
+    assert late == {path.replace("/v2", base) for path in (*FILTERED, "/v2/query") for base in ("/v2", "/v2/collections/{name}")}
 
 
 def test_long_searches_of_one_key_do_not_keep_another_key_waiting(start: Start, binary: Path, data_dir: Path) -> None:
@@ -348,3 +355,34 @@ def test_the_default_budget_is_half_of_what_a_nested_group_allows(binary: Path, 
         server.stop()
     finally:
         group.rmdir()
+
+
+def test_exports_of_near_files_have_a_limit_and_end_when_their_client_disconnects(
+    start: Start, binary: Path, data_dir: Path
+) -> None:
+    """One file whose cells take seconds to compute before the first byte is sent."""
+    server, keys = prepared(start, binary, data_dir)
+    fill(server, keys["writer"], 100)
+    rows, dim = 5_000, 1_024
+    with server.client(keys["admin"]) as client:
+        client.post("/v2/collections", {"name": "wide", "dim": dim})
+        with server.client(keys["writer"]) as writer:
+            for _ in range(4):
+                body = arrow_ipc.stream(rows, [arrow_ipc.vectors("vector", rows, dim)])
+                kind = {"content-type": "application/vnd.apache.arrow.stream"}
+                assert writer.raw("POST", "/v2/collections/wide/ingest", body, kind)[0] == 201
+        client.post("/v2/admin/checkpoint", {"collection": "wide"})
+    wide = "/v2/collections/wide/export.near"
+    with sent(server, [request(wide, keys["attacker"], None, "GET")] * 4) as sockets:
+        until("all are being made", lambda: metric(server, keys["admin"], "active_http_requests") >= 5)
+        with server.client(keys["attacker"]) as client:
+            for path in (wide, "/v2/export.near"):
+                status, headers, answer = client.raw("GET", path)
+                assert (status, headers["retry-after"]) == (429, "1"), answer
+                assert "exports" in json.loads(answer)["message"]
+        with server.client(keys["other"]) as client:
+            assert client.raw("GET", "/v2/export.near")[0] == 200
+        assert answered(sockets) == 0, "they are still computed"
+    until("all are cancelled", lambda: metric(server, keys["admin"], "exports_cancelled_total") == 4)
+    with server.client(keys["attacker"]) as client:
+        assert client.raw("GET", "/v2/export.near")[0] == 200

@@ -62,7 +62,12 @@ static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().into());
 /// Answers `GET openapi.json`.
 #[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn get(_: Call) -> Result<Response<Body>> {
-    Ok(answer::json(StatusCode::OK, TEXT.clone()))
+    Ok(answer::json(StatusCode::OK, sent()))
+}
+
+/// The document as it is sent: the same allocation every time.
+fn sent() -> Bytes {
+    TEXT.clone()
 }
 
 /// The document, indented, with a line feed at its end.
@@ -80,6 +85,10 @@ pub fn document() -> String {
         "description": "What went wrong; docs/http.md lists the codes",
         "content": { "application/json": { "schema": refused } },
     });
+    let late = json!({
+        "description": "The deadline of --search-timeout-secs has passed: code deadline_exceeded; ask for less",
+        "content": failed["content"],
+    });
     let key = json!({ "type": "http", "scheme": "bearer", "bearerFormat": "nfk_<id>.<secret>" });
     let document = json!({
         "openapi": "3.1.0",
@@ -92,7 +101,7 @@ pub fn document() -> String {
         "paths": paths,
         "components": {
             "schemas": shapes,
-            "responses": { "failed": failed },
+            "responses": { "failed": failed, "late": late },
             "securitySchemes": { "key": key },
         },
     });
@@ -150,6 +159,9 @@ fn responses(route: &Route, shapes: &mut Shapes) -> Value {
         route.success.to_string(): { "description": "Done", "content": success },
         "default": { "$ref": "#/components/responses/failed" },
     });
+    if route.has_deadline {
+        responses["504"] = json!({ "$ref": "#/components/responses/late" });
+    }
     for &(status, says, shape) in route.also {
         let content = data(shape, shapes);
         responses[status.to_string()] = json!({ "description": says, "content": content });
@@ -177,4 +189,16 @@ fn parameters(route: &Route, path: &str) -> Vec<Value> {
 
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_made_once() {
+        let (one, other) = (sent(), sent());
+        assert_eq!(one.as_ptr(), other.as_ptr());
+        assert_eq!(one, document().as_bytes());
+    }
 }

@@ -103,6 +103,8 @@ pub(super) struct Route {
     pub(super) success: u16,
     pub(super) gives: Gives,
     pub(super) also: &'static [Also],
+    /// Whether `--search-timeout-secs` can end a request: it is answered with 504 then.
+    pub(super) has_deadline: bool,
 }
 
 impl Route {
@@ -127,6 +129,7 @@ impl Route {
             success: 200,
             gives: Gives::Typed("application/json"),
             also: &[],
+            has_deadline: false,
         }
     }
 
@@ -175,6 +178,11 @@ impl Route {
         self
     }
 
+    const fn with_deadline(mut self) -> Route {
+        self.has_deadline = true;
+        self
+    }
+
     const fn redirects(mut self) -> Route {
         self.success = 308;
         self
@@ -212,13 +220,15 @@ pub(super) static ROUTES: &[Route] = &[
     Route::each(Verb::Post, "/query", Role::Query, "query", |call| Box::pin(search::query(call)))
         .says("Find the nearest points to one vector or to many")
         .takes(Takes::Json(shape::<shapes::Query>), &[])
-        .gives(200, shape::<shapes::QueryAnswer>),
+        .gives(200, shape::<shapes::QueryAnswer>)
+        .with_deadline(),
     Route::each(Verb::Post, "/points/get", Role::Query, "points_get", |call| {
         Box::pin(points::get(call))
     })
     .says("Look points up by id, or page through them in order of ids")
     .takes(Takes::Perhaps(shape::<shapes::PointsGet>), &[])
-    .gives(200, shape::<shapes::Points>),
+    .gives(200, shape::<shapes::Points>)
+    .with_deadline(),
     Route::each(Verb::Get, "/points/{id}", Role::Query, "point_get", |call| {
         Box::pin(points::get_one(call))
     })
@@ -231,7 +241,8 @@ pub(super) static ROUTES: &[Route] = &[
     .says("Delete points by id or by filter, as one atomic batch")
     .takes(Takes::Json(shape::<shapes::PointsDelete>), WAIT)
     .gives(200, shape::<shapes::Deleted>)
-    .also(&[QUEUED]),
+    .also(&[QUEUED])
+    .with_deadline(),
     Route::each(Verb::Delete, "/points/{id}", Role::Ingest, "point_delete", |call| {
         Box::pin(points::delete_one(call))
     })
@@ -242,7 +253,8 @@ pub(super) static ROUTES: &[Route] = &[
     Route::each(Verb::Post, "/count", Role::Query, "count", |call| Box::pin(points::count(call)))
         .says("Count points")
         .takes(Takes::Perhaps(shape::<shapes::Filtered>), &[])
-        .gives(200, shape::<shapes::Counted>),
+        .gives(200, shape::<shapes::Counted>)
+        .with_deadline(),
     Route::each(Verb::Post, "/ingest", Role::Ingest, "ingest", |call| {
         Box::pin(arrow::ingest(call))
     })
@@ -252,7 +264,8 @@ pub(super) static ROUTES: &[Route] = &[
     Route::each(Verb::Post, "/export", Role::Query, "export", |call| Box::pin(arrow::export(call)))
         .says("Read all points, or those of a filter, as an Arrow IPC stream")
         .takes(Takes::Perhaps(shape::<shapes::Export>), &[])
-        .gives_typed(arrow::ARROW_TYPE),
+        .gives_typed(arrow::ARROW_TYPE)
+        .with_deadline(),
     Route::each(Verb::Get, "/export.near", Role::Query, "export_near", |call| {
         Box::pin(near::export(call))
     })
