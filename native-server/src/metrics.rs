@@ -49,6 +49,7 @@ pub struct Metrics {
     pub(crate) searches_refused: IntCounter,
     pub(crate) searches_late: IntCounter,
     pub(crate) searches_cancelled: IntCounter,
+    pub(crate) exports_cancelled: IntCounter,
     pub(crate) checkpoints: IntCounter,
     pub(crate) compactions: IntCounter,
     pub(crate) checkpoints_inflight: IntGauge,
@@ -103,6 +104,10 @@ impl Metrics {
             searches_cancelled: counter(
                 "searches_cancelled_total",
                 "Searches whose client disconnected",
+            ),
+            exports_cancelled: counter(
+                "exports_cancelled_total",
+                "Exports of .near files whose client disconnected",
             ),
             checkpoints: counter("checkpoint_total", "Checkpoints done"),
             compactions: counter("compaction_total", "Compactions done"),

@@ -16,6 +16,7 @@ use nearfield_engine::partial::{
     FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion, REQUESTS_DEFAULT,
 };
 use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
+use nearfield_segment::cancel::always;
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
@@ -189,6 +190,7 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
         &[("docs".to_owned(), Arc::new(view))],
         kernel,
         &Pool::SERIAL,
+        &always,
     )?;
     println!("export with cells on one thread: {:.2} s", start.elapsed().as_secs_f64());
     let blob = storage.open("a.near")?;

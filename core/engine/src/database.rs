@@ -17,7 +17,7 @@ use nearfield_segment::{shown, shown_list};
 
 use crate::clock::Clock;
 use crate::collection::Collection;
-use crate::export::{ExportReport, open_export, write_export};
+use crate::export::open_export;
 use crate::fence::{Fence, Fenced};
 use crate::leftovers::{self, Unnamed};
 use crate::manifest::{
@@ -182,24 +182,6 @@ impl Database {
         let (rng, mode) = (Mutex::new(rng), Mode::Read);
         let (opening, open_logs, fence) = (OpeningReport::default(), Arc::default(), None);
         Ok(Database { storage, mode, options, clock, rng, inner, opening, open_logs, fence })
-    }
-
-    /// Writes collections (all, if none are named) to one file called `name` in `target`, on the threads of `pool`.
-    ///
-    /// # Errors
-    /// `NotFound` for an unknown name, else as [`write_export`].
-    pub fn export(
-        &self,
-        target: &dyn Storage,
-        name: &str,
-        collections: &[String],
-        pool: &Pool,
-    ) -> Result<ExportReport> {
-        let all = self.names();
-        let names = if collections.is_empty() { &all } else { collections };
-        let view = |name: &String| Ok((name.clone(), self.collection(name)?.view()));
-        let views: Vec<_> = names.iter().map(view).collect::<Result<_>>()?;
-        write_export(target, name, &views, self.options.segment.kernel, pool)
     }
 
     /// Checkpoints every open collection with at least `bytes_min` bytes in memory, so that the next

@@ -10,7 +10,7 @@
 //! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` · `place` (what may become a database) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
 //! | F9 | `writer` (the one who changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
-//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay` |
+//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay`, `exporting` |
 
 pub mod batch;
 mod claim;
@@ -18,6 +18,7 @@ mod clock;
 mod collection;
 mod database;
 mod export;
+mod exporting;
 mod fence;
 mod fields;
 mod history;
@@ -67,7 +68,7 @@ pub use place::check_place;
 pub use quarantine::QuarantineStats;
 pub use recovery::{Follower, RecoveryReport};
 pub use replay::Replayed;
-pub use restore::{Restored, restore};
+pub use restore::{Restored, restore, restore_while};
 pub use snapshot::Snapshot;
 pub use verify::{Finding, VerifyReport, verify, verify_export, verify_present};
 pub use view::{Found, LiveSegment, Tier, View};

@@ -7,19 +7,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::storage::{Lock, LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
 use crate::collection::Collection;
 use crate::database::{Database, Inner};
-use crate::leftovers::COLLECTION_DIRS;
+use crate::leftovers::{COLLECTION_DIRS, remove_collection};
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{
     CollectionEntry, DatabaseManifest, Manifest, Reason, Stored, commit, load_newest,
 };
 use crate::place::{LOCK, check_place};
 use crate::succession::{Heir, Used};
-use crate::transfer::bring;
+use crate::transfer::bring_while;
 use crate::verify::{Finding, verify_below};
 use crate::writer::Site;
 
@@ -44,7 +45,7 @@ struct Source {
 
 impl Source {
     /// The snapshot (or closed database) in the directory `place`, after verifying every checksum of it.
-    fn open(place: Site) -> Result<Source> {
+    fn open(place: Site, go_on: GoOn<'_>) -> Result<Source> {
         let Site { storage, dir, .. } = &place;
         // A living store has a lock file; a snapshot has none.
         let living = storage.list(dir)?.iter().any(|name| name == LOCK);
@@ -54,7 +55,8 @@ impl Source {
             Error::new(ErrorKind::NotFound, "there is no snapshot in this directory")
         })?;
         check_regular(&**storage, dir, &database.document)?;
-        let report = verify_below(storage, dir, &|| true)?;
+        let report = verify_below(storage, dir, go_on)?;
+        cancel::check(go_on)?;
         if let Some(error) = report.findings.iter().find_map(Finding::refusal) {
             return Err(error);
         }
@@ -68,7 +70,12 @@ impl Source {
     }
 
     /// Brings the files of a collection's newest manifest, and its log; returns the manifest.
-    fn bring_collection(&self, entry: &CollectionEntry, target: &Site) -> Result<Stored<Manifest>> {
+    fn bring_collection(
+        &self,
+        entry: &CollectionEntry,
+        target: &Site,
+        go_on: GoOn<'_>,
+    ) -> Result<Stored<Manifest>> {
         let dir = format!("c/{}", entry.id);
         let source = Site { dir: below(&self.place.dir, &dir), ..self.place.clone() };
         let manifest = load_newest::<Manifest>(&*source.storage, &source.dir)?
@@ -84,7 +91,7 @@ impl Source {
         };
         let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
         for file in files.chain(log) {
-            bring(&source, &file, target, &file)?;
+            bring_while(&source, &file, target, &file, go_on)?;
         }
         Ok(manifest)
     }
@@ -141,17 +148,38 @@ fn below(dir: &str, name: &str) -> String {
 /// first damage; `InvalidInput(Parameter)` for a symbolic link or a special file in `source`; `NotFound` if it holds no
 /// database; `StorageFull`, `Io`.
 pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<Restored> {
+    restore_while(source, target, &always)
+}
+
+/// As [`restore`], until `go_on` ends it: the files that it had brought are removed then.
+///
+/// # Errors
+/// As [`restore`]; `Cancelled`.
+pub fn restore_while(
+    source: &Arc<dyn Storage>,
+    target: &Arc<dyn Storage>,
+    go_on: GoOn<'_>,
+) -> Result<Restored> {
     check_place(&**target)?;
     let _alone = target.lock(LOCK, LockMode::Exclusive, "restore")?;
     if load_newest::<DatabaseManifest>(&**target, "")?.is_some() {
         let message = "the target holds a database already; restore into an empty directory";
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let source = Source::open(Site::root(source))?;
-    for entry in source.database.collections.values() {
-        let site = Site { dir: format!("c/{}", entry.id), ..Site::root(target) };
-        let manifest = source.bring_collection(entry, &site)?;
-        commit(&**target, &site.dir, manifest.document)?;
+    let source = Source::open(Site::root(source), go_on)?;
+    let entries = source.database.collections.values();
+    let sites =
+        entries.clone().map(|entry| Site { dir: format!("c/{}", entry.id), ..Site::root(target) });
+    let brought = entries.zip(sites.clone()).try_for_each(|(entry, site)| {
+        let manifest = source.bring_collection(entry, &site, go_on)?;
+        commit(&**target, &site.dir, manifest.document).map(drop)
+    });
+    if let Err(error) = brought {
+        // The target had no collections. What cannot be removed keeps it from becoming a database.
+        for site in sites {
+            let _stays = remove_collection(&**target, &site.dir);
+        }
+        return Err(error);
     }
     let unlisted_logs = source.unlisted_logs();
     let mut database = source.database;
@@ -187,7 +215,7 @@ impl Database {
 
     fn restore_at(&self, place: Site) -> Result<Restored> {
         self.check_in_directory()?;
-        let source = Source::open(place)?;
+        let source = Source::open(place, &always)?;
         let names: Vec<&String> = source.database.collections.keys().collect();
         // Opened before the names are locked; one that does not open is what a restore is for.
         let open = names.iter().map(|name| self.unless_ruined(name)).collect::<Result<Vec<_>>>()?;
@@ -257,7 +285,7 @@ impl Database {
         used: Option<Used>,
         site: &Site,
     ) -> Result<()> {
-        let Stored { document: manifest, crc } = source.bring_collection(entry, site)?;
+        let Stored { document: manifest, crc } = source.bring_collection(entry, site, &always)?;
         let own = Used::named(&manifest, crc);
         // Another collection of that name has numbers of its own.
         let same = |used: &Used| used.collection.is_none_or(|id| id == manifest.collection);

@@ -14,9 +14,9 @@ use crate::log::LogDirectory;
 use crate::manifest::{
     DatabaseManifest, SnapshotLog, SnapshotLogFile, commit, document_name, load_newest,
 };
-use crate::transfer::{bring, copy};
+use crate::transfer::{bring_while, copy};
 use crate::writer::{Site, Writer};
-use nearfield_segment::cancel::{self, GoOn};
+use nearfield_segment::cancel::GoOn;
 
 /// A snapshot that was written.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -115,9 +115,8 @@ fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<(u64, 
     let target = Site { dir: format!("{dir}/{}", site.dir), ..site.clone() };
     let mut files = 0;
     for (file, len, _) in manifest.files() {
-        cancel::check(go_on)?;
         check_length(site, file, len)?;
-        bring(site, file, &target, file)?;
+        bring_while(site, file, &target, file, go_on)?;
         files += 1;
     }
     let log = copy_log(writer, &target, go_on)?;
@@ -135,8 +134,7 @@ fn copy_log(writer: &Writer, target: &Site, go_on: GoOn<'_>) -> Result<SnapshotL
     }
     let place = LogDirectory::new(site.storage.clone(), &site.dir, writer.manifest().collection);
     for file in place.live_after(cut)? {
-        cancel::check(go_on)?;
-        let (len, crc) = copy(storage, &site.path(&file), storage, &target.path(&file))?;
+        let (len, crc) = copy(storage, &site.path(&file), storage, &target.path(&file), go_on)?;
         log.files.push(SnapshotLogFile { file, len, crc });
     }
     Ok(log)

@@ -7,20 +7,39 @@
 use std::io::Write;
 
 use crc32c::crc32c;
+use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Result};
 
 use crate::leftovers::COLLECTION_DIRS;
 use crate::writer::Site;
 
+/// Bytes copied between two checks whether to go on.
+const CHECKED_BYTES: usize = 1 << 20;
+
 /// Makes `file` of `source` the file `to` of `target`. One that is there already stays.
 ///
 /// # Errors
 /// `NotFound` without the file, `StorageFull`, `Io`.
 pub(crate) fn bring(source: &Site, file: &str, target: &Site, to: &str) -> Result<()> {
+    bring_while(source, file, target, to, &always)
+}
+
+/// As [`bring`], until `go_on` ends it.
+///
+/// # Errors
+/// As [`bring`]; `Cancelled`.
+pub(crate) fn bring_while(
+    source: &Site,
+    file: &str,
+    target: &Site,
+    to: &str,
+    go_on: GoOn<'_>,
+) -> Result<()> {
+    cancel::check(go_on)?;
     let (from, to) = (source.path(file), target.path(to));
     if !std::sync::Arc::ptr_eq(&source.storage, &target.storage) {
-        return copy(&*source.storage, &from, &*target.storage, &to).map(drop);
+        return copy(&*source.storage, &from, &*target.storage, &to, go_on).map(drop);
     }
     match source.storage.link(&from, &to) {
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
@@ -52,17 +71,22 @@ pub(crate) fn bring_all(source: &Site, target: &Site) -> Result<u64> {
 /// Copies a whole file; durable on return. Returns its length and CRC32C.
 ///
 /// # Errors
-/// As [`bring`].
+/// As [`bring_while`].
 pub(crate) fn copy(
     source: &dyn Storage,
     from: &str,
     target: &dyn Storage,
     to: &str,
+    go_on: GoOn<'_>,
 ) -> Result<(u64, u32)> {
     let blob = source.open(from)?;
     let bytes = blob.read(0..blob.len())?;
-    let mut fill =
-        |out: &mut dyn Write| out.write_all(&bytes).map_err(|error| Error::io("write", to, error));
+    let mut fill = |out: &mut dyn Write| {
+        bytes.chunks(CHECKED_BYTES).try_for_each(|piece| {
+            cancel::check(go_on)?;
+            out.write_all(piece).map_err(|error| Error::io("write", to, error))
+        })
+    };
     target.put(to, &mut fill)?;
     Ok((bytes.len() as u64, crc32c(&bytes)))
 }

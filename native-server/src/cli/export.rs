@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Error, Fault, View, write_export};
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::storage::{Storage, open_target_directory};
 use serde_json::{Value, json};
@@ -110,6 +111,7 @@ impl Export {
             &views,
             host::kernel()?,
             &pool,
+            &always,
         )?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })

@@ -248,21 +248,23 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let cost = Cost::of_filter(&view, filter.as_ref());
     let rows = move |go_on: GoOn<'_>| ViewRows::new_while(view, filter.as_ref(), go_on);
     let rows = call.store()?.search(call.key, cost, rows).await?;
-    let fill = move |out: &mut dyn Write| {
+    // A client that disconnects is noticed at the next piece.
+    let fill = move |out: &mut dyn Write, _: GoOn<'_>| {
         let _counted = counted;
         write_arrow_stream(rows, include_vector, out).map(drop)
     };
     streamed(place, ARROW_TYPE, fill).await
 }
 
-/// An answer whose body `fill` writes, on a thread of its own, which holds `place` until it ends.
+/// An answer whose body `fill` writes, on a thread of its own, which holds `place` until it ends. The check given to
+/// `fill` ends when the client disconnects.
 ///
 /// # Errors
 /// What `fill` returns before it has written anything.
 pub(super) async fn streamed(
     place: Export,
     content_type: &'static str,
-    fill: impl FnOnce(&mut dyn Write) -> nearfield_engine::Result<()> + Send + 'static,
+    fill: impl FnOnce(&mut dyn Write, GoOn<'_>) -> nearfield_engine::Result<()> + Send + 'static,
 ) -> Result<Response<Body>> {
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     let out = Pieces { sender, handle: Handle::current() };
@@ -281,10 +283,10 @@ fn broke_off() -> Error {
 }
 
 /// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
-fn write(fill: impl FnOnce(&mut dyn Write) -> nearfield_engine::Result<()>, out: Pieces) {
+fn write(fill: impl FnOnce(&mut dyn Write, GoOn<'_>) -> nearfield_engine::Result<()>, out: Pieces) {
     let (sender, handle) = (out.sender.clone(), out.handle.clone());
     let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
-    let written = fill(&mut out);
+    let written = fill(&mut out, &|| !sender.is_closed());
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
     let last = written.and(flushed).map(|()| Bytes::new());
     // Who is gone, or too slow, does not hear of it, and misses the end.

@@ -1,14 +1,16 @@
 //! `export.near`: one collection as a `.near` file, sent while it is made.
 //!
 //! Nothing is written to disk, so nothing is left there by a crash or a client that disconnects. Rows are sent from the
-//! files of the store; memory for what an export computes is reserved before it begins.
+//! files of the store; memory for what an export computes is reserved before it begins. Cells are computed before the
+//! first byte is sent, for minutes where there are millions of rows; a client that disconnects ends that too.
 
 use std::io::Write;
 
 use axum::body::Body;
 use axum::response::Response;
-use nearfield_engine::{export_memory_bytes, stream_export};
+use nearfield_engine::{ErrorKind, export_memory_bytes, stream_export};
 use nearfield_segment::Pool;
+use nearfield_segment::cancel::GoOn;
 
 use super::arrow::streamed;
 use super::call::Call;
@@ -23,11 +25,15 @@ pub(super) async fn export(call: Call) -> Result<Response<Body>> {
     let place = call.server.exports.begin(call.key)?;
     let named = [(served.name().to_owned(), served.view())];
     let held = call.store()?.reserve_for_reading(call.key, export_memory_bytes(&named))?;
-    let kernel = served.kernel();
-    let fill = move |out: &mut dyn Write| {
+    let (kernel, cancelled) = (served.kernel(), call.store()?.metrics().exports_cancelled.clone());
+    let fill = move |out: &mut dyn Write, go_on: GoOn<'_>| {
         let _held = held;
         let name = format!("{}.near", named[0].0);
-        stream_export(out, &name, &named, kernel, &Pool::SERIAL).map(drop)
+        let sent = stream_export(out, &name, &named, kernel, &Pool::SERIAL, go_on);
+        if sent.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled) {
+            cancelled.inc();
+        }
+        sent.map(drop)
     };
     streamed(place, NEAR_TYPE, fill).await
 }

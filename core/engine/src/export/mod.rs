@@ -15,6 +15,7 @@ pub(crate) mod front;
 use std::io::Write;
 use std::sync::Arc;
 
+use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::format::{
     BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
 };
@@ -52,6 +53,8 @@ const ORDER: [SectionKind; 12] = [
 const CELL_ROW_BYTES: u64 = 64;
 /// Bytes that a dead row takes in a delete list and on the way there.
 const DEAD_ROW_BYTES: u64 = 64;
+/// Bytes written between two checks whether to go on.
+const CHECKED_BYTES: usize = 1 << 20;
 
 /// A section to write: what it is and where its bytes are.
 struct Piece {
@@ -75,16 +78,17 @@ pub struct ExportReport {
 ///
 /// # Errors
 /// `Corrupt` if a section to copy is damaged, `InvalidInput` for more segments than the front of a file may name (some
-/// 20,000), `StorageFull`, `Io`.
+/// 20,000), `StorageFull`, `Io`; `Cancelled` once `go_on` returns false: there is no file then.
 pub fn write_export(
     storage: &dyn Storage,
     name: &str,
     collections: &[(String, Arc<View>)],
     kernel: Kernel,
     pool: &Pool,
+    go_on: GoOn<'_>,
 ) -> Result<ExportReport> {
-    let file = lay_out(name, collections, kernel, pool)?;
-    storage.put(name, &mut |out| file.write(name, out))?;
+    let file = lay_out(name, collections, kernel, pool, go_on)?;
+    storage.put(name, &mut |out| file.write(name, out, go_on))?;
     Ok(file.report)
 }
 
@@ -99,9 +103,10 @@ pub fn stream_export(
     collections: &[(String, Arc<View>)],
     kernel: Kernel,
     pool: &Pool,
+    go_on: GoOn<'_>,
 ) -> Result<ExportReport> {
-    let file = lay_out(name, collections, kernel, pool)?;
-    file.write(name, out)?;
+    let file = lay_out(name, collections, kernel, pool, go_on)?;
+    file.write(name, out, go_on)?;
     Ok(file.report)
 }
 
@@ -131,8 +136,9 @@ fn lay_out(
     collections: &[(String, Arc<View>)],
     kernel: Kernel,
     pool: &Pool,
+    go_on: GoOn<'_>,
 ) -> Result<Laid> {
-    let mut pieces = gather(collections, kernel, pool)?;
+    let mut pieces = gather(collections, kernel, pool, go_on)?;
     // The front's length does not depend on where the sections are.
     let front_len = front::encode(&contents(collections, &pieces), 0).len() as u64;
     let mut end = front_len;
@@ -152,9 +158,13 @@ fn lay_out(
 }
 
 impl Laid {
-    fn write(&self, name: &str, out: &mut dyn Write) -> Result<()> {
-        let mut write =
-            |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("write", name, error));
+    fn write(&self, name: &str, out: &mut dyn Write, go_on: GoOn<'_>) -> Result<()> {
+        let mut write = |bytes: &[u8]| {
+            bytes.chunks(CHECKED_BYTES).try_for_each(|piece| {
+                cancel::check(go_on)?;
+                out.write_all(piece).map_err(|error| Error::io("write", name, error))
+            })
+        };
         write(&self.front)?;
         let mut written = self.front.len() as u64;
         for piece in &self.pieces {
@@ -167,12 +177,18 @@ impl Laid {
 }
 
 /// All sections, in the order of the file.
-fn gather(collections: &[(String, Arc<View>)], kernel: Kernel, pool: &Pool) -> Result<Vec<Piece>> {
+fn gather(
+    collections: &[(String, Arc<View>)],
+    kernel: Kernel,
+    pool: &Pool,
+    go_on: GoOn<'_>,
+) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for (collection, (_, view)) in collections.iter().enumerate() {
         for (segment, live) in view.segments.iter().enumerate() {
             let place = (collection, segment);
             for section in live.segment.sections().iter().filter(|s| is_copied(s.entry().kind)) {
+                cancel::check(go_on)?;
                 let bytes = section.read_all(Residence::InPlace)?;
                 pieces.push(Piece { collection, segment, entry: section.entry().clone(), bytes });
             }
@@ -180,7 +196,7 @@ fn gather(collections: &[(String, Arc<View>)], kernel: Kernel, pool: &Pool) -> R
                 let bytes = dead_list(live, view.lsn);
                 pieces.push(new_piece(place, SectionKind::Deletes, 0, &bytes));
             }
-            add_cells(&mut pieces, place, live, kernel, pool);
+            add_cells(&mut pieces, place, live, kernel, pool, go_on)?;
         }
     }
     let place = |kind| ORDER.iter().position(|other| *other == kind).expect("ORDER has every kind");
@@ -223,16 +239,18 @@ fn add_cells(
     live: &LiveSegment,
     kernel: Kernel,
     pool: &Pool,
-) {
+    go_on: GoOn<'_>,
+) -> Result<()> {
     let rows: Vec<RowId> = live.dead.live().iter().collect();
     let id_of = |row| live.segment.id_of(row);
     for (ordinal, field) in (0..).zip(live.segment.fields()) {
-        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool) else {
+        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool, go_on)? else {
             continue;
         };
         pieces.push(new_piece(place, SectionKind::CellTable, ordinal, &built.table));
         pieces.push(new_piece(place, SectionKind::Cells, ordinal, &built.cells));
     }
+    Ok(())
 }
 
 fn new_piece(

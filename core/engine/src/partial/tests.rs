@@ -1,6 +1,9 @@
 //! Partial reading against the whole reader: the same bits where everything is read, few bytes where not, and
 //! never an answer from wrong bytes. The network is a loop that copies what is wanted from the file.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::index::graph::{GraphParams, Scratch};
@@ -55,7 +58,7 @@ fn text_id(number: u64) -> PointId {
 fn export(view: &View) -> Bytes {
     let storage = MemoryStorage::default();
     let named = [("docs".to_owned(), Arc::new(view.clone()))];
-    write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL).unwrap();
+    write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL, &always).unwrap();
     let blob = storage.open("x.near").unwrap();
     blob.read(0..blob.len()).unwrap()
 }
@@ -66,9 +69,9 @@ fn a_streamed_export_is_the_file_and_computes_no_more_bytes_than_it_says() {
         let view = view(counts, Metric::L2, Encoding::F32);
         let named = [("docs".to_owned(), Arc::new(view.clone()))];
         let mut streamed = Vec::new();
+        let (kernel, pool) = (Kernel::detect(), Pool::SERIAL);
         let report =
-            stream_export(&mut streamed, "x.near", &named, Kernel::detect(), &Pool::SERIAL)
-                .unwrap();
+            stream_export(&mut streamed, "x.near", &named, kernel, &pool, &always).unwrap();
         assert_eq!(report.bytes, streamed.len() as u64);
         assert!(streamed == *export(&view), "{counts:?}");
 
@@ -79,6 +82,32 @@ fn a_streamed_export_is_the_file_and_computes_no_more_bytes_than_it_says() {
         let computed = [SectionKind::Deletes, SectionKind::CellTable, SectionKind::Cells];
         let bytes: u64 = sections.filter(|s| computed.contains(&s.kind)).map(|s| s.len).sum();
         assert!(bytes <= export_memory_bytes(&named), "{counts:?}: {bytes}");
+    }
+}
+
+/// Cancelled at each of its checks, an export fails, and leaves no file.
+#[test]
+fn an_export_ends_at_whichever_check_it_is_cancelled() {
+    let named = [("docs".to_owned(), Arc::new(view(&[700, 2_000], Metric::L2, Encoding::F32)))];
+    let (kernel, pool) = (Kernel::detect(), Pool::SERIAL);
+    let checks = AtomicUsize::new(0);
+    let cancelled_at = |most: usize| {
+        checks.store(0, Ordering::Relaxed);
+        let storage = MemoryStorage::default();
+        let go_on = || checks.fetch_add(1, Ordering::Relaxed) < most;
+        let made = write_export(&storage, "x.near", &named, kernel, &pool, &go_on);
+        (made.map_err(|error| error.kind()), storage.list("").unwrap())
+    };
+    assert!(cancelled_at(usize::MAX).0.is_ok());
+    let all = checks.load(Ordering::Relaxed);
+    // The rows are clustered in eight rounds, 128 rows at a time.
+    assert!(all > 2_700 / 128 * 8, "{all} checks");
+    for most in 0..all {
+        assert_eq!(
+            cancelled_at(most),
+            (Err(ErrorKind::Cancelled), vec![]),
+            "check {most} of {all}"
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nearfield_engine::{Collection, Database, ManualClock, View, recall, write_export};
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question};
 use nearfield_segment::storage::open_target_directory;
@@ -64,7 +65,8 @@ pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
     let (directory, name) = store::place(file)?;
     let views = [(NAME.to_owned(), collection.view())];
     let (kernel, pool) = (host::kernel()?, host::pool(None));
-    let report = write_export(&open_target_directory(&directory)?, &name, &views, kernel, &pool)?;
+    let directory = open_target_directory(&directory)?;
+    let report = write_export(&directory, &name, &views, kernel, &pool, &always)?;
     let (points, bytes) = (report.points, report.bytes);
     Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }

@@ -59,7 +59,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F9", &["opening"]),
             ("F9", &["database"]),
             ("F9", &["succession"]),
-            ("F9", &["snapshot", "replay", "restore"]),
+            ("F9", &["snapshot", "replay", "restore", "exporting"]),
         ],
     },
     CrateFloors {

@@ -1,6 +1,8 @@
 //! From rows to the two sections: clustered, put in order, encoded.
 
+use crate::cancel::{self, GoOn};
 use crate::codec::VectorRows;
+use crate::error::Result;
 use crate::format::align64;
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
@@ -25,7 +27,10 @@ pub struct CellSections {
 }
 
 /// Cells of the rows `live`, which ascend; `None` if there are no rows. `id_of` names each.
-/// O(rows^1.5 × dim) arithmetic on the threads of `pool`.
+/// O(rows^1.5 × dim) arithmetic on the threads of `pool`, which check `go_on` every 128 rows or each cell.
+///
+/// # Errors
+/// `Cancelled`.
 ///
 /// # Panics
 /// If `live` names rows that there are not.
@@ -35,13 +40,17 @@ pub fn build(
     id_of: &(dyn Fn(RowId) -> PointId + Sync),
     kernel: Kernel,
     pool: &Pool,
-) -> Option<CellSections> {
+    go_on: GoOn<'_>,
+) -> Result<Option<CellSections>> {
     if live.is_empty() {
-        return None;
+        return Ok(None);
     }
     let points = Points { rows, kernel };
-    let cells = partition(&points, live, pool);
-    let encoded = pool.map(&cells.members, |members| encode_cell(&points, members, id_of));
+    let cells = partition(&points, live, pool, go_on)?;
+    let encoded = pool.map(&cells.members, |members| {
+        if go_on() { encode_cell(&points, members, id_of) } else { Vec::new() }
+    });
+    cancel::check(go_on)?;
     let mut table = Vec::new();
     for field in [VERSION, live.len() as u32, rows.dim() as u32, encoded.len() as u32] {
         table.extend_from_slice(&field.to_le_bytes());
@@ -60,7 +69,7 @@ pub fn build(
     }
     debug_assert_eq!(table.len(), HEADER_BYTES + encoded.len() * RECORD_BYTES);
     table.extend_from_slice(bytemuck::cast_slice(&codes));
-    Some(CellSections { table, cells: bytes })
+    Ok(Some(CellSections { table, cells: bytes }))
 }
 
 /// Rows in cells, in file order.
@@ -75,13 +84,19 @@ fn cell_count(rows: usize) -> usize {
     (wanted as usize).min(rows / ROWS_PER_CELL_MIN).max(1)
 }
 
-fn partition(points: &Points<'_>, live: &[RowId], pool: &Pool) -> Partition {
+fn partition(
+    points: &Points<'_>,
+    live: &[RowId],
+    pool: &Pool,
+    go_on: GoOn<'_>,
+) -> Result<Partition> {
     let count = cell_count(live.len());
-    let trained = train(points, live, count, pool);
-    let nearest = trained.nearest(points, live, pool);
+    let trained = train(points, live, count, pool, go_on)?;
+    let nearest = trained.nearest(points, live, pool, go_on)?;
     let rows_max = (SPLIT_ABOVE * live.len()).div_ceil(count);
     let mut cells = Vec::with_capacity(count);
     for members in members(live, &nearest, count) {
+        cancel::check(go_on)?;
         split(points, members, rows_max, &mut cells);
     }
     let mut centroids = Centroids { stride: points.stride(), values: Vec::new() };
@@ -89,7 +104,7 @@ fn partition(points: &Points<'_>, live: &[RowId], pool: &Pool) -> Partition {
     let path = order::path(&centroids);
     let values = path.iter().flat_map(|&index| centroids.get(index)).copied().collect();
     let members = path.iter().map(|&index| std::mem::take(&mut cells[index])).collect();
-    Partition { members, centroids: Centroids { values, ..centroids } }
+    Ok(Partition { members, centroids: Centroids { values, ..centroids } })
 }
 
 /// Halves a cell until no part has more than `rows_max` rows; drops it if it is empty.

@@ -3,7 +3,9 @@
 //! Which centroid a row belongs to is decided by the kernel's sums and ties by position; means are summed in f64
 //! in row order. A few rounds on a sample are enough: the partition only has to put near rows together.
 
+use crate::cancel::{self, GoOn};
 use crate::codec::VectorRows;
+use crate::error::Result;
 use crate::ids::RowId;
 use crate::kernel::{Comparison, Kernel, Measure, padded};
 use crate::metric::Metric;
@@ -72,13 +74,25 @@ impl Centroids {
     }
 
     /// The position of the nearest centroid of each of `rows`, in order.
-    pub(super) fn nearest(&self, points: &Points<'_>, rows: &[RowId], pool: &Pool) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub(super) fn nearest(
+        &self,
+        points: &Points<'_>,
+        rows: &[RowId],
+        pool: &Pool,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<u32>> {
         let all: Vec<RowId> = (0..self.count() as u32).map(RowId).collect();
         let half = |index| squared(self.get(index)) / 2.0;
         let halves: Vec<f32> = (0..self.count()).map(|index| half(index) as f32).collect();
         let mut nearest = vec![0; rows.len()];
         let scratch = || (vec![0.0; self.stride], vec![0.0; all.len()]);
         pool.for_each_chunk(&mut nearest, CHUNK_ROWS, scratch, |(point, out), offset, chunk| {
+            if !go_on() {
+                return;
+            }
             for (place, &row) in chunk.iter_mut().zip(&rows[offset..]) {
                 points.read(row, point);
                 let (query, matrix, measure) = (&point[..], &self.values[..], Measure::Product);
@@ -86,7 +100,8 @@ impl Centroids {
                 *place = farthest_ahead(out, &halves);
             }
         });
-        nearest
+        cancel::check(go_on)?;
+        Ok(nearest)
     }
 }
 
@@ -106,14 +121,23 @@ pub(super) fn squared(values: &[f32]) -> f64 {
 }
 
 /// At most `count` centroids of the rows `live`, of which there is one or more.
-pub(super) fn train(points: &Points<'_>, live: &[RowId], count: usize, pool: &Pool) -> Centroids {
+///
+/// # Errors
+/// `Cancelled`.
+pub(super) fn train(
+    points: &Points<'_>,
+    live: &[RowId],
+    count: usize,
+    pool: &Pool,
+    go_on: GoOn<'_>,
+) -> Result<Centroids> {
     let sample = sample(live, (count * SAMPLE_ROWS).min(SAMPLE_ROWS_MAX));
     let stride = points.stride();
     let mut centroids = Centroids { stride, values: Vec::with_capacity(count * stride) };
     // The sample is in random order, so its first rows are as good as any to start from.
     sample.iter().take(count).for_each(|row| centroids.push_mean(points, &[*row]));
     for _ in 0..ROUNDS {
-        let nearest = centroids.nearest(points, &sample, pool);
+        let nearest = centroids.nearest(points, &sample, pool, go_on)?;
         let mut next = Centroids { stride, values: Vec::with_capacity(centroids.values.len()) };
         for (index, members) in members(&sample, &nearest, centroids.count()).iter().enumerate() {
             if members.is_empty() {
@@ -124,7 +148,7 @@ pub(super) fn train(points: &Points<'_>, live: &[RowId], count: usize, pool: &Po
         }
         centroids = next;
     }
-    centroids
+    Ok(centroids)
 }
 
 /// The rows of each of `count` groups, in order.

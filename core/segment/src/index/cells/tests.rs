@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cancel::always;
 use crate::codec::{EncodedRows, RowEncoder, Scorer, VectorRows};
 use crate::error::ErrorKind;
 use crate::ids::{PointId, RowId};
@@ -50,7 +51,7 @@ impl Field {
     }
 
     fn build(&self, live: &[RowId], kernel: Kernel, pool: &Pool) -> CellSections {
-        build(&self.rows(), live, &id_of, kernel, pool).unwrap()
+        build(&self.rows(), live, &id_of, kernel, pool, &always).unwrap().unwrap()
     }
 
     fn table(&self, sections: &CellSections) -> crate::Result<CellTable> {
@@ -133,7 +134,8 @@ fn equal_rows_zeros_and_single_rows_have_cells_too() {
         }
     }
     let field = Field::of(&[], 3, Metric::L2);
-    assert_eq!(build(&field.rows(), &[], &id_of, Kernel::detect(), &Pool::SERIAL), None);
+    let built = build(&field.rows(), &[], &id_of, Kernel::detect(), &Pool::SERIAL, &always);
+    assert_eq!(built.unwrap(), None);
 }
 
 proptest! {
