@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use nearfield_engine::task::{Effort, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
 use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Question;
@@ -39,12 +40,16 @@ impl Collection {
     }
 
     fn compact_watched(&self, py: Python<'_>, pool: &Pool, progress: Progress) -> Result<()> {
-        let mut progress = progress;
+        let (mut progress, signals) = (progress, Signals::default());
         let compacted = self.handle.change(py, |engine| {
-            let mut watch = |at: nearfield_engine::task::Progress| progress.step(at.done, at.total);
-            Ok(engine.compact(pool, &mut watch))
+            // Progress is that of the merge of all files; the checkpoint before it sees Ctrl-C only.
+            let mut carry = |task: Task| match task.level() == 0 {
+                true => task.run(pool, &mut |_| signals.step()),
+                false => task.run(pool, &mut |at| progress.step(at.done, at.total)),
+            };
+            Ok(engine.merge_by(Effort::Everything, &mut carry))
         })?;
-        progress.or_failure(compacted)?;
+        signals.or_failure(progress.or_failure(compacted))?;
         Ok(progress.finished(py)?)
     }
 }
@@ -266,11 +271,16 @@ impl Collection {
         self.compact_watched(py, &pool, progress)
     }
 
-    /// Write what is in memory and log to a segment file, so that opening does not replay it.
+    /// Write what is in memory and log to a segment file, so that opening does not replay it. Ctrl-C stops it and
+    /// changes nothing.
     #[pyo3(signature = (*, threads=None))]
     fn checkpoint(&self, py: Python<'_>, threads: Option<&Bound<'_, PyAny>>) -> Result<()> {
-        let pool = pool(threads)?;
-        self.handle.change(py, |engine| engine.checkpoint(&pool))
+        let (pool, signals) = (pool(threads)?, Signals::default());
+        let written = self.handle.change(py, |engine| {
+            let mut carry = |task: Task| task.run(&pool, &mut |_| signals.step());
+            engine.merge_by(Effort::Checkpoint, &mut carry)
+        });
+        signals.or_failure(written).map(drop)
     }
 
     /// Measure recall@k: the same queries as asked, and exactly. Without queries, vectors of `sample`

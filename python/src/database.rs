@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{
     Collection as EngineCollection, Database as EngineDatabase, ErrorKind, Finding, Mode, Options,
-    SystemClock, verify, verify_export,
+    SystemClock, restore_while, verify, verify_export,
 };
 use nearfield_segment::storage::{
     MemoryStorage, Storage, open_directory, open_existing_directory, open_target_directory,
@@ -138,7 +138,8 @@ impl Database {
         Ok(pyo3::types::PyList::new(py, self.names(py)?)?.try_iter()?)
     }
 
-    /// Write collections (all, or those named) as one `.near` file that opens anywhere.
+    /// Write collections (all, or those named) as one `.near` file that opens anywhere. Ctrl-C stops it and leaves no
+    /// file.
     #[pyo3(signature = (path, *, collections=None))]
     fn export<'py>(
         &self,
@@ -149,10 +150,13 @@ impl Database {
         let (path, names) = (local(py, path)?, collections.unwrap_or_default());
         let (directory, file) = split(&path)?;
         let pool = arguments::pool(None)?;
+        let signals = Signals::default();
         let report = py.detach(|| {
             let target = open_target_directory(directory)?;
-            self.store.with(|database| database.export(&target, &file, &names, &pool))
-        })?;
+            let go_on = || signals.go_on();
+            self.store.with(|database| database.export_while(&target, &file, &names, &pool, &go_on))
+        });
+        let report = signals.or_failure(report)?;
         let path = path.display().to_string();
         let fields = json!({ "path": path, "bytes": report.bytes, "points": report.points });
         record(py, "ExportReport", &fields)
@@ -290,17 +294,19 @@ fn local(py: Python<'_>, path: PathBuf) -> Result<PathBuf> {
     Ok(py.import("os.path")?.getattr("expanduser")?.call1((path,))?.extract()?)
 }
 
-/// Copy a snapshot to a new directory, after checking all of it. Open the copy with nearfield.open().
+/// Copy a snapshot to a new directory, after checking all of it. Open the copy with nearfield.open(). Ctrl-C stops it
+/// and leaves no database.
 #[pyfunction]
 #[pyo3(signature = (snapshot, *, to))]
 pub(crate) fn restore(py: Python<'_>, snapshot: PathBuf, to: PathBuf) -> Result<()> {
     let (snapshot, to) = (local(py, snapshot)?, local(py, to)?);
-    py.detach(|| {
+    let signals = Signals::default();
+    let restored = py.detach(|| {
         let source: Arc<dyn Storage> = Arc::new(open_existing_directory(&snapshot)?);
         let target: Arc<dyn Storage> = Arc::new(open_directory(&to)?);
-        nearfield_engine::restore(&source, &target)?;
-        Ok(())
-    })
+        Ok(restore_while(&source, &target, &|| signals.go_on())?)
+    });
+    signals.or_failure(restored).map(drop)
 }
 
 fn memory(kernel: Kernel) -> Result<Database> {

@@ -92,6 +92,11 @@ impl Signals {
         raised.is_none()
     }
 
+    /// Between steps, detached: breaks from the first Ctrl-C on.
+    pub(crate) fn step(&self) -> ControlFlow<()> {
+        if self.go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
     /// What Ctrl-C raised, rather than the account of being stopped.
     pub(crate) fn or_failure<T>(&self, result: Result<T>) -> Result<T> {
         match self.raised().take() {

@@ -470,6 +470,75 @@ def test_ctrl_c_stops_a_long_call_and_says_what_is_written(path: Path, call: str
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
+PRESSED = """
+import nearfield, numpy, os, pathlib, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+root, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+gate = threading.Lock()
+
+def press():
+    with gate:
+        os.kill(os.getpid(), signal.SIGINT)
+
+def interrupted(call):
+    # The other thread gets the interpreter when the call gives it up, and gives it back after the signal only.
+    gate.acquire()
+    threading.Thread(target=press).start()
+    time.sleep(0.2)
+    sys.setswitchinterval(1_000)
+    gate.release()
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setswitchinterval(0.005)
+    return False
+
+data = numpy.random.default_rng(1).standard_normal((40_000, 64)).astype("f4")
+with nearfield.open(root / "db") as db:
+    c = db.create("c", 64)
+    c.upsert(data[:10_000], ids=range(10_000))
+    c.checkpoint()
+    c.upsert(data[10_000:], ids=range(10_000, 40_000))
+    if name == "restore":
+        c.checkpoint()
+        snapshot = db.snapshot().path
+    calls = {
+        "checkpoint": c.checkpoint,
+        "compact": c.compact,
+        "export": lambda: db.export(root / "out" / "x.near"),
+        "restore": lambda: nearfield.restore(snapshot, to=root / "out"),
+    }
+    (root / "out").mkdir()
+    assert interrupted(calls[name])
+    assert (c.stats()["memory_bytes"] > 0) == (name != "restore"), "it was carried out"
+    left = [path.name for path in (root / "out").rglob("*") if path.is_file() and path.name != "lock"]
+    assert left == [], left
+    assert len(c) == 40_000
+    calls[name]()
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("call", ["checkpoint", "compact", "export", "restore"])
+def test_ctrl_c_stops_a_call_that_writes_files_and_loses_nothing(tmp_path: Path, call: str) -> None:
+    """The call is carried out the second time."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSED, str(tmp_path), call], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+    places = [tmp_path / "db"]
+    if call == "export":
+        places.append(tmp_path / "out" / "x.near")
+    if call == "restore":
+        places.append(tmp_path / "out")
+    for place in places:
+        with nearfield.open(place) as database:
+            assert len(database["c"]) == 40_000 and database.verify().ok
+
+
 def test_an_error_on_the_way_says_what_is_written(path: Path) -> None:
     """The file size limit of the child makes the log full after some batches."""
     program = (
