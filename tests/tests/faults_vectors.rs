@@ -171,7 +171,7 @@ mod equal {
                 continue;
             }
             let recall = found as f64 / f64::from(expected as u32);
-            println!("{name}, {metric:?}, {kind}: {recall:.4}");
+            eprintln!("{name}, {metric:?}, {kind}: {recall:.4}");
             assert!(recall >= 0.99, "{name}, {metric:?}, {kind}: {recall}");
         }
     }
