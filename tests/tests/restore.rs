@@ -5,9 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nearfield_engine::{ErrorKind, Fault, Restored, restore};
+use nearfield_engine::{ErrorKind, Fault, Restored, restore, restore_while};
 use nearfield_segment::Rng;
+use nearfield_segment::cancel::always;
 use nearfield_segment::storage::{
     Failure, MemoryStorage, SimDisk, Storage, open_existing_directory,
 };
@@ -68,6 +70,28 @@ fn restoring_twice_and_from_a_snapshot_of_what_was_restored() {
     drop(session);
     let session = open(storage(&disk.restart(7)), world.steps, 2).unwrap();
     same_content(&session.db, &world.collections).unwrap();
+}
+
+#[test]
+fn a_restore_that_is_cancelled_at_any_check_leaves_a_place_for_the_next_one() {
+    let disk = SimDisk::new(1);
+    let (session, world) = filled(&disk);
+    let snapshot = session.db.snapshot(&[], &always).unwrap();
+    let source = memory(&tree(&disk, &snapshot.dir).unwrap());
+    for most in 0.. {
+        let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let checks = AtomicUsize::new(0);
+        let go_on = || checks.fetch_add(1, Ordering::Relaxed) < most;
+        let Err(error) = restore_while(&source, &target, &go_on) else {
+            assert!(most > 10, "{most} checks");
+            return;
+        };
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "check {most}: {error}");
+        restore_while(&source, &target, &always)
+            .unwrap_or_else(|error| panic!("check {most}: {error}"));
+        let restored = open(target, world.steps, 2).unwrap();
+        same_content(&restored.db, &world.collections).unwrap();
+    }
 }
 
 #[test]
