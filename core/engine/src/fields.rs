@@ -135,7 +135,8 @@ mod tests {
         let mut builder = PayloadBuilder::new();
         builder.push(Some(&row.to_string())).expect("legal");
         let bytes = builder.finish().expect("within limits");
-        let [columns, raw] = [bytes.columns, bytes.raw].map(|part| AlignedBuffer::copy_of(&part));
+        let [columns, raw] =
+            [bytes.columns, bytes.raw.concat()].map(|part| AlignedBuffer::copy_of(&part));
         Payload::open(columns.into(), raw.into(), 1).expect("just written")
     }
 

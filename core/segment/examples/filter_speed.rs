@@ -60,14 +60,14 @@ fn open(name: &str, rows: &[String]) -> nearfield_segment::Result<Payload> {
     let bytes = builder.finish()?;
     let built = start.elapsed();
     let columns = AlignedBuffer::copy_of(&bytes.columns).into();
-    let raw = AlignedBuffer::copy_of(&bytes.raw).into();
+    let raw = AlignedBuffer::copy_of(&bytes.raw.concat()).into();
     let payload = Payload::open(columns, raw, ROWS)?;
     let start = Instant::now();
     let stats = Stats::build(&payload)?;
     println!(
         "build {name}: {built:?}, columns {} B, texts {} B, statistics {} B in {:?}",
         bytes.columns.len(),
-        bytes.raw.len(),
+        bytes.raw.concat().len(),
         stats.to_bytes().len(),
         start.elapsed()
     );

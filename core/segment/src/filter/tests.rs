@@ -21,7 +21,7 @@ fn payload(rows: &[Option<String>]) -> Payload {
     }
     let bytes = builder.finish().expect("within limits");
     let columns = AlignedBuffer::copy_of(&bytes.columns).into();
-    let raw = AlignedBuffer::copy_of(&bytes.raw).into();
+    let raw = AlignedBuffer::copy_of(&bytes.raw.concat()).into();
     Payload::open(columns, raw, rows.len() as u32).expect("own bytes")
 }
 

@@ -25,8 +25,8 @@ const ALWAYS_COLUMNS: [&str; 3] = [walk::TAGS, "entity_id", "sequence_ts"];
 pub struct PayloadBytes {
     /// Typed columns: small, read by filters.
     pub columns: Vec<u8>,
-    /// The JSON texts as given: read for results only.
-    pub raw: Vec<u8>,
+    /// The JSON texts as given, read for results only: in pieces, which follow one another in the section.
+    pub raw: Vec<Vec<u8>>,
 }
 
 /// Gathers rows; see the module.

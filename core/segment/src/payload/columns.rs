@@ -81,6 +81,11 @@ impl Columns {
         self.is_complete
     }
 
+    /// Bytes of memory of the directory.
+    pub(super) fn directory_bytes(&self) -> u64 {
+        size_of_val(&*self.paths) as u64
+    }
+
     pub(super) fn paths(&self) -> &[PathEntry] {
         &self.paths
     }

@@ -114,6 +114,11 @@ impl Payload {
         })
     }
 
+    /// Bytes of memory beside the two sections: where the columns of each path are.
+    pub(crate) fn directory_bytes(&self) -> u64 {
+        self.columns.directory_bytes()
+    }
+
     /// True if some row may have something at the path. O(log paths).
     pub fn may_have(&self, path: &FieldPath) -> bool {
         self.field(path).is_some() || !self.is_complete()

@@ -18,32 +18,40 @@ use crate::storage::Bytes;
 
 const BLOB: &str = "metadata texts";
 const HEADER_BYTES: usize = 8;
+/// Bytes of texts in one piece, unless one text is longer.
+const PIECE_BYTES: usize = 4 << 20;
 
-/// Gathers texts in row order.
+/// Gathers texts in row order, in pieces: whoever copies the section frees one after the other.
 #[derive(Debug)]
 pub(super) struct RawWriter {
     offsets: Vec<u64>,
-    texts: Vec<u8>,
+    pieces: Vec<Vec<u8>>,
 }
 
 impl RawWriter {
     pub(super) fn new() -> Self {
-        RawWriter { offsets: vec![0], texts: Vec::new() }
+        RawWriter { offsets: vec![0], pieces: Vec::new() }
     }
 
     pub(super) fn push(&mut self, text: Option<&str>) {
-        self.texts.extend_from_slice(text.unwrap_or_default().as_bytes());
-        self.offsets.push(self.texts.len() as u64);
+        let text = text.unwrap_or_default().as_bytes();
+        let end = self.offsets.last().copied().unwrap_or(0) + text.len() as u64;
+        self.offsets.push(end);
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() + text.len() <= PIECE_BYTES => piece.extend_from_slice(text),
+            Some(_) | None => self.pieces.push(text.to_vec()),
+        }
     }
 
-    pub(super) fn finish(self, rows: u32) -> Vec<u8> {
-        let mut bytes =
-            Vec::with_capacity(HEADER_BYTES + 8 * self.offsets.len() + self.texts.len());
-        bytes.extend_from_slice(&rows.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(bytemuck::cast_slice(&self.offsets));
-        bytes.extend_from_slice(&self.texts);
-        bytes
+    /// The section: its bytes are those of the pieces, one after the other.
+    pub(super) fn finish(self, rows: u32) -> Vec<Vec<u8>> {
+        let mut table = Vec::with_capacity(HEADER_BYTES + 8 * self.offsets.len());
+        table.extend_from_slice(&rows.to_le_bytes());
+        table.extend_from_slice(&[0; 4]);
+        table.extend_from_slice(bytemuck::cast_slice(&self.offsets));
+        let mut pieces = self.pieces;
+        pieces.insert(0, table);
+        pieces
     }
 }
 

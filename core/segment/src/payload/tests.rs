@@ -13,12 +13,13 @@ fn built(rows: &[Option<&str>]) -> PayloadBytes {
     for row in rows {
         builder.push(*row).expect("legal metadata");
     }
-    builder.finish().expect("within limits")
+    let PayloadBytes { columns, raw } = builder.finish().expect("within limits");
+    PayloadBytes { columns, raw: vec![raw.concat()] }
 }
 
 fn opened(bytes: &PayloadBytes, rows: u32) -> Result<Payload> {
     let columns = AlignedBuffer::copy_of(&bytes.columns).into();
-    Payload::open(columns, AlignedBuffer::copy_of(&bytes.raw).into(), rows)
+    Payload::open(columns, AlignedBuffer::copy_of(&bytes.raw[0]).into(), rows)
 }
 
 /// Rows with every kind of value, dense and listed, and every state of a path.
@@ -203,9 +204,28 @@ fn sections_of_other_rows_or_cut_short_are_refused() {
         let cut = PayloadBytes { columns: bytes.columns[..len].to_vec(), raw: bytes.raw.clone() };
         assert!(opened(&cut, 100).and_then(|payload| read_all(&payload)).is_err(), "cut at {len}");
     }
-    for len in (0..bytes.raw.len()).step_by(97) {
-        let cut = PayloadBytes { columns: bytes.columns.clone(), raw: bytes.raw[..len].to_vec() };
+    for len in (0..bytes.raw[0].len()).step_by(97) {
+        let cut = PayloadBytes {
+            columns: bytes.columns.clone(),
+            raw: vec![bytes.raw[0][..len].to_vec()],
+        };
         assert!(opened(&cut, 100).and_then(|payload| read_all(&payload)).is_err(), "cut at {len}");
+    }
+}
+
+#[test]
+fn texts_of_several_pieces_follow_one_another() {
+    let text = |row: usize| format!("{{\"t\":\"{}\"}}", row.to_string().repeat(900_000));
+    let mut builder = PayloadBuilder::new();
+    for row in 0..9 {
+        builder.push((row != 4).then(|| text(row)).as_deref()).expect("legal metadata");
+    }
+    let PayloadBytes { columns, raw } = builder.finish().expect("within limits");
+    assert_eq!(raw.len(), 3, "the table, then pieces of at most 4 MiB");
+    let payload = opened(&PayloadBytes { columns, raw: vec![raw.concat()] }, 9).expect("whole");
+    for row in 0..9 {
+        let expected = (row != 4).then(|| text(row));
+        assert_eq!(payload.json(RowId(row as u32)).expect("whole"), expected.as_deref());
     }
 }
 
@@ -302,7 +322,7 @@ fn changed_bytes_never_panic() {
         let mut rng = Rng::new(seed);
         let mut hurt = bytes.clone();
         for _ in 0..1 + rng.below(3) {
-            let part = if rng.below(4) == 0 { &mut hurt.raw } else { &mut hurt.columns };
+            let part = if rng.below(4) == 0 { &mut hurt.raw[0] } else { &mut hurt.columns };
             // The front, where offsets and lengths are, more often than the rest.
             let end = if rng.below(2) == 0 { part.len().min(1600) } else { part.len() };
             let at = rng.below(end as u64) as usize;

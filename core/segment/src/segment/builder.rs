@@ -4,6 +4,8 @@
 //! may pause, stop or show progress between steps; the result is the file's bytes. The same rows, seed
 //! and options give the same bytes, whatever the number of threads.
 
+use std::ops::Deref;
+
 use crate::codec::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 use crate::error::Result;
 use crate::format::{BLOCK_BYTES, Front, SectionEntry, SectionKind, align64, front_len};
@@ -154,28 +156,51 @@ impl SegmentIndexing {
         let SegmentIndexing { segment, graphs, .. } = self;
         let rows = segment.ids.len() as u32;
         let payload = segment.payload.finish()?;
-        let columns = AlignedBuffer::copy_of(&payload.columns).into();
-        let stats = Stats::build(&Payload::open_columns(columns, rows)?)?.to_bytes();
+        let columns: Bytes = AlignedBuffer::copy_of(&payload.columns).into();
+        drop(payload.columns);
+        let stats = Stats::build(&Payload::open_columns(columns.clone(), rows)?)?.to_bytes();
         let hashes: Vec<u64> = segment.ids.iter().map(PointId::hash64).collect();
-        let bloom = Bloom::build(&hashes);
+        let bloom = Bloom::build(&hashes).as_bytes().to_vec();
         let schema = serde_json::to_vec(&segment.schema).expect("a schema is plain data");
         let ids = super::ids::encode(&segment.ids);
-        let mut sections: Vec<(SectionKind, u16, &[u8])> = vec![
-            (SectionKind::Schema, 0, &schema),
-            (SectionKind::Ids, 0, &ids),
-            (SectionKind::IdBloom, 0, bloom.as_bytes()),
-            (SectionKind::Stats, 0, &stats),
-            (SectionKind::Columns, 0, &payload.columns),
+        drop((segment.ids, hashes));
+        let mut sections = vec![
+            Content::of(SectionKind::Schema, 0, schema),
+            Content::of(SectionKind::Ids, 0, ids),
+            Content::of(SectionKind::IdBloom, 0, bloom),
+            Content::of(SectionKind::Stats, 0, stats),
+            Content::of(SectionKind::Columns, 0, columns),
         ];
-        for (ordinal, graph) in (0..).zip(&graphs) {
-            sections.push((SectionKind::Graph, ordinal, graph));
+        for (ordinal, graph) in (0..).zip(graphs) {
+            sections.push(Content::of(SectionKind::Graph, ordinal, graph));
         }
-        for (ordinal, field) in (0..).zip(&segment.fields) {
-            sections.push((SectionKind::Vectors, ordinal, &field.vectors));
-            sections.push((SectionKind::InverseNorms, ordinal, &field.inv_norms));
+        for (ordinal, field) in (0..).zip(segment.fields) {
+            sections.push(Content::of(SectionKind::Vectors, ordinal, field.vectors));
+            sections.push(Content::of(SectionKind::InverseNorms, ordinal, field.inv_norms));
         }
-        sections.push((SectionKind::Metadata, 0, &payload.raw));
-        Ok(assemble(segment.id, rows, &sections).into())
+        let texts = payload.raw.into_iter().map(|piece| Box::new(piece) as Piece).collect();
+        sections.push(Content { kind: SectionKind::Metadata, field: 0, pieces: texts });
+        Ok(assemble(segment.id, rows, sections).into())
+    }
+}
+
+/// Bytes of a section, freed once they are copied to the file.
+type Piece = Box<dyn Deref<Target = [u8]>>;
+
+/// What a section will hold: the pieces one after the other.
+struct Content {
+    kind: SectionKind,
+    field: u16,
+    pieces: Vec<Piece>,
+}
+
+impl Content {
+    fn of(kind: SectionKind, field: u16, bytes: impl Deref<Target = [u8]> + 'static) -> Content {
+        Content { kind, field, pieces: vec![Box::new(bytes)] }
+    }
+
+    fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 }
 
@@ -186,30 +211,32 @@ fn rows_of<'a>(segment: &'a SegmentBuilder, spec: &VectorSpec, field: usize) -> 
     VectorRows::new(spec, rows, vectors, inv_norms).expect("the builder encoded these rows")
 }
 
-/// Lays sections out behind their front.
-fn assemble(id: FileId, rows: u32, sections: &[(SectionKind, u16, &[u8])]) -> AlignedBuffer {
-    let lens: Vec<u64> = sections.iter().map(|(_, _, bytes)| bytes.len() as u64).collect();
+/// Lays sections out behind their front. Each piece is freed once it is copied, so that the file and the largest piece
+/// are the most that is held at a time.
+fn assemble(id: FileId, rows: u32, sections: Vec<Content>) -> AlignedBuffer {
+    let lens: Vec<u64> = sections.iter().map(Content::len).collect();
     let mut end = front_len(&lens);
-    let mut entries = Vec::with_capacity(sections.len());
-    for &(kind, field, bytes) in sections {
+    let mut offsets = Vec::with_capacity(lens.len());
+    for len in &lens {
         let offset = align64(end);
-        let block_crcs = bytes.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect();
-        let len = bytes.len() as u64;
-        entries.push(SectionEntry {
-            kind,
-            field,
-            encoding: 0,
-            ordinal: 0,
-            offset,
-            len,
-            block_crcs,
-        });
+        offsets.push(offset);
         end = offset + len;
     }
     let mut file = AlignedBuffer::zeroed(end as usize);
     let buffer = file.as_mut_slice();
-    for (entry, (_, _, bytes)) in entries.iter().zip(sections) {
-        buffer[entry.offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    let mut entries = Vec::with_capacity(lens.len());
+    for (Content { kind, field, pieces }, (offset, len)) in
+        sections.into_iter().zip(offsets.into_iter().zip(lens))
+    {
+        let section = &mut buffer[offset as usize..][..len as usize];
+        let mut at = 0;
+        for piece in pieces {
+            section[at..at + piece.len()].copy_from_slice(&piece);
+            at += piece.len();
+        }
+        let block_crcs = section.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect();
+        let (encoding, ordinal) = (0, 0);
+        entries.push(SectionEntry { kind, field, encoding, ordinal, offset, len, block_crcs });
     }
     let front = Front { id, rows, crc: 0, file_len: end, sections: entries }.encode();
     buffer[..front.len()].copy_from_slice(&front);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::codec::Approximations;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionKind};
+use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKind};
 use crate::ids::{FileId, PointId, RowId};
 use crate::payload::Payload;
 use crate::schema::{Schema, unknown_field};
@@ -96,10 +96,31 @@ impl Segment {
         &self.front
     }
 
-    /// Bytes of the file, and of what is kept in memory beside it.
+    /// Bytes of the file, and of what is kept in memory beside it: what a segment that is in memory takes.
     pub fn memory_bytes(&self) -> u64 {
+        self.front.file_len + self.beside_bytes()
+    }
+
+    /// Bytes of memory that a segment of a file takes, if its hot sections are [copied](Residence::Copied): all but the
+    /// texts of the metadata, which stay in the file.
+    pub fn resident_bytes(&self) -> u64 {
+        let texts = self.section_bytes(SectionKind::Metadata);
+        self.front.file_len - texts + self.beside_bytes()
+    }
+
+    /// Bytes of all sections of a kind.
+    pub fn section_bytes(&self, kind: SectionKind) -> u64 {
+        let sections = self.front.sections.iter().filter(|entry| entry.kind == kind);
+        sections.map(|entry| entry.len).sum()
+    }
+
+    /// What is kept beside the bytes of the file.
+    fn beside_bytes(&self) -> u64 {
         let approximations = self.fields.iter().filter_map(VectorField::approximations);
-        self.front.file_len + approximations.map(Approximations::bytes).sum::<u64>()
+        let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
+        let own = (size_of::<Segment>() + sections) as u64;
+        let approximations: u64 = approximations.map(Approximations::bytes).sum();
+        approximations + self.payload.directory_bytes() + own
     }
 
     /// Rows, dead ones included.
