@@ -17,6 +17,9 @@ pub struct Options {
     /// Memory that running merges of a collection may hold together, in bytes. A merge that needs more runs alone, beside
     /// merges that need less than a sixteenth of it.
     pub merge_bytes_max: u64,
+    /// Memory that one merge may hold, in bytes. Files with graphs that take more than half of it are no longer merged with
+    /// others, so that a collection of any size is kept in order within this memory. `u64::MAX`: no bound.
+    pub one_merge_bytes_max: u64,
     /// Share of dead rows from which a segment is rewritten.
     pub dead_share_max: f32,
     /// Bytes of a log file from which the next one is begun.
@@ -50,6 +53,7 @@ impl Default for Options {
             memtable_bytes_hard: 1 << 30,
             level0_rows_max: 16_384,
             merge_bytes_max: 2 << 30,
+            one_merge_bytes_max: u64::MAX,
             dead_share_max: 0.2,
             log_file_bytes_max: 64 << 20,
             open_logs_max: 128,

@@ -17,7 +17,7 @@ pub use published::{CollectionStats, LogStats, Reader};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use nearfield_segment::format::Residence;
+use nearfield_segment::format::{Residence, SectionKind};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
@@ -190,6 +190,30 @@ impl Writer {
         }
     }
 
+    /// Memory that checkpoints take for what is in memory now: the one under way, or the next one, which begins when
+    /// that has ended.
+    fn checkpoint_bytes(&self) -> u64 {
+        let in_memory = self.state.segments.iter().filter(|held| held.in_memory());
+        let (mut under_way, mut next) = (0, 0);
+        for held in in_memory {
+            let sum = if held.claimed.is_busy() { &mut under_way } else { &mut next };
+            *sum += Writer::checkpoint_bytes_of(held);
+        }
+        next.max(under_way)
+    }
+
+    /// Memory that a checkpoint takes to write a segment that is in memory.
+    fn checkpoint_bytes_of(held: &Held) -> u64 {
+        merge_bytes(&held.live.segment, held.live.live_rows(), 0)
+    }
+
+    /// Memory that a task holds for an input, beside what the checkpoint of rows in memory takes.
+    fn task_bytes(&self, held: &Held, level: u8) -> u64 {
+        let degree = if level == 0 { 0 } else { self.options.segment.graph.degree };
+        let bytes = merge_bytes(&held.live.segment, held.live.live_rows(), degree);
+        if held.in_memory() { bytes - Writer::checkpoint_bytes_of(held) } else { bytes }
+    }
+
     fn start(&mut self, work: Work) -> Task {
         // Only with nothing left in memory do the output and the files say everything up to now.
         let checkpoint = work.inputs.iter().any(|&at| self.state.segments[at].in_memory())
@@ -204,7 +228,8 @@ impl Writer {
         let keys = self.keys_to_write(cut);
         let names = keys.iter().map(|(_, entry)| entry.file.clone());
         let files = names.chain([segment_file(id)]).collect();
-        let bytes = work.inputs.iter().map(|&at| self.facts(&self.state.segments[at]).merge_bytes);
+        let bytes =
+            work.inputs.iter().map(|&at| self.task_bytes(&self.state.segments[at], work.level));
         let bytes = bytes.sum();
         let claim = self.claims.add(id, Claim { files, checkpoint, bytes });
         let mut inputs = Vec::with_capacity(work.inputs.len());
@@ -477,7 +502,9 @@ impl Writer {
             cut: self.cut(),
             syncs: written.syncs,
         };
-        CollectionStats { log, memory_bytes: self.memory_bytes(), keys: self.state.keys.counts() }
+        let (memory_bytes, keys) = (self.memory_bytes(), self.state.keys.counts());
+        let checkpoint_bytes = self.checkpoint_bytes();
+        CollectionStats { log, memory_bytes, checkpoint_bytes, keys }
     }
 
     /// Refuses further changes because of `cause`.
@@ -511,11 +538,22 @@ impl Writer {
     }
 }
 
-/// Memory that a merge holds for an input of `live` rows, beside the input: its rows and links in the builder, in the
-/// bytes of the new file, and in the segment opened from it.
+/// Memory that a merge holds for an input of `live` rows, beside the input: its sections, its ids and what becomes of its
+/// metadata while it is gathered; then either the lists of a graph of this degree, or a second copy of the largest section
+/// while the file is laid out.
 fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
-    const COPIES: u64 = 3;
+    /// An id in the builder, its new row, its hash.
+    const ROW_BYTES: u64 = 40;
+    /// Values are gathered with their rows, and strings in a tree.
+    const GATHERED_COLUMNS: u64 = 3;
+    /// Places and distances while a graph is built, with the places that are its result.
+    const LINK_BYTES: u64 = 12;
+    const SLACK_LINKS: u64 = 16;
     let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
-    let row_bytes = segment.front().file_len / rows + 4 * u64::from(degree);
-    COPIES * row_bytes * live
+    let kind_bytes = |kind| segment.section_bytes(kind);
+    let file = segment.front().file_len - kind_bytes(SectionKind::Graph);
+    let gathered = file + GATHERED_COLUMNS * kind_bytes(SectionKind::Columns);
+    let links = if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS) };
+    let copied = kind_bytes(SectionKind::Vectors) / rows;
+    (gathered / rows + ROW_BYTES + links.max(copied)) * live
 }

@@ -217,6 +217,7 @@ pub fn small_options() -> Options {
         memtable_bytes_hard: 64 << 10,
         level0_rows_max: 40,
         merge_bytes_max: u64::MAX,
+        one_merge_bytes_max: u64::MAX,
         dead_share_max: 0.3,
         log_file_bytes_max: 1 << 10,
         open_logs_max: 1,

@@ -128,7 +128,9 @@ impl Task {
         self.claim.checkpoint
     }
 
-    /// Memory that it holds while it runs, in bytes, beside its inputs; an estimate from their size.
+    /// Memory that it holds while it runs, in bytes, beside its inputs; an estimate from their size. What writing rows in
+    /// memory takes is not counted again here: it is in [`CollectionStats`](crate::CollectionStats) from the moment they
+    /// are written.
     pub fn memory_bytes(&self) -> u64 {
         self.claim.bytes
     }

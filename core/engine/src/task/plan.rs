@@ -11,6 +11,10 @@
 //! **At once.** Inputs of a running merge are busy and take no part, so merges are disjoint. Each plan leaves room for
 //! fresh files beside the busy ones: [`FILES_MAX`] bounds both together as long as merges keep up with writes.
 //!
+//! **Memory.** A merge is planned only if it fits [`Options::one_merge_bytes_max`]. A file with graphs that takes more than
+//! half of that is *grown*: merged with another of its kind it would not fit. Grown files stand apart, count for none of
+//! the limits on files, and are rewritten alone when they are worn.
+//!
 //! Does not decide how many threads merge: the host does, by asking.
 
 use crate::options::Options;
@@ -36,6 +40,9 @@ const FORCED_FACTOR: f64 = 1.0;
 const WORTHWHILE_FACTOR: f64 = 10.0;
 /// A merge that holds at most this part of [`Options::merge_bytes_max`] always fits beside others.
 pub(crate) const SMALL_MERGE_PART: u64 = 16;
+/// Flat files that a checkpoint draws in take at most this part of [`Options::merge_bytes_max`]: no checkpoint waits for
+/// memory.
+const CHECKPOINT_PART: u64 = 4;
 
 /// What the decision needs to know of a segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,9 +124,11 @@ pub fn plan(effort: Effort, situation: &Situation, options: &Options) -> Option<
 struct Desk<'a> {
     situation: &'a Situation,
     options: &'a Options,
-    /// Files that are not busy, by live rows.
+    /// Files that are neither busy nor grown, by live rows.
     free: Vec<usize>,
-    /// Files that are.
+    /// Grown files that are not busy.
+    grown: Vec<usize>,
+    /// Files that are busy.
     busy: usize,
 }
 
@@ -129,7 +138,12 @@ impl<'a> Desk<'a> {
         let (busy, free): (Vec<_>, Vec<_>) = files.partition(|(_, facts)| facts.busy);
         let mut free: Vec<usize> = free.into_iter().map(|(index, _)| index).collect();
         free.sort_by_key(|&index| situation.segments[index].live);
-        Desk { situation, options, free, busy: busy.len() }
+        let is_grown = |index: &usize| {
+            let facts = &situation.segments[*index];
+            facts.level > 0 && facts.merge_bytes > options.one_merge_bytes_max / 2
+        };
+        let (grown, free) = free.into_iter().partition(is_grown);
+        Desk { situation, options, free, grown, busy: busy.len() }
     }
 
     fn due(&self) -> Option<Work> {
@@ -167,6 +181,8 @@ impl<'a> Desk<'a> {
                 fits
             };
             let inputs_max = flat.iter().take_while(fits).count();
+            let inputs_max =
+                inputs_max.min(self.fitting(&flat, self.options.merge_bytes_max / CHECKPOINT_PART));
             let left_max = self.flat_files_max();
             flat.truncate(self.drawn_in(rows, &flat, CHECKPOINT_FACTOR, left_max, inputs_max));
             inputs.extend(flat);
@@ -191,7 +207,10 @@ impl<'a> Desk<'a> {
             let facts = &segments[index];
             facts.degraded || self.too_dead(facts.dead_at_cut, facts)
         };
-        let place = self.free.iter().rposition(|index| is_worn(&index))?;
+        let Some(place) = self.free.iter().rposition(|index| is_worn(&index)) else {
+            let alone = self.grown.iter().filter(is_worn).map(|&index| vec![index]);
+            return self.first_that_fits(alone, |_| 1);
+        };
         let smaller = self.inputs_max().saturating_sub(1).min(place);
         let mut inputs: Vec<usize> = self.free[..smaller].to_vec();
         inputs.push(self.free[place]);
@@ -203,28 +222,31 @@ impl<'a> Desk<'a> {
     /// Rows of flat files get a graph, together with files that have one.
     fn linking(&self) -> Option<Work> {
         let (mut flat, graphs) = (self.flat(), self.graphs());
-        let room = self.inputs_max();
+        let (room, memory) = (self.inputs_max(), self.options.one_merge_bytes_max);
         flat.truncate(room);
-        let due = self.rows(&flat) >= self.options.level0_rows_max.max(1);
+        let fitting = self.fitting(&flat, memory);
+        // Rows that fill the memory of a merge are enough, however few they are.
+        let enough = fitting < flat.len() || self.rows(&flat) >= self.options.level0_rows_max;
+        flat.truncate(fitting);
+        let due = enough && !flat.is_empty();
         let many = graphs.len() > self.graph_files_max();
-        let alike = self.drawn_in(0, &graphs, DUE_FACTOR, usize::MAX, room) > 1;
+        let alike_max = room.min(self.fitting(&graphs, memory));
+        let alike = self.drawn_in(0, &graphs, DUE_FACTOR, usize::MAX, alike_max) > 1;
         if !(due || many || alike) {
             return None;
         }
         let rows = self.rows(&flat);
-        let count = self.drawn_in(
-            rows,
-            &graphs,
-            DUE_FACTOR,
-            self.graph_files_max(),
-            room.saturating_sub(flat.len()),
-        );
+        let beside = self.fitting(&graphs, memory.saturating_sub(self.bytes(&flat)));
+        let inputs_max = room.saturating_sub(flat.len()).min(beside);
+        let left_max = self.graph_files_max();
+        let count = self.drawn_in(rows, &graphs, DUE_FACTOR, left_max, inputs_max);
         if self.busy > 0 && graphs.len() + 1 - count > self.graph_files_max() {
             return None;
         }
         let fresh = flat.clone();
         flat.extend(&graphs[..count]);
-        let changes = |inputs: &Vec<usize>| inputs.len() > 1 || (due && inputs.len() == 1);
+        let links = |inputs: &[usize]| due && inputs.len() == 1 && self.level_of(inputs) > 0;
+        let changes = |inputs: &Vec<usize>| inputs.len() > 1 || links(inputs);
         let candidates = [flat, fresh].into_iter().filter(changes);
         self.first_that_fits(candidates, |inputs| self.level_of(inputs))
     }
@@ -236,12 +258,15 @@ impl<'a> Desk<'a> {
             return None;
         }
         let (factor, left_max) = (CHECKPOINT_FACTOR, self.flat_files_max());
-        flat.truncate(self.drawn_in(0, &flat, factor, left_max, usize::MAX));
+        let inputs_max = self.fitting(&flat, self.options.one_merge_bytes_max);
+        flat.truncate(self.drawn_in(0, &flat, factor, left_max, inputs_max));
         (flat.len() > 1).then(|| self.work(flat, 0))
     }
 
     fn worthwhile(&self) -> Option<Work> {
-        let count = self.drawn_in(0, &self.free, WORTHWHILE_FACTOR, usize::MAX, self.inputs_max());
+        let fitting = self.fitting(&self.free, self.options.one_merge_bytes_max);
+        let inputs_max = self.inputs_max().min(fitting);
+        let count = self.drawn_in(0, &self.free, WORTHWHILE_FACTOR, usize::MAX, inputs_max);
         let together = (count > 1).then(|| self.free[..count].to_vec());
         let long = |&index: &usize| self.level_of(&[index]) > 0;
         let flat = self.flat().into_iter().rfind(|index| long(index) && self.inputs_max() > 0);
@@ -249,18 +274,25 @@ impl<'a> Desk<'a> {
         self.first_that_fits(candidates, |inputs| self.level_of(inputs))
     }
 
+    /// As many files as fit memory become one; else one that is worth a rewrite.
     fn everything(&self) -> Option<Work> {
-        if self.free.is_empty() && self.busy == 0 {
+        if self.free.is_empty() && self.grown.is_empty() && self.busy == 0 {
             // Without files memory need not be written twice.
             return self.checkpoint().map(|work| Work { level: 1, ..work });
         }
-        if let [index] = self.free.as_slice() {
-            let facts = &self.situation.segments[*index];
-            if facts.dead_at_cut == 0 && !facts.degraded && facts.level > 0 {
-                return None;
-            }
+        let most = self.options.one_merge_bytes_max;
+        let mut inputs = self.free.clone();
+        inputs.truncate(self.fitting(&self.free, most));
+        if inputs.len() > 1 {
+            return Some(self.work(inputs, 1));
         }
-        (!self.free.is_empty()).then(|| self.work(self.free.clone(), 1))
+        let gains = |index: &&usize| {
+            let facts = &self.situation.segments[**index];
+            let rewritten = facts.dead_at_cut > 0 || facts.degraded || facts.level == 0;
+            rewritten && facts.merge_bytes <= most
+        };
+        let alone = self.free.iter().chain(&self.grown).find(gains)?;
+        Some(self.work(vec![*alone], 1))
     }
 
     /// How many of `files`, by ascending size, join `rows` rows: as many as the factor allows, and then more if
@@ -305,10 +337,10 @@ impl<'a> Desk<'a> {
     ) -> Option<Work> {
         let (running, most) = (self.situation.merging_bytes, self.options.merge_bytes_max);
         let fits = |inputs: &Vec<usize>| {
-            let facts = inputs.iter().map(|&index| &self.situation.segments[index]);
-            let bytes: u64 = facts.map(|facts| facts.merge_bytes).sum();
+            let bytes = self.bytes(inputs);
             let small = bytes <= most / SMALL_MERGE_PART;
-            running == 0 || small || running.saturating_add(bytes) <= most
+            let beside = running == 0 || small || running.saturating_add(bytes) <= most;
+            beside && bytes <= self.options.one_merge_bytes_max
         };
         let inputs =
             candidates.into_iter().filter(|inputs| inputs.len() <= self.inputs_max()).find(fits)?;
@@ -331,6 +363,23 @@ impl<'a> Desk<'a> {
 
     fn rows(&self, inputs: &[usize]) -> u64 {
         inputs.iter().map(|&index| u64::from(self.situation.segments[index].live)).sum()
+    }
+
+    /// Memory that a merge of these takes.
+    fn bytes(&self, inputs: &[usize]) -> u64 {
+        let each = inputs.iter().map(|&index| self.situation.segments[index].merge_bytes);
+        each.fold(0, u64::saturating_add)
+    }
+
+    /// How many of the first `files` a merge may take at once in so much memory.
+    fn fitting(&self, files: &[usize], memory_bytes: u64) -> usize {
+        let mut left = memory_bytes;
+        let fits = |&&index: &&usize| {
+            let rest = left.checked_sub(self.situation.segments[index].merge_bytes);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
+        files.iter().take_while(fits).count()
     }
 
     /// Rows too few for a graph stay flat.

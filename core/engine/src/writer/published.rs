@@ -30,6 +30,8 @@ pub struct CollectionStats {
     pub log: LogStats,
     /// Bytes of rows that are in memory and log only.
     pub memory_bytes: u64,
+    /// Bytes of memory that a checkpoint takes to write them to a file, beside them.
+    pub checkpoint_bytes: u64,
     /// Idempotency keys.
     pub keys: KeyCounts,
 }

@@ -182,6 +182,44 @@ fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
     assert_eq!(plan(Effort::Due, &situation, &options), work(&[1], 1), "the fresh rows alone");
 }
 
+/// A file that takes so many bytes to merge.
+fn heavy(facts: SegmentFacts, merge_bytes: u64) -> SegmentFacts {
+    SegmentFacts { merge_bytes, ..facts }
+}
+
+#[test]
+fn no_merge_takes_more_memory_than_one_may() {
+    let options = Options { one_merge_bytes_max: 1_000, merge_bytes_max: 1_000, ..options() };
+    let ask = |effort, segments: &[SegmentFacts]| {
+        let situation = Situation { segments: segments.to_vec(), ..Situation::default() };
+        plan(effort, &situation, &options)
+    };
+    let due = |segments: &[SegmentFacts]| ask(Effort::Due, segments);
+    let grown = heavy(graph(20_000), 600);
+    let fresh = heavy(flat(16_000), 500);
+    assert_eq!(due(&[heavy(graph(8_000), 400), fresh]), work(&[0, 1], 1), "both fit");
+    assert_eq!(due(&[heavy(graph(8_000), 501), fresh]), work(&[1], 1), "a grown file stands apart");
+    assert_eq!(due(&[grown; 9]), None, "grown files are never too many");
+    assert_eq!(due(&[grown, heavy(file(1, 20_000, 15_000), 450)]), work(&[1], 1), "worn");
+    let worn = heavy(file(1, 30_000, 20_000), 600);
+    assert_eq!(due(&[grown, worn]), work(&[1], 1), "a grown file that is worn, alone");
+    assert_eq!(due(&[heavy(worn, 1_001)]), None, "it fits no more");
+    let few = heavy(flat(5_000), 400);
+    assert_eq!(due(&[few; 3]), work(&[0, 1], 1), "enough rows for the memory of a merge");
+    let long_rows = heavy(flat(3_000), 600);
+    assert_eq!(due(&[long_rows; 6]), None, "alone they are too few for a graph");
+    let all = |segments: &[SegmentFacts]| ask(Effort::Everything, segments);
+    assert_eq!(all(&[grown, few, few, few]), work(&[1, 2], 1), "as many as fit");
+    assert_eq!(all(&[grown, few]), work(&[1], 1));
+    assert_eq!(all(&[grown, grown]), None, "nothing is gained");
+    assert_eq!(all(&[grown, heavy(file(1, 9, 8), 600)]), work(&[1], 1), "dead rows are");
+    assert_eq!(ask(Effort::Worthwhile, &[heavy(graph(8_000), 400); 3]), work(&[0, 1], 1));
+    let memory = heavy(memory(100), 5_000);
+    let checkpoint = |bytes| ask(Effort::Checkpoint, &[heavy(flat(90), bytes), memory]);
+    assert_eq!(checkpoint(250), work(&[0, 1], 0), "whatever the rows in memory take");
+    assert_eq!(checkpoint(251), work(&[1], 0), "the file would take more than a quarter");
+}
+
 /// From many beginnings, each effort runs out of work, and leaves what it promises.
 #[test]
 fn work_comes_to_an_end() {
@@ -206,6 +244,41 @@ fn work_comes_to_an_end() {
             }
             let most = if effort == Effort::Everything { 1 } else { 8 };
             assert!(segments.len() <= most, "round {round}: {effort:?} leaves {segments:?}");
+        }
+    }
+}
+
+/// The same with a bound on the memory of a merge, which here takes a byte a row.
+#[test]
+fn work_within_bounded_memory_comes_to_an_end() {
+    const MOST: u64 = 100_000;
+    let options = Options { one_merge_bytes_max: MOST, merge_bytes_max: MOST, ..options() };
+    let weighed = |facts: SegmentFacts| heavy(facts, u64::from(facts.live));
+    let mut rng = nearfield_segment::Rng::new(4);
+    for round in 0..300 {
+        let count = rng.below(60);
+        let mut segments: Vec<SegmentFacts> = (0..count)
+            .map(|_| match rng.below(2) {
+                0 => weighed(flat(1 + rng.below(30_000) as u32)),
+                _ => weighed(graph(1 + rng.below(1 << (1 + rng.below(16))) as u32)),
+            })
+            .collect();
+        for effort in [Effort::Due, Effort::Worthwhile] {
+            for step in 0.. {
+                let situation = Situation { segments: segments.clone(), ..Situation::default() };
+                let Some(Work { inputs, level }) = plan(effort, &situation, &options) else {
+                    break;
+                };
+                assert!(step < 90, "round {round}: {effort:?} does not end: {segments:?}");
+                let live: u32 = inputs.iter().map(|&index| segments[index].live).sum();
+                assert!(u64::from(live) <= MOST, "round {round}: {inputs:?} of {segments:?}");
+                let mut index = 0..segments.len();
+                segments.retain(|_| !inputs.contains(&index.next().expect("as many")));
+                segments.push(weighed(file(level, live, live)));
+            }
+            let is_small = |facts: &&SegmentFacts| facts.merge_bytes <= MOST / 2;
+            let small = segments.iter().filter(is_small).count();
+            assert!(small <= 8, "round {round}: {effort:?} leaves {segments:?}");
         }
     }
 }
