@@ -6,6 +6,7 @@ runs under a limit of its address space, so that a fault costs the server and no
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import re
@@ -386,3 +387,64 @@ def test_exports_of_near_files_have_a_limit_and_end_when_their_client_disconnect
     until("all are cancelled", lambda: metric(server, keys["admin"], "exports_cancelled_total") == 4)
     with server.client(keys["attacker"]) as client:
         assert client.raw("GET", "/v2/export.near")[0] == 200
+
+
+def figures(server: Server, token: str) -> dict[str, float]:
+    """Every metric without a label; 0 for one that the server does not have."""
+    with server.client(token) as client:
+        text = client.call("GET", "/v2/metrics")
+    found = re.findall(r"^nearfield_(\w+) (\S+)$", text, re.MULTILINE)
+    return collections.defaultdict(float, {name: float(value) for name, value in found})
+
+
+def test_the_budget_bounds_the_process_under_ingest(start: Start, binary: Path, data_dir: Path) -> None:
+    """Memory that no file backs, but for segments of files, stays within the budget and a quarter of it: while four
+    clients write, checkpoints and merges run beside them, and a compaction follows. What is written is more than the
+    budget, so that one merge of all files would pass the bound."""
+    budget = 128 << 20
+    flags = ["--checkpoint-interval-secs", "1", "--compaction-interval-secs", "1", "--audio-colocated", "false"]
+    flags += ["--memory-budget-bytes", str(budget), "--background-io-mb-per-sec", "0"]
+    server, keys = prepared(start, binary, data_dir, *flags, dim=128)
+    row = {"vector": [0.5] * 128, "metadata": {"text": LONG_TEXT * 5}}
+    body = json.dumps({"vectors": [row] * 1_000}).encode()
+    acknowledged: list[int] = []
+    peaks = {"process": 0.0, "beside segments": 0.0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            resident = figures(server, keys["admin"])["resident_segment_bytes"]
+            process = server.status_kib("RssAnon") * 1024
+            for name, value in (("process", process), ("beside segments", process - resident)):
+                peaks[name] = max(peaks[name], value)
+            over.wait(0.05)
+
+    def write(token: str) -> None:
+        with server.client(token) as client:
+            for _ in range(20):
+                while (status := client.raw("POST", "/v2/vectors/batch", body)[0]) == 429:
+                    over.wait(0.05)
+                assert status == 201, status
+                acknowledged.append(1_000)
+
+    watcher = threading.Thread(target=watch)
+    writers = [threading.Thread(target=write, args=(keys[name],)) for name in ("writer", "other") * 2]
+    watcher.start()
+    try:
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        with server.client(keys["admin"]) as client:
+            client.post("/v2/admin/compact")
+    finally:
+        over.set()
+        watcher.join()
+    shown = {name: f"{value / 2**20:.0f} MiB" for name, value in peaks.items()}
+    assert peaks["beside segments"] <= budget * 5 / 4, shown
+    done = figures(server, keys["admin"])
+    assert done["checkpoint_total"] > 0 and done["compaction_total"] > 0
+    assert len(acknowledged) == 80
+    with server.client(keys["other"]) as client:
+        assert client.post("/v2/count")["count"] == sum(acknowledged)
+        assert len(client.post("/v2/query", {"vector": [1.0] * 128})["results"]) == 10

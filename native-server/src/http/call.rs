@@ -26,6 +26,8 @@ const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Memory that a JSON body and what is read from it take, in lengths of the body: a number is at least two
 /// characters, and four bytes once read.
 const JSON_MEMORY_FACTOR: u64 = 3;
+/// How often a write looks whether memory is still tight before it reads its body, and the time between two looks.
+const ROOM_PATIENCE: (u32, Duration) = (100, Duration::from_millis(50));
 /// A body of so many bytes is read within about a millisecond.
 const SHORT_BODY_BYTES: usize = 64 << 10;
 
@@ -45,7 +47,7 @@ pub(super) struct Call {
     pub(super) id: Option<String>,
     /// It writes no points: the budget has more room for it, also for the checkpoint that empties it.
     reads: bool,
-    /// Memory held until the answer is made.
+    /// Memory held until the answer is made, or until it is released.
     held: Option<Reservation>,
     /// Whether some of the body was not read; outlives the call.
     pub(super) pending: Arc<AtomicBool>,
@@ -124,6 +126,11 @@ impl Call {
         Ok(())
     }
 
+    /// Releases what was reserved so far: what was read from the body is counted elsewhere from here on.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
     /// Reads a filter; the memory that this may take is reserved before.
     ///
     /// # Errors
@@ -151,6 +158,10 @@ impl Call {
 
     /// Reserves memory for what has arrived, whatever length was declared.
     async fn whole(&mut self, bytes_max: u64) -> Result<Bytes> {
+        let is_long = length(&self.head.headers).is_none_or(|len| len > SHORT_BODY_BYTES as u64);
+        if is_long && !self.reads {
+            wait_for_room(Arc::clone(self.store()?)).await;
+        }
         let Some(first) = self.piece().await? else { return Ok(Bytes::from_static(b"{}")) };
         if first.len() as u64 > bytes_max {
             return Err(too_large(bytes_max, None));
@@ -224,6 +235,18 @@ impl Call {
 /// of this thread are moved to another one first.
 pub(super) fn at_length<T>(len: usize, work: impl FnOnce() -> T) -> T {
     if len <= SHORT_BODY_BYTES { work() } else { tokio::task::block_in_place(work) }
+}
+
+/// A write whose body is long waits here, with its body unread, while memory is tight: slower before refused. After
+/// [`ROOM_PATIENCE`] it goes on, and is refused if there is still no room.
+async fn wait_for_room(store: Arc<Store>) {
+    let (looks, pause) = ROOM_PATIENCE;
+    for _ in 0..looks {
+        if !store.is_tight() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// The declared length of a body.

@@ -304,6 +304,7 @@ pub(super) struct Stats {
     ingest_queue_bytes: u64,
     memory_proxy_bytes: u64,
     memory_budget_bytes: u64,
+    resident_segment_bytes: u64,
     collections: Vec<Map<String, Value>>,
 }
 

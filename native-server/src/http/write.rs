@@ -40,8 +40,7 @@ pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     at_length(body.len(), || Cursor::whole(&body, read))?;
     drop(body);
     call.store()?.metrics().ingest_requests.inc();
-    let wait = call.waits(rows.wait)?;
-    write(rows, &served, call.now_ms(), wait, |points, _| {
+    write(rows, &served, &mut call, |points, _| {
         let mut out = b"{\"data\":".to_vec();
         points.next().into_iter().for_each(|point| write_point(&mut out, &point));
         out.push(b'}');
@@ -83,13 +82,13 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
         return Err(error.with("expected", expected).into());
     }
     call.store()?.metrics().ingest_requests.inc();
-    let wait = call.waits(rows.wait)?;
     if rows.count == 0 {
+        call.waits(rows.wait)?;
         let lsn = served.view().lsn;
         rows.into_batch(&served.schema(), call.now_ms())?;
         return Ok(answer::ok(json!({ "results": [], "lsn": lsn })));
     }
-    write(rows, &served, call.now_ms(), wait, |points, lsn| {
+    write(rows, &served, &mut call, |points, lsn| {
         let mut out = b"{\"data\":{\"results\":[".to_vec();
         for (row, point) in points.enumerate() {
             out.extend_from_slice(if row > 0 { b"," } else { b"" });
@@ -115,13 +114,14 @@ fn write_point(out: &mut Vec<u8>, (id, outcome): &Point) {
 async fn write(
     rows: Rows,
     served: &Served,
-    now_ms: u64,
-    wait: bool,
+    call: &mut Call,
     text: impl FnOnce(&mut dyn Iterator<Item = Point>, Lsn) -> Vec<u8> + Send,
 ) -> Result<Response<Body>> {
     let (count, given) = (rows.count, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
-    let bytes = rows.memory_bytes();
+    let (bytes, wait, now_ms) = (rows.memory_bytes(), call.waits(rows.wait)?, call.now_ms());
     let batch = at_length(bytes, || rows.into_batch(&served.schema(), now_ms))?;
+    // The queue counts the batch.
+    call.release();
     Ok(match served.write(Change::Batch(batch), wait).await? {
         Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": count })),
         Written::Durable(applied) => {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield_engine::task::{Effort, MergeOutput, Progress, Task};
-use nearfield_engine::{Error, Result};
+use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
 use prometheus::IntGauge;
 
+use super::budget::Reservation;
 use super::code::Code;
 use super::context::Context;
 use super::line::Line;
@@ -38,10 +39,11 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Merges, until `gives_way`, which is called with each step, says so or the server closes.
+    /// Merges, until `gives_way`, which is called with each step, says so or the server closes. A merge waits until the
+    /// memory budget has room for it; a checkpoint does not.
     ///
     /// # Errors
-    /// As [`Task::run`]; [`Code::Internal`] if it panicked.
+    /// As [`Task::run`]; `Cancelled` if it made way; [`Code::Internal`] if it panicked.
     pub(super) fn carry(
         &self,
         task: Task,
@@ -52,17 +54,29 @@ impl Background {
             true => (&metrics.checkpoints_inflight, &metrics.checkpoints),
             false => (&metrics.compactions_inflight, &metrics.compactions),
         };
+        let stops = |progress| gives_way(progress) || self.is_stopping();
+        let _held = self.memory_for(&task, &|| stops(Progress { done: 0, total: 0 }))?;
         let _counted = UnderWay::new(under_way);
         let mut watch = |progress| {
-            if gives_way(progress) || self.is_stopping() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if stops(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let output = self.aside(|| task.run(&self.pool, &mut watch))?;
+        let output = self.aside(|| task.run(&self.pool, &mut watch));
+        // What it gathered lies in many small blocks.
+        host::trim();
+        let output = output?;
         done.inc();
         Ok(output)
+    }
+
+    /// Memory for a task while it runs.
+    fn memory_for(&self, task: &Task, stops: &dyn Fn() -> bool) -> Result<Reservation> {
+        let (budget, bytes) = (&self.context.budget, task.memory_bytes());
+        if task.is_checkpoint() {
+            return Ok(budget.take_for_checkpoint(bytes));
+        }
+        let made_way =
+            || Error::new(ErrorKind::Cancelled, "the merge made way while it waited for memory");
+        budget.wait_to_merge(bytes, stops).ok_or_else(made_way)
     }
 
     /// Does `work` on a thread of its own that steps back.

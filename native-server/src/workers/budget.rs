@@ -1,19 +1,20 @@
-//! Memory promised to queues, requests and rows not yet in files, against one limit.
+//! Memory promised to queues, requests, merges and rows not yet in files, against one limit.
 //!
-//! It counts what has arrived and is not yet somewhere else, and what merges take. Files of a store are the
-//! operating system's to cache or drop. Marks, in percent of the limit:
+//! It counts what has arrived and is not yet somewhere else. Rows in memory count with what their checkpoint takes, so that
+//! a checkpoint never waits for memory: it is what frees it. Segments of files are not counted: their size is that of
+//! the collection. Marks, in percent of the limit, of everything that is counted unless the table says otherwise:
 //!
 //! | mark | meaning |
 //! |---|---|
-//! | 40 | requests that read hold no more than this for one key |
+//! | 40 | all merges together hold no more than this; requests that read hold no more than this for one key |
 //! | 60 | … and no more than this for all keys: the rest is for writes |
 //! | 70 | from here on writes are slowed down; requests that write hold no more than this for one key |
-//! | 85 | writes are refused |
+//! | 85 | writes are refused, and merges wait |
 //! | 100 | reads are refused, whatever their share |
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::Result;
@@ -23,12 +24,16 @@ use super::shares::Owner;
 
 /// Percent of the limit from which writes wait.
 const SOFT_PERCENT: u64 = 70;
-/// Percent of the limit from which writes are refused.
+/// Percent of the limit from which writes are refused and merges wait.
 const HARD_PERCENT: u64 = 85;
 /// Percent of the limit that all reads together may hold.
 const READS_PERCENT: u64 = 60;
 /// Percent of the limit that the reads of one key may hold, and its writes.
 const KEY_PERCENT: (u64, u64) = (40, 70);
+/// Percent of the limit that all merges together may hold.
+const MERGES_PERCENT: u64 = 40;
+/// Between two looks whether a merge that waits for memory is still wanted.
+const WAITING_LOOK: Duration = Duration::from_millis(100);
 /// What a write waits at the soft mark and just below the hard one, in milliseconds.
 const THROTTLE_MS: (u64, u64) = (1, 20);
 
@@ -39,6 +44,8 @@ pub(super) enum Purpose {
     Write,
     /// A query.
     Read,
+    /// A merge, or the files that a checkpoint draws in.
+    Merge,
 }
 
 /// On whose behalf memory is held.
@@ -55,21 +62,30 @@ pub(super) enum Holder {
 pub(super) struct Budget {
     limit_bytes: u64,
     held: Mutex<Held>,
+    /// Something was given back.
+    freed: Condvar,
     row_bytes: AtomicU64,
 }
 
-/// Memory of requests and queues.
+/// Memory that the merges of a server with this budget may hold together.
+pub(super) fn merges_bytes_max(limit_bytes: u64) -> u64 {
+    share(limit_bytes, MERGES_PERCENT)
+}
+
+/// Memory of requests, queues and merges.
 #[derive(Debug, Default)]
 struct Held {
     all_bytes: u64,
     reads_bytes: u64,
+    merges_bytes: u64,
     /// Reads and writes of each owner that holds something.
     by_owner: HashMap<Owner, (u64, u64)>,
 }
 
 impl Budget {
     pub(super) fn new(limit_bytes: u64) -> Budget {
-        Budget { limit_bytes, held: Mutex::default(), row_bytes: AtomicU64::new(0) }
+        let (held, freed, row_bytes) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
+        Budget { limit_bytes, held, freed, row_bytes }
     }
 
     pub(super) fn limit_bytes(&self) -> u64 {
@@ -95,6 +111,30 @@ impl Budget {
         Ok(reservation)
     }
 
+    /// Memory for a merge, as soon as it is there; `None` once `gives_way` says that the merge is not wanted any more.
+    /// Requests end and checkpoints empty memory, so a merge within [`merges_bytes_max`] does not wait for ever.
+    pub(super) fn wait_to_merge(
+        self: &Arc<Self>,
+        bytes: u64,
+        gives_way: &dyn Fn() -> bool,
+    ) -> Option<Reservation> {
+        while !gives_way() {
+            if let Ok(reserved) = self.reserve(bytes, Purpose::Merge, Holder::Server) {
+                return Some(reserved);
+            }
+            let held = self.held();
+            let _woken = self.freed.wait_timeout(held, WAITING_LOOK);
+        }
+        None
+    }
+
+    /// Memory for the files that a checkpoint draws in, above the marks if need be: they are few, and it frees more.
+    pub(super) fn take_for_checkpoint(self: &Arc<Self>, bytes: u64) -> Reservation {
+        let (purpose, holder) = (Purpose::Merge, Holder::Server);
+        self.held().change(purpose, holder, |held| *held += bytes);
+        Reservation { budget: Arc::clone(self), bytes, purpose, holder }
+    }
+
     /// Adds to what is held, if no mark is passed.
     fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> Result<()> {
         let mut held = self.held();
@@ -109,6 +149,10 @@ impl Budget {
                 Some(("in use by writes of this key", writes, KEY_PERCENT.1)),
                 None,
             ],
+            (Purpose::Merge, _) => {
+                let merges = Some(("in use by merges", held.merges_bytes, MERGES_PERCENT));
+                [all(HARD_PERCENT), merges, None]
+            }
             (Purpose::Read, _) => [
                 all(100),
                 Some(("in use by reads of this key", reads, KEY_PERCENT.0)),
@@ -132,6 +176,9 @@ impl Budget {
     /// Replaces what one collection counts in rows that are not in files.
     pub(super) fn rows_changed(&self, before_bytes: u64, after_bytes: u64) {
         self.row_bytes.fetch_add(after_bytes.wrapping_sub(before_bytes), Ordering::Relaxed);
+        if after_bytes < before_bytes {
+            self.freed.notify_all();
+        }
     }
 
     /// True from the soft mark on.
@@ -166,14 +213,16 @@ impl Held {
     /// Changes every sum that memory of this purpose and holder is part of.
     fn change(&mut self, purpose: Purpose, holder: Holder, change: impl Fn(&mut u64)) {
         change(&mut self.all_bytes);
-        if purpose == Purpose::Read {
-            change(&mut self.reads_bytes);
+        match purpose {
+            Purpose::Read => change(&mut self.reads_bytes),
+            Purpose::Merge => change(&mut self.merges_bytes),
+            Purpose::Write => {}
         }
         let Holder::Request(owner) = holder else { return };
         let sums = self.by_owner.entry(owner).or_default();
         match purpose {
             Purpose::Read => change(&mut sums.0),
-            Purpose::Write => change(&mut sums.1),
+            Purpose::Write | Purpose::Merge => change(&mut sums.1),
         }
         if *sums == (0, 0) {
             self.by_owner.remove(&owner);
@@ -218,6 +267,7 @@ impl Reservation {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes > 0 {
             self.budget.held().change(self.purpose, self.holder, |held| *held -= bytes);
+            self.budget.freed.notify_all();
         }
     }
 }
@@ -284,6 +334,28 @@ mod tests {
         held.clear();
         held.grow_to(400).expect("there is room again");
         drop(held);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn merges_have_a_share_and_wait_for_the_rest_of_it() {
+        let budget = budget();
+        let never = || false;
+        let merge = budget.wait_to_merge(400, &never).expect("all that merges may hold");
+        let refused = || budget.wait_to_merge(1, &|| true).is_none();
+        assert!(refused() && budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
+        let write = budget.reserve(450, WRITE, key('a')).expect("up to the mark of writes");
+        assert!(budget.reserve(1, WRITE, key('b')).is_err(), "merges count for writes");
+        assert!(budget.reserve(150, READ, key('b')).is_ok(), "reads go on");
+        let checkpoint = budget.take_for_checkpoint(300);
+        assert_eq!(budget.used_bytes(), 1_150, "a checkpoint is above the marks");
+        drop((merge, write));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| budget.wait_to_merge(101, &never).map(|held| held.bytes()));
+            std::thread::yield_now();
+            drop(checkpoint);
+            assert_eq!(waits.join().expect("no panic"), Some(101));
+        });
         assert_eq!(budget.used_bytes(), 0);
     }
 

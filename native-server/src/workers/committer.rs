@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::budget::Reservation;
 use super::code::Code;
-use super::context::{Context, is_late};
+use super::context::{CHANGE_COPIES, Context, is_late};
 use super::line::Line;
 use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
@@ -89,7 +89,7 @@ impl Committers {
         let throttle = self.context.budget.throttle();
         let waits = waiting.answer.is_some();
         let delay = if waits { throttle } else { self.flush_interval / 2 };
-        let (lane, bytes) = (waiting.line.number, waiting.held.bytes());
+        let (lane, bytes) = (waiting.line.number, waiting.held.bytes() / CHANGE_COPIES);
         let metrics = &self.context.metrics;
         let mut state = self.state();
         // Under the lock, so that times are in the order of the queue.

@@ -124,11 +124,15 @@ fn help(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// About what a change takes in memory. O(rows).
+/// Of a change that waits or is written: itself, and its share of the copies that are made of one at a time, for the log
+/// and while its segment is built.
+pub(super) const CHANGE_COPIES: u64 = 2;
+
+/// About what a change takes in memory until it is written. O(rows).
 pub(super) fn change_bytes(change: &Change<'_>) -> u64 {
     match change {
-        Change::Batch(batch) => batch.encoded_bytes_max() as u64,
-        Change::DeleteWhere(_) => 1 << 10,
+        Change::Batch(batch) => CHANGE_COPIES * batch.encoded_bytes_max() as u64,
+        Change::DeleteWhere(_) => CHANGE_COPIES << 10,
     }
 }
 

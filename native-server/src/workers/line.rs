@@ -22,6 +22,8 @@ pub(super) struct Line {
     pub(super) collection: Arc<Collection>,
     budget: Arc<Budget>,
     memory_bytes: AtomicU64,
+    /// What the budget counts for them: with what their checkpoint takes.
+    counted_bytes: AtomicU64,
     /// Held while the number of bytes changes, for those that wait for it.
     counting: Mutex<()>,
     counted: Condvar,
@@ -49,7 +51,7 @@ pub(super) enum Turn {
 
 impl Line {
     pub(super) fn new(number: u64, collection: Arc<Collection>, budget: Arc<Budget>) -> Line {
-        let memory_bytes = AtomicU64::new(0);
+        let (memory_bytes, counted_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (refuses, dropped) = (AtomicBool::new(false), AtomicBool::new(false));
         let log = collection.stats().log;
         let growths = log.bytes_since_truncation / GROWTH_BYTES;
@@ -61,6 +63,7 @@ impl Line {
             collection,
             budget,
             memory_bytes,
+            counted_bytes,
             counting,
             counted,
             refuses,
@@ -79,10 +82,10 @@ impl Line {
         let Ok(poisoned) = seen else { return Turn::Same };
         let stats = self.collection.stats();
         self.tell_of_log(&stats.log);
-        self.count(stats.memory_bytes);
+        self.count(stats.memory_bytes, stats.checkpoint_bytes);
         if self.is_dropped() {
             // It was dropped in between, perhaps before these bytes were counted.
-            self.count(0);
+            self.count(0, 0);
         }
         match (self.refuses.swap(poisoned.is_some(), Ordering::Relaxed), poisoned) {
             (false, Some(kind)) => Turn::Refuses(kind),
@@ -140,7 +143,7 @@ impl Line {
     /// Its collection is gone: it counts no more.
     pub(super) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::SeqCst);
-        self.count(0);
+        self.count(0, 0);
     }
 
     pub(super) fn is_dropped(&self) -> bool {
@@ -154,10 +157,12 @@ impl Line {
         let _ended = self.counted.wait_timeout_while(counting, limit, |()| holds());
     }
 
-    fn count(&self, bytes: u64) {
+    fn count(&self, memory_bytes: u64, checkpoint_bytes: u64) {
         let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.memory_bytes.swap(bytes, Ordering::SeqCst);
-        self.budget.rows_changed(before, bytes);
+        self.memory_bytes.store(memory_bytes, Ordering::SeqCst);
+        let counted = memory_bytes + checkpoint_bytes;
+        let before = self.counted_bytes.swap(counted, Ordering::SeqCst);
+        self.budget.rows_changed(before, counted);
         self.counted.notify_all();
     }
 }

@@ -15,7 +15,7 @@ use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema};
 
 use super::background::Background;
-use super::budget::Budget;
+use super::budget::{Budget, merges_bytes_max};
 use super::care::Intervals;
 use super::committer::Committers;
 use super::context::Context;
@@ -343,8 +343,9 @@ fn options(config: &ServerConfig, budget_bytes: u64) -> Result<Options> {
         ..Options::default()
     };
     options.segment.kernel = host::kernel()?;
-    options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 4);
+    options.memtable_bytes_max = options.memtable_bytes_max.min(budget_bytes / 8);
     options.memtable_bytes_hard = u64::MAX;
-    options.merge_bytes_max = budget_bytes / 4;
+    options.merge_bytes_max = merges_bytes_max(budget_bytes);
+    options.one_merge_bytes_max = options.merge_bytes_max;
     Ok(options)
 }

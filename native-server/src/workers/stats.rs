@@ -28,6 +28,8 @@ pub struct CollectionStats {
     pub hot_vectors: u64,
     /// Bytes of rows in memory and log only.
     pub memory_bytes: u64,
+    /// Bytes of memory that the segments of its files take: copies of all but the texts of metadata.
+    pub resident_bytes: u64,
     /// Batches in the log and in no file.
     pub wal_pending: u64,
     /// Bytes of the log outside its archive.
@@ -62,6 +64,7 @@ impl CollectionStats {
         let (seen, quarantine) = (line.collection.stats(), line.quarantine());
         let (queue_batches, queue_bytes) = served.queue_depth();
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
+        let in_files = view.segments.iter().filter(|live| live.file.is_some());
         let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());
         CollectionStats {
             name: served.name().to_owned(),
@@ -72,6 +75,7 @@ impl CollectionStats {
             lsn: view.lsn.0,
             hot_vectors: in_memory.map(|live| u64::from(live.live_rows())).sum(),
             memory_bytes: seen.memory_bytes,
+            resident_bytes: in_files.map(|live| live.segment.resident_bytes()).sum(),
             wal_pending: line.pending(),
             wal_size_bytes: seen.log.bytes,
             wal_last_truncate_ms: seen.log.truncated_ms,
@@ -118,10 +122,12 @@ pub struct StoreStats {
     pub sqlite_wal_bytes: u64,
     /// Bytes waiting to be written.
     pub ingest_queue_bytes: u64,
-    /// Bytes the budget counts: queues, requests, rows not yet in files.
+    /// Bytes the budget counts: queues, requests, merges, rows not yet in files with what their checkpoint takes.
     pub memory_proxy_bytes: u64,
     /// Their limit.
     pub memory_budget_bytes: u64,
+    /// Bytes of memory that the segments of files take, beside the budget.
+    pub resident_segment_bytes: u64,
     /// Each collection.
     pub collections: Vec<CollectionStats>,
 }
@@ -151,6 +157,7 @@ impl StoreStats {
             quarantine_bytes: sum(|stats| stats.quarantine_bytes),
             quarantine_evictions_total: metrics.quarantine_evictions.get(),
             ingest_queue_bytes: sum(|stats| stats.queue_bytes),
+            resident_segment_bytes: sum(|stats| stats.resident_bytes),
             collections,
             ..StoreStats::default()
         }
@@ -184,6 +191,11 @@ impl StoreStats {
             ("ingest_queue_bytes", "Bytes waiting to be written", one(self.ingest_queue_bytes)),
             ("memory_proxy_bytes", "Bytes the budget counts", one(self.memory_proxy_bytes)),
             ("memory_budget_bytes", "Their limit", one(self.memory_budget_bytes)),
+            (
+                "resident_segment_bytes",
+                "Bytes of memory of segments in files, beside the budget",
+                one(self.resident_segment_bytes),
+            ),
             (
                 "collection_open",
                 "1 if the collection is served, 0 if it cannot be opened",

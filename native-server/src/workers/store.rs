@@ -222,6 +222,11 @@ impl Store {
         self.context.reserve(bytes, Purpose::Read, Holder::Request(owner))
     }
 
+    /// Whether so much of the memory budget is used that writes are slowed down.
+    pub fn is_tight(&self) -> bool {
+        self.context.budget.is_tight()
+    }
+
     /// Runs a job on one collection or all; answers when it has ended, or at once without `wait`. It goes on
     /// when the caller goes away.
     ///

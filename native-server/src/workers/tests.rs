@@ -211,13 +211,15 @@ fn memory_in_queues_rows_and_requests_is_counted_against_the_budget() {
     // One key may not hold so much that no write fits; two may.
     let body = store.reserve(None, 11 << 20).expect("there is room");
     let other = store.reserve(KeyId::parse("nfk_0000000000000001"), 2 << 20).expect("for it too");
-    let error = write(&served, 0..30_000, true).expect_err("no room");
+    let error = write(&served, 0..15_000, true).expect_err("no room");
     assert_eq!((code(&error), used()), (Some(Code::ResourceExhausted), 13 << 20));
     let read = store.reserve_for_reading(None, 2 << 20).expect("reads may use the rest");
     drop((body, other, read));
-    // Less than the quarter of the budget from which a checkpoint begins by itself.
-    write(&served, 0..30_000, true).expect("written");
-    until("rows not in files count", || used() >= (30_000 * DIM * 4) as u64);
+    // Less than the eighth of the budget from which a checkpoint begins by itself.
+    write(&served, 0..15_000, true).expect("written");
+    until("rows not in files count, and what their checkpoint takes", || {
+        used() >= 2 * (15_000 * DIM * 4) as u64
+    });
     let job = wait(store.run_job(JobKind::Checkpoint, None, true)).expect("runs");
     assert_eq!(job.state, JobState::Completed);
     until("rows in files do not", || used() == 0);
@@ -228,7 +230,7 @@ fn memory_in_queues_rows_and_requests_is_counted_against_the_budget() {
 fn rows_beyond_their_size_become_a_file_without_being_asked() {
     let store = Place::in_memory().open("--memory-budget-bytes 16777216");
     let served = store.collection(None).expect("the default collection");
-    // A quarter of the budget is due for a checkpoint; 32 bytes a row and a little more.
+    // An eighth of the budget is due for a checkpoint; 32 bytes a row and a little more.
     for chunk in 0..15_u64 {
         write(&served, chunk * 10_000..(chunk + 1) * 10_000, true).expect("written");
     }
