@@ -17,27 +17,34 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from process import machine
 
 DIM = 8
 TEXT = "x" * 400
 
 
 class Target:
-    """A server on a free port, with one key."""
+    """A server on a free port, with one key. `limit` is called in its process before the program begins."""
 
-    def __init__(self, binary: str, data_dir: Path, rows: int) -> None:
+    def __init__(
+        self, binary: str, data_dir: Path, rows: int, flags: Sequence[str] = (), limit: Callable[[], None] | None = None
+    ) -> None:
         made = subprocess.run(
-            [binary, "key-create", "--data-dir", data_dir, "--name", "bench", "--roles", "query,ingest"],
+            [binary, "key-create", "--data-dir", data_dir, "--name", "bench", "--roles", "query,ingest,admin"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         found = re.search(r"nfk_[0-9a-f]{16}\.[0-9a-f]{64}", made.stdout)
         assert found, made.stdout
         self.token = found[0]
-        command = [binary, "serve-v2", "--data-dir", str(data_dir), "--port", "0", "--collection", "c", "--dim", str(DIM)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [binary, "serve-v2", "--data-dir", str(data_dir), "--port", "0", "--collection", "c"]
+        command += ["--dim", str(DIM), *flags]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=limit
+        )
         assert self.process.stdout
         listening = re.search(r":(\d+)\s*$", self.process.stdout.readline())
         assert listening
@@ -63,6 +70,10 @@ class Target:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def filters() -> bytes:
@@ -126,6 +137,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--probes", type=int, default=200)
     arguments = parser.parse_args()
+    print(f"{arguments.rows:,} rows, {arguments.probes} probes; {machine()}", flush=True)
     with tempfile.TemporaryDirectory() as place:
         target = Target(arguments.binary, Path(place) / "data", arguments.rows)
         try:
@@ -136,8 +148,7 @@ def main() -> None:
                 p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
                 print(f"{name:20} /livez p50 {p50:8.1f} ms   p99 {p99:8.1f} ms   max {taken[-1]:8.1f} ms", flush=True)
         finally:
-            target.process.kill()
-            target.process.wait()
+            target.stop()
 
 
 if __name__ == "__main__":
