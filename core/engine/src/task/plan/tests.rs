@@ -258,9 +258,10 @@ fn work_within_bounded_memory_comes_to_an_end() {
     for round in 0..300 {
         let count = rng.below(60);
         let mut segments: Vec<SegmentFacts> = (0..count)
-            .map(|_| match rng.below(2) {
-                0 => weighed(flat(1 + rng.below(30_000) as u32)),
-                _ => weighed(graph(1 + rng.below(1 << (1 + rng.below(16))) as u32)),
+            .map(|_| {
+                let most = 1 << (1 + rng.below(16));
+                let rows = 1 + rng.below(most) as u32;
+                weighed(if rng.below(2) == 0 { flat(rows) } else { graph(rows) })
             })
             .collect();
         for effort in [Effort::Due, Effort::Worthwhile] {
