@@ -204,12 +204,14 @@ impl Model {
         if self.merges.len() >= self.pattern.hosts {
             return false;
         }
-        let Some(Work { inputs, level }) = plan(effort, &self.situation(0), &self.options) else {
+        let Some(Work { inputs, level, base }) = plan(effort, &self.situation(0), &self.options)
+        else {
             return false;
         };
         assert!(!inputs.is_empty());
         let number = self.next;
         self.next += 1;
+        let inherited = base.map_or(0, |index| self.files[index].live_rows());
         let mut rows = 0;
         for &index in &inputs {
             let file = &mut self.files[index];
@@ -219,12 +221,14 @@ impl Model {
             rows += file.rows;
         }
         self.rewritten += rows;
-        // Copying a row takes a twentieth of linking it.
+        // Copying a row takes a twentieth of linking it, and keeping its links as much again.
         let mut left = rows as f64 / 20.0;
         if level > 0 && rows >= u64::from(self.options.segment.graph_rows_min) {
-            left += cost(rows) / 20.0;
-            self.linked += rows;
-            self.linking_cost += cost(rows);
+            let linked = rows - inherited;
+            let cost = linked as f64 * (rows as f64).log2() + inherited as f64;
+            left += cost / 20.0;
+            self.linked += linked;
+            self.linking_cost += cost;
         }
         self.merges.push(Merge { number, level, left });
         true

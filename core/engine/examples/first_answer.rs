@@ -177,7 +177,7 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
     for (id, row) in (0..).zip(rows.chunks_exact(dim)) {
         builder.push(PointId::U64(id), [row], None)?;
     }
-    let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
+    let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?;
     let blob = Arc::new(BytesBlob::new("a.seg", bytes));
     let segment = Arc::new(Segment::open("a.seg", blob, Residence::InPlace)?);
     let dead = Arc::new(DeadRows::new(segment.rows()));

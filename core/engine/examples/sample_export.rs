@@ -62,7 +62,7 @@ fn segment(
         let metadata = format!(r#"{{"cluster":{cluster},"text":"row {id}"}}"#);
         builder.push(PointId::U64(id), [&row[..]], Some(&metadata))?;
     }
-    let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
+    let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?;
     let blob = Arc::new(BytesBlob::new("sample.seg", bytes));
     let segment = Arc::new(Segment::open("sample.seg", blob, Residence::InPlace)?);
     let dead = Arc::new(DeadRows::new(segment.rows()));

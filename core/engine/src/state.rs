@@ -183,7 +183,7 @@ impl State {
     /// A flat segment in memory: rows that wait for a task are scanned, not linked.
     fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
         let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
-        let bytes = builder.index(&options).finish(&Pool::SERIAL)?;
+        let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?;
         Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::Built)
     }
 

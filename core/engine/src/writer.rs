@@ -250,6 +250,7 @@ impl Writer {
             cut,
             keys,
             level: work.level,
+            base: work.base.and_then(|base| work.inputs.iter().position(|&index| index == base)),
             schema: Arc::clone(&self.state.schema),
             options,
             storage: Arc::clone(&self.site.storage),

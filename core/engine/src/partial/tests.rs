@@ -43,7 +43,7 @@ fn view(counts: &[u32], metric: Metric, store: Encoding) -> View {
                 dead.insert(RowId(row));
             }
         }
-        let bytes = builder.index(&options).finish(&Pool::SERIAL).unwrap();
+        let bytes = builder.index(&options, None).finish(&Pool::SERIAL).unwrap();
         let blob = Arc::new(BytesBlob::new("seg", bytes));
         let segment = Segment::open("seg", blob, Residence::InPlace).unwrap();
         segments.push(LiveSegment { segment: Arc::new(segment), dead: Arc::new(dead), file: None });

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_segment::format::Residence;
-use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
+use nearfield_segment::segment::{Base, Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::{Bytes, Storage};
 use nearfield_segment::{
     DeadRows, Encoding, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema, VectorSpec,
@@ -75,6 +75,8 @@ pub struct Task {
     /// The file of idempotency keys to write, with its bytes.
     pub(crate) keys: Option<(Vec<u8>, KeysEntry)>,
     pub(crate) level: u8,
+    /// The position in `inputs` of the one whose graphs are added to.
+    pub(crate) base: Option<usize>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: SegmentOptions,
     pub(crate) storage: Arc<dyn Storage>,
@@ -193,12 +195,17 @@ impl Task {
         if rows == 0 {
             return self.done(maps, None);
         }
-        let indexing = builder.index(&self.options);
+        let indexing = builder.index(&self.options, self.base(&maps));
         // The total of all further steps; without a graph there are none.
         let (done, total) = indexing.progress();
         let total = if total == 0 { rows as u64 } else { total };
         self.phase = Phase::Index(Box::new(indexing), maps);
         Ok(Step::More(Progress { done, total }))
+    }
+
+    fn base<'a>(&'a self, maps: &'a [Vec<u32>]) -> Option<Base<'a>> {
+        let position = self.base?;
+        Some(Base { segment: &self.inputs[position].segment, new_rows: &maps[position] })
     }
 
     fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {

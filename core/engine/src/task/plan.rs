@@ -89,6 +89,9 @@ pub struct Work {
     pub inputs: Vec<usize>,
     /// Level of the segment that comes out.
     pub level: u8,
+    /// The input whose graphs the others' rows are added to: a position in [`Situation::segments`]. Without one all
+    /// rows are linked anew.
+    pub base: Option<usize>,
 }
 
 /// How much a host asks for.
@@ -102,7 +105,7 @@ pub enum Effort {
     Worthwhile,
     /// What is in memory goes to a file.
     Checkpoint,
-    /// All files become one; where there are none, what is in memory.
+    /// All files become one, with every row linked anew; where there are none, what is in memory.
     Everything,
 }
 
@@ -284,7 +287,7 @@ impl<'a> Desk<'a> {
         let mut inputs = self.free.clone();
         inputs.truncate(self.fitting(&self.free, most));
         if inputs.len() > 1 {
-            return Some(self.work(inputs, 1));
+            return Some(self.anew(inputs));
         }
         let gains = |index: &&usize| {
             let facts = &self.situation.segments[**index];
@@ -292,7 +295,7 @@ impl<'a> Desk<'a> {
             rewritten && facts.merge_bytes <= most
         };
         let alone = self.free.iter().chain(&self.grown).find(gains)?;
-        Some(self.work(vec![*alone], 1))
+        Some(self.anew(vec![*alone]))
     }
 
     /// How many of `files`, by ascending size, join `rows` rows: as many as the factor allows, and then more if
@@ -350,7 +353,20 @@ impl<'a> Desk<'a> {
 
     fn work(&self, mut inputs: Vec<usize>, level: u8) -> Work {
         inputs.sort_unstable();
-        Work { inputs, level }
+        let base = inputs.iter().copied().filter(|&index| level > 0 && self.can_grow(index));
+        let base = base.max_by_key(|&index| self.situation.segments[index].live);
+        Work { inputs, level, base }
+    }
+
+    /// A merge that links every row anew.
+    fn anew(&self, inputs: Vec<usize>) -> Work {
+        Work { base: None, ..self.work(inputs, 1) }
+    }
+
+    /// True if a file has a graph that is as good as a new one. Gaps of dead rows wear it out.
+    fn can_grow(&self, index: usize) -> bool {
+        let facts = &self.situation.segments[index];
+        facts.level > 0 && !facts.degraded && !self.too_dead(facts.rows - facts.live, facts)
     }
 
     fn flat(&self) -> Vec<usize> {

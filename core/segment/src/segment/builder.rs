@@ -10,11 +10,12 @@ use crate::codec::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 use crate::error::Result;
 use crate::format::{BLOCK_BYTES, Front, SectionEntry, SectionKind, align64, front_len};
 use crate::ids::{FileId, PointId};
-use crate::index::graph::{GraphBuilder, GraphParams};
+use crate::index::graph::{BaseGraph, GraphBuilder, GraphParams};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::payload::{Payload, PayloadBuilder};
 use crate::schema::{Schema, VectorSpec};
+use crate::segment::{Segment, VectorField};
 use crate::stats::{Bloom, Stats};
 use crate::storage::{AlignedBuffer, Bytes};
 
@@ -89,8 +90,9 @@ impl SegmentBuilder {
         self.ids.len()
     }
 
-    /// Ends the rows and starts the indexes.
-    pub fn index(mut self, options: &SegmentOptions) -> SegmentIndexing {
+    /// Ends the rows and starts the indexes. A graph of `base` that is whole is added to; all others are built from
+    /// nothing.
+    pub fn index(mut self, options: &SegmentOptions, base: Option<Base<'_>>) -> SegmentIndexing {
         let rows = self.ids.len();
         for (spec, field) in self.schema.vectors.values().zip(&mut self.fields) {
             field.vectors.truncate(rows * row_bytes(spec));
@@ -99,7 +101,29 @@ impl SegmentBuilder {
         let wants_graphs = rows as u64 >= u64::from(options.graph_rows_min.max(1));
         let waiting = if wants_graphs { self.fields.len() } else { 0 };
         let options = options.clone();
-        SegmentIndexing { segment: self, options, waiting, building: None, graphs: Vec::new() }
+        let bases = base.map(|base| base.graphs()).unwrap_or_default();
+        let (building, graphs) = (None, Vec::new());
+        SegmentIndexing { segment: self, options, waiting, bases, building, graphs }
+    }
+}
+
+/// A segment whose rows are among those of the builder, with the new row of each of its rows; `u32::MAX` for rows
+/// that are not.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// The open segment, of the builder's schema.
+    pub segment: &'a Segment,
+    /// By row of the segment.
+    pub new_rows: &'a [u32],
+}
+
+impl Base<'_> {
+    fn graphs(self) -> Vec<Option<BaseGraph>> {
+        let graph = |field: &VectorField| {
+            let graph = field.graph()?.clone();
+            Some(BaseGraph { graph, new_rows: self.new_rows.to_vec() })
+        };
+        self.segment.fields().iter().map(graph).collect()
     }
 }
 
@@ -115,6 +139,8 @@ pub struct SegmentIndexing {
     options: SegmentOptions,
     /// Fields whose graph is not begun.
     waiting: usize,
+    /// By field, what its graph is begun from.
+    bases: Vec<Option<BaseGraph>>,
     building: Option<GraphBuilder>,
     graphs: Vec<AlignedBuffer>,
 }
@@ -134,7 +160,8 @@ impl SegmentIndexing {
         } else if self.waiting > 0 {
             self.waiting -= 1;
             let SegmentOptions { kernel, graph, .. } = self.options;
-            self.building = Some(GraphBuilder::new(&rows, kernel, graph, GRAPH_SEED, pool));
+            let base = self.bases.get_mut(field).and_then(Option::take);
+            self.building = Some(GraphBuilder::new(&rows, kernel, graph, GRAPH_SEED, base, pool));
         }
         self.building.is_some() || self.waiting > 0
     }

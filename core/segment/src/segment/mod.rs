@@ -9,7 +9,7 @@ mod builder;
 mod ids;
 mod rows;
 
-pub use builder::{SegmentBuilder, SegmentIndexing, SegmentOptions};
+pub use builder::{Base, SegmentBuilder, SegmentIndexing, SegmentOptions};
 pub use ids::IdTable;
 pub use rows::VectorField;
 

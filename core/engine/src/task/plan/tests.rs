@@ -24,8 +24,8 @@ fn memory(rows: u32) -> SegmentFacts {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an expectation of the tables, beside `None`")]
-fn work(inputs: &[usize], level: u8) -> Option<Work> {
-    Some(Work { inputs: inputs.to_vec(), level })
+fn work(inputs: &[usize], level: u8) -> Option<(Vec<usize>, u8)> {
+    Some((inputs.to_vec(), level))
 }
 
 fn options() -> Options {
@@ -35,13 +35,17 @@ fn options() -> Options {
     options
 }
 
-fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<Work> {
-    plan(effort, &Situation { segments, ..Situation::default() }, &options())
+fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<(Vec<usize>, u8)> {
+    pair(plan(effort, &Situation { segments, ..Situation::default() }, &options()))
+}
+
+fn pair(work: Option<Work>) -> Option<(Vec<usize>, u8)> {
+    work.map(|work| (work.inputs, work.level))
 }
 
 #[test]
 fn what_is_due() {
-    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Work>)> = vec![
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<(Vec<usize>, u8)>)> = vec![
         ("nothing there", vec![], None),
         ("an empty file", vec![graph(0)], None),
         ("three flat files", vec![flat(100); 3], None),
@@ -94,8 +98,8 @@ fn checkpoints() {
         pending,
         ..Situation::default()
     };
-    let due = |situation: &Situation| plan(Effort::Due, situation, &options());
-    let checkpoint = |situation: &Situation| plan(Effort::Checkpoint, situation, &options());
+    let due = |situation: &Situation| pair(plan(Effort::Due, situation, &options()));
+    let checkpoint = |situation: &Situation| pair(plan(Effort::Checkpoint, situation, &options()));
     let below = situation(vec![flat(1_000), memory(10)], 99, true);
     assert_eq!(due(&below), None);
     assert_eq!(checkpoint(&below), work(&[1], 0), "the flat file is too large to be written again");
@@ -120,7 +124,7 @@ fn checkpoints() {
 
 #[test]
 fn what_is_worthwhile() {
-    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Work>)> = vec![
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<(Vec<usize>, u8)>)> = vec![
         ("one short file", vec![flat(9)], None),
         ("two short files", vec![flat(9), flat(9)], work(&[0, 1], 0)),
         ("long enough for a graph", vec![flat(4_000)], work(&[0], 1)),
@@ -135,6 +139,26 @@ fn what_is_worthwhile() {
     for (name, segments, expected) in cases {
         assert_eq!(ask(Effort::Worthwhile, segments), expected, "{name}");
     }
+}
+
+#[test]
+fn rows_are_added_to_the_largest_graph_that_is_not_worn() {
+    let base = |effort, segments| {
+        plan(effort, &Situation { segments, ..Situation::default() }, &options())
+            .expect("there is work")
+            .base
+    };
+    let worn = file(1, 100_000, 80_000);
+    let damaged = SegmentFacts { degraded: true, ..graph(100_000) };
+    let due = |segments| base(Effort::Due, segments);
+    assert_eq!(due(vec![graph(9_000), flat(16_000), graph(7_000)]), Some(0));
+    assert_eq!(due(vec![flat(16_000)]), None, "no graph yet");
+    assert_eq!(due(vec![worn, flat(10)]), None, "a fifth dead");
+    assert_eq!(due(vec![worn, flat(10), graph(5_000)]), Some(2));
+    assert_eq!(due(vec![damaged]), None);
+    assert_eq!(due(vec![flat(100); 4]), None, "flat files stay flat");
+    let everything = vec![graph(9_000), flat(10)];
+    assert_eq!(base(Effort::Everything, everything), None, "every row is linked anew");
 }
 
 #[test]
@@ -179,7 +203,11 @@ fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
     let fresh = SegmentFacts { merge_bytes: 500, ..flat(16_000) };
     let segments = vec![old, fresh];
     let situation = Situation { segments, merging_bytes: 1_000, ..Situation::default() };
-    assert_eq!(plan(Effort::Due, &situation, &options), work(&[1], 1), "the fresh rows alone");
+    assert_eq!(
+        pair(plan(Effort::Due, &situation, &options)),
+        work(&[1], 1),
+        "the fresh rows alone"
+    );
 }
 
 /// A file that takes so many bytes to merge.
@@ -235,7 +263,7 @@ fn work_comes_to_an_end() {
             .collect();
         for effort in [Effort::Due, Effort::Worthwhile, Effort::Everything] {
             for step in 0.. {
-                let Some(Work { inputs, level }) = ask(effort, segments.clone()) else { break };
+                let Some((inputs, level)) = ask(effort, segments.clone()) else { break };
                 assert!(step < 60, "round {round}: {effort:?} does not end: {segments:?}");
                 let live: u32 = inputs.iter().map(|&index| segments[index].live).sum();
                 let mut index = 0..segments.len();

@@ -4,6 +4,8 @@
 //!
 //! Of equal rows only the representative is inserted; the links of its duplicates are written at the end.
 //!
+//! A builder may start from a graph over some of the rows instead of from nothing (`inherit`).
+//!
 //! The builder owns no rows: every call is given the same ones, and the caller keeps them.
 
 use crate::codec::{Scorer, VectorRows};
@@ -12,6 +14,7 @@ use crate::index::Candidate;
 use crate::index::graph::connect::Connector;
 use crate::index::graph::duplicates::Duplicates;
 use crate::index::graph::equal::equal_rows;
+use crate::index::graph::inherit::{BaseGraph, Inheritance};
 use crate::index::graph::prune::prune;
 use crate::index::graph::search::{Scratch, walk_expanded};
 use crate::index::graph::space::{Lift, Space};
@@ -19,6 +22,7 @@ use crate::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::rng::Rng;
+use crate::rowset::RowSet;
 use crate::storage::AlignedBuffer;
 
 /// Shape of a graph and effort of its construction.
@@ -35,6 +39,12 @@ pub struct GraphParams {
 impl Default for GraphParams {
     fn default() -> Self {
         GraphParams { degree: 32, build_ef: 100, alpha: 1.05 }
+    }
+}
+
+impl GraphParams {
+    fn alpha_squared(&self) -> f32 {
+        self.alpha * self.alpha
     }
 }
 
@@ -56,9 +66,13 @@ pub struct GraphBuilder {
     row_count: u32,
     entries: Vec<u32>,
     duplicates: Duplicates,
-    /// Distinct rows in the order of insertion: the entries, then the others.
+    /// Distinct rows in the order of insertion: those of the base graph, the entries, then the others.
     order: Vec<RowId>,
     inserted: usize,
+    /// The first rows of `order`, and how many of the first entries are among them.
+    inherited: usize,
+    entries_inherited: usize,
+    inheritance: Option<Inheritance>,
     lists: Lists,
     connector: Option<Connector>,
 }
@@ -82,15 +96,16 @@ const GROUP_ENTRIES_MAX: usize = 16;
 const CONNECT_ROWS: u64 = 1024;
 
 impl GraphBuilder {
-    /// A builder over `rows`. O(rows × dim).
+    /// A builder over `rows`, which adds to `base` if there is one. O(rows × dim).
     ///
     /// # Panics
-    /// If `params` are out of range or there are more than [`ROWS_MAX`] rows.
+    /// If `params` are out of range, there are more than [`ROWS_MAX`] rows, or `base` is not about these rows.
     pub fn new(
         rows: &VectorRows<'_>,
         kernel: Kernel,
         params: GraphParams,
         seed: u64,
+        base: Option<BaseGraph>,
         pool: &Pool,
     ) -> Self {
         let degree = params.degree as usize;
@@ -100,18 +115,27 @@ impl GraphBuilder {
         let lift = Lift::new(rows, pool);
         let mut order: Vec<RowId> = (0..rows.len()).map(RowId).collect();
         shuffle(&mut order, seed);
-        let duplicates = Duplicates::new(rows.len(), equal_rows(rows, pool));
+        let pairs = equal_rows(rows, pool);
+        let inheritance = base.map(|base| Inheritance::new(base, &pairs));
+        let duplicates = Duplicates::new(rows.len(), pairs);
         order.retain(|&row| !duplicates.contains(row));
         let space = Space { rows: *rows, kernel, lift: &lift };
         let entry_count = move_entries_to_front(&space, &mut order);
         let groups = duplicates.largest(GROUP_ENTRIES_MAX);
         let entry_count = move_to_front(&groups, &mut order, entry_count);
+        let mut entries: Vec<u32> = order[..entry_count].iter().map(|row| row.0).collect();
+        let inherited = inheritance.as_ref().map(Inheritance::inherited).unwrap_or_default();
+        let entries_inherited =
+            move_inherited_to_front(&inherited, rows.len(), &mut order, &mut entries);
         GraphBuilder {
             params,
             kernel,
             row_count: rows.len(),
-            entries: order[..entry_count].iter().map(|row| row.0).collect(),
-            inserted: order.len().min(1),
+            entries,
+            inserted: inherited.len().max(order.len().min(1)),
+            inherited: inherited.len(),
+            entries_inherited,
+            inheritance,
             lists: Lists::new(rows.len() as usize, degree + SLACK),
             lift,
             duplicates,
@@ -125,7 +149,13 @@ impl GraphBuilder {
         assert_eq!(rows.len(), self.row_count, "the rows of the start");
         let lift = std::mem::take(&mut self.lift);
         let space = Space { rows: *rows, kernel: self.kernel, lift: &lift };
-        if self.inserted < self.order.len() {
+        if let Some(inheritance) = &mut self.inheritance {
+            let (degree, alpha_squared) =
+                (self.params.degree as usize, self.params.alpha_squared());
+            if !inheritance.step(&mut self.lists, &space, degree, alpha_squared, pool) {
+                self.inheritance = None;
+            }
+        } else if self.inserted < self.order.len() {
             self.insert_batch(&space, pool);
         } else if let Some(connector) = &mut self.connector {
             connector.step(&space, &self.entries, CONNECT_ROWS);
@@ -184,14 +214,16 @@ impl GraphBuilder {
         pool: &Pool,
     ) -> Vec<(RowId, Vec<Candidate>)> {
         let GraphParams { degree, build_ef, .. } = self.params;
-        let entries = &self.entries[..self.entries.len().min(self.inserted)];
+        // Entries are inserted before other rows.
+        let ready = self.entries_inherited + self.inserted - self.inherited;
+        let entries = &self.entries[..self.entries.len().min(ready)];
         let mut chosen: Vec<_> = batch.iter().map(|&row| (row, Vec::new())).collect();
         pool.for_each_chunk(&mut chosen, 1, Scratch::default, |scratch, _, chunk| {
             for (row, list) in chunk {
                 let scorer = space.scorer(*row);
                 let adjacency = self.lists.adjacency();
                 let found = walk_expanded(adjacency, entries, &scorer, build_ef, scratch);
-                prune(space, *row, found, degree as usize, self.alpha_squared(), list);
+                prune(space, *row, found, degree as usize, self.params.alpha_squared(), list);
             }
         });
         chosen
@@ -213,7 +245,7 @@ impl GraphBuilder {
                     list.clone_from(all);
                 } else {
                     all.sort_unstable();
-                    prune(space, row, all, degree, self.alpha_squared(), list);
+                    prune(space, row, all, degree, self.params.alpha_squared(), list);
                 }
             }
         });
@@ -236,7 +268,7 @@ impl GraphBuilder {
                 all.sort_unstable();
                 let degree = self.duplicates.free_places(row, degree);
                 if all.len() > degree {
-                    prune(space, row, all, degree, self.alpha_squared(), chosen);
+                    prune(space, row, all, degree, self.params.alpha_squared(), chosen);
                     std::mem::swap(all, chosen);
                 }
                 for (place, link) in places.iter_mut().zip(&*all) {
@@ -245,10 +277,6 @@ impl GraphBuilder {
             }
         });
         places
-    }
-
-    fn alpha_squared(&self) -> f32 {
-        self.params.alpha * self.params.alpha
     }
 }
 
@@ -301,9 +329,32 @@ fn move_to_front(rows: &[RowId], order: &mut [RowId], mut count: usize) -> usize
     count
 }
 
+/// Moves the rows of a base graph to the front of `order` and of `entries`; returns how many entries those are, at
+/// least one if there are such rows, because the first search starts there.
+fn move_inherited_to_front(
+    inherited: &[RowId],
+    rows: u32,
+    order: &mut Vec<RowId>,
+    entries: &mut Vec<u32>,
+) -> usize {
+    let Some(&first) = inherited.first() else { return 0 };
+    let mut set = RowSet::empty(rows);
+    for &row in inherited {
+        set.insert(row);
+    }
+    let is_new = |row: RowId| !set.contains(row);
+    order.retain(|&row| is_new(row));
+    order.splice(..0, inherited.iter().copied());
+    entries.sort_by_key(|&row| is_new(RowId(row)));
+    if entries.first().is_none_or(|&row| is_new(RowId(row))) {
+        entries.insert(0, first.0);
+    }
+    entries.partition_point(|&row| !is_new(RowId(row)))
+}
+
 /// Neighbours with their distances while building.
 #[derive(Debug)]
-struct Lists {
+pub(super) struct Lists {
     stride: usize,
     places: Vec<u32>,
     distances: Vec<f32>,
@@ -325,7 +376,7 @@ impl Lists {
         neighbours.zip(&self.distances[start..]).map(|(row, &d)| Candidate::new(d, row))
     }
 
-    fn set(&mut self, row: RowId, links: &[Candidate]) {
+    pub(super) fn set(&mut self, row: RowId, links: &[Candidate]) {
         let start = row.index() * self.stride;
         let places = &mut self.places[start..][..self.stride];
         places[links.len()..].fill(NO_ROW);

@@ -22,6 +22,7 @@ mod build;
 mod connect;
 mod duplicates;
 mod equal;
+mod inherit;
 mod prune;
 mod search;
 mod space;
@@ -29,6 +30,7 @@ mod space;
 mod tests;
 
 pub use build::{GraphBuilder, GraphParams, Progress};
+pub use inherit::BaseGraph;
 pub use search::{Effort, Scratch};
 
 use std::ops::Range;

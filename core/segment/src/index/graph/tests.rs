@@ -35,8 +35,18 @@ impl Fixture {
     }
 
     fn build(&self, kernel: Kernel, pool: &Pool, seed: u64) -> AlignedBuffer {
-        let rows = self.rows();
-        let mut builder = GraphBuilder::new(&rows, kernel, GraphParams::default(), seed, pool);
+        self.build_on(None, kernel, pool, seed)
+    }
+
+    fn build_on(
+        &self,
+        base: Option<BaseGraph>,
+        kernel: Kernel,
+        pool: &Pool,
+        seed: u64,
+    ) -> AlignedBuffer {
+        let (rows, params) = (self.rows(), GraphParams::default());
+        let mut builder = GraphBuilder::new(&rows, kernel, params, seed, base, pool);
         let mut before = builder.progress();
         while before.done < before.total {
             let now = builder.step(&rows, pool);
@@ -399,4 +409,108 @@ fn damaged_sections_are_refused() {
             fixture.recall(&graph, &clustered(16, 1, 6, 3, 9.0), Allowed::All);
         }
     }
+}
+
+/// Rows in ten portions, each time with a tenth of the older ones left out: an old row that stays may get any new
+/// number, as in a merge.
+fn grown(metric: Metric, rows: &[Vec<f32>], pool: &Pool) -> (Fixture, Graph, Vec<u8>) {
+    let mut rng = Rng::new(5);
+    let (mut held, mut base): (Vec<Vec<f32>>, Option<Graph>) = (Vec::new(), None);
+    let mut last = None;
+    for portion in rows.chunks(rows.len() / 10) {
+        let mut next: Vec<Vec<f32>> = portion[..portion.len() / 2].to_vec();
+        let mut new_rows = Vec::with_capacity(held.len());
+        for row in held.drain(..) {
+            let stays = rng.below(10) > 0;
+            new_rows.push(if stays { next.len() as u32 } else { u32::MAX });
+            if stays {
+                next.push(row);
+            }
+        }
+        next.extend_from_slice(&portion[portion.len() / 2..]);
+        held.clone_from(&next);
+        let fixture = Fixture::new(metric, Encoding::F32, &next);
+        let base_graph = base.take().map(|graph| BaseGraph { graph, new_rows });
+        let bytes = fixture.build_on(base_graph, Kernel::detect(), pool, 1);
+        let copy = bytes.to_vec();
+        let graph = Graph::open(bytes.into(), fixture.count).expect("own bytes");
+        base = Some(graph.clone());
+        last = Some((fixture, graph, copy));
+    }
+    last.expect("there are rows")
+}
+
+#[test]
+fn a_grown_graph_is_as_good_as_a_new_one() {
+    let queries = clustered(9, 200, 16, 40, 60.0);
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        let (fixture, grown, bytes) =
+            grown(metric, &clustered(1, 6000, 16, 40, 60.0), &Pool::new(3));
+        let (_, _, serial) = self::grown(metric, &clustered(1, 6000, 16, 40, 60.0), &Pool::SERIAL);
+        assert!(bytes == serial, "{metric:?}: the same bytes for any number of threads");
+        assert_eq!(reachable(&grown), fixture.count as usize, "{metric:?}");
+        let all = Allowed::All;
+        let [before, after] =
+            [fixture.graph(), grown].map(|graph| fixture.recall(&graph, &queries, all));
+        assert!(
+            after >= 0.99 && after >= before - 0.005,
+            "{metric:?}: {before} new, {after} grown"
+        );
+    }
+}
+
+#[test]
+fn groups_of_equal_rows_grow_shrink_and_begin() {
+    // Of each distinct vector: rows before, of which the first ones are left out, and rows that come.
+    let groups = [
+        (20, 1, 0),
+        (20, 20, 0),
+        (20, 14, 0),
+        (20, 0, 9),
+        (5, 2, 9),
+        (0, 0, 12),
+        (7, 0, 0),
+        (1, 0, 30),
+    ];
+    let vectors = clustered(3, groups.len() + 300, 8, 5, 60.0);
+    let (distinct, others) = vectors.split_at(groups.len());
+    let (mut before, mut after, mut new_rows) = (Vec::new(), others[200..].to_vec(), Vec::new());
+    for (vector, (old, gone, fresh)) in distinct.iter().zip(groups) {
+        after.extend(std::iter::repeat_n(vector.clone(), fresh));
+        for index in 0..old {
+            before.push(vector.clone());
+            new_rows.push(if index < gone { u32::MAX } else { after.len() as u32 });
+            if index >= gone {
+                after.push(vector.clone());
+            }
+        }
+    }
+    for row in &others[..200] {
+        before.push(row.clone());
+        new_rows.push(after.len() as u32);
+        after.push(row.clone());
+    }
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        let graph = Fixture::new(metric, Encoding::F32, &before).graph();
+        let fixture = Fixture::new(metric, Encoding::F32, &after);
+        let base = BaseGraph { graph, new_rows: new_rows.clone() };
+        let bytes = fixture.build_on(Some(base), Kernel::detect(), &Pool::new(2), 1);
+        let graph = Graph::open(bytes.into(), fixture.count).expect("own bytes");
+        assert_eq!(reachable(&graph), after.len(), "{metric:?}");
+        assert_eq!(graph.duplicates.rows(), fixture.graph().duplicates.rows(), "{metric:?}");
+        let recall = fixture.recall(&graph, &vectors, Allowed::All);
+        assert!(recall >= 0.99, "{metric:?}: {recall}");
+    }
+}
+
+#[test]
+fn a_base_of_which_nothing_stays_is_no_base() {
+    let rows = clustered(1, 500, 8, 5, 60.0);
+    let (old, new) = rows.split_at(200);
+    let graph = Fixture::new(Metric::L2, Encoding::F32, old).graph();
+    let base = BaseGraph { graph, new_rows: vec![u32::MAX; old.len()] };
+    let fixture = Fixture::new(Metric::L2, Encoding::F32, new);
+    let [from_base, from_nothing] = [Some(base), None]
+        .map(|base| fixture.build_on(base, Kernel::detect(), &Pool::SERIAL, 1).to_vec());
+    assert!(from_base == from_nothing);
 }
