@@ -77,7 +77,7 @@ def build(tree: Tree, kinds: set[str], python: Path) -> None:
     """Builds of a checkout what tests of these kinds need."""
     cargo = {"PYO3_PYTHON": str(python), "PYO3_BUILD_EXTENSION_MODULE": "1"}
     if "server" in kinds or "page" in kinds:
-        must(["cargo", "build", "--quiet", "--bin", "nearfield"], tree.checkout, **cargo)
+        must(["cargo", "build", "--quiet", "--workspace", "--bin", "nearfield"], tree.checkout, **cargo)
     if "python" in kinds:
         wheels = tree.checkout / "target" / "wheel-of-faults"
         shutil.rmtree(wheels, ignore_errors=True)
@@ -107,11 +107,10 @@ def base_tree(revision: str, kinds: set[str], python: Path) -> Tree:
     return tree
 
 
-def rust(fault: Fault, tree: Tree) -> str:
-    crate, _, target = fault.program.rpartition("/")
-    chosen = ["--lib"] if target == "lib" else ["--test", target]
-    done = run(["cargo", "test", "-p", crate or "nearfield-tests", *chosen, "--", "--exact", fault.name], tree.checkout,
-               PYO3_BUILD_EXTENSION_MODULE="1")
+def rust(fault: Fault, tree: Tree, python: Path) -> str:
+    # One set of features for all builds, so that dependencies are compiled once.
+    done = run(["cargo", "test", "--workspace", "--test", fault.program, "--", "--exact", fault.name], tree.checkout,
+               PYO3_PYTHON=str(python), PYO3_BUILD_EXTENSION_MODULE="1")
     if f"test {fault.name} ... ok" in done.stdout:
         return "green"
     # Also a test that ended its process.
@@ -137,7 +136,7 @@ def page(fault: Fault, tree: Tree, here: Tree) -> str:
 
 def result(fault: Fault, tree: Tree, here: Tree) -> str:
     if fault.kind == "rust":
-        return rust(fault, tree)
+        return rust(fault, tree, here.python)
     if fault.kind == "server":
         return pytest(fault, tree, here.python)
     if fault.kind == "python":

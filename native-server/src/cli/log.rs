@@ -1,15 +1,18 @@
 //! Log lines on standard error: time, level, message and fields.
 //!
-//! `RUST_LOG` chooses what is logged. Without it a server logs what an operator needs to follow an incident to its
+//! `RUST_LOG` chooses what is logged, as `level` or `target=level,...` (spans and patterns of values would cost the build
+//! a library of regular expressions). Without it a server logs what an operator needs to follow an incident to its
 //! end (`info`), any other command only what is wrong (`warn`).
 
 use std::env;
 use std::fmt;
 
 use nearfield_engine::{Clock, SystemClock};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::prelude::*;
 
 use super::Command;
 use crate::json;
@@ -25,17 +28,17 @@ impl FormatTime for Utc {
 
 /// Sends the log of `command` to standard error. For the start of a process.
 pub fn log_to_stderr(command: &Command) {
-    let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    let chosen = env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
-    let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(level));
+    let level = if matches!(command, Command::Serve(_)) { Level::INFO } else { Level::WARN };
+    let chosen = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter: Result<Targets, _> = chosen.as_deref().unwrap_or(level.as_str()).parse();
     let problem = filter.as_ref().err().map(ToString::to_string);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_timer(Utc)
-        .init();
+        .with_filter(filter.unwrap_or_else(|_| Targets::new().with_default(level)));
+    tracing_subscriber::registry().with(lines).init();
     if let Some(problem) = problem {
-        tracing::warn!(problem, level, "RUST_LOG is not a filter; the default level is used");
+        tracing::warn!(problem, %level, "RUST_LOG is not a filter; the default level is used");
     }
 }
