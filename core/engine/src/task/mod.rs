@@ -3,7 +3,7 @@
 //! All work is one kind of task: merge some segments into one. A checkpoint merges what is in memory, and
 //! small flat files, into a level-0 file; a compaction merges files into a level-1 file. Level 0 is written
 //! fast and scanned; graphs are built from level 1 on, so that the log behind a checkpoint is soon free and no row is
-//! linked twice in its first minutes.
+//! linked twice in its first minutes. A merge adds rows to the graph of its largest input.
 //!
 //! Tasks over disjoint inputs run at the same time, and each is committed onto the manifest of its moment. Only
 //! checkpoints move the cut, and one of them is under way at most.
