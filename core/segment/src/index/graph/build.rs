@@ -343,13 +343,21 @@ fn move_inherited_to_front(
         set.insert(row);
     }
     let is_new = |row: RowId| !set.contains(row);
-    order.retain(|&row| is_new(row));
-    order.splice(..0, inherited.iter().copied());
-    entries.sort_by_key(|&row| is_new(RowId(row)));
-    if entries.first().is_none_or(|&row| is_new(RowId(row))) {
+    let new: Vec<RowId> = order.iter().copied().filter(|&row| is_new(row)).collect();
+    order.clear();
+    order.extend_from_slice(inherited);
+    order.extend_from_slice(&new);
+    let mut count = 0;
+    for at in 0..entries.len() {
+        if !is_new(RowId(entries[at])) {
+            entries.swap(count, at);
+            count += 1;
+        }
+    }
+    if count == 0 {
         entries.insert(0, first.0);
     }
-    entries.partition_point(|&row| !is_new(RowId(row)))
+    count.max(1)
 }
 
 /// Neighbours with their distances while building.

@@ -136,14 +136,13 @@ impl Inheritance {
                 rows.extend(adjacency.neighbours(neighbour).filter_map(|row| self.node(row)));
             }
         }
-        rows.sort_unstable();
-        rows.dedup();
         rows.retain(|&row| row != node);
         distances.resize(rows.len(), 0.0);
         space.scorer(node).score_many(rows, distances);
         candidates.clear();
         candidates.extend(distances.iter().zip(&*rows).map(|(&d, &row)| Candidate::new(d, row)));
         candidates.sort_unstable();
+        candidates.dedup();
         has_gap
     }
 
