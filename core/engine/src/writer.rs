@@ -543,8 +543,8 @@ impl Writer {
 /// metadata while it is gathered; then either the lists of a graph of this degree, or a second copy of the largest section
 /// while the file is laid out.
 fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
-    /// An id in the builder, its new row, its hash.
-    const ROW_BYTES: u64 = 40;
+    /// An id in the builder, its new row, its hash, its node in the graph that is grown.
+    const ROW_BYTES: u64 = 56;
     /// Values are gathered with their rows, and strings in a tree.
     const GATHERED_COLUMNS: u64 = 3;
     /// Places and distances while a graph is built, with the places that are its result.
