@@ -151,7 +151,9 @@ impl Collection {
         }
     }
 
-    /// Remove points by id, or all that pass a filter, as one atomic change. Returns how many were there.
+    /// Remove points by id, or all that pass a filter, as one atomic batch. Returns how many were there. If the ids of
+    /// what a filter removes take more than half a GiB, there are several batches, and a crash may leave the first
+    /// ones.
     #[pyo3(signature = (ids=None, *, r#where=None))]
     fn delete(
         &self,

@@ -191,8 +191,9 @@ impl Collection {
         answers.pop().expect("one answer per change")
     }
 
-    /// Makes changes durable with one sync and visible in order; each is atomic, and one that is itself
-    /// wrong fails alone. If too much is waiting in memory, checkpoints first.
+    /// Makes changes durable with one sync and visible in order; each is atomic, but for a
+    /// [delete by filter](Collection::delete_where) with very many ids, and one that is itself wrong fails alone. If
+    /// too much is waiting in memory, checkpoints first.
     ///
     /// One answer for each change, in order. Errors are those of [`Writer::apply_all`], and `ReadOnly` for
     /// a handle that cannot write.

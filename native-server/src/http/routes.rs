@@ -238,7 +238,10 @@ pub(super) static ROUTES: &[Route] = &[
     Route::each(Verb::Post, "/points/delete", Role::Ingest, "points_delete", |call| {
         Box::pin(points::delete(call))
     })
-    .says("Delete points by id or by filter, as one atomic batch")
+    .says(
+        "Delete points by id or by filter, as one atomic batch; by filter as several with one sync if the ids exceed \
+         half a GiB",
+    )
     .takes(Takes::Json(shape::<shapes::PointsDelete>), WAIT)
     .gives(200, shape::<shapes::Deleted>)
     .also(&[QUEUED])

@@ -26,8 +26,9 @@ impl Writer {
         answers.pop().expect("one answer per change")
     }
 
-    /// Makes changes durable with one sync and visible in order; each is atomic. Points without ids get
-    /// theirs here. One answer for each change, in order. O(rows) plus one fsync.
+    /// Makes changes durable with one sync and visible in order. Each is one atomic batch, except a delete by filter
+    /// whose ids take more than `DELETES_BYTES_MAX`: of its batches a crash may leave the first ones. Points without
+    /// ids get theirs here. One answer for each change, in order. O(rows) plus one fsync.
     ///
     /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
     /// the first time; a row whose key is known is left out.
