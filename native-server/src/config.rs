@@ -40,7 +40,8 @@ pub struct ServerConfig {
     /// Seconds after which files are merged although they are few
     #[arg(long, default_value_t = 180)]
     pub compaction_interval_secs: u64,
-    /// Seconds between two rounds of reading all files again and comparing their checksums; 0 for none
+    /// Seconds between two rounds of reading the files of all collections again and comparing their checksums, at
+    /// 10 MB a second; 0 for none
     #[arg(long, default_value_t = 3600)]
     pub scrub_interval_secs: u64,
     /// Hours that files of unfinished work are kept in quarantine
@@ -59,7 +60,8 @@ pub struct ServerConfig {
     /// Make an admin key if there is none, and print it once
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     pub bootstrap_admin_key: bool,
-    /// Bytes for rows not yet in files, queues and requests [default: half of the memory]
+    /// Bytes of memory beside the segments of files: queues, requests, merges and rows not yet in files
+    /// [default: half of the memory]
     #[arg(long)]
     pub memory_budget_bytes: Option<u64>,
     /// Megabytes (10⁶) a second that background work may write; 0 for no limit
