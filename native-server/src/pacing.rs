@@ -1,8 +1,8 @@
-//! How fast background work may write or read: a token bucket before the files it makes.
+//! How fast background work may write or read files: a token bucket.
 //!
 //! Segment files pass through it in pieces, each on the medium before the next is written, so that neither
-//! the write nor its sync crowds out the log. Everything else (log, manifests, delete lists: small, and
-//! somebody waits for them) passes at once. It limits how fast, never whether: without memory to spare or
+//! the write nor its sync crowds out the log. Everything else (log, manifests, delete lists: small, and callers wait
+//! for them) passes at once. It limits how fast, never whether: without memory to spare or
 //! while closing the limit is lifted.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ impl Bucket {
     }
 }
 
-/// The limit, shared by everybody it applies to.
+/// The limit, shared by all threads it applies to.
 #[derive(Debug)]
 pub struct Pacer {
     state: Mutex<State>,
@@ -63,7 +63,7 @@ impl Pacer {
         Pacer { state, lifted: Condvar::new(), time: Stopwatch::start() }
     }
 
-    /// Lifts the limit or puts it back; whoever waits goes on at once.
+    /// Lifts the limit or puts it back; when it is lifted, waiting threads go on at once.
     pub fn lift(&self, lifted: bool) {
         self.state().lifted = lifted;
         self.lifted.notify_all();

@@ -3,8 +3,8 @@
 //! Each record batch is one atomic batch. Several are under way at once, in their order, so that a stream is
 //! not as slow as one sync after the other.
 //!
-//! What a stream has sent is paid for out of the memory budget as it arrives, what a compressed batch becomes
-//! before it is decoded, until the writer has it and pays itself.
+//! What a stream has sent counts against the memory budget as it arrives, and what a compressed batch becomes before it
+//! is decoded, until the batch is in the queue, which counts it from then on.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -248,7 +248,7 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let cost = Cost::of_filter(&view, filter.as_ref());
     let rows = move |go_on: GoOn<'_>| ViewRows::new_while(view, filter.as_ref(), go_on);
     let rows = call.store()?.search(call.key, cost, rows).await?;
-    // A client that disconnects is noticed at the next piece.
+    // The rows are ready: the next piece that cannot be sent ends the export.
     let fill = move |out: &mut dyn Write, _: GoOn<'_>| {
         let _counted = counted;
         write_arrow_stream(rows, include_vector, out).map(drop)
@@ -257,7 +257,7 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
 }
 
 /// An answer whose body `fill` writes, on a thread of its own, which holds `place` until it ends. The check given to
-/// `fill` ends when the client disconnects.
+/// `fill` returns false once the client has disconnected.
 ///
 /// # Errors
 /// What `fill` returns before it has written anything.
@@ -289,7 +289,7 @@ fn write(fill: impl FnOnce(&mut dyn Write, GoOn<'_>) -> nearfield_engine::Result
     let written = fill(&mut out, &|| !sender.is_closed());
     let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
     let last = written.and(flushed).map(|()| Bytes::new());
-    // Who is gone, or too slow, does not hear of it, and misses the end.
+    // A client that has disconnected, or is too slow, does not get the last piece: its answer ends early.
     drop(handle.block_on(sender.send_timeout(last, PIECE_TIME)));
 }
 

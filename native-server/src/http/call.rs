@@ -26,7 +26,7 @@ const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Memory that a JSON body and what is read from it take, in lengths of the body: a number is at least two
 /// characters, and four bytes once read.
 const JSON_MEMORY_FACTOR: u64 = 3;
-/// How often a write looks whether memory is still tight before it reads its body, and the time between two looks.
+/// How many times a write checks whether memory is tight before it reads its body, and the time between two checks.
 const ROOM_PATIENCE: (u32, Duration) = (100, Duration::from_millis(50));
 /// A body of so many bytes is read within about a millisecond.
 const SHORT_BODY_BYTES: usize = 64 << 10;
@@ -126,7 +126,8 @@ impl Call {
         Ok(())
     }
 
-    /// Releases what was reserved so far: what was read from the body is counted elsewhere from here on.
+    /// Releases the memory reserved so far. The caller sees to it that what was read from the body is counted
+    /// elsewhere.
     pub(super) fn release(&mut self) {
         self.held = None;
     }
@@ -237,8 +238,8 @@ pub(super) fn at_length<T>(len: usize, work: impl FnOnce() -> T) -> T {
     if len <= SHORT_BODY_BYTES { work() } else { tokio::task::block_in_place(work) }
 }
 
-/// A write whose body is long waits here, with its body unread, while memory is tight: slower before refused. After
-/// [`ROOM_PATIENCE`] it goes on, and is refused if there is still no room.
+/// Waits while memory is tight, for [`ROOM_PATIENCE`] at most, so that a write with a long body is slowed down before
+/// it is refused. The write goes on then, and is refused if there is still no room.
 async fn wait_for_room(store: Arc<Store>) {
     let (looks, pause) = ROOM_PATIENCE;
     for _ in 0..looks {

@@ -1,8 +1,8 @@
 //! How merges and other long work are carried out beside requests: on threads that step back.
 //!
-//! Only computing and writing new files happens at low priority. Whoever holds the lock of a writer must
-//! not wait for a processor behind everybody else, because writes wait for him: plans are made and results
-//! committed by the caller, at ordinary priority (docs/decisions/0026-background-priority.md).
+//! Only computing and writing new files happens at low priority. A thread that holds the lock of a writer must not
+//! wait for a processor behind all others, because writes wait for the lock: plans are made and results committed by
+//! the caller, at ordinary priority (docs/decisions/0026-background-priority.md).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Behind everything all processors are used, as nobody else wants them then; else half of them.
+    /// [`Behind::Everything`] uses all processors, because its threads run only where no other does; else half of them.
     pub(super) fn new(context: Arc<Context>, behind: Behind) -> Background {
         let threads = match behind {
             Behind::Everything => host::processors(),
@@ -39,8 +39,9 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Merges, until `gives_way`, which is called with each step, says so or the server closes. A merge waits until the
-    /// memory budget has room for it; a checkpoint does not.
+    /// Runs a task until it is done, `gives_way` returns true or the server closes. A merge first waits until the
+    /// memory budget has room for it; a checkpoint does not. `gives_way` is called with each step, and while the merge
+    /// waits with a progress of 0 of 0.
     ///
     /// # Errors
     /// As [`Task::run`]; `Cancelled` if it made way; [`Code::Internal`] if it panicked.
@@ -61,7 +62,7 @@ impl Background {
             if stops(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let output = self.aside(|| task.run(&self.pool, &mut watch));
-        // What it gathered lies in many small blocks.
+        // What the task gathered was in many small blocks, which the allocator keeps when they are freed.
         host::trim();
         let output = output?;
         done.inc();

@@ -1,13 +1,13 @@
-//! Memory promised to queues, requests, merges and rows not yet in files, against one limit.
+//! Memory reserved for queues, requests, merges and rows not yet in files, against one limit.
 //!
-//! It counts what has arrived and is not yet somewhere else. Rows in memory count with what their checkpoint takes, so that
-//! a checkpoint never waits for memory: it is what frees it. Segments of files are not counted: their size is that of
-//! the collection. Marks, in percent of the limit, of everything that is counted unless the table says otherwise:
+//! Rows in memory count together with what their checkpoint takes, so that a checkpoint never waits for memory: it is
+//! what frees it. Segments of files are not counted: their size is that of the collection. Marks, in percent of the
+//! limit, of everything that is counted unless the table says otherwise:
 //!
 //! | mark | meaning |
 //! |---|---|
 //! | 40 | all merges together hold no more than this; requests that read hold no more than this for one key |
-//! | 60 | … and no more than this for all keys: the rest is for writes |
+//! | 60 | … and no more than this for all keys: reads leave the rest to writes and merges |
 //! | 70 | from here on writes are slowed down; requests that write hold no more than this for one key |
 //! | 85 | writes are refused, and merges wait |
 //! | 100 | reads are refused, whatever their share |
@@ -32,7 +32,7 @@ const READS_PERCENT: u64 = 60;
 const KEY_PERCENT: (u64, u64) = (40, 70);
 /// Percent of the limit that all merges together may hold.
 const MERGES_PERCENT: u64 = 40;
-/// Between two looks whether a merge that waits for memory is still wanted.
+/// Time between two checks whether a merge that waits for memory is still to be done.
 const WAITING_LOOK: Duration = Duration::from_millis(100);
 /// What a write waits at the soft mark and just below the hard one, in milliseconds.
 const THROTTLE_MS: (u64, u64) = (1, 20);
@@ -62,12 +62,12 @@ pub(super) enum Holder {
 pub(super) struct Budget {
     limit_bytes: u64,
     held: Mutex<Held>,
-    /// Something was given back.
+    /// Signalled when reserved memory is released or rows leave memory.
     freed: Condvar,
     row_bytes: AtomicU64,
 }
 
-/// Memory that the merges of a server with this budget may hold together.
+/// Bytes of memory that all merges of a server with this budget may hold together.
 pub(super) fn merges_bytes_max(limit_bytes: u64) -> u64 {
     share(limit_bytes, MERGES_PERCENT)
 }
@@ -111,8 +111,9 @@ impl Budget {
         Ok(reservation)
     }
 
-    /// Memory for a merge, as soon as it is there; `None` once `gives_way` says that the merge is not wanted any more.
-    /// Requests end and checkpoints empty memory, so a merge within [`merges_bytes_max`] does not wait for ever.
+    /// Waits until there is room for a merge and reserves `bytes` for it; `None` once `gives_way` returns true, which
+    /// is called about ten times a second. Blocks its thread. `bytes` must be within [`merges_bytes_max`], or no room
+    /// is ever enough. A waiting merge has no precedence over requests.
     pub(super) fn wait_to_merge(
         self: &Arc<Self>,
         bytes: u64,
@@ -128,7 +129,8 @@ impl Budget {
         None
     }
 
-    /// Memory for the files that a checkpoint draws in, above the marks if need be: they are few, and it frees more.
+    /// Reserves `bytes` for what a checkpoint takes beside the rows in memory, which count already: for the small files
+    /// that it draws in. Never waits and may pass the marks, because the checkpoint frees more than that.
     pub(super) fn take_for_checkpoint(self: &Arc<Self>, bytes: u64) -> Reservation {
         let (purpose, holder) = (Purpose::Merge, Holder::Server);
         self.held().change(purpose, holder, |held| *held += bytes);

@@ -40,7 +40,7 @@ impl Context {
         reserved
     }
 
-    /// Looks at a line after somebody had its writer, and says on the board whether it writes.
+    /// Looks at a line after its writer was used, and notes on the board whether it writes.
     pub(super) fn observe(&self, line: &Line, failure: Option<&str>) {
         let name = line.collection.name();
         let view = line.collection.view();
@@ -124,8 +124,8 @@ fn help(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Of a change that waits or is written: itself, and its share of the copies that are made of one at a time, for the log
-/// and while its segment is built.
+/// How many times its bytes a change counts while it waits or is written: once for itself, once for the copies that are
+/// made for the log and for its segment.
 pub(super) const CHANGE_COPIES: u64 = 2;
 
 /// About what a change takes in memory until it is written. O(rows).

@@ -1,9 +1,9 @@
-//! Damage in files that was met while the server runs: by a verification, in the background (`scrub`), or by a request
-//! that read there.
+//! Damage in files that is found while the server runs: by a verification, a round in the background (`scrub`), a
+//! merge, or a request that reads there.
 //!
-//! Each piece is said once in the log and stays on the board until it is mended: a verification of the collection
-//! finds it no more, the file is no longer part of the collection, or the collection is dropped. What is rebuilt
-//! by a compaction or hurts the past alone is a warning; anything else is a blocker.
+//! Each piece is logged once and stays on the board until it is mended: a verification or a round no longer finds it,
+//! the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
+//! the past alone is a warning; anything else is a blocker.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ struct Found {
 }
 
 impl Damage {
-    /// A request that read in `file` met damage.
+    /// A request or a merge that read in `file` met damage.
     pub(super) fn met(&self, board: &Board, collection: &str, file: &str, message: &str) {
         let found = Found { message: message.to_owned(), blocks: true, past: false };
         let mut all = self.found();
@@ -49,8 +49,8 @@ impl Damage {
         replace(&mut self.found(), board, collection, by_file(findings));
     }
 
-    /// The present of a collection was read in the background. Of a collection that was dropped meanwhile nothing is
-    /// kept: whoever drops it calls [`Damage::forget`] afterwards.
+    /// A round in the background has read the present of a collection: `findings` replace what is known of it. Those of
+    /// a collection that was dropped meanwhile are ignored: [`Damage::forget`] is called after the drop.
     pub(super) fn scrubbed(&self, board: &Board, line: &Line, findings: &[Finding]) {
         let mut all = self.found();
         if line.is_dropped() {

@@ -22,7 +22,7 @@ pub(super) struct Line {
     pub(super) collection: Arc<Collection>,
     budget: Arc<Budget>,
     memory_bytes: AtomicU64,
-    /// What the budget counts for them: with what their checkpoint takes.
+    /// Bytes that the budget counts for the rows in memory: they, and what their checkpoint takes.
     counted_bytes: AtomicU64,
     /// Held while the number of bytes changes, for those that wait for it.
     counting: Mutex<()>,

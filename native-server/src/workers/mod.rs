@@ -15,7 +15,7 @@
 //! | `background` | how long work is carried out beside requests |
 //! | `jobs` | what an operator asks for |
 //! | `line`, `context` | what the threads share of a collection, and of the server |
-//! | `budget`, `trimming` | memory that is promised to queues and requests; freed memory given back |
+//! | `budget`, `trimming` | memory that is reserved for queues, requests and merges; freed memory given back |
 //! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
 //! | `scrub` | the thread that reads and checks files again, little by little |
 //! | `damage` | files in which damage was met |

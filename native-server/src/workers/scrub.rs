@@ -1,11 +1,11 @@
 //! The thread that reads the files of every collection again, little by little, and compares them with their checksums.
 //!
 //! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is open. A
-//! medium that rots meanwhile shows at the next round: readiness, metrics and log name the file as after a
-//! verification that was asked for. A round reads at a bounded pace and at low priority, one collection after the
-//! other, and keeps no file from being removed.
+//! medium that rots meanwhile shows when the next round has read the collection: readiness, metrics and log name the
+//! file as after a verification. A round reads at a bounded pace and at low priority, one collection after the other.
+//! Segment files are read without the pin, so that vacuum goes on.
 //!
-//! Files of the past are left to verifications that are asked for.
+//! Does not read files of the past: verification does.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,8 @@ use super::context::Context;
 use super::line::Line;
 use crate::pacing::Pacer;
 
-/// What a round reads at most: little for a disk, and still a terabyte in a day and a quarter.
+/// Bytes of segment files that a round reads in a second, at most: little for a disk, and still a terabyte in a day and
+/// a quarter.
 const BYTES_PER_SECOND: u64 = 10_000_000;
 
 /// The thread and the collections it reads.
@@ -31,7 +32,7 @@ pub(super) struct Scrub {
     context: Arc<Context>,
     background: Arc<Background>,
     storage: Arc<dyn Storage>,
-    /// From the end of a round to the next one.
+    /// Rest between two rounds, and before the first one.
     interval: Duration,
     pacer: Pacer,
     state: Mutex<State>,
@@ -42,7 +43,7 @@ pub(super) struct Scrub {
 struct State {
     lines: BTreeMap<u64, Arc<Line>>,
     stopping: bool,
-    /// None without an interval.
+    /// `None` if the interval is zero.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,12 +75,12 @@ impl Scrub {
         self.state().lines.insert(line.number, line);
     }
 
-    /// No more.
+    /// From now on a collection is not read any more.
     pub(super) fn remove(&self, line: &Line) {
         self.state().lines.remove(&line.number);
     }
 
-    /// Ends the thread at its next block.
+    /// Ends the thread at its next block, and waits for that.
     pub(super) fn stop(&self) {
         let thread = {
             let mut state = self.state();

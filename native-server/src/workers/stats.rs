@@ -126,7 +126,7 @@ pub struct StoreStats {
     pub memory_proxy_bytes: u64,
     /// Their limit.
     pub memory_budget_bytes: u64,
-    /// Bytes of memory that the segments of files take, beside the budget.
+    /// Bytes of memory that the segments of files take, which the budget does not count.
     pub resident_segment_bytes: u64,
     /// Each collection.
     pub collections: Vec<CollectionStats>,

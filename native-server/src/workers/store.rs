@@ -122,7 +122,7 @@ impl Store {
         }
         if gone {
             names.blocked.remove(name);
-            // In this order: damage that is being noted at this moment is on the board before it is taken away.
+            // In this order: damage that a round notes at this moment reaches the board before the board forgets it.
             self.context.damage.forget(name);
             self.context.board.forget(name);
         }
