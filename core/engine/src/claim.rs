@@ -17,7 +17,7 @@ pub(crate) struct Claim {
     pub(crate) files: Vec<String>,
     /// It takes what is in memory, and moves the cut.
     pub(crate) checkpoint: bool,
-    /// Memory that it holds, in bytes, but for what a checkpoint of rows in memory takes; an estimate.
+    /// Memory that it holds, in bytes, without what a checkpoint of rows in memory takes; an estimate.
     pub(crate) bytes: u64,
 }
 

@@ -22,10 +22,10 @@ impl Database {
         self.export_while(target, name, collections, pool, &always)
     }
 
-    /// As [`Database::export`], until `go_on` ends it.
+    /// As [`Database::export`], until `go_on` returns false.
     ///
     /// # Errors
-    /// As [`Database::export`].
+    /// As [`Database::export`]; `Cancelled`, and there is no file then.
     pub fn export_while(
         &self,
         target: &dyn Storage,

@@ -1,7 +1,7 @@
 //! Everything that changes over time: log, manifests, memtable, tasks, recovery, snapshots.
 //!
 //! Synchronous and deterministic: storage, clock and randomness arrive as arguments, background work is
-//! planned, stepped and finished by whoever owns the threads. Floors (a module imports only from floors
+//! planned, stepped and finished by the host, which owns the threads. Floors (a module imports only from floors
 //! below its own):
 //!
 //! | floor | modules |
@@ -9,8 +9,7 @@
 //! | F6 | `log` (the write-ahead log) · `manifest` (what exists) · `claim` (what running tasks hold) · `clock` · `fence` (no change without the lock) · `options` · `pin` · `space` · `turns` (threads that carry tasks out) · `quarantine` |
 //! | F7 | `fields` (which metadata fields are known) · `batch` (one atomic change) · `view` (an instant) · `keys` (what was written before) · `state` (the memtable and all segments) · `history` (what of the past is kept) · `leftovers` · `place` (what may become a database) |
 //! | F8 | `task` (merging) · `verify` · `recall` · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
-//! | F9 | `writer` (the one who changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) |
-//! | F10 | `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay`, `exporting` |
+//! | F9 | `writer` (the only one that changes things) · `open_logs` (how many stay open) · `recovery` (from files to a writer or a follower) · `transfer` · `rebuild` (a state as it was) · above them `collection` (one handle) · `opening` (one door) · `database` (names) · `succession` (one directory in place of another) · `snapshot`, `restore`, `replay`, `exporting` |
 
 pub mod batch;
 mod claim;

@@ -17,8 +17,9 @@ pub struct Options {
     /// Memory that running merges of a collection may hold together, in bytes. A merge that needs more runs alone, beside
     /// merges that need less than a sixteenth of it.
     pub merge_bytes_max: u64,
-    /// Memory that one merge may hold, in bytes. Files with graphs that take more than half of it are no longer merged with
-    /// others, so that a collection of any size is kept in order within this memory. `u64::MAX`: no bound.
+    /// Memory that one merge may hold, in bytes; no merge of files is planned that needs more. Files with graphs that
+    /// take more than half of it are no longer merged with others, and a file that takes more than all of it is not
+    /// merged at all. `u64::MAX`: no bound.
     pub one_merge_bytes_max: u64,
     /// Share of dead rows from which a segment is rewritten.
     pub dead_share_max: f32,

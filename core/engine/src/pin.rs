@@ -1,4 +1,4 @@
-//! The pin: who opens the files of a manifest holds it shared, who removes files holds it alone.
+//! The pin: a reader that opens the files of a manifest holds it shared, vacuum holds it alone.
 //!
 //! So nothing is removed between reading a manifest and opening what it names. It is not held longer: an
 //! open file stays readable after its name is gone.
@@ -14,7 +14,7 @@ pub(crate) const PIN: &str = "pin";
 /// again.
 ///
 /// # Errors
-/// What the storage says, except that it cannot be written to.
+/// Those of the storage, except that it cannot be written to.
 pub(crate) fn shared(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn Lock>>> {
     match storage.lock(&format!("{dir}/{PIN}"), LockMode::Shared, "") {
         Ok(lock) => Ok(Some(lock)),
@@ -23,10 +23,10 @@ pub(crate) fn shared(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn 
     }
 }
 
-/// For removing files; `None` while somebody is opening some.
+/// For removing files; `None` while a reader is opening some.
 ///
 /// # Errors
-/// What the storage says.
+/// Those of the storage.
 pub(crate) fn exclusive(storage: &dyn Storage, dir: &str) -> Result<Option<Box<dyn Lock>>> {
     match storage.lock(&format!("{dir}/{PIN}"), LockMode::Exclusive, "vacuum") {
         Ok(lock) => Ok(Some(lock)),
@@ -35,8 +35,8 @@ pub(crate) fn exclusive(storage: &dyn Storage, dir: &str) -> Result<Option<Box<d
     }
 }
 
-/// A medium that is full, or cannot be written, or not by this user. Any other trouble (no file handles left, a failing
-/// disk) is no reason to go on without.
+/// True if the medium is full, or cannot be written, or not by this user. Any other failure (no file handles left, a
+/// failing disk) is no reason to go on without the pin.
 fn cannot_write(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     let kind = cause.map(std::io::Error::kind);

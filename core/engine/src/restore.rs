@@ -98,7 +98,7 @@ impl Source {
 }
 
 /// Refuses links and special files in a snapshot. One in the place of a file would be followed out of the snapshot,
-/// and one among the log files would not be listed, so that its batches would be missing without a word.
+/// and one among the log files would not be listed, so that its batches would be lost without an error.
 fn check_regular(storage: &dyn Storage, dir: &str, database: &DatabaseManifest) -> Result<()> {
     let is_document = |name: &str| name == "c" || name.starts_with("database-");
     check_entries(storage, dir, is_document)?;
@@ -151,7 +151,7 @@ pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<R
     restore_while(source, target, &always)
 }
 
-/// As [`restore`], until `go_on` ends it: the files that it had brought are removed then.
+/// As [`restore`], until `go_on` returns false. After any error while files are brought, they are removed again.
 ///
 /// # Errors
 /// As [`restore`]; `Cancelled`.
@@ -207,8 +207,8 @@ impl Database {
     ///
     /// # Errors
     /// `Corrupt` naming the first damage in the snapshot; `InvalidInput(Parameter)` for a symbolic link or a special
-    /// file in it; `NotFound` if it is none; `Conflict` if a name in it is an alias here; `Locked`, `ReadOnly`, `StorageFull`, `Io`. Nothing has changed then, unless the
-    /// message says that it is unknown.
+    /// file in it; `NotFound` if it is none; `Conflict` if a name in it is an alias here; `Locked`, `ReadOnly`,
+    /// `StorageFull`, `Io`. Nothing has changed then, unless the message says that it is unknown.
     pub fn restore_from(&self, snapshot: &Arc<dyn Storage>) -> Result<Restored> {
         self.restore_at(Site::root(snapshot))
     }

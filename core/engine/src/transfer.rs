@@ -1,7 +1,7 @@
 //! Bringing immutable files from one collection's directory to another: links where both are on one storage
 //! and the disk has links, copies everywhere else.
 //!
-//! Log files count as immutable here: whoever calls this knows that nobody appends to them any more, and
+//! Log files count as immutable here: callers bring only those that are no longer appended to, and
 //! recovery replaces a file rather than to change it.
 
 use std::io::Write;
@@ -25,7 +25,7 @@ pub(crate) fn bring(source: &Site, file: &str, target: &Site, to: &str) -> Resul
     bring_while(source, file, target, to, &always)
 }
 
-/// As [`bring`], until `go_on` ends it.
+/// As [`bring`], until `go_on` returns false.
 ///
 /// # Errors
 /// As [`bring`]; `Cancelled`.

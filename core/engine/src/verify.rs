@@ -139,15 +139,15 @@ pub fn verify(
         Some(name) => verify_one(storage, name, go_on)?,
         None => verify_below(storage, "", go_on)?,
     };
-    // Whoever was stopped has seen a part, and perhaps taken the stop for damage.
+    // A report that was cut short covers a part, and may have taken the end for damage.
     cancel::check(go_on).map(|()| report)
 }
 
-/// Reads and checks what a collection holds now, for a check that goes on all the time beside other work. `pause` is
-/// called before each [`BLOCK_BYTES`](nearfield_segment::format::BLOCK_BYTES) of a segment file, and may take its
-/// time: segment files, which are nearly all bytes, are read without keeping anything from being removed. Then the
-/// manifest, delete lists, keys and the log are read as [`verify`] reads them, without a pause. Files of the past are
-/// not read. O(bytes).
+/// Reads and checks what a collection holds now, for checks in rounds beside other work. `pause` is called before each
+/// [`BLOCK_BYTES`](nearfield_segment::format::BLOCK_BYTES) of a segment file, and may block: segment files, which are
+/// nearly all bytes, are read without the pin, and one that is merged away meanwhile is passed over. Then the manifest,
+/// delete lists, keys and the log are read as [`verify`] reads them, under the pin and without a pause. Files of the
+/// past are not read. A segment file that is merged away after damage was found in it is still in the report. O(bytes).
 ///
 /// # Errors
 /// As [`verify`].
@@ -160,7 +160,7 @@ pub fn verify_present(
     let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
     let dir = format!("c/{}", database.document.resolve(collection)?);
     let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
-    // What cannot be read now is met again below.
+    // A manifest that cannot be read is reported by the second part.
     if let Ok(Some(manifest)) = named_now(storage, &dir) {
         let after_a_pause = || {
             pause();
@@ -170,7 +170,7 @@ pub fn verify_present(
             verify_segment_beside(storage, &dir, entry, &mut report, &after_a_pause);
         }
     }
-    verify_directory(storage, &dir, Depth::AllButSegments, &mut report, go_on);
+    verify_directory(storage, &dir, Depth::PresentButSegments, &mut report, go_on);
     cancel::check(go_on).map(|()| report)
 }
 
@@ -204,8 +204,8 @@ fn verify_segment_beside(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
     Everything,
-    /// Of the present.
-    AllButSegments,
+    /// The present without its segment files.
+    PresentButSegments,
 }
 
 fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result<VerifyReport> {
@@ -310,13 +310,13 @@ fn verify_files(
         Err(error) => return report.note(dir, Err(error)),
     };
     let mut seen = HashSet::new();
-    if depth == Depth::AllButSegments {
+    if depth == Depth::PresentButSegments {
         seen.extend(manifest.segments.iter().map(|entry| format!("{dir}/{}", entry.file)));
     }
     verify_named(&**storage, dir, &manifest, &mut seen, report, go_on);
     let batches = verify_log(storage, dir, &manifest, manifest.cut, report, go_on);
     report.log_batches += batches;
-    if depth == Depth::AllButSegments {
+    if depth == Depth::PresentButSegments {
         return;
     }
     let present = report.findings.len();

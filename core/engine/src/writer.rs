@@ -190,8 +190,8 @@ impl Writer {
         }
     }
 
-    /// Memory that checkpoints take for what is in memory now: the one under way, or the next one, which begins when
-    /// that has ended.
+    /// Memory that checkpoints take for what is in memory now: the larger of the one under way and the next one, which
+    /// begins when that has ended.
     fn checkpoint_bytes(&self) -> u64 {
         let in_memory = self.state.segments.iter().filter(|held| held.in_memory());
         let (mut under_way, mut next) = (0, 0);
@@ -207,7 +207,7 @@ impl Writer {
         merge_bytes(&held.live.segment, held.live.live_rows(), 0)
     }
 
-    /// Memory that a task holds for an input, beside what the checkpoint of rows in memory takes.
+    /// Memory that a task holds for an input; of rows in memory only what exceeds [`Writer::checkpoint_bytes_of`].
     fn task_bytes(&self, held: &Held, level: u8) -> u64 {
         let degree = if level == 0 { 0 } else { self.options.segment.graph.degree };
         let bytes = merge_bytes(&held.live.segment, held.live.live_rows(), degree);
@@ -261,8 +261,8 @@ impl Writer {
         }
     }
 
-    /// Leaves the file in which a merge met damage out of further merges, so that they and checkpoints go on. What
-    /// does not read there is still answered; opening the collection again refuses it.
+    /// Leaves the file that `damage` names out of further merges, so that they and checkpoints go on; errors of other
+    /// kinds change nothing. Its rows can still be searched. The next opening of the collection is refused.
     pub(crate) fn leave_out(&mut self, damage: &Error) {
         let file = damage.detail("file").and_then(|file| file.as_str());
         if damage.kind() == ErrorKind::Corrupt
@@ -539,16 +539,17 @@ impl Writer {
     }
 }
 
-/// Memory that a merge holds for an input of `live` rows, beside the input: its sections, its ids and what becomes of its
-/// metadata while it is gathered; then either the lists of a graph of this degree, or a second copy of the largest section
-/// while the file is laid out.
+/// Bytes of memory that a merge holds for an input of `live` rows, beside the input; an estimate: its sections, its ids
+/// and what becomes of its metadata while it is gathered; then either the lists of a graph of this degree (0: none is
+/// built), or a second copy of the vectors while the file is laid out.
 fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
-    /// An id in the builder, its new row, its hash, its node in the graph that is grown.
+    /// An id in the builder, its new row, its hash, its node in the graph of the base.
     const ROW_BYTES: u64 = 56;
     /// Values are gathered with their rows, and strings in a tree.
     const GATHERED_COLUMNS: u64 = 3;
     /// Places and distances while a graph is built, with the places that are its result.
     const LINK_BYTES: u64 = 12;
+    /// Links that a list has room for beyond the degree, as in `index::graph::build`.
     const SLACK_LINKS: u64 = 16;
     let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
     let kind_bytes = |kind| segment.section_bytes(kind);

@@ -3,7 +3,7 @@
 //! **Invariant.** A writer answers from a document that is durable. After a change that failed it is unknown whether
 //! it happened until [`Database::make_sure`] has looked; each call that needs the names does that first.
 //!
-//! What the collections hold is not known here.
+//! Does not know what the collections hold.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,8 +21,8 @@ use crate::opening::Opening;
 pub(crate) struct Inner {
     /// The newest that is known to be durable; of a reader, the newest it has seen.
     pub(crate) manifest: Stored<DatabaseManifest>,
-    /// Collections that were asked for. While this is locked nobody waits for one to be opened, except to
-    /// retire it.
+    /// Collections that were opened, or are being opened. While this is locked no thread waits for an opening, except
+    /// to retire the collection.
     pub(super) open: BTreeMap<FileId, Arc<Opening>>,
     /// The last change failed: whether it happened is not known.
     pub(super) unsure: bool,
@@ -43,8 +43,8 @@ impl Inner {
         Mutex::new(Inner { manifest, open, unsure: false, removed, busy, retired })
     }
 
-    /// Takes a collection from everybody: its handles refuse changes from now on because of `cause`, and it is
-    /// not opened again. Whoever asks for its name finds what has the name then.
+    /// Closes a collection for all callers: its handles refuse changes from now on because of `cause`, and it is not
+    /// opened again. A later look-up of its name finds the collection that has the name then.
     pub(crate) fn retire(&mut self, id: FileId, cause: &str) -> Result<()> {
         let Some(open) = self.open.remove(&id).and_then(|opening| opening.retire()) else {
             return Ok(());
@@ -60,7 +60,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Says to the handles of a retired collection what has become of it.
+    /// Notes in the handles of a retired collection why it is gone.
     pub(crate) fn mark_gone(&mut self, id: FileId, cause: &str) {
         if let Some(collection) = self.retired.remove(&id) {
             collection.mark_gone(cause);

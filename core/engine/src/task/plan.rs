@@ -40,8 +40,8 @@ const FORCED_FACTOR: f64 = 1.0;
 const WORTHWHILE_FACTOR: f64 = 10.0;
 /// A merge that holds at most this part of [`Options::merge_bytes_max`] always fits beside others.
 pub(crate) const SMALL_MERGE_PART: u64 = 16;
-/// Flat files that a checkpoint draws in take at most this part of [`Options::merge_bytes_max`]: no checkpoint waits for
-/// memory.
+/// Flat files that a checkpoint draws in take at most this part of [`Options::merge_bytes_max`], because no checkpoint
+/// waits for memory.
 const CHECKPOINT_PART: u64 = 4;
 
 /// What the decision needs to know of a segment.
@@ -61,7 +61,7 @@ pub struct SegmentFacts {
     pub degraded: bool,
     /// An input of a running task, or damaged: it cannot be an input.
     pub busy: bool,
-    /// Memory that a merge holds for this input.
+    /// Memory that a merge that builds a graph holds for this input, in bytes; an estimate.
     pub merge_bytes: u64,
 }
 
@@ -105,7 +105,9 @@ pub enum Effort {
     Worthwhile,
     /// What is in memory goes to a file.
     Checkpoint,
-    /// All files become one, with every row linked anew; where there are none, what is in memory.
+    /// As many files as fit the memory of a merge become one, with every row linked anew; where there are no files,
+    /// what is in memory. A single file with a graph, without dead rows and damage stays as it is, also if merges have
+    /// added to its graph.
     Everything,
 }
 
@@ -277,7 +279,7 @@ impl<'a> Desk<'a> {
         self.first_that_fits(candidates, |inputs| self.level_of(inputs))
     }
 
-    /// As many files as fit memory become one; else one that is worth a rewrite.
+    /// As many files as fit the memory of a merge become one; if there are not two, one that gains by a rewrite.
     fn everything(&self) -> Option<Work> {
         if self.free.is_empty() && self.grown.is_empty() && self.busy == 0 {
             // Without files memory need not be written twice.
@@ -353,7 +355,7 @@ impl<'a> Desk<'a> {
 
     fn work(&self, mut inputs: Vec<usize>, level: u8) -> Work {
         inputs.sort_unstable();
-        let base = inputs.iter().copied().filter(|&index| level > 0 && self.can_grow(index));
+        let base = inputs.iter().copied().filter(|&index| level > 0 && self.can_be_base(index));
         let base = base.max_by_key(|&index| self.situation.segments[index].live);
         Work { inputs, level, base }
     }
@@ -364,7 +366,7 @@ impl<'a> Desk<'a> {
     }
 
     /// True if a file has a graph that is as good as a new one. Gaps of dead rows wear it out.
-    fn can_grow(&self, index: usize) -> bool {
+    fn can_be_base(&self, index: usize) -> bool {
         let facts = &self.situation.segments[index];
         facts.level > 0 && !facts.degraded && !self.too_dead(facts.rows - facts.live, facts)
     }
@@ -381,13 +383,13 @@ impl<'a> Desk<'a> {
         inputs.iter().map(|&index| u64::from(self.situation.segments[index].live)).sum()
     }
 
-    /// Memory that a merge of these takes.
+    /// Memory that a merge of these files holds, in bytes.
     fn bytes(&self, inputs: &[usize]) -> u64 {
         let each = inputs.iter().map(|&index| self.situation.segments[index].merge_bytes);
         each.fold(0, u64::saturating_add)
     }
 
-    /// How many of the first `files` a merge may take at once in so much memory.
+    /// How many of `files`, from the first on, one merge may take within `memory_bytes`.
     fn fitting(&self, files: &[usize], memory_bytes: u64) -> usize {
         let mut left = memory_bytes;
         let fits = |&&index: &&usize| {

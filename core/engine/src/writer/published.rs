@@ -30,7 +30,8 @@ pub struct CollectionStats {
     pub log: LogStats,
     /// Bytes of rows that are in memory and log only.
     pub memory_bytes: u64,
-    /// Bytes of memory that a checkpoint takes to write them to a file, beside them.
+    /// Bytes of memory that a checkpoint takes to write them to a file, beside `memory_bytes`; an estimate. While one
+    /// is under way: of it or of the next one, whichever is larger.
     pub checkpoint_bytes: u64,
     /// Idempotency keys.
     pub keys: KeyCounts,

@@ -21,7 +21,7 @@ const HEADER_BYTES: usize = 8;
 /// Bytes of texts in one piece, unless one text is longer.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Gathers texts in row order, in pieces: whoever copies the section frees one after the other.
+/// Gathers texts in row order, in pieces, so that copying the section can free one after the other.
 #[derive(Debug)]
 pub(super) struct RawWriter {
     offsets: Vec<u64>,

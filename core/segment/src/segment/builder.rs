@@ -90,8 +90,8 @@ impl SegmentBuilder {
         self.ids.len()
     }
 
-    /// Ends the rows and starts the indexes. A graph of `base` that is whole is added to; all others are built from
-    /// nothing.
+    /// Ends the rows and starts the indexes. The graph of each field of `base` that has one keeps its links and gets
+    /// the other rows; all other graphs are built from nothing.
     pub fn index(mut self, options: &SegmentOptions, base: Option<Base<'_>>) -> SegmentIndexing {
         let rows = self.ids.len();
         for (spec, field) in self.schema.vectors.values().zip(&mut self.fields) {
@@ -211,7 +211,7 @@ impl SegmentIndexing {
     }
 }
 
-/// Bytes of a section, freed once they are copied to the file.
+/// Bytes of a section or of a part of it, freed once they are copied to the file.
 type Piece = Box<dyn Deref<Target = [u8]>>;
 
 /// What a section will hold: the pieces one after the other.

@@ -96,7 +96,7 @@ impl Segment {
         &self.front
     }
 
-    /// Bytes of the file, and of what is kept in memory beside it: what a segment that is in memory takes.
+    /// Bytes of memory of a segment that is in memory: those of the file, and of what is kept beside it.
     pub fn memory_bytes(&self) -> u64 {
         self.front.file_len + self.beside_bytes()
     }
@@ -114,7 +114,7 @@ impl Segment {
         sections.map(|entry| entry.len).sum()
     }
 
-    /// What is kept beside the bytes of the file.
+    /// Bytes of memory of what is kept beside the bytes of the file.
     fn beside_bytes(&self) -> u64 {
         let approximations = self.fields.iter().filter_map(VectorField::approximations);
         let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
@@ -179,9 +179,9 @@ impl Segment {
         &self.degraded
     }
 
-    /// Compares the metadata texts with their checksums once more. They are the one part of a file of a store that is
-    /// read where it lies, in a map whose pages the system may read again from a medium that has rotted since the
-    /// segment was opened. O(bytes of the texts).
+    /// Compares the metadata texts with their checksums once more. They are the only part of a file that is read in a
+    /// map, whose pages the system may read again from a medium that has rotted since the segment was opened. O(bytes
+    /// of the texts).
     ///
     /// # Errors
     /// `Corrupt` naming the block, or what the blob returns.

@@ -378,8 +378,8 @@ fn look_then_rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens or makes the file of a lock. Sharing needs no write access to one that is there. A new file is synced, so
-/// that its name, once durable, is never one without a file, which a full disk might not be able to make again.
+/// Opens or makes the file of a lock. Sharing needs no write access to one that is there. A new file is synced, so that
+/// its name is not durable before the file is: a full disk might not be able to make it again.
 fn open_lock(path: &Path, mode: LockMode, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).truncate(false);
@@ -394,7 +394,7 @@ fn open_lock(path: &Path, mode: LockMode, access: Access) -> io::Result<File> {
     Ok(file)
 }
 
-/// The line of whoever refused `mode`.
+/// The line of the holder that refused `mode`.
 fn holder(file: &File, mode: LockMode) -> String {
     // If sharing is possible the holders are shared, and the line in the file is an earlier one's.
     if mode == LockMode::Exclusive && file.try_lock_shared().is_ok() {

@@ -99,7 +99,8 @@ impl GraphBuilder {
     /// A builder over `rows`, which adds to `base` if there is one. O(rows × dim).
     ///
     /// # Panics
-    /// If `params` are out of range, there are more than [`ROWS_MAX`] rows, or `base` is not about these rows.
+    /// If `params` are out of range, there are more than [`ROWS_MAX`] rows, or `base` has not one new row for each row
+    /// of its graph, or one that is not among `rows`.
     pub fn new(
         rows: &VectorRows<'_>,
         kernel: Kernel,

@@ -5,7 +5,8 @@
 //! place, and the list is pruned again (Singh et al., 2021, FreshDiskANN, Algorithm 4). Distances are computed anew,
 //! because the section does not store them: as many as a row has links, where inserting a row takes 30 times as many.
 //!
-//! Does not decide whether growing is worthwhile: a graph with many gaps is better built anew.
+//! Invariant: after the last step each node that comes from the base has at most `degree` links, all to nodes of the
+//! base. Does not decide whether growing is worthwhile: a graph with many gaps is better built anew.
 
 use crate::codec::Scorer;
 use crate::ids::RowId;
@@ -19,12 +20,12 @@ use crate::parallel::Pool;
 /// Lists taken over by one step.
 const STEP_ROWS: usize = 4096;
 
-/// A graph to grow, with the new row of each of its rows; `u32::MAX` for rows that are left out.
+/// A graph that keeps its links while other rows are inserted into it.
 #[derive(Debug, Clone)]
 pub struct BaseGraph {
     /// The graph of a segment whose live rows are all among the new ones.
     pub graph: Graph,
-    /// By row of the graph.
+    /// The new row of each row of the graph; `u32::MAX` for rows that are left out.
     pub new_rows: Vec<u32>,
 }
 
@@ -32,7 +33,8 @@ pub struct BaseGraph {
 #[derive(Debug)]
 pub(super) struct Inheritance {
     graph: Graph,
-    /// The node of the new graph that each node of the base became; `NO_ROW` for all other rows of the base.
+    /// By row of the base, the node of the new graph that it became; `NO_ROW` for rows that are no node or are left
+    /// out.
     nodes: Vec<u32>,
     /// New nodes, each with the node of the base it was; ascending. Several may have become one.
     sources: Vec<(RowId, RowId)>,
