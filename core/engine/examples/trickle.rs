@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p nearfield-engine --example trickle -- FOLDER [ROWS] [DIM]` writes ROWS rows (100,000 of 128
 //! elements without arguments) to a database in FOLDER, which must be absent or empty: 100 rows a batch, a checkpoint
-//! after every ten batches, rows drawn around 1,000 centres. Two threads keep the collection in order meanwhile,
+//! after every ten batches, rows drawn around 1,000 centres in 24 dimensions. Two threads keep the collection in order meanwhile,
 //! as in the Python package. It is searched on the way, at rest, and once more after a full compaction, which is
 //! the measure: of queries a second, and of processor time.
 
@@ -26,6 +26,11 @@ use nearfield_segment::{Encoding, Metric, PointId, Pool, Rng, Schema};
 const BATCH_ROWS: usize = 100;
 const BATCHES: usize = 10;
 const CENTRES: usize = 1_000;
+/// Dimensions of the space that the rows lie in, up to noise.
+const LATENT: usize = 24;
+/// Width of the rows of a centre, where the centres lie in a cube of width 1.
+const SPREAD: f32 = 0.5;
+const NOISE: f32 = 0.1;
 const QUERIES: usize = 200;
 const K: usize = 10;
 const UPKEEP_THREADS: usize = 2;
@@ -228,22 +233,32 @@ fn written_bytes() -> u64 {
     line.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Rows around centres.
+/// Rows around centres, in fewer dimensions than they have elements, as embeddings are.
 struct Data {
     rng: Rng,
     centres: Vec<Vec<f32>>,
+    /// What each latent coordinate adds to a row.
+    axes: Vec<Vec<f32>>,
 }
 
 impl Data {
     fn new(dim: usize) -> Data {
         let mut rng = Rng::new(1);
-        let centres = (0..CENTRES).map(|_| (0..dim).map(|_| rng.unit_f32()).collect()).collect();
-        Data { rng, centres }
+        let mut points = |count: usize, len: usize| -> Vec<Vec<f32>> {
+            (0..count).map(|_| (0..len).map(|_| rng.unit_f32() - 0.5).collect()).collect()
+        };
+        let (centres, axes) = (points(CENTRES, LATENT), points(LATENT, dim));
+        Data { rng, centres, axes }
     }
 
     fn row(&mut self) -> Vec<f32> {
         let centre = self.rng.below(CENTRES as u64) as usize;
-        let rng = &mut self.rng;
-        self.centres[centre].iter().map(|value| value + 0.5 * rng.unit_f32()).collect()
+        let mut row = vec![0.0; self.axes[0].len()];
+        for (middle, axis) in self.centres[centre].iter().zip(&self.axes) {
+            let coordinate = middle + SPREAD * (self.rng.unit_f32() - 0.5);
+            row.iter_mut().zip(axis).for_each(|(value, step)| *value += coordinate * step);
+        }
+        row.iter_mut().for_each(|value| *value += NOISE * (self.rng.unit_f32() - 0.5));
+        row
     }
 }
