@@ -39,14 +39,16 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Runs a task until it is done, `gives_way` returns true or the server closes. A merge first waits until the
-    /// memory budget has room for it; a checkpoint does not. `gives_way` is called with each step, and while the merge
-    /// waits with a progress of 0 of 0.
+    /// Runs a task of `line` until it is done, `gives_way` returns true or the server closes. A merge first waits until
+    /// the memory budget has room for it; a checkpoint does not. `gives_way` is called with each step, and while the
+    /// merge waits with a progress of 0 of 0. A merge that waits also makes way for any caller that must be alone, a
+    /// recovery above all: it may be what frees the memory.
     ///
     /// # Errors
     /// As [`Task::run`]; `Cancelled` if it made way; [`Code::Internal`] if it panicked.
     pub(super) fn carry(
         &self,
+        line: &Line,
         task: Task,
         gives_way: &(dyn Fn(Progress) -> bool + Sync),
     ) -> Result<MergeOutput> {
@@ -56,7 +58,8 @@ impl Background {
             false => (&metrics.compactions_inflight, &metrics.compactions),
         };
         let stops = |progress| gives_way(progress) || self.is_stopping();
-        let _held = self.memory_for(&task, &|| stops(Progress { done: 0, total: 0 }))?;
+        let waiting = Progress { done: 0, total: 0 };
+        let _held = self.memory_for(&task, &|| line.collection.is_wanted() || stops(waiting))?;
         let _counted = UnderWay::new(under_way);
         let mut watch = |progress| {
             if stops(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -40,12 +40,17 @@ impl Context {
         reserved
     }
 
+    /// Damage in segment files that are no longer part of a collection is mended.
+    pub(super) fn forget_removed(&self, line: &Line) {
+        let view = line.collection.view();
+        let is_live = |file: &str| view.segments.iter().any(|live| live.segment.name() == file);
+        self.damage.keep(&self.board, line.collection.name(), is_live);
+    }
+
     /// Looks at a line after its writer was used, and notes on the board whether it writes.
     pub(super) fn observe(&self, line: &Line, failure: Option<&str>) {
         let name = line.collection.name();
-        let view = line.collection.view();
-        let is_live = |file: &str| view.segments.iter().any(|live| live.segment.name() == file);
-        self.damage.keep(&self.board, name, is_live);
+        self.forget_removed(line);
         match line.observe() {
             Turn::Same => {}
             Turn::Refuses(kind) => {

@@ -5,7 +5,7 @@
 //! the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
 //! the past alone is a warning; anything else is a blocker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nearfield_engine::Finding;
@@ -49,16 +49,32 @@ impl Damage {
         replace(&mut self.found(), board, collection, by_file(findings));
     }
 
-    /// A round in the background has read the present of a collection: `findings` replace what is known of it. Those of
-    /// a collection that was dropped meanwhile are ignored: [`Damage::forget`] is called after the drop.
-    pub(super) fn scrubbed(&self, board: &Board, line: &Line, findings: &[Finding]) {
+    /// Damaged files of a collection that are known now.
+    pub(super) fn known(&self, collection: &str) -> BTreeSet<String> {
+        self.found()
+            .get(collection)
+            .map(|files| files.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// A round in the background has read the present of a collection: `findings` replace what was known of it when the
+    /// round began, the files `known_before`. Those of a collection that was dropped meanwhile are ignored:
+    /// [`Damage::forget`] is called after the drop.
+    pub(super) fn scrubbed(
+        &self,
+        board: &Board,
+        line: &Line,
+        findings: &[Finding],
+        known_before: &BTreeSet<String>,
+    ) {
         let mut all = self.found();
         if line.is_dropped() {
             return;
         }
         let name = line.collection.name();
         let mut files = by_file(findings);
-        let known = all.get(name).into_iter().flatten().filter(|(_, found)| found.past);
+        let stays = |(file, found): &(&String, &Found)| found.past || !known_before.contains(*file);
+        let known = all.get(name).into_iter().flatten().filter(stays);
         known.for_each(|(file, found)| {
             files.entry(file.clone()).or_insert_with(|| found.clone());
         });

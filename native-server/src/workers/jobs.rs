@@ -387,7 +387,7 @@ impl Jobs {
                 self.advance(kind, progress);
                 line.is_dropped() || !go_on()
             };
-            let mut carry = |task| self.background.carry(task, &watch);
+            let mut carry = |task| self.background.carry(line, task, &watch);
             let carried = line.collection.merge_by(effort, &mut carry);
             self.context.observe(line, carried.as_ref().err().map(Error::message));
             if let Err(error) = &carried {

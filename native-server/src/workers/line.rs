@@ -129,6 +129,11 @@ impl Line {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
+    /// What it counts against the memory budget: rows in memory, and what their checkpoint takes.
+    pub(super) fn counted_bytes(&self) -> u64 {
+        self.counted_bytes.load(Ordering::Relaxed)
+    }
+
     /// Batches in the log that no file contains.
     pub(super) fn pending(&self) -> u64 {
         let log = self.collection.stats().log;

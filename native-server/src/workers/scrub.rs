@@ -70,9 +70,12 @@ impl Scrub {
         Ok(this)
     }
 
-    /// From now on a collection is read in each round.
+    /// From now on a collection is read in each round, unless it was dropped already.
     pub(super) fn add(&self, line: Arc<Line>) {
-        self.state().lines.insert(line.number, line);
+        let mut state = self.state();
+        if !line.is_dropped() {
+            state.lines.insert(line.number, line);
+        }
     }
 
     /// From now on a collection is not read any more.
@@ -120,9 +123,12 @@ impl Scrub {
         };
         let go_on = || !line.is_dropped() && !self.state().stopping;
         let Context { board, damage, metrics, .. } = &*self.context;
+        let known = damage.known(name);
         match self.background.aside(|| verify_present(&self.storage, name, &pause, &go_on)) {
             Ok(report) => {
-                damage.scrubbed(board, line, &report.findings);
+                damage.scrubbed(board, line, &report.findings, &known);
+                // Files that were merged away while the round read them are no part of the collection.
+                self.context.forget_removed(line);
                 metrics.scrubs.inc();
             }
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NotFound) => {}

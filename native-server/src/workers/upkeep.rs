@@ -228,7 +228,7 @@ impl Upkeep {
         Facts {
             refuses: line.refuses(),
             pending: line.pending() > 0,
-            tight: budget.is_tight() && memory_bytes >= share,
+            tight: budget.is_tight() && line.counted_bytes() >= share,
             full: memory_bytes >= self.limits.memtable_bytes_max,
             recovering: running(Step::Recover),
             checkpointing: running(Step::Merge(Effort::Checkpoint)),
@@ -250,7 +250,7 @@ impl Upkeep {
                 self.look_beside(line);
             }
             let gives_way = |_| (merges && collection.is_wanted()) || line.is_dropped();
-            self.background.carry(task, &gives_way)
+            self.background.carry(line, task, &gives_way)
         })
     }
 

@@ -12,8 +12,9 @@
 //! fresh files beside the busy ones: [`FILES_MAX`] bounds both together as long as merges keep up with writes.
 //!
 //! **Memory.** A merge is planned only if it fits [`Options::one_merge_bytes_max`]. A file with graphs that takes more than
-//! half of that is *grown*: merged with another of its kind it would not fit. Grown files stand apart, count for none of
-//! the limits on files, and are rewritten alone when they are worn.
+//! half of that is *grown*: merged with another of its kind it would not fit. So is a flat file that takes more than all
+//! of it, which searches scan. Grown files stand apart, count for none of the limits on files, and are rewritten alone
+//! when they are worn. Rows in memory go to a file before they are too many to be linked.
 //!
 //! Does not decide how many threads merge: the host does, by asking.
 
@@ -145,7 +146,8 @@ impl<'a> Desk<'a> {
         free.sort_by_key(|&index| situation.segments[index].live);
         let is_grown = |index: &usize| {
             let facts = &situation.segments[*index];
-            facts.level > 0 && facts.merge_bytes > options.one_merge_bytes_max / 2
+            let most = options.one_merge_bytes_max;
+            facts.merge_bytes > if facts.level > 0 { most / 2 } else { most }
         };
         let (grown, free) = free.into_iter().partition(is_grown);
         Desk { situation, options, free, grown, busy: busy.len() }
@@ -155,7 +157,11 @@ impl<'a> Desk<'a> {
         // Rows that replace each other over and over take room in the log only.
         let long_log = self.situation.log_bytes >= 4 * self.options.log_file_bytes_max;
         let full = self.situation.memory_bytes >= self.options.memtable_bytes_max;
-        if (full || long_log)
+        // A file of more rows could not be linked.
+        let in_memory = self.situation.segments.iter().filter(|facts| facts.in_memory);
+        let linking_bytes: u64 = in_memory.map(|facts| facts.merge_bytes).sum();
+        let many = linking_bytes > self.options.one_merge_bytes_max / 2;
+        if (full || many || long_log)
             && let Some(work) = self.checkpoint()
         {
             return Some(work);
@@ -212,16 +218,18 @@ impl<'a> Desk<'a> {
             let facts = &segments[index];
             facts.degraded || self.too_dead(facts.dead_at_cut, facts)
         };
-        let Some(place) = self.free.iter().rposition(|index| is_worn(&index)) else {
-            let alone = self.grown.iter().filter(is_worn).map(|&index| vec![index]);
-            return self.first_that_fits(alone, |_| 1);
+        let places = (0..self.free.len()).rev().filter(|&place| is_worn(&&self.free[place]));
+        let beside = places.flat_map(|place| {
+            let smaller = self.inputs_max().saturating_sub(1).min(place);
+            let worn = self.free[place];
+            [[&self.free[..smaller], &[worn]].concat(), vec![worn]]
+        });
+        let alone = self.grown.iter().filter(is_worn).map(|&index| vec![index]);
+        let level = |inputs: &[usize]| {
+            let levels = inputs.iter().map(|&index| segments[index].level);
+            levels.max().unwrap_or_default().max(self.level_of(inputs))
         };
-        let smaller = self.inputs_max().saturating_sub(1).min(place);
-        let mut inputs: Vec<usize> = self.free[..smaller].to_vec();
-        inputs.push(self.free[place]);
-        let alone = vec![self.free[place]];
-        let level = segments[self.free[place]].level;
-        self.first_that_fits([inputs, alone], |inputs| level.max(self.level_of(inputs)))
+        self.first_that_fits(beside.chain(alone), level)
     }
 
     /// Rows of flat files get a graph, together with files that have one.

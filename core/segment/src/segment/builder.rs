@@ -6,6 +6,8 @@
 
 use std::ops::Deref;
 
+use std::sync::Arc;
+
 use crate::codec::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 use crate::error::Result;
 use crate::format::{BLOCK_BYTES, Front, SectionEntry, SectionKind, align64, front_len};
@@ -119,9 +121,10 @@ pub struct Base<'a> {
 
 impl Base<'_> {
     fn graphs(self) -> Vec<Option<BaseGraph>> {
+        let new_rows: Arc<[u32]> = self.new_rows.into();
         let graph = |field: &VectorField| {
             let graph = field.graph()?.clone();
-            Some(BaseGraph { graph, new_rows: self.new_rows.to_vec() })
+            Some(BaseGraph { graph, new_rows: Arc::clone(&new_rows) })
         };
         self.segment.fields().iter().map(graph).collect()
     }

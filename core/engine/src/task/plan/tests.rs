@@ -232,6 +232,20 @@ fn no_merge_takes_more_memory_than_one_may() {
     let worn = heavy(file(1, 30_000, 20_000), 600);
     assert_eq!(due(&[grown, worn]), work(&[1], 1), "a grown file that is worn, alone");
     assert_eq!(due(&[heavy(worn, 1_001)]), None, "it fits no more");
+    let huge = heavy(flat(50_000), 1_001);
+    assert_eq!(
+        due(&[huge, fresh]),
+        work(&[1], 1),
+        "a flat file that does not fit keeps no other one flat"
+    );
+    let huge = heavy(file(1, 50_000, 30_000), 1_001);
+    assert_eq!(due(&[worn, huge]), work(&[0], 1), "nor a worn one");
+    let in_memory = |bytes| due(&[heavy(memory(10), bytes)]);
+    assert_eq!(
+        (in_memory(500), in_memory(501)),
+        (None, work(&[0], 0)),
+        "before it is too much to link"
+    );
     let few = heavy(flat(5_000), 400);
     assert_eq!(due(&[few; 3]), work(&[0, 1], 1), "enough rows for the memory of a merge");
     let long_rows = heavy(flat(3_000), 600);

@@ -8,6 +8,8 @@
 //! Invariant: after the last step each node that comes from the base has at most `degree` links, all to nodes of the
 //! base. Does not decide whether growing is worthwhile: a graph with many gaps is better built anew.
 
+use std::sync::Arc;
+
 use crate::codec::Scorer;
 use crate::ids::RowId;
 use crate::index::Candidate;
@@ -26,7 +28,7 @@ pub struct BaseGraph {
     /// The graph of a segment whose live rows are all among the new ones.
     pub graph: Graph,
     /// The new row of each row of the graph; `u32::MAX` for rows that are left out.
-    pub new_rows: Vec<u32>,
+    pub new_rows: Arc<[u32]>,
 }
 
 /// A base graph whose lists are being taken over.

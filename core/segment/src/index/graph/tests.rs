@@ -430,7 +430,7 @@ fn grown(metric: Metric, rows: &[Vec<f32>], pool: &Pool) -> (Fixture, Graph, Vec
         next.extend_from_slice(&portion[portion.len() / 2..]);
         held.clone_from(&next);
         let fixture = Fixture::new(metric, Encoding::F32, &next);
-        let base_graph = base.take().map(|graph| BaseGraph { graph, new_rows });
+        let base_graph = base.take().map(|graph| BaseGraph { graph, new_rows: new_rows.into() });
         let bytes = fixture.build_on(base_graph, Kernel::detect(), pool, 1);
         let copy = bytes.to_vec();
         let graph = Graph::open(bytes.into(), fixture.count).expect("own bytes");
@@ -493,7 +493,7 @@ fn groups_of_equal_rows_grow_shrink_and_begin() {
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
         let graph = Fixture::new(metric, Encoding::F32, &before).graph();
         let fixture = Fixture::new(metric, Encoding::F32, &after);
-        let base = BaseGraph { graph, new_rows: new_rows.clone() };
+        let base = BaseGraph { graph, new_rows: new_rows.as_slice().into() };
         let bytes = fixture.build_on(Some(base), Kernel::detect(), &Pool::new(2), 1);
         let graph = Graph::open(bytes.into(), fixture.count).expect("own bytes");
         assert_eq!(reachable(&graph), after.len(), "{metric:?}");
@@ -508,7 +508,7 @@ fn a_base_of_which_nothing_stays_is_no_base() {
     let rows = clustered(1, 500, 8, 5, 60.0);
     let (old, new) = rows.split_at(200);
     let graph = Fixture::new(Metric::L2, Encoding::F32, old).graph();
-    let base = BaseGraph { graph, new_rows: vec![u32::MAX; old.len()] };
+    let base = BaseGraph { graph, new_rows: vec![u32::MAX; old.len()].into() };
     let fixture = Fixture::new(Metric::L2, Encoding::F32, new);
     let [from_base, from_nothing] = [Some(base), None]
         .map(|base| fixture.build_on(base, Kernel::detect(), &Pool::SERIAL, 1).to_vec());
