@@ -14,19 +14,24 @@
 //! | `reading` | all questions to one view |
 //! | `part` | a `.near` file of which some bytes are here |
 //! | `whole` | a `.near` file whose bytes are all in memory |
-//! | `store`, `slots` | a collection that is written here, and the browser's files below it: only with the feature `store` |
+//! | `store`, `slots` | a collection that is written here, and the browser's files below it |
+//!
+//! The crate makes two modules, which a page loads apart: with the feature `store` the one that writes, without
+//! `part` and `whole`; without it the one that opens files.
 
 mod answers;
 mod asked;
 pub mod error;
 mod ids;
 mod object;
+#[cfg(not(feature = "store"))]
 pub mod part;
 mod reading;
 #[cfg(feature = "store")]
 pub mod slots;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(not(feature = "store"))]
 pub mod whole;
 
 use nearfield_segment::Kernel;

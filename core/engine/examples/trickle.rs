@@ -28,8 +28,8 @@ const BATCHES: usize = 10;
 const CENTRES: usize = 1_000;
 /// Dimensions of the space that the rows lie in, up to noise.
 const LATENT: usize = 24;
-/// Width of the rows of a centre, where the centres lie in a cube of width 1.
-const SPREAD: f32 = 0.5;
+/// Width of the rows of a centre. The centres lie in a cube of width 1, so that their rows overlap.
+const SPREAD: f32 = 1.0;
 const NOISE: f32 = 0.1;
 const QUERIES: usize = 200;
 const K: usize = 10;
