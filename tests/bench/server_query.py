@@ -179,7 +179,7 @@ def set_up(options: argparse.Namespace, data: dataset.Dataset, directory: Path) 
 def in_process_of(own: Measured, data: dataset.Dataset, directory: Path) -> InProcess | None:
     """Copies the directory of our server while it is stopped, then leaves the copy to the engine."""
     if importlib.util.find_spec("nearfield") is None:
-        print("in process: the Python package is not installed (maturin develop --release)")
+        print("in process: the Python package is not installed (maturin develop --profile dist)")
         return None
     assert isinstance(own.server, NearfieldServer)
     queries = directory / "queries.npy"
