@@ -24,7 +24,7 @@ fn memory(rows: u32) -> SegmentFacts {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an expectation of the tables, beside `None`")]
-fn work(inputs: &[usize], level: u8) -> Option<(Vec<usize>, u8)> {
+fn work(inputs: &[usize], level: u8) -> Option<Chosen> {
     Some((inputs.to_vec(), level))
 }
 
@@ -35,17 +35,20 @@ fn options() -> Options {
     options
 }
 
-fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<(Vec<usize>, u8)> {
+fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<Chosen> {
     pair(plan(effort, &Situation { segments, ..Situation::default() }, &options()))
 }
 
-fn pair(work: Option<Work>) -> Option<(Vec<usize>, u8)> {
+/// Inputs and level of a piece of work.
+type Chosen = (Vec<usize>, u8);
+
+fn pair(work: Option<Work>) -> Option<Chosen> {
     work.map(|work| (work.inputs, work.level))
 }
 
 #[test]
 fn what_is_due() {
-    let cases: Vec<(&str, Vec<SegmentFacts>, Option<(Vec<usize>, u8)>)> = vec![
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Chosen>)> = vec![
         ("nothing there", vec![], None),
         ("an empty file", vec![graph(0)], None),
         ("three flat files", vec![flat(100); 3], None),
@@ -124,7 +127,7 @@ fn checkpoints() {
 
 #[test]
 fn what_is_worthwhile() {
-    let cases: Vec<(&str, Vec<SegmentFacts>, Option<(Vec<usize>, u8)>)> = vec![
+    let cases: Vec<(&str, Vec<SegmentFacts>, Option<Chosen>)> = vec![
         ("one short file", vec![flat(9)], None),
         ("two short files", vec![flat(9), flat(9)], work(&[0, 1], 0)),
         ("long enough for a graph", vec![flat(4_000)], work(&[0], 1)),
