@@ -4,18 +4,13 @@
 //! Log files count as immutable here: callers bring only those that are no longer appended to, and
 //! recovery replaces a file rather than to change it.
 
-use std::io::Write;
-
 use crc32c::crc32c;
 use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, Result};
+use nearfield_segment::{ErrorKind, Result};
 
 use crate::leftovers::COLLECTION_DIRS;
 use crate::writer::Site;
-
-/// Bytes copied between two checks whether to go on.
-const CHECKED_BYTES: usize = 1 << 20;
 
 /// Makes `file` of `source` the file `to` of `target`. One that is there already stays.
 ///
@@ -81,12 +76,6 @@ pub(crate) fn copy(
 ) -> Result<(u64, u32)> {
     let blob = source.open(from)?;
     let bytes = blob.read(0..blob.len())?;
-    let mut fill = |out: &mut dyn Write| {
-        bytes.chunks(CHECKED_BYTES).try_for_each(|piece| {
-            cancel::check(go_on)?;
-            out.write_all(piece).map_err(|error| Error::io("write", to, error))
-        })
-    };
-    target.put(to, &mut fill)?;
+    target.put(to, &mut |out| cancel::write_all(out, &bytes, to, go_on))?;
     Ok((bytes.len() as u64, crc32c(&bytes)))
 }

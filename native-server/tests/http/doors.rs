@@ -174,10 +174,10 @@ fn who_did_what_is_written_down_without_secrets() {
     let rows = running.catalog.audit_tail(10).unwrap();
     let told: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.status)).collect();
     assert_eq!(told, [("key_create", 201), ("count", 404), ("count", 401)]);
-    let [made, nowhere, nobody] = &rows[..] else { panic!("{rows:?}") };
+    let [made, nowhere, without_key] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!(nowhere.collection.as_deref(), Some("nowhere"));
     let shown = format!("{rows:?}");
-    assert!(made.key_id.is_some() && made.key_id == nowhere.key_id && nobody.key_id.is_none());
+    assert!(made.key_id.is_some() && made.key_id == nowhere.key_id && without_key.key_id.is_none());
     let query = running.key(Role::Query);
     running.ask(&query, "POST", "/v2/admin/verify", "");
     let last = running.catalog.audit_tail(1).unwrap().remove(0);

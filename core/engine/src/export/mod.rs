@@ -53,8 +53,6 @@ const ORDER: [SectionKind; 12] = [
 const CELL_ROW_BYTES: u64 = 64;
 /// Bytes that a dead row takes in a delete list and on the way there.
 const DEAD_ROW_BYTES: u64 = 64;
-/// Bytes written between two checks whether to go on.
-const CHECKED_BYTES: usize = 1 << 20;
 
 /// A section to write: what it is and where its bytes are.
 struct Piece {
@@ -159,12 +157,7 @@ fn lay_out(
 
 impl Laid {
     fn write(&self, name: &str, out: &mut dyn Write, go_on: GoOn<'_>) -> Result<()> {
-        let mut write = |bytes: &[u8]| {
-            bytes.chunks(CHECKED_BYTES).try_for_each(|piece| {
-                cancel::check(go_on)?;
-                out.write_all(piece).map_err(|error| Error::io("write", name, error))
-            })
-        };
+        let mut write = |bytes: &[u8]| cancel::write_all(out, bytes, name, go_on);
         write(&self.front)?;
         let mut written = self.front.len() as u64;
         for piece in &self.pieces {
