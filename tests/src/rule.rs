@@ -1,6 +1,6 @@
 //! Distances and roundings as the documents define them, written from the text and not from the kernels.
 //!
-//! `docs/decisions/0001-one-summation-rule.md` and `0008-cosine-keeps-originals.md`. One row at a time, as
+//! `docs/internals/decisions/0001-one-summation-rule.md` and `0008-cosine-keeps-originals.md`. One row at a time, as
 //! slow as it is plain.
 
 use nearfield_segment::Metric;

@@ -1,6 +1,6 @@
 //! Every sync is needed: a disk that leaves out one class of syncs must be caught by the crash sweep.
 //!
-//! Each mutation is a line of the table in `docs/durability.md`.
+//! Each mutation is a line of the table in `docs/internals/durability.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 

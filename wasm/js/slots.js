@@ -1,6 +1,6 @@
 // A pool of open files of the origin (OPFS), which the engine reads and writes without waiting.
 //
-// The engine's own names are inside of the files (docs/format.md, Slots); here they are only numbered. Handles
+// The engine's own names are inside of the files (docs/internals/format.md, Slots); here they are only numbered. Handles
 // are exclusive: while they are open nobody else opens these files. Works in a worker only.
 
 import { NearfieldError } from './errors.js';

@@ -18,7 +18,7 @@ export function sample() {
   return new Uint8Array(readFileSync(file));
 }
 
-/** Where sections of a kind (docs/format.md) are: `[start, end]` of each. The sample has one collection. */
+/** Where sections of a kind (docs/internals/format.md) are: `[start, end]` of each. The sample has one collection. */
 export function sections(bytes, wanted) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const directory = JSON.parse(new TextDecoder().decode(bytes.subarray(64, 64 + Number(view.getBigUint64(32, true)))));

@@ -2,7 +2,7 @@
 //!
 //! Only computing and writing new files happens at low priority. A thread that holds the lock of a writer must not
 //! wait for a processor behind all others, because writes wait for the lock: plans are made and results committed by
-//! the caller, at ordinary priority (docs/decisions/0026-background-priority.md).
+//! the caller, at ordinary priority (docs/internals/decisions/0026-background-priority.md).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

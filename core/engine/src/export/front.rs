@@ -1,4 +1,4 @@
-//! The front of an export: header, directory, and the section tables of all segments (`docs/format.md`).
+//! The front of an export: header, directory, and the section tables of all segments (`docs/internals/format.md`).
 //!
 //! Reading it tells what is in the file and where, and reads nothing else.
 

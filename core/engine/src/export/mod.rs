@@ -1,7 +1,7 @@
 //! One file with whole collections, to be opened anywhere: `.near`.
 //!
 //! The same segments as in the store, so the same answers, bit for bit; the sections of all segments are
-//! ordered so that what a search over ranges reads comes first and metadata texts last (`docs/format.md`):
+//! ordered so that what a search over ranges reads comes first and metadata texts last (`docs/internals/format.md`):
 //!
 //! ```text
 //! | header 64 | directory (JSON) | section tables | cell tables | cells | ids … | metadata texts |

@@ -13,7 +13,7 @@ use nearfield_segment::{
 use super::part::Part;
 use super::{PartialCollection, PartialExport, all};
 
-/// When nobody says how many cells, about this many bytes of them are read: measured (docs/decisions/0032).
+/// When nobody says how many cells, about this many bytes of them are read: measured (docs/internals/decisions/0032).
 pub const CELL_BYTES_DEFAULT: u64 = 1_400_000;
 /// Fewest cells that are read unasked, however large they are.
 const CELLS_DEFAULT_MIN: usize = 16;

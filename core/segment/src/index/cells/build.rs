@@ -78,7 +78,7 @@ struct Partition {
     centroids: Centroids,
 }
 
-/// About 5/3 · √rows cells: measured, a search of few of them reads least (docs/decisions/0032).
+/// About 5/3 · √rows cells: measured, a search of few of them reads least (docs/internals/decisions/0032).
 fn cell_count(rows: usize) -> usize {
     let wanted = (rows as f64).sqrt() * 5.0 / 3.0;
     (wanted as usize).min(rows / ROWS_PER_CELL_MIN).max(1)

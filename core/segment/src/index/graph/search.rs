@@ -23,7 +23,7 @@ use crate::index::{Candidate, SearchStats};
 const CHECKED_HOPS: u64 = 256;
 
 /// Candidates kept by a walk that is repeated because of a group that is not allowed: with them the true neighbours
-/// were found where the default list found .86 to 1.00 of them (docs/decisions/0043).
+/// were found where the default list found .86 to 1.00 of them (docs/internals/decisions/0043).
 const REPEATED_EF: usize = 8 * EF_DEFAULT;
 
 /// Working memory of a search, for reuse by any later one over any graph.
