@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use nearfield_engine::task::{Effort, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Question;
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Pool};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

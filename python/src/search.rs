@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nearfield_engine::View;
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats};
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool};
 use pyo3::prelude::*;
 

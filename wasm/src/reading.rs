@@ -5,8 +5,8 @@
 
 use js_sys::{Array, Uint32Array};
 use nearfield_engine::{View, recall};
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Rung;
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{
     Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec, unknown_field,
 };

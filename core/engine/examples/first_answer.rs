@@ -18,9 +18,9 @@ use nearfield_engine::partial::{
 use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
 use nearfield_segment::cancel::always;
 use nearfield_segment::format::Residence;
-use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
+use nearfield_segment::vector::graph::GraphParams;
 use nearfield_segment::{DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema};
 
 const MERGED_GAP_BYTES: u64 = 32 * 1024;

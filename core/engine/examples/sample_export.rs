@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nearfield_engine::{Error, Fault, LiveSegment, Result, View, write_export};
 use nearfield_segment::cancel::always;
 use nearfield_segment::format::Residence;
-use nearfield_segment::index::graph::GraphParams;
+use nearfield_segment::vector::graph::GraphParams;
 
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{BytesBlob, MemoryStorage, Storage};

@@ -1,8 +1,8 @@
 //! Settings of a collection's engine: data, with units in the names; components arrive as arguments.
 
 use nearfield_segment::Kernel;
-use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::SegmentOptions;
+use nearfield_segment::vector::graph::GraphParams;
 
 /// When work is done and how; the defaults suit a laptop and a small server.
 #[derive(Debug, Clone)]

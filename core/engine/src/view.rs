@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::filter::{Filter, eval_within};
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{
     DeadRows, Error, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
     unknown_field,

@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nearfield_segment::codec::{EncodedRows, RowEncoder, Scorer, VectorRows};
+use nearfield_segment::vector::{EncodedRows, RowEncoder, Scorer, VectorRows};
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Rng, RowId, VectorSpec};
 use pulp::{Arch, Simd, WithSimd};
 

@@ -7,8 +7,8 @@
 //! |---|---|
 //! | F0 | `error` `cancel` `ids` `metric` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
-//! | F2 | `codec` (how a row is encoded) · `rowset` · `payload` (metadata columns) · `allowed` |
-//! | F3 | `filter` · `index` (how candidates are found) |
+//! | F2 | `rowset` · `payload` (metadata columns) · `allowed` |
+//! | F3 | `filter` · `vector` (vector fields: rows, codes, indexes) |
 //! | F4 | `stats` (pruning) · `segment` (one file) |
 //! | F5 | `search` (plan, gather, merge, explain) |
 
@@ -19,12 +19,10 @@ compile_error!(
 
 mod allowed;
 pub mod cancel;
-pub mod codec;
 mod error;
 pub mod filter;
 pub mod format;
 mod ids;
-pub mod index;
 mod kernel;
 mod metric;
 mod parallel;
@@ -36,6 +34,7 @@ pub mod search;
 pub mod segment;
 pub mod stats;
 pub mod storage;
+pub mod vector;
 
 pub use allowed::Allowed;
 pub use error::{Error, ErrorKind, Fault, Result, SHOWN_CHARS_MAX, shown, shown_list};

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use nearfield_engine::{Error, Fault, Tier, View};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, shown, unknown_field};
 
 use super::answer::{self, Growing};

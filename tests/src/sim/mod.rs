@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Options, Result, SNAPSHOTS};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::index::graph::GraphParams;
 use nearfield_segment::segment::SegmentOptions;
 use nearfield_segment::storage::{Directory, SimDisk, Storage};
+use nearfield_segment::vector::graph::GraphParams;
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Lsn, Metric, Pool, Schema};
 
 use crate::oracle::{Change, KEYS_MAX, Oracle};

@@ -19,9 +19,9 @@ use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::format::{
     BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
 };
-use nearfield_segment::index::cells;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
+use nearfield_segment::vector::lists;
 use nearfield_segment::{Error, Fault, Kernel, Lsn, Pool, Result, RowId};
 
 pub use front::EXPORT_VERSION;
@@ -237,7 +237,7 @@ fn add_cells(
     let rows: Vec<RowId> = live.dead.live().iter().collect();
     let id_of = |row| live.segment.id_of(row);
     for (ordinal, field) in (0..).zip(live.segment.fields()) {
-        let Some(built) = cells::build(&field.rows(), &rows, &id_of, kernel, pool, go_on)? else {
+        let Some(built) = lists::build(&field.rows(), &rows, &id_of, kernel, pool, go_on)? else {
             continue;
         };
         pieces.push(new_piece(place, SectionKind::CellTable, ordinal, &built.table));

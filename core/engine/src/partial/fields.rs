@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use nearfield_segment::codec::{VectorRows, norm_bytes, row_bytes};
 use nearfield_segment::format::{Front, Residence, Section, SectionKind, Verified};
-use nearfield_segment::index::cells::{Cell, CellTable};
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes};
+use nearfield_segment::vector::lists::{Cell, CellTable};
+use nearfield_segment::vector::{VectorRows, norm_bytes, row_bytes};
 use nearfield_segment::{Error, Kernel, Result, RowId, VectorSpec};
 
 use super::all;
@@ -124,7 +124,7 @@ impl PartField {
 
     /// The exact distance of a row, in the same bits as any other exact search.
     pub(super) fn distance(&self, row: RowId, query: &[f32], kernel: Kernel) -> Result<f32> {
-        use nearfield_segment::codec::Scorer;
+        use nearfield_segment::vector::Scorer;
         let mut distance = [0.0];
         self.with_row(row, |rows| {
             rows.scorer(kernel, query).score_many(&[RowId(0)], &mut distance);

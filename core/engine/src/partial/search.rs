@@ -1,11 +1,12 @@
 //! A search over cells: which to read, their codes, and the originals of the best where asked for.
 
 use nearfield_segment::cancel::always;
-use nearfield_segment::codec::VectorRows;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::index::cells::{Budget, Cell, CodedQuery, Spot, choose};
-use nearfield_segment::index::{SearchStats, flat};
 use nearfield_segment::search::K_MAX;
+use nearfield_segment::vector::CodedQuery;
+use nearfield_segment::vector::VectorRows;
+use nearfield_segment::vector::lists::{Budget, Cell, Spot, choose};
+use nearfield_segment::vector::{SearchStats, flat};
 use nearfield_segment::{
     Allowed, Error, Fault, Metric, PointId, Result, RowId, RowSet, VectorSpec, unknown_field,
 };

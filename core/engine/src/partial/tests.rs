@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
-use nearfield_segment::index::graph::{GraphParams, Scratch};
 use nearfield_segment::search::Question;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{
     AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage,
 };
+use nearfield_segment::vector::graph::{GraphParams, Scratch};
 use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId};
 
 use super::*;

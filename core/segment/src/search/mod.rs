@@ -8,19 +8,19 @@ mod plan;
 
 pub use plan::{Rung, Situation, plan};
 
-pub use crate::index::graph::EF_DEFAULT;
+pub use crate::vector::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn, always};
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
-use crate::index::flat::{self, Wanted};
-use crate::index::graph::{Effort, Scratch};
-use crate::index::{self, Candidate};
 use crate::kernel::Kernel;
 use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
+use crate::vector::flat::{self, Wanted};
+use crate::vector::graph::{Effort, Scratch};
+use crate::vector::{self, Candidate};
 
 /// Most results of one query.
 pub const K_MAX: usize = 1_000_000;
@@ -221,7 +221,7 @@ impl Prepared<'_> {
         prepared: &PreparedSource<'_>,
         work: Work<'_>,
         hits: &mut Vec<Hit>,
-    ) -> Result<index::SearchStats> {
+    ) -> Result<vector::SearchStats> {
         let Work { vector, scratch, go_on } = work;
         let segment = prepared.source.segment;
         let field = segment.field(self.question.field).expect("prepare looked it up");
@@ -232,7 +232,7 @@ impl Prepared<'_> {
             None => Allowed::Except(prepared.source.dead),
         };
         let k = self.question.k.min(prepared.plan.allowed as usize);
-        let mut stats = index::SearchStats::default();
+        let mut stats = vector::SearchStats::default();
         let through_graph = match (prepared.plan.rung, field.graph()) {
             (Rung::Graph { ef }, Some(graph)) => {
                 // Beyond this a scan of the allowed rows would have been cheaper, and it is exact.

@@ -1,7 +1,7 @@
 //! How one source is searched, decided from numbers alone: a pure function of counts and
 //! the query, never of time, load or threads, so that the same question always takes the same way.
 
-use crate::index::graph::EF_DEFAULT;
+use crate::vector::graph::EF_DEFAULT;
 
 /// The way a source is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

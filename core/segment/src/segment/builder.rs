@@ -8,11 +8,9 @@ use std::ops::Deref;
 
 use std::sync::Arc;
 
-use crate::codec::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 use crate::error::Result;
 use crate::format::{BLOCK_BYTES, Front, SectionEntry, SectionKind, align64, front_len};
 use crate::ids::{FileId, PointId};
-use crate::index::graph::{BaseGraph, GraphBuilder, GraphParams};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::payload::{Payload, PayloadBuilder};
@@ -20,6 +18,8 @@ use crate::schema::{Schema, VectorSpec};
 use crate::segment::{Segment, VectorField};
 use crate::stats::{Bloom, Stats};
 use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::graph::{BaseGraph, GraphBuilder, GraphParams};
+use crate::vector::{EncodedRows, RowEncoder, VectorRows, norm_bytes, row_bytes};
 
 /// Seed of every graph: the same rows give the same graph in every store.
 const GRAPH_SEED: u64 = 0x6E65_6172;

@@ -15,7 +15,6 @@ pub use rows::VectorField;
 
 use std::sync::Arc;
 
-use crate::codec::Approximations;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKind};
 use crate::ids::{FileId, PointId, RowId};
@@ -23,6 +22,7 @@ use crate::payload::Payload;
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
 use crate::storage::{Blob, Bytes};
+use crate::vector::Approximations;
 
 /// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
 #[derive(Debug)]

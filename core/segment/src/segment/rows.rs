@@ -1,12 +1,12 @@
 //! One vector field of an open segment: its rows and, where there is one, its graph.
 
-use crate::codec::{Approximations, RowScorer, VectorRows};
 use crate::error::Result;
 use crate::format::SectionKind;
-use crate::index::graph::Graph;
 use crate::kernel::Kernel;
 use crate::schema::{Schema, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::graph::Graph;
+use crate::vector::{Approximations, RowScorer, VectorRows};
 
 use super::{Parts, here};
 

@@ -108,11 +108,11 @@ mod tests {
     fn imports_from_above_are_found_in_every_spelling() {
         let kernel = "core/segment/src/kernel/scalar.rs";
         for bad in [
-            "use crate::index::Graph;",
+            "use crate::vector::Graph;",
             "use crate::{error::Result, search::plan};",
             "fn f(x: &crate::segment::Segment) {}",
             "use crate::Segment;",
-            "use super::super::codec::Rows;",
+            "use super::super::vector::Rows;",
             "use crate::storage::Blob;",
             "use crate::{\n    error::{Error, Result},\n    format::{\n        A,\n    },\n};",
         ] {
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn imports_from_below_from_the_own_module_and_in_tests_are_fine() {
-        let graph = "core/segment/src/index/graph/mod.rs";
+        let graph = "core/segment/src/vector/index/graph/mod.rs";
         for fine in [
-            "use crate::codec::{Rows, segment};",
-            "use crate::index::flat;",
+            "use crate::rowset::{Rows, segment};",
+            "use crate::vector::flat;",
             "use super::Candidate;",
             "// use crate::search::x;",
             "#[cfg(test)]\nmod tests {\n    use crate::search::x;\n}",
         ] {
             assert_eq!(upward(graph, fine), 0, "{fine}");
         }
-        assert_eq!(upward("core/segment/src/index/tests.rs", "use crate::search::x;"), 0);
+        assert_eq!(upward("core/segment/src/vector/tests.rs", "use crate::search::x;"), 0);
     }
 
     #[test]

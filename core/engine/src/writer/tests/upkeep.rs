@@ -5,8 +5,8 @@ use crate::manifest::{Manifest, list_numbers};
 use crate::pin;
 use crate::view::Tier;
 use nearfield_segment::Lsn;
-use nearfield_segment::index::graph::Scratch;
 use nearfield_segment::search::Question;
+use nearfield_segment::vector::graph::Scratch;
 
 /// Small log files, so that each checkpoint has some to archive.
 fn small_files() -> Options {

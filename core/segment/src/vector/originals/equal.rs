@@ -4,11 +4,11 @@
 //! Rows are sorted by a key that equal rows share, then those of one key are compared with the first of them. Rounding
 //! may give two equal directions different keys: their group is then found as two.
 
-use crate::codec::{VectorRows, norm};
 use crate::ids::{RowId, mix64};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::rng::Rng;
+use crate::vector::originals::{VectorRows, norm};
 
 /// Smaller groups stay ordinary rows: the candidate list of a search has room for them.
 const GROUP_MIN: usize = 8;
@@ -23,7 +23,7 @@ const STEP: f64 = 1.0 / (1 << 16) as f64;
 
 /// Pairs of the first row of a group of equal rows and another of the group, for each group of at
 /// least [`GROUP_MIN`]. O(rows × dim).
-pub(super) fn equal_rows(rows: &VectorRows<'_>, pool: &Pool) -> Vec<(RowId, RowId)> {
+pub(in crate::vector) fn equal_rows(rows: &VectorRows<'_>, pool: &Pool) -> Vec<(RowId, RowId)> {
     let form = Form::new(rows);
     let mut keys = vec![(0u64, RowId(0)); rows.len() as usize];
     pool.for_each_chunk(&mut keys, 1024, Vec::new, |elements, offset, chunk| {

@@ -8,10 +8,10 @@
 //! Duplicates are left out: they are reached through their representatives, by links written at the end.
 
 use crate::ids::RowId;
-use crate::index::graph::duplicates::Duplicates;
-use crate::index::graph::search::{Scratch, walk_expanded};
-use crate::index::graph::space::Space;
-use crate::index::graph::{Adjacency, NO_ROW};
+use crate::vector::index::graph::duplicates::Duplicates;
+use crate::vector::index::graph::search::{Scratch, walk_expanded};
+use crate::vector::index::graph::{Adjacency, NO_ROW};
+use crate::vector::originals::Space;
 
 /// Close rows considered as the origin of a new link.
 const ORIGINS: usize = 64;

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cancel::always;
-use crate::codec::{EncodedRows, RowEncoder, Scorer, VectorRows};
 use crate::error::ErrorKind;
 use crate::ids::{PointId, RowId};
 use crate::kernel::{InstructionSet, Kernel};
@@ -14,6 +13,8 @@ use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::schema::{Encoding, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::CodedQuery;
+use crate::vector::originals::{EncodedRows, RowEncoder, Scorer, VectorRows};
 
 struct Field {
     spec: VectorSpec,

@@ -3,9 +3,9 @@
 //! The first two answer with [`Candidate`]s in key order, a total order on (distance bits, row), so that the
 //! answer depends on nothing but the rows, the index bytes and the query.
 
-pub mod cells;
 pub mod flat;
 pub mod graph;
+pub mod lists;
 
 use crate::ids::RowId;
 

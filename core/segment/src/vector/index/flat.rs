@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn};
-use crate::codec::Scorer;
 use crate::error::Result;
 use crate::ids::RowId;
-use crate::index::{Candidate, SearchStats};
+use crate::vector::index::{Candidate, SearchStats};
+use crate::vector::originals::Scorer;
 
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;

@@ -3,15 +3,15 @@
 use super::*;
 use crate::allowed::Allowed;
 use crate::cancel::always;
-use crate::codec::{EncodedRows, RowEncoder, VectorRows};
 use crate::error::ErrorKind;
-use crate::index::{Candidate, SearchStats, flat};
 use crate::kernel::{InstructionSet, Kernel};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::rowset::RowSet;
 use crate::schema::{Encoding, VectorSpec};
+use crate::vector::index::{Candidate, SearchStats, flat};
+use crate::vector::originals::{EncodedRows, RowEncoder, VectorRows};
 
 /// Rows with their sections, and a graph over them.
 struct Fixture {

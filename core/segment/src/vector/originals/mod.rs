@@ -8,17 +8,19 @@
 //! [`Approximations`] refuse rows of a scan by a byte an element. Lossy codecs (integer codes with a rerank) come in
 //! beside [`VectorRows`] as further [`Scorer`]s.
 
-mod approximation;
 mod encode;
+mod equal;
 mod scorer;
+mod space;
 #[cfg(test)]
 mod tests;
 
-pub use approximation::Approximations;
 pub use encode::{EncodedRows, RowEncoder};
 pub use scorer::{RowScorer, Scorer};
 
-pub(crate) use encode::norm;
+pub(super) use encode::norm;
+pub(super) use equal::equal_rows;
+pub(super) use space::{Lift, Space};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RowId;

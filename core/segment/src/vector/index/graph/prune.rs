@@ -1,10 +1,10 @@
 //! Choosing a row's neighbours among candidates (Subramanya et al., 2019, RobustPrune): a candidate c
 //! is left out if some chosen s is closer to it than the row p itself is, α·d(s, c) ≤ d(p, c).
 
-use crate::codec::Scorer;
 use crate::ids::RowId;
-use crate::index::Candidate;
-use crate::index::graph::space::Space;
+use crate::vector::index::Candidate;
+use crate::vector::originals::Scorer;
+use crate::vector::originals::Space;
 
 /// Chosen rows compared with a candidate at once; most candidates are left out by the first few.
 const CHUNK: usize = 4;

@@ -7,18 +7,18 @@
 
 use std::borrow::Cow;
 
-use crate::codec::{Matrix, Scorer, VectorRows, norm};
 use crate::ids::RowId;
 use crate::kernel::{Kernel, Measure};
 use crate::metric::Metric;
 use crate::parallel::Pool;
+use crate::vector::originals::{Matrix, Scorer, VectorRows, norm};
 
 /// The extra coordinate of each row; empty unless the metric is dot.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lift(Vec<f32>);
+pub(in crate::vector) struct Lift(Vec<f32>);
 
 impl Lift {
-    pub(super) fn new(rows: &VectorRows<'_>, pool: &Pool) -> Self {
+    pub(in crate::vector) fn new(rows: &VectorRows<'_>, pool: &Pool) -> Self {
         if rows.metric() != Metric::Dot {
             return Lift::default();
         }
@@ -38,15 +38,15 @@ impl Lift {
 
 /// Rows with the geometry of their metric.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Space<'a> {
-    pub(super) rows: VectorRows<'a>,
-    pub(super) kernel: Kernel,
-    pub(super) lift: &'a Lift,
+pub(in crate::vector) struct Space<'a> {
+    pub(in crate::vector) rows: VectorRows<'a>,
+    pub(in crate::vector) kernel: Kernel,
+    pub(in crate::vector) lift: &'a Lift,
 }
 
 impl<'a> Space<'a> {
     /// Squared distances (for cosine: half of them) from one row to others.
-    pub(super) fn scorer(&self, row: RowId) -> FromRow<'a> {
+    pub(in crate::vector) fn scorer(&self, row: RowId) -> FromRow<'a> {
         let (stride, start) = (self.rows.stride(), row.index() * self.rows.stride());
         let query = match self.rows.matrix() {
             Matrix::F32(elements) => Cow::Borrowed(&elements[start..][..stride]),
@@ -61,7 +61,7 @@ impl<'a> Space<'a> {
     }
 
     /// The scorer of a point that is no row: the mean of some rows.
-    pub(super) fn mean_scorer(&self, sample: &[RowId]) -> FromRow<'a> {
+    pub(in crate::vector) fn mean_scorer(&self, sample: &[RowId]) -> FromRow<'a> {
         let stride = self.rows.stride();
         let (mut sums, mut own) = (vec![0.0f64; stride], 0.0f64);
         let mut values = vec![0.0; stride];
@@ -98,7 +98,7 @@ impl<'a> Space<'a> {
 
 /// Scores rows against one row of the space.
 #[derive(Debug, Clone)]
-pub(super) struct FromRow<'a> {
+pub(in crate::vector) struct FromRow<'a> {
     space: Space<'a>,
     query: Cow<'a, [f32]>,
     /// The row's own inverse norm or extra coordinate.

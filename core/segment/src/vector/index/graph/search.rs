@@ -13,11 +13,11 @@ use std::collections::BinaryHeap;
 
 use crate::allowed::Allowed;
 use crate::cancel::{GoOn, always};
-use crate::codec::Scorer;
 use crate::ids::RowId;
-use crate::index::graph::duplicates::Duplicates;
-use crate::index::graph::{Adjacency, EF_DEFAULT, Graph};
-use crate::index::{Candidate, SearchStats};
+use crate::vector::index::graph::duplicates::Duplicates;
+use crate::vector::index::graph::{Adjacency, EF_DEFAULT, Graph};
+use crate::vector::index::{Candidate, SearchStats};
+use crate::vector::originals::Scorer;
 
 /// Rows expanded between two checks whether to go on.
 const CHECKED_HOPS: u64 = 256;

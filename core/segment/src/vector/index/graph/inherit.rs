@@ -10,14 +10,14 @@
 
 use std::sync::Arc;
 
-use crate::codec::Scorer;
 use crate::ids::RowId;
-use crate::index::Candidate;
-use crate::index::graph::build::Lists;
-use crate::index::graph::prune::prune;
-use crate::index::graph::space::Space;
-use crate::index::graph::{Graph, NO_ROW};
 use crate::parallel::Pool;
+use crate::vector::index::Candidate;
+use crate::vector::index::graph::build::Lists;
+use crate::vector::index::graph::prune::prune;
+use crate::vector::index::graph::{Graph, NO_ROW};
+use crate::vector::originals::Scorer;
+use crate::vector::originals::Space;
 
 /// Lists taken over by one step.
 const STEP_ROWS: usize = 4096;

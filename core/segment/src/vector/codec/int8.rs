@@ -3,15 +3,15 @@
 //! The query has more bits, as many as sums of products fit an i32 whatever the codes: integers add up to the
 //! same sum in any order, so every machine computes the same distance.
 
-use crate::codec::norm;
 use crate::metric::Metric;
 use crate::schema::VectorSpec;
+use crate::vector::originals::norm;
 
 /// Largest magnitude of a code.
 const CODE_MAX: f32 = 127.0;
 
 /// Writes the codes of `values` to `out` and returns their scale; 0 for a vector of zeros or next to nothing.
-pub(super) fn encode(values: &[f32], out: &mut Vec<i8>) -> f32 {
+pub(in crate::vector) fn encode(values: &[f32], out: &mut Vec<i8>) -> f32 {
     let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     let scale = largest / CODE_MAX;
     if !scale.is_normal() {
@@ -63,13 +63,13 @@ impl CodedQuery {
 
     /// The inner product with the vector of `codes` and `scale`.
     #[inline]
-    pub(super) fn product(&self, codes: &[i8], scale: f32) -> f64 {
+    pub(in crate::vector) fn product(&self, codes: &[i8], scale: f32) -> f64 {
         f64::from(sum(&self.codes, codes)) * f64::from(scale) * self.scale
     }
 
     /// The distance to a row; `squared_norm` is the row's, for l2. Never −0.0.
     #[inline]
-    pub(super) fn distance(&self, codes: &[i8], scale: f32, squared_norm: f32) -> f32 {
+    pub(in crate::vector) fn distance(&self, codes: &[i8], scale: f32, squared_norm: f32) -> f32 {
         let product = self.product(codes, scale);
         let distance = match self.metric {
             Metric::Cosine | Metric::Dot => -product,

@@ -8,22 +8,22 @@
 //!
 //! The builder owns no rows: every call is given the same ones, and the caller keeps them.
 
-use crate::codec::{Scorer, VectorRows};
 use crate::ids::RowId;
-use crate::index::Candidate;
-use crate::index::graph::connect::Connector;
-use crate::index::graph::duplicates::Duplicates;
-use crate::index::graph::equal::equal_rows;
-use crate::index::graph::inherit::{BaseGraph, Inheritance};
-use crate::index::graph::prune::prune;
-use crate::index::graph::search::{Scratch, walk_expanded};
-use crate::index::graph::space::{Lift, Space};
-use crate::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::rowset::RowSet;
 use crate::storage::AlignedBuffer;
+use crate::vector::index::Candidate;
+use crate::vector::index::graph::connect::Connector;
+use crate::vector::index::graph::duplicates::Duplicates;
+use crate::vector::index::graph::inherit::{BaseGraph, Inheritance};
+use crate::vector::index::graph::prune::prune;
+use crate::vector::index::graph::search::{Scratch, walk_expanded};
+use crate::vector::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
+use crate::vector::originals::equal_rows;
+use crate::vector::originals::{Lift, Space};
+use crate::vector::originals::{Scorer, VectorRows};
 
 /// Shape of a graph and effort of its construction.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,13 +4,13 @@
 //! in row order. A few rounds on a sample are enough: the partition only has to put near rows together.
 
 use crate::cancel::{self, GoOn};
-use crate::codec::VectorRows;
 use crate::error::Result;
 use crate::ids::RowId;
 use crate::kernel::{Comparison, Kernel, Measure, padded};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::rng::Rng;
+use crate::vector::originals::VectorRows;
 
 const SEED: u64 = 0x6365_6C6C;
 const ROUNDS: usize = 8;

@@ -1,11 +1,11 @@
 //! From sums to distances: a query prepared once, rows scored by lists.
 
-use crate::codec::approximation::{Approximations, Bounds};
-use crate::codec::encode::norm;
-use crate::codec::{Matrix, VectorRows};
 use crate::ids::RowId;
 use crate::kernel::{Comparison, Kernel, Measure, prefetch_slice};
 use crate::metric::Metric;
+use crate::vector::codec::{Approximations, Bounds};
+use crate::vector::originals::encode::norm;
+use crate::vector::originals::{Matrix, VectorRows};
 
 /// Distances from one query to rows; smaller is closer.
 pub trait Scorer {

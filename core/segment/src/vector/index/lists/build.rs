@@ -1,16 +1,17 @@
 //! From rows to the two sections: clustered, put in order, encoded.
 
 use crate::cancel::{self, GoOn};
-use crate::codec::VectorRows;
 use crate::error::Result;
 use crate::format::align64;
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
 use crate::metric::Metric;
 use crate::parallel::Pool;
+use crate::vector::codec;
+use crate::vector::originals::VectorRows;
 
 use super::means::{Centroids, Points, members, squared, train};
-use super::{HEADER_BYTES, RECORD_BYTES, VERSION, code, names, order};
+use super::{HEADER_BYTES, RECORD_BYTES, VERSION, names, order};
 
 /// A cell has about this many rows or more, so that its record in the table is small beside it.
 const ROWS_PER_CELL_MIN: usize = 64;
@@ -59,7 +60,7 @@ pub fn build(
     let mut codes = Vec::with_capacity(encoded.len() * rows.dim());
     let mut bytes = Vec::new();
     for (index, (members, cell)) in cells.members.iter().zip(&encoded).enumerate() {
-        let scale = code::encode(&cells.centroids.get(index)[..rows.dim()], &mut codes);
+        let scale = codec::encode(&cells.centroids.get(index)[..rows.dim()], &mut codes);
         for field in [members.len() as u32, cell.len() as u32, crc32c::crc32c(cell)] {
             table.extend_from_slice(&field.to_le_bytes());
         }
@@ -162,7 +163,7 @@ fn encode_cell(
     let mut point = vec![0.0; points.stride()];
     for &row in members {
         points.read(row, &mut point);
-        scales.push(code::encode(&point[..points.rows.dim()], &mut codes));
+        scales.push(codec::encode(&point[..points.rows.dim()], &mut codes));
         match points.rows.metric() {
             Metric::L2 => squares.push(squared(&point) as f32),
             Metric::Cosine | Metric::Dot => {}

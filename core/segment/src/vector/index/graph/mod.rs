@@ -21,11 +21,9 @@
 mod build;
 mod connect;
 mod duplicates;
-mod equal;
 mod inherit;
 mod prune;
 mod search;
-mod space;
 #[cfg(test)]
 mod tests;
 
@@ -37,9 +35,9 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RowId;
-use crate::index::graph::duplicates::Duplicates;
 use crate::kernel::prefetch_slice;
 use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::index::graph::duplicates::Duplicates;
 
 const VERSION: u32 = 1;
 

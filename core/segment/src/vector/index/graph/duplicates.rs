@@ -12,8 +12,8 @@
 //! | duplicate i | r, r, then duplicates i·(D − 2) + 1 to (i + 1)·(D − 2), as far as there are so many |
 
 use crate::ids::RowId;
-use crate::index::graph::{Adjacency, NO_ROW};
 use crate::rowset::RowSet;
+use crate::vector::index::graph::{Adjacency, NO_ROW};
 
 /// Places of a duplicate's list that name its representative.
 const MARK: usize = 2;

@@ -4,12 +4,12 @@
 
 use std::borrow::Cow;
 
-use crate::codec::{norm_bytes, row_bytes};
 use crate::error::{Error, Fault, Result};
 use crate::kernel::{half_from_f32, half_to_f32};
 use crate::metric::Metric;
 use crate::schema::{Encoding, VectorSpec, squared_norm};
 use crate::storage::AlignedBuffer;
+use crate::vector::originals::{norm_bytes, row_bytes};
 
 /// The two sections of a vector field, ready to be written or viewed.
 #[derive(Debug, Clone)]

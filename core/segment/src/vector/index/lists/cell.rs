@@ -6,9 +6,9 @@ use crate::metric::Metric;
 use crate::schema::VectorSpec;
 use crate::storage::Bytes;
 
-use super::code::CodedQuery;
 use super::names;
 use super::table::CellPlace;
+use crate::vector::codec::CodedQuery;
 
 const PLACE: &str = "section Cells";
 

@@ -5,10 +5,10 @@
 //! x ≈ step · codes, |x − step · codes| ≤ error; the query likewise in 16 bits. The bound holds for distances as
 //! they are computed, in f32, not only for the true ones. Kept in memory only: nothing of it is in a file.
 
-use crate::codec::VectorRows;
 use crate::ids::RowId;
 use crate::kernel::{CodeProducts, Kernel, LANES, Quantise, Quantised};
 use crate::metric::Metric;
+use crate::vector::originals::VectorRows;
 
 /// Fewer rows are scanned as fast without.
 const ROWS_MIN: u32 = 64;
@@ -70,7 +70,7 @@ impl Approximated {
 
 /// A query, ready to refuse rows.
 #[derive(Debug, Clone)]
-pub(super) struct Bounds<'a> {
+pub(in crate::vector) struct Bounds<'a> {
     approximations: &'a Approximations,
     kernel: Kernel,
     metric: Metric,
@@ -87,7 +87,7 @@ pub(super) struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     /// For a query as the scorer has it: padded, and of length one for cosine.
-    pub(super) fn new(
+    pub(in crate::vector) fn new(
         approximations: &'a Approximations,
         rows: VectorRows<'a>,
         kernel: Kernel,
@@ -122,7 +122,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// Takes out rows that are certainly farther than `limit`. O(rows × dim), of a quarter of the bytes.
-    pub(super) fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {
+    pub(in crate::vector) fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {
         if limit == f32::INFINITY {
             return;
         }
@@ -174,10 +174,10 @@ impl<'a> Bounds<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{EncodedRows, RowEncoder, Scorer};
     use crate::kernel::InstructionSet;
     use crate::rng::Rng;
     use crate::schema::{Encoding, VectorSpec};
+    use crate::vector::originals::{EncodedRows, RowEncoder, Scorer};
 
     /// Rows around few centres, some of them equal, zero, tiny, or large.
     fn rows(rng: &mut Rng, count: usize, dim: usize) -> Vec<Vec<f32>> {

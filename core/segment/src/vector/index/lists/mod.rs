@@ -29,12 +29,11 @@
 //!
 //! Invariant: the bytes depend on the live rows alone, not on threads or the instruction set; distances of codes
 //! are sums of integers, so they are equal everywhere. They are near the exact ones, not equal: whoever needs
-//! those reads the rows ([`crate::codec`]). Not here: reading and waiting (`engine/partial`).
+//! those reads the rows ([`crate::vector::originals`]). Not here: reading and waiting (`engine/partial`).
 
 mod build;
 mod cell;
 mod choose;
-mod code;
 mod means;
 mod names;
 mod order;
@@ -45,7 +44,6 @@ mod tests;
 pub use build::{CellSections, build};
 pub use cell::Cell;
 pub use choose::{Budget, Spot, choose};
-pub use code::CodedQuery;
 pub use table::{CellPlace, CellTable};
 
 /// Version written and read.

@@ -8,8 +8,8 @@ use crate::metric::Metric;
 use crate::schema::VectorSpec;
 use crate::storage::Bytes;
 
-use super::code::CodedQuery;
 use super::{HEADER_BYTES, RECORD_BYTES, VERSION, cell};
+use crate::vector::codec::CodedQuery;
 
 const PLACE: &str = "section CellTable";
 
