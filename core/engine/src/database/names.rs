@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use nearfield_segment::{ErrorKind, FileId, Result};
 
 use super::{Database, Mode};
-use crate::collection::Collection;
-use crate::leftovers;
+use crate::database::collection::Collection;
+use crate::database::opening::Opening;
+use crate::files::leftovers;
 use crate::manifest::{DatabaseManifest, Stored, commit, list_numbers, load_newest};
-use crate::opening::Opening;
 
 /// The names, and what is open under them.
 #[derive(Debug)]

@@ -26,10 +26,10 @@ use nearfield_segment::{Error, Fault, Kernel, Lsn, Pool, Result, RowId};
 
 pub use front::EXPORT_VERSION;
 
-use crate::fields::KnownFields;
 use crate::manifest::DeleteList;
-use crate::state::Held;
-use crate::view::{LiveSegment, View};
+use crate::read::fields::KnownFields;
+use crate::read::view::{LiveSegment, View};
+use crate::write::state::Held;
 use front::Contents;
 
 /// Sections in the order of the file: every kind has its place.

@@ -29,7 +29,7 @@ pub use search::{
 };
 
 use crate::export::front;
-use crate::fields::KnownFields;
+use crate::read::fields::KnownFields;
 use part::Part;
 
 /// Bytes asked for first: they hold the whole front of an export of up to about a gigabyte.

@@ -1,0 +1,7 @@
+//! What a reader sees: one instant of a collection, its fields, and how well an index answers for it.
+//!
+//! Nothing here changes anything or waits for the writer.
+
+pub(crate) mod fields;
+pub mod recall;
+pub(crate) mod view;

@@ -1,0 +1,288 @@
+//! An instant of a collection: what a reader holds while it reads. Never changes once published.
+
+use std::sync::Arc;
+
+use nearfield_segment::cancel::{self, GoOn, always};
+use nearfield_segment::filter::{Filter, eval_within};
+use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
+use nearfield_segment::segment::Segment;
+use nearfield_segment::vector::graph::Scratch;
+use nearfield_segment::{
+    DeadRows, Error, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
+    unknown_field,
+};
+
+use crate::manifest::SegmentEntry;
+use crate::read::fields::KnownFields;
+
+/// A segment, the rows of it that are dead at this instant, and where it lives.
+#[derive(Debug, Clone)]
+pub struct LiveSegment {
+    /// The rows.
+    pub segment: Arc<Segment>,
+    /// Deleted or replaced rows.
+    pub dead: Arc<DeadRows>,
+    /// Its entry in the manifest; `None` while it is in memory and in the log only.
+    pub file: Option<SegmentEntry>,
+}
+
+impl LiveSegment {
+    /// Rows that count.
+    pub fn live_rows(&self) -> u32 {
+        self.segment.rows() - self.dead.count()
+    }
+
+    /// As a search of a tier sees it: a segment outside keeps its place, so that hits name their segments.
+    fn source(&self, tier: Tier) -> Source<'_> {
+        Source { segment: &self.segment, dead: &self.dead, skipped: !tier.holds(self) }
+    }
+
+    fn live(&self) -> RowSet {
+        self.dead.live()
+    }
+}
+
+/// Which part of a collection a search looks at, by how far its segments have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Everything.
+    #[default]
+    All,
+    /// What is in memory, and levels 0 and 1.
+    Active,
+    /// Levels from 2 on.
+    Archive,
+}
+
+impl Tier {
+    /// Whether a segment belongs to it.
+    fn holds(self, live: &LiveSegment) -> bool {
+        let archived = live.file.as_ref().is_some_and(|entry| entry.level >= 2);
+        match self {
+            Tier::All => true,
+            Tier::Active => !archived,
+            Tier::Archive => archived,
+        }
+    }
+}
+
+/// All rows of a collection as of one LSN.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The last batch this view contains.
+    pub lsn: Lsn,
+    /// Vector fields.
+    pub schema: Arc<Schema>,
+    /// The metadata fields that filters may name.
+    pub fields: Arc<KnownFields>,
+    /// Number of the manifest it stands on.
+    pub manifest: u64,
+    /// Segments, oldest first.
+    pub segments: Vec<LiveSegment>,
+}
+
+/// A point that was looked up.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The segment it is in.
+    pub segment: &'a Segment,
+    /// Its row there.
+    pub row: RowId,
+}
+
+impl Found<'_> {
+    /// The metadata as given, if the point has any.
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes are damaged.
+    pub fn metadata(&self) -> Result<Option<&str>> {
+        self.segment.payload().json(self.row)
+    }
+
+    /// Writes the stored vector of a field to `out`, which has the field's dimension.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown field.
+    pub fn vector(&self, field: &str, out: &mut [f32]) -> Result<()> {
+        self.segment.field(field)?.rows().decode(self.row, out);
+        Ok(())
+    }
+}
+
+impl View {
+    /// Segments that are part of no collection. The fields of their rows, dead ones included, are known.
+    pub fn of_segments(lsn: Lsn, schema: Schema, segments: Vec<LiveSegment>) -> View {
+        let payloads = segments.iter().map(|live| live.segment.payload());
+        let fields = Arc::new(KnownFields::of_payloads(lsn, payloads));
+        View { lsn, schema: Arc::new(schema), fields, manifest: 0, segments }
+    }
+
+    /// Number of live points. O(segments).
+    pub fn len(&self) -> u64 {
+        self.segments.iter().map(|segment| u64::from(segment.live_rows())).sum()
+    }
+
+    /// True if no point is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of points that pass a filter; exact. O(rows).
+    ///
+    /// # Errors
+    /// `InvalidInput(Filter)` if it names a field that no point ever had.
+    pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
+        self.count_while(filter, &always)
+    }
+
+    /// As [`View::count`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::count`]; `Cancelled`.
+    pub fn count_while(&self, filter: Option<&Filter>, go_on: GoOn<'_>) -> Result<u64> {
+        let Some(filter) = filter else { return Ok(self.len()) };
+        let sets = self.matching_while(filter, go_on)?;
+        Ok(sets.iter().map(|rows| u64::from(rows.count())).sum())
+    }
+
+    /// Live rows of each segment that pass a filter, in segment order.
+    ///
+    /// # Errors
+    /// As [`View::count`].
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
+        self.matching_while(filter, &always)
+    }
+
+    /// As [`View::matching`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::count`]; `Cancelled`.
+    pub fn matching_while(&self, filter: &Filter, go_on: GoOn<'_>) -> Result<Vec<RowSet>> {
+        self.fields.check(filter)?;
+        let rows_of = |live: &LiveSegment| {
+            eval_within(filter, live.segment.payload(), &live.dead.live(), go_on)
+        };
+        self.segments.iter().map(rows_of).collect()
+    }
+
+    /// Live rows of each segment, in segment order.
+    pub fn live_rows(&self) -> Vec<RowSet> {
+        self.segments.iter().map(LiveSegment::live).collect()
+    }
+
+    /// Looks a point up. O(segments).
+    pub fn find(&self, id: &PointId) -> Option<Found<'_>> {
+        let (segment, row) = self.place_of(id)?;
+        Some(Found { segment: &self.segments[segment].segment, row })
+    }
+
+    /// Index of the segment a point is in, and its row there. O(segments).
+    pub fn place_of(&self, id: &PointId) -> Option<(usize, RowId)> {
+        self.segments.iter().enumerate().rev().find_map(|(index, live)| {
+            let row = live.segment.find(id).filter(|&row| !live.dead.contains(row))?;
+            Some((index, row))
+        })
+    }
+
+    /// Plans a question over this view; ask it with [`Prepared::search`] or [`View::search_many`].
+    ///
+    /// # Errors
+    /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
+    /// vector field.
+    pub fn prepare<'a>(&'a self, question: Question<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
+        self.prepare_tier(Tier::All, question, kernel)
+    }
+
+    /// As [`View::prepare`], for a part of the collection.
+    ///
+    /// # Errors
+    /// As [`View::prepare`]; a filter may use every field that the whole collection knows.
+    pub fn prepare_tier<'a>(
+        &'a self,
+        tier: Tier,
+        question: Question<'a>,
+        kernel: Kernel,
+    ) -> Result<Prepared<'a>> {
+        self.prepare_while(tier, question, kernel, &always)
+    }
+
+    /// As [`View::prepare_tier`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::prepare_tier`]; `Cancelled`.
+    pub fn prepare_while<'a>(
+        &'a self,
+        tier: Tier,
+        question: Question<'a>,
+        kernel: Kernel,
+        go_on: GoOn<'_>,
+    ) -> Result<Prepared<'a>> {
+        if let Some(filter) = question.filter {
+            self.fields.check(filter)?;
+        }
+        let default = question.field.is_empty() && self.schema.default_field().is_some();
+        if !default && !self.schema.vectors.contains_key(question.field) {
+            let names = self.schema.vectors.keys().map(String::as_str);
+            return Err(unknown_field(question.field, names));
+        }
+        let source = |live| LiveSegment::source(live, tier);
+        prepare(self.segments.iter().map(source), question, kernel, go_on)
+    }
+
+    /// Exact queries that one thread answers in some tenths of a second, 8 to 128: a long call looks at whether it is
+    /// cancelled in between. Fewer would leave threads without work.
+    pub fn exact_queries_at_once(&self, dim: usize) -> usize {
+        const ELEMENTS: u64 = 1 << 29;
+        let elements = (self.len() * dim as u64).max(1);
+        (ELEMENTS / elements).clamp(8, 128) as usize
+    }
+
+    /// Answers a planned question for each row of `vectors` (row-major, `dim` elements each).
+    ///
+    /// # Errors
+    /// `InvalidInput(Dimension | NonFinite)` naming the row.
+    pub fn search_many(
+        &self,
+        prepared: &Prepared<'_>,
+        vectors: &[f32],
+        pool: &Pool,
+    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
+        self.search_many_while(prepared, vectors, pool, &always)
+    }
+
+    /// As [`View::search_many`], until `go_on` ends it.
+    ///
+    /// # Errors
+    /// As [`View::search_many`]; `Cancelled`.
+    pub fn search_many_while(
+        &self,
+        prepared: &Prepared<'_>,
+        vectors: &[f32],
+        pool: &Pool,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
+        let spec = &self.schema.vectors[prepared.field()];
+        let dim = spec.dim as usize;
+        if !vectors.len().is_multiple_of(dim) {
+            let message =
+                format!("expected rows of {dim} elements, got {} elements", vectors.len());
+            return Err(Error::invalid(Fault::Dimension, message));
+        }
+        for (row, vector) in vectors.chunks_exact(dim).enumerate() {
+            spec.check_query(vector, row)?;
+        }
+        let mut answers: Vec<(Vec<Hit>, SearchStats)> =
+            vec![Default::default(); vectors.len() / dim];
+        pool.for_each_chunk(&mut answers, 8, Scratch::default, |scratch, offset, chunk| {
+            for (index, answer) in chunk.iter_mut().enumerate() {
+                let start = (offset + index) * dim;
+                // After a cancellation the rest is skipped, and all of it is dropped below.
+                let vector = &vectors[start..start + dim];
+                let Ok(found) = prepared.search_while(vector, scratch, go_on) else { return };
+                *answer = found;
+            }
+        });
+        cancel::check(go_on)?;
+        Ok(answers)
+    }
+}

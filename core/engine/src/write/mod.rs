@@ -1,0 +1,12 @@
+//! The only way to change a collection: batches go through the writer, tasks merge its segments.
+//!
+//! `batch` is one checked change, `keys` finds repeated ones, `state` holds all segments and the memtable, `task`
+//! merges segments under a `claim`, `writer` logs and commits, `recovery` makes a writer or a follower from files.
+
+pub mod batch;
+pub(crate) mod claim;
+pub(crate) mod keys;
+pub(crate) mod recovery;
+pub(crate) mod state;
+pub mod task;
+pub(crate) mod writer;

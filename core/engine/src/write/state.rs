@@ -1,0 +1,277 @@
+//! The in-memory truth at one LSN, and how one batch changes it.
+//!
+//! The same code runs when a batch is written, replayed after a crash, or followed by a read-only opener:
+//! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
+//!
+//! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
+//! like any other. `MERGED_AT_ONCE` segments at the end of the list, of which none is of a higher size class
+//! than the newest, become one, unless it would exceed `MERGED_ROWS_MAX` rows. So batches of
+//! similar size are few segments, and a row is built again about once for each class; small batches between
+//! batches of nearly `MERGED_ROWS_MAX` rows stay apart until a checkpoint. Dead rows are dropped on
+//! the way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
+
+use std::sync::Arc;
+
+use nearfield_segment::format::Residence;
+use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
+use nearfield_segment::storage::BytesBlob;
+use nearfield_segment::{
+    DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema, VectorSpec,
+};
+
+use crate::manifest::{NextId, SegmentEntry};
+use crate::read::fields::KnownFields;
+use crate::read::view::{LiveSegment, View};
+use crate::write::batch::{Applied, Batch, RowOutcome};
+use crate::write::claim::Claimed;
+use crate::write::keys::Keys;
+
+/// Rows up to which small in-memory segments are merged.
+const MERGED_ROWS_MAX: u32 = 8_192;
+/// Segments of a size class that become one of the next: fewer copies of a row with more, fewer segments for
+/// a search with less.
+const MERGED_AT_ONCE: usize = 8;
+
+/// A segment and every deletion in it that is not dropped with its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) live: LiveSegment,
+    /// Deleted rows with the LSN that deleted them, in LSN order.
+    pub(crate) deletes: Vec<(RowId, Lsn)>,
+    /// By a running task: must stay as it is, except for deletions.
+    pub(crate) claimed: Claimed,
+    /// A merge met damage in its file: it is left out of further ones, which would fail as well.
+    pub(crate) damaged: bool,
+}
+
+impl Held {
+    pub(crate) fn new(segment: Segment, file: Option<SegmentEntry>) -> Held {
+        Held::shared(Arc::new(segment), file)
+    }
+
+    /// A segment that others hold too, with no deletions yet.
+    pub(crate) fn shared(segment: Arc<Segment>, file: Option<SegmentEntry>) -> Held {
+        let dead = Arc::new(DeadRows::new(segment.rows()));
+        Held {
+            live: LiveSegment { segment, dead, file },
+            deletes: Vec::new(),
+            claimed: Claimed::default(),
+            damaged: false,
+        }
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.live.segment.id()
+    }
+
+    pub(crate) fn in_memory(&self) -> bool {
+        self.live.file.is_none()
+    }
+
+    /// Marks a live row dead.
+    pub(crate) fn kill(&mut self, row: RowId, lsn: Lsn) {
+        Arc::make_mut(&mut self.live.dead).insert(row);
+        self.deletes.push((row, lsn));
+    }
+
+    /// Rows that were dead at `cut`.
+    pub(crate) fn dead_at(&self, cut: Lsn) -> DeadRows {
+        let mut dead = DeadRows::new(self.live.segment.rows());
+        for &(row, _) in self.deletes.iter().take_while(|(_, lsn)| *lsn <= cut) {
+            dead.insert(row);
+        }
+        dead
+    }
+}
+
+/// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) fields: Arc<KnownFields>,
+    pub(crate) segments: Vec<Held>,
+    pub(crate) lsn: Lsn,
+    pub(crate) next_id: NextId,
+    pub(crate) keys: Keys,
+    pub(crate) options: SegmentOptions,
+    pub(crate) rng: Rng,
+}
+
+impl State {
+    /// Applies a logged batch: deletions first, then upserts.
+    ///
+    /// # Errors
+    /// As [`State::prepare`].
+    pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
+        let ready = self.prepare(batch)?;
+        self.install(lsn, batch, ready)
+    }
+
+    /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.
+    ///
+    /// # Errors
+    /// Only for a batch whose metadata breaks the payload's limits, which the edge checks too.
+    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Option<Segment>> {
+        (batch.rows() > 0).then(|| self.build(batch)).transpose()
+    }
+
+    /// Applies a logged batch that was prepared.
+    ///
+    /// # Errors
+    /// `Corrupt`, never met: if rows in memory cannot be read.
+    pub(crate) fn install(
+        &mut self,
+        lsn: Lsn,
+        batch: &Batch<'_>,
+        ready: Option<Segment>,
+    ) -> Result<Applied> {
+        debug_assert!(lsn > self.lsn, "batches arrive in log order");
+        let first_assigned = match batch.ids().first() {
+            Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
+            Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
+        };
+        let rows = Vec::with_capacity(batch.rows());
+        let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };
+        for id in batch.deletes() {
+            applied.deleted += u64::from(self.kill(id, lsn));
+        }
+        for id in batch.ids() {
+            let replaced = self.kill(id, lsn);
+            applied.replaced += u64::from(replaced);
+            applied.rows.push(if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted });
+        }
+        applied.inserted = batch.rows() as u64 - applied.replaced;
+        self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
+        if let Some(segment) = ready {
+            // Before any merge: what a merge drops stays known.
+            if self.fields.lacks(segment.payload()) {
+                Arc::make_mut(&mut self.fields).note(lsn, segment.payload());
+            }
+            self.segments.push(Held::new(segment, None));
+            self.merge_tail()?;
+        }
+        self.lsn = lsn;
+        self.keys.note(batch, &applied);
+        Ok(applied)
+    }
+
+    /// Kills the live row of a point, if there is one. O(segments).
+    fn kill(&mut self, id: &PointId, lsn: Lsn) -> bool {
+        for held in self.segments.iter_mut().rev() {
+            let found = held.live.segment.find(id).filter(|&row| !held.live.dead.contains(row));
+            if let Some(row) = found {
+                held.kill(row, lsn);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.rows());
+        let field = |(name, spec): (&String, &VectorSpec)| {
+            (batch.vectors(name).expect("a batch has every field"), spec.dim as usize)
+        };
+        let fields: Vec<(&[f32], usize)> = self.schema.vectors.iter().map(field).collect();
+        for (row, (id, metadata)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
+            let vectors = fields.iter().map(|(elements, dim)| &elements[row * dim..][..*dim]);
+            builder.push(id.clone(), vectors, metadata.as_deref())?;
+        }
+        self.in_memory(builder)
+    }
+
+    /// A flat segment in memory: rows that wait for a task are scanned, not linked.
+    fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
+        let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
+        let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?;
+        Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::Built)
+    }
+
+    fn merge_tail(&mut self) -> Result<()> {
+        let start = self.tail_to_merge();
+        let tail = &self.segments[start..];
+        if tail.len() < 2 {
+            return Ok(());
+        }
+        let rows: u32 = tail.iter().map(|held| held.live.live_rows()).sum();
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, rows as usize);
+        // Thousands of rows take longer than a query is to wait for the processor.
+        let pool = Pool::SERIAL.giving_way();
+        for held in tail {
+            append_live(&mut builder, &held.live.segment, &held.live.dead, &pool)?;
+        }
+        let merged = self.in_memory(builder)?;
+        self.segments.truncate(start);
+        self.segments.push(Held::new(merged, None));
+        Ok(())
+    }
+
+    /// Where the segments begin that become one: found by sizes alone, so that what is merged with what is
+    /// merged once.
+    fn tail_to_merge(&self) -> usize {
+        let mut start = self.segments.len() - 1;
+        let mut rows = self.segments[start].live.live_rows();
+        loop {
+            let class = size_class(rows);
+            let joins = |held: &&Held| {
+                held.in_memory()
+                    && !held.claimed.is_busy()
+                    && size_class(held.live.live_rows()) <= class
+            };
+            let run: Vec<u32> = self.segments[..start]
+                .iter()
+                .rev()
+                .take_while(joins)
+                .map(|held| held.live.live_rows())
+                .collect();
+            let all = rows + run.iter().sum::<u32>();
+            if run.len() + 1 < MERGED_AT_ONCE || all > MERGED_ROWS_MAX {
+                return start;
+            }
+            (start, rows) = (start - run.len(), all);
+        }
+    }
+
+    /// Bytes of the segments that are in memory only.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let in_memory = self.segments.iter().filter(|held| held.in_memory());
+        in_memory.map(|held| held.live.segment.memory_bytes()).sum()
+    }
+
+    /// The instant, for readers.
+    pub(crate) fn view(&self, manifest: u64) -> View {
+        let segments = self.segments.iter().map(|held| held.live.clone()).collect();
+        let (schema, fields) = (Arc::clone(&self.schema), Arc::clone(&self.fields));
+        View { lsn: self.lsn, schema, fields, manifest, segments }
+    }
+}
+
+/// Powers of [`MERGED_AT_ONCE`] below a number of rows.
+fn size_class(rows: u32) -> u32 {
+    rows.max(1).ilog2() / MERGED_AT_ONCE.ilog2()
+}
+
+/// Adds the live rows of a segment to a builder; returns the new row of each old one, `u32::MAX` for dead.
+pub(crate) fn append_live(
+    builder: &mut SegmentBuilder,
+    segment: &Segment,
+    dead: &DeadRows,
+    pool: &Pool,
+) -> Result<Vec<u32>> {
+    const ROWS_BETWEEN_OFFERS: usize = 32;
+    let mut vectors: Vec<Vec<f32>> =
+        segment.fields().iter().map(|field| vec![0.0; field.spec().dim as usize]).collect();
+    let mut map = vec![u32::MAX; segment.rows() as usize];
+    for row in (0..segment.rows()).map(RowId).filter(|&row| !dead.contains(row)) {
+        for (field, vector) in segment.fields().iter().zip(&mut vectors) {
+            field.rows().decode(row, vector);
+        }
+        if row.index() % ROWS_BETWEEN_OFFERS == 0 {
+            pool.give_way();
+        }
+        map[row.index()] = builder.rows() as u32;
+        let metadata = segment.payload().json(row)?;
+        builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), metadata)?;
+    }
+    Ok(map)
+}

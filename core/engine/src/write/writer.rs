@@ -1,0 +1,537 @@
+//! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
+//!
+//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
+//! synced. Searching never waits for the writer: each change publishes a new [`View`].
+//!
+//! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
+//! refuses further changes and readers go on. Reopening runs recovery, which finds out.
+
+mod apply;
+mod published;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use published::LogMark;
+pub use published::{CollectionStats, LogStats, Reader};
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use nearfield_segment::format::SectionKind;
+use nearfield_segment::segment::Segment;
+use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
+
+use crate::clock::Clock;
+use crate::files::CollectionPath;
+use crate::files::history::{self, Window};
+use crate::files::pin;
+use crate::files::space;
+use crate::log::{Log, LogDirectory};
+use crate::manifest::{
+    DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
+};
+use crate::options::Options;
+use crate::write::claim::{Claim, Claimed, Claims};
+use crate::write::keys;
+use crate::write::state::{Held, State};
+use crate::write::task::{
+    Effort, MergeInput, MergeOutput, Phase, SMALL_MERGE_PART, SegmentFacts, Situation, Task, Work,
+    plan, segment_file,
+};
+
+/// Delete-list files of a segment from which they are folded into one.
+const DELETE_LISTS_MAX: usize = 4;
+
+/// What is said of a write that failed halfway.
+const UNKNOWN: &str = "the write may or may not have happened; recovery finds out (a server does it by \
+                       itself, else open the store again)";
+
+/// The single writer of a collection.
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) location: CollectionPath,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) manifest: Stored<Manifest>,
+    /// Epoch of what it commits: one above that of the manifest it opened.
+    pub(crate) epoch: u64,
+    pub(crate) state: State,
+    pub(crate) log: Box<dyn Log>,
+    /// What of the past it keeps.
+    pub(crate) window: Window,
+    pub(crate) reader: Reader,
+    pub(crate) poisoned: Option<(ErrorKind, String)>,
+    /// Once poisoned, poisoned for good: recovery does not help.
+    pub(crate) closed: bool,
+    /// When the log was last truncated, for those who watch it.
+    pub(crate) mark: LogMark,
+    /// Files are left that a merge or an archived log should have taken away.
+    pub(crate) untidy: bool,
+    /// The last attempt to tidy up failed halfway.
+    pub(crate) unsettled: bool,
+    /// Of the tasks under way: files that no manifest names may be theirs.
+    pub(crate) claims: Claims,
+    /// Number of this recovery within the process.
+    pub(crate) incarnation: u64,
+}
+
+impl Writer {
+    /// Readers' door.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// The manifest the newest view stands on.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest.document
+    }
+
+    /// The vector fields of the collection.
+    pub fn schema(&self) -> &Schema {
+        &self.state.schema
+    }
+
+    /// Why the writer refuses changes, if it does.
+    pub fn poisoned(&self) -> Option<ErrorKind> {
+        self.poisoned.as_ref().map(|(kind, _)| *kind).or_else(|| self.log.poisoned())
+    }
+
+    /// Whether a task is under way: it may be writing a file.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
+    /// Whether a log file is open for the next batch.
+    pub(crate) fn has_open_log(&self) -> bool {
+        self.log.is_open()
+    }
+
+    /// Closes the log file; the next batch begins a new one. An error poisons the log, and the next write says so.
+    pub(crate) fn close_log(&mut self) {
+        if self.poisoned().is_none() {
+            let _said_by_the_next_write = self.log.rotate();
+        }
+    }
+
+    /// Bytes of rows that are in memory and log only.
+    pub fn memory_bytes(&self) -> u64 {
+        self.state.memory_bytes()
+    }
+
+    /// The most urgent work for an effort. Any number of tasks may be under way; a new one takes segments that no
+    /// other has, and one that is dropped frees its own. `None` also for a checkpoint while one is under way.
+    pub fn plan(&mut self, effort: Effort) -> Option<Task> {
+        let waits = match effort {
+            Effort::Due | Effort::Worthwhile => self.unsettled && !self.claims.is_empty(),
+            Effort::Checkpoint | Effort::Everything => false,
+        };
+        if waits || self.poisoned.is_some() {
+            return None;
+        }
+        let work = plan(effort, &self.situation(), &self.options)?;
+        Some(self.start(work))
+    }
+
+    /// True while a checkpoint is under way.
+    pub fn is_checkpointing(&self) -> bool {
+        self.claims.live().any(|claim| claim.checkpoint)
+    }
+
+    fn situation(&self) -> Situation {
+        let segments = self.state.segments.iter().map(|held| self.facts(held)).collect();
+        let pending = self.cut() < self.state.lsn;
+        let small = self.options.merge_bytes_max / SMALL_MERGE_PART;
+        let large = self.claims.live().map(|claim| claim.bytes).filter(|&bytes| bytes > small);
+        Situation {
+            segments,
+            memory_bytes: self.state.memory_bytes(),
+            log_bytes: if pending { self.log.size_bytes() } else { 0 },
+            pending,
+            checkpointing: self.is_checkpointing(),
+            merging_bytes: large.sum(),
+        }
+    }
+
+    fn facts(&self, held: &Held) -> SegmentFacts {
+        let (segment, live) = (&held.live.segment, held.live.live_rows());
+        SegmentFacts {
+            in_memory: held.in_memory(),
+            level: held.live.file.as_ref().map_or(0, |entry| entry.level),
+            rows: segment.rows(),
+            live,
+            dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
+            degraded: !segment.degraded().is_empty(),
+            busy: held.claimed.is_busy() || held.damaged,
+            merge_bytes: merge_bytes(segment, live, self.options.segment.graph.degree),
+        }
+    }
+
+    /// Memory that checkpoints take for what is in memory now: the larger of the one under way and the next one, which
+    /// begins when that has ended.
+    fn checkpoint_bytes(&self) -> u64 {
+        let in_memory = self.state.segments.iter().filter(|held| held.in_memory());
+        let (mut under_way, mut next) = (0, 0);
+        for held in in_memory {
+            let sum = if held.claimed.is_busy() { &mut under_way } else { &mut next };
+            *sum += Writer::checkpoint_bytes_of(held);
+        }
+        next.max(under_way)
+    }
+
+    /// Memory that a checkpoint takes to write a segment that is in memory.
+    fn checkpoint_bytes_of(held: &Held) -> u64 {
+        merge_bytes(&held.live.segment, held.live.live_rows(), 0)
+    }
+
+    /// Memory that a task holds for an input; of rows in memory only what exceeds [`Writer::checkpoint_bytes_of`].
+    fn task_bytes(&self, held: &Held, level: u8) -> u64 {
+        let degree = if level == 0 { 0 } else { self.options.segment.graph.degree };
+        let bytes = merge_bytes(&held.live.segment, held.live.live_rows(), degree);
+        if held.in_memory() { bytes - Writer::checkpoint_bytes_of(held) } else { bytes }
+    }
+
+    fn start(&mut self, work: Work) -> Task {
+        // Only with nothing left in memory do the output and the files say everything up to now.
+        let checkpoint = work.inputs.iter().any(|&at| self.state.segments[at].in_memory())
+            || work.inputs.is_empty();
+        let cut = if checkpoint { self.state.lsn } else { self.cut() };
+        if cut > self.cut() {
+            // What is written meanwhile goes to another file, so that whole files lie behind the new cut. A log
+            // that cannot be closed is poisoned, which the next write reports.
+            let _poisoned = self.log.rotate();
+        }
+        let id = self.state.rng.file_id();
+        let keys = self.keys_to_write(cut);
+        let names = keys.iter().map(|(_, entry)| entry.file.clone());
+        let files = names.chain([segment_file(id)]).collect();
+        let bytes =
+            work.inputs.iter().map(|&at| self.task_bytes(&self.state.segments[at], work.level));
+        let bytes = bytes.sum();
+        let claim = self.claims.add(id, Claim { files, checkpoint, bytes });
+        let mut inputs = Vec::with_capacity(work.inputs.len());
+        for &index in &work.inputs {
+            let held = &mut self.state.segments[index];
+            held.claimed = Claimed::by(&claim);
+            let segment = Arc::clone(&held.live.segment);
+            inputs.push(MergeInput { segment, dead: held.dead_at(cut) });
+        }
+        let mut options = self.options.segment.clone();
+        if work.level == 0 {
+            options.graph_rows_min = u32::MAX;
+        }
+        Task {
+            id,
+            claim,
+            inputs,
+            cut,
+            keys,
+            level: work.level,
+            base: work.base.and_then(|base| work.inputs.iter().position(|&index| index == base)),
+            schema: Arc::clone(&self.state.schema),
+            options,
+            storage: Arc::clone(&self.location.storage),
+            dir: self.location.dir.clone(),
+            residence: self.location.residence,
+            incarnation: self.incarnation,
+            phase: Phase::Gather,
+        }
+    }
+
+    /// Leaves the file that `damage` names out of further merges, so that they and checkpoints go on; errors of other
+    /// kinds change nothing. Its rows can still be searched. The next opening of the collection is refused.
+    pub(crate) fn leave_out(&mut self, damage: &Error) {
+        let file = damage.detail("file").and_then(|file| file.as_str());
+        if damage.kind() == ErrorKind::Corrupt
+            && let Some(held) =
+                self.state.segments.iter_mut().find(|held| Some(held.live.segment.name()) == file)
+        {
+            held.damaged = true;
+        }
+    }
+
+    /// The file of idempotency keys for a manifest with this cut, if the newest manifest has not that one.
+    fn keys_to_write(&self, cut: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
+        let manifest = &self.manifest.document;
+        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.cut);
+        let due = cut > manifest.cut && self.state.keys.changed() > written;
+        due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
+    }
+
+    /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view. Deletions that
+    /// came after the task's cut are carried over. Other tasks may have been committed since it was planned, and
+    /// others may go on: the new manifest differs from the newest one in this task's inputs and output. What the
+    /// merge leaves behind is [`Writer::tidy`]'s.
+    ///
+    /// # Errors
+    /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
+    /// nothing; a failure of the manifest itself poisons the writer.
+    pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
+        if output.incarnation != self.incarnation {
+            // Recovery took its file for an orphan.
+            let message = "the task was planned before the writer was recovered";
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        self.untidy = true;
+        self.check_writable()?;
+        let (id, claim) = (output.id, Arc::clone(&output.claim));
+        let cut = output.cut.max(self.cut());
+        let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
+        let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
+        let mut segments = self.merged_segments(output)?;
+        for held in &mut segments {
+            self.persist_deletes(held, cut)?;
+        }
+        let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
+        self.commit(manifest)?;
+        self.state.segments = segments;
+        self.claims.end(id);
+        drop(claim);
+        if reason == Reason::Checkpoint {
+            self.mark = LogMark::now(self.clock.now_ms(), self.log.written());
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
+    /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is. True if that is
+    /// done now; false if there was nothing to do, or files stay because a reader is opening the collection.
+    ///
+    /// # Errors
+    /// `Io`; it is tried again with the next call.
+    pub fn tidy(&mut self) -> Result<bool> {
+        self.untidy |= self.claims.forget_dropped();
+        if !self.untidy {
+            return Ok(false);
+        }
+        self.check_writable()?;
+        if !self.settle()? {
+            return Ok(false);
+        }
+        self.log.archive_through(self.cut())?;
+        let cleaned = self.clean()?.is_some();
+        (self.untidy, self.unsettled) = (!cleaned, false);
+        self.publish();
+        Ok(cleaned)
+    }
+
+    fn commit(&mut self, manifest: Manifest) -> Result<()> {
+        let committed = commit(&*self.location.storage, &self.location.dir, manifest);
+        self.manifest = committed.map_err(|error| {
+            // Then it was refused before anything was written.
+            let unwritten = matches!(error.kind(), ErrorKind::InvalidInput(_));
+            if unwritten { error } else { self.poison(error) }
+        })?;
+        Ok(())
+    }
+
+    /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
+    fn merged_segments(&self, output: MergeOutput) -> Result<Vec<Held>> {
+        let MergeOutput { inputs, output, cut, .. } = output;
+        let mut merged = output.map(|(entry, segment)| Held::new(segment, Some(entry)));
+        let mut later: Vec<(RowId, Lsn)> = Vec::new();
+        for (id, map) in &inputs {
+            let held =
+                self.state.segments.iter().find(|held| held.id() == *id).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Conflict,
+                        format!("segment {id} was merged by somebody else"),
+                    )
+                })?;
+            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > cut);
+            later.extend(carried.map(|&(row, lsn)| (RowId(map[row.index()]), lsn)));
+        }
+        later.sort_by_key(|&(_, lsn)| lsn);
+        if let Some(held) = &mut merged {
+            later.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
+        }
+        let is_input = |held: &Held| inputs.iter().any(|(id, _)| *id == held.id());
+        let position = self.state.segments.iter().position(is_input).unwrap_or(0);
+        let mut segments: Vec<Held> =
+            self.state.segments.iter().filter(|held| !is_input(held)).cloned().collect();
+        if let Some(held) = merged {
+            segments.insert(position, held);
+        }
+        Ok(segments)
+    }
+
+    /// Writes the deletions of a file up to `cut` that no delete list has yet.
+    fn persist_deletes(&self, held: &mut Held, cut: Lsn) -> Result<()> {
+        let Held { live, deletes: all, .. } = held;
+        let Some(entry) = &mut live.file else { return Ok(()) };
+        let persisted = entry.deletes.iter().map(|list| list.cut).max().unwrap_or_default();
+        let upto = all.partition_point(|(_, lsn)| *lsn <= cut);
+        let from = all.partition_point(|(_, lsn)| *lsn <= persisted);
+        if from >= upto {
+            return Ok(());
+        }
+        let fold = entry.deletes.len() >= DELETE_LISTS_MAX;
+        let listed = if fold { &all[..upto] } else { &all[from..upto] };
+        let mut entries = listed.to_vec();
+        entries.sort_unstable();
+        let (segment, segment_rows) = (entry.id, entry.rows);
+        let (bytes, crc) = DeleteList { segment, segment_rows, cut, entries }.encode();
+        let file = delete_list_name(segment, cut);
+        let path = self.location.path(&file);
+        self.location.storage.put(&path, &mut |out| {
+            out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
+        })?;
+        if fold {
+            entry.deletes.clear();
+        }
+        let (len, count, unknown) = (bytes.len() as u64, listed.len() as u32, BTreeMap::new());
+        entry.deletes.push(DeletesEntry { file, len, crc, count, cut, unknown });
+        Ok(())
+    }
+
+    fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
+        let files = segments.iter().filter_map(|held| held.live.file.clone());
+        Manifest {
+            epoch: self.epoch,
+            cut,
+            next_assigned_id: self.state.next_id,
+            fields: self.state.fields.entry(cut),
+            segments: files.collect(),
+            history_ms: self.history_ms(),
+            created_ms: self.clock.now_ms(),
+            reason,
+            note: None,
+            ..self.manifest.successor()
+        }
+    }
+
+    /// How much of the past is kept, as manifests say it.
+    pub(crate) fn history_ms(&self) -> Option<u64> {
+        let said = self.options.history_ms.or(self.manifest.document.history_ms);
+        said.filter(|&history_ms| history_ms > 0)
+    }
+
+    /// Everything up to here is in files.
+    fn cut(&self) -> Lsn {
+        self.manifest.document.cut
+    }
+
+    /// Whether there is space to recover and to log `bytes` more; a writer that is poisoned by a full disk
+    /// asks before it tries.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<()> {
+        let needed = self.log.recovery_bytes() + bytes;
+        space::check(&*self.location.storage, needed, "recovering the log and writing")
+    }
+
+    /// Removes files that neither the newest manifest nor the past to be kept ([`Options::history_ms`])
+    /// needs: old segments and delete lists, orphans of abandoned tasks, older manifests, archived log. Does
+    /// nothing while a reader is opening the collection. Returns the number of files removed.
+    ///
+    /// # Errors
+    /// `Io`; what was removed stays removed. A poisoned writer refuses.
+    pub fn vacuum(&mut self) -> Result<u64> {
+        // After a failed commit the newest manifest on disk may be one this writer does not know.
+        self.check_writable()?;
+        if !self.settle()? {
+            return Ok(0);
+        }
+        let removed = self.clean()?;
+        self.unsettled = false;
+        Ok(removed.unwrap_or(0))
+    }
+
+    /// Names that an earlier attempt moved or removed, and then could not make durable, are made so before
+    /// more is removed: what a power cut brings back must find its files. Until the attempt that begins here
+    /// has succeeded, it counts as one that failed. False while a task is under way: settling would take what it is
+    /// writing for what a crash left behind. Until then no other merge begins.
+    fn settle(&mut self) -> Result<bool> {
+        if self.unsettled && !self.claims.is_empty() {
+            return Ok(false);
+        }
+        if std::mem::replace(&mut self.unsettled, true) {
+            self.location.storage.settle(&self.location.dir)?;
+        }
+        Ok(true)
+    }
+
+    /// Number of files removed; `None` while a reader is opening the collection. Files of tasks under way stay.
+    fn clean(&mut self) -> Result<Option<u64>> {
+        let CollectionPath { storage, dir, .. } = &self.location;
+        let alone = pin::exclusive(&**storage, dir)?;
+        if alone.is_none() {
+            return Ok(None);
+        }
+        let spared: HashSet<String> =
+            self.claims.live().flat_map(|claim| claim.files.clone()).collect();
+        let manifest = &self.manifest.document;
+        let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
+        let now_ms = self.clock.now_ms();
+        history::vacuum(&log, dir, manifest, &mut self.window, now_ms, &spared).map(Some)
+    }
+
+    pub(crate) fn publish(&self) {
+        self.reader.publish(self.state.view(self.manifest.document.number), self.stats());
+    }
+
+    fn stats(&self) -> CollectionStats {
+        let (written, mark) = (self.log.written(), &self.mark);
+        let log = LogStats {
+            bytes: self.log.size_bytes(),
+            bytes_since_truncation: mark.bytes_before + (written.bytes - mark.written_bytes),
+            truncated_ms: mark.time_ms,
+            last: self.log.last(),
+            durable: self.log.durable(),
+            cut: self.cut(),
+            syncs: written.syncs,
+        };
+        let (memory_bytes, keys) = (self.memory_bytes(), self.state.keys.counts());
+        let checkpoint_bytes = self.checkpoint_bytes();
+        CollectionStats { log, memory_bytes, checkpoint_bytes, keys }
+    }
+
+    /// Refuses further changes because of `cause`.
+    pub(crate) fn refuse(&mut self, cause: &str) {
+        self.poisoned = Some((ErrorKind::Io, cause.to_owned()));
+    }
+
+    /// Refuses changes for ever: the files no longer belong to this writer.
+    pub(crate) fn close(&mut self, cause: &str) {
+        self.poisoned = Some((ErrorKind::NotFound, cause.to_owned()));
+        self.closed = true;
+    }
+
+    fn poison(&mut self, error: Error) -> Error {
+        self.poisoned = Some((error.kind(), error.message().to_owned()));
+        error.context(UNKNOWN)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let Some((kind, cause)) = &self.poisoned else { return Ok(()) };
+        if self.closed {
+            return Err(Error::new(*kind, cause.clone()));
+        }
+        Err(Error::new(
+            *kind,
+            format!(
+                "writes are refused until recovery (a server does it by itself, else open the store \
+                 again), because of: {cause}"
+            ),
+        ))
+    }
+}
+
+/// Bytes of memory that a merge holds for an input of `live` rows, beside the input; an estimate: its sections, its ids
+/// and what becomes of its metadata while it is gathered; then either the lists of a graph of this degree (0: none is
+/// built), or a second copy of the vectors while the file is laid out.
+fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
+    /// An id in the builder, its new row, its hash, its node in the graph of the base.
+    const ROW_BYTES: u64 = 56;
+    /// Values are gathered with their rows, and strings in a tree.
+    const GATHERED_COLUMNS: u64 = 3;
+    /// Places and distances while a graph is built, with the places that are its result.
+    const LINK_BYTES: u64 = 12;
+    /// Links that a list has room for beyond the degree, as in `index::graph::build`.
+    const SLACK_LINKS: u64 = 16;
+    let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
+    let kind_bytes = |kind| segment.section_bytes(kind);
+    let file = segment.front().file_len - kind_bytes(SectionKind::Graph);
+    let gathered = file + GATHERED_COLUMNS * kind_bytes(SectionKind::Columns);
+    let links = if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS) };
+    let copied = kind_bytes(SectionKind::Vectors) / rows;
+    (gathered / rows + ROW_BYTES + links.max(copied)) * live
+}

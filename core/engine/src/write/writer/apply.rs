@@ -1,0 +1,131 @@
+//! The group commit: changes in order, one sync for all of them, then everything is visible at once.
+//!
+//! Each change is settled against the state that the changes before it lead to, logged and applied, still
+//! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
+//! be, the writer is poisoned and recovery builds the state anew. A log file that fills up within a group is
+//! synced before the next one is begun, but its changes share the fate of the group: none of them is seen
+//! before the end, so none is answered as done before it.
+
+use nearfield_segment::filter::Filter;
+use nearfield_segment::{Error, Lsn, PointId, Result};
+
+use super::{UNKNOWN, Writer};
+use crate::log::BODY_BYTES_MAX;
+use crate::write::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
+
+/// Bytes of the ids that one batch of a delete by filter may have. The tests of this crate have few ids.
+const DELETES_BYTES_MAX: usize = if cfg!(test) { 64 } else { BODY_BYTES_MAX / 2 };
+
+impl Writer {
+    /// Makes one change durable and visible. See [`Writer::apply_all`].
+    ///
+    /// # Errors
+    /// As [`Writer::apply_all`].
+    pub fn apply<'a>(&mut self, change: impl Into<Change<'a>>) -> Result<Applied> {
+        let mut answers = self.apply_all(vec![change.into()]);
+        answers.pop().expect("one answer per change")
+    }
+
+    /// Makes changes durable with one sync and visible in order. Each is one atomic batch, except a delete by filter
+    /// whose ids take more than `DELETES_BYTES_MAX`: of its batches a crash may leave the first ones. Points without
+    /// ids get theirs here. One answer for each change, in order. O(rows) plus one fsync.
+    ///
+    /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
+    /// the first time; a row whose key is known is left out.
+    ///
+    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change alone is not
+    /// logged. `StorageFull` or `Io` poison the writer: of every change that was logged it is then unknown whether
+    /// it is durable, until recovery, and none is seen. What only repeats earlier changes is answered all the same.
+    pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
+        let seen = self.log.durable();
+        let mut answers: Vec<Result<Applied>> =
+            changes.into_iter().map(|change| self.log_and_apply(change)).collect();
+        if self.poisoned.is_none() {
+            match self.log.sync() {
+                Ok(_) => self.publish(),
+                Err(error) => drop(self.poison(error)),
+            }
+        }
+        if let Some((kind, cause)) = &self.poisoned {
+            let in_doubt = |answer: &&mut Result<Applied>| {
+                answer.as_ref().is_ok_and(|applied| applied.lsn > seen)
+            };
+            for answer in answers.iter_mut().filter(in_doubt) {
+                *answer = Err(Error::new(*kind, format!("{UNKNOWN}: {cause}")));
+            }
+        }
+        answers
+    }
+
+    fn log_and_apply(&mut self, change: Change<'_>) -> Result<Applied> {
+        self.check_writable()?;
+        let mut batch = match change {
+            Change::Batch(batch) => batch,
+            Change::DeleteWhere(filter) => return self.delete_where(&filter),
+        };
+        if let Some(answer) = self.state.keys.answer(&batch)? {
+            return Ok(answer);
+        }
+        let known = self.state.keys.known_rows(&batch);
+        if known.is_empty() {
+            return self.log_new(batch);
+        }
+        let (rows, known_ids): (Vec<usize>, Vec<PointId>) = known.into_iter().unzip();
+        let mut marked = vec![false; batch.rows()];
+        rows.into_iter().for_each(|row| marked[row] = true);
+        batch.leave_out(&marked);
+        let applied = match batch.is_empty() {
+            true => Applied { lsn: self.state.lsn, ..Applied::default() },
+            false => self.log_new(batch)?,
+        };
+        let mut written = applied.rows.iter();
+        let outcome = |marked: &bool| match marked {
+            true => RowOutcome::Repeated,
+            false => *written.next().expect("every row that was not left out was written"),
+        };
+        let rows = marked.iter().map(outcome).collect();
+        Ok(Applied { rows, known_ids, ..applied })
+    }
+
+    /// Deletes what passes a filter now, by as many batches as the length of the ids takes: one, unless they have
+    /// more than half a GiB. Readers see all of them at once; a crash before the answer may leave the first ones.
+    fn delete_where(&mut self, filter: &Filter) -> Result<Applied> {
+        let mut total = Applied::default();
+        for batch in self.deletes_of(filter)? {
+            let applied = self.log_new(batch)?;
+            total = Applied { deleted: total.deleted + applied.deleted, ..applied };
+        }
+        Ok(total)
+    }
+
+    /// The batches that delete what passes a filter now; at least one.
+    fn deletes_of(&self, filter: &Filter) -> Result<Vec<Batch<'static>>> {
+        let view = self.state.view(self.manifest.document.number);
+        let rows = view.matching(filter)?;
+        let found = view.segments.iter().zip(&rows);
+        let ids = found.flat_map(|(live, rows)| {
+            rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
+        });
+        let time_ms = self.clock.now_ms();
+        let batch = |deletes| {
+            let draft = Draft { deletes, time_ms, ..Draft::default() };
+            Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+        };
+        split_ids(ids, DELETES_BYTES_MAX).into_iter().map(batch).collect()
+    }
+
+    /// Logs and applies a batch that repeats nothing.
+    fn log_new(&mut self, mut batch: Batch<'_>) -> Result<Applied> {
+        let mut next_id = self.state.next_id;
+        batch.assign_ids(&mut next_id)?;
+        let ready = self.state.prepare(&batch)?;
+        let lsn = self.log_batch(&batch).map_err(|error| self.poison(error))?;
+        self.state.install(lsn, &batch, ready).map_err(|error| self.poison(error))
+    }
+
+    fn log_batch(&mut self, batch: &Batch<'_>) -> Result<Lsn> {
+        let mut body = Vec::new();
+        batch.encode_into(&mut body);
+        self.log.append(&body)
+    }
+}
