@@ -8,8 +8,7 @@ use nearfield_segment::vector::lists::{Cell, CellTable};
 use nearfield_segment::vector::{VectorRows, norm_bytes, row_bytes};
 use nearfield_segment::{Error, Kernel, Result, RowId, VectorSpec};
 
-use super::all;
-use super::part::once;
+use super::reads::{all, once};
 
 /// A field in part.
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 
 mod fields;
 mod part;
+mod reads;
 mod rows;
 mod search;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use search::{
 use crate::export::front;
 use crate::read::fields::KnownFields;
 use part::Part;
+use reads::all;
 
 /// Bytes asked for first: they hold the whole front of an export of up to about a gigabyte.
 pub const FIRST_BYTES: u64 = 64 * 1024;
@@ -68,21 +70,6 @@ pub enum Stage {
     Rows,
     /// The whole file.
     All,
-}
-
-/// The results that are there, or the first error: of what is missing, after every item has asked for it.
-fn all<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let (mut found, mut missing) = (Vec::new(), None);
-    for result in results {
-        match result {
-            Ok(value) => found.push(value),
-            Err(error) if error.kind() == ErrorKind::NotResident => {
-                missing = missing.or(Some(error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    missing.map_or(Ok(found), Err)
 }
 
 impl PartialExport {

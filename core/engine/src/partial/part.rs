@@ -13,8 +13,8 @@ use nearfield_segment::segment::IdTable;
 use nearfield_segment::storage::{Blob, Bytes};
 use nearfield_segment::{Error, ErrorKind, Result, RowSet, Schema};
 
-use super::all;
 use super::fields::PartField;
+use super::reads::{all, once};
 use crate::export::read_deletes;
 
 /// A segment in part.
@@ -28,15 +28,6 @@ pub(super) struct Part {
     ids: OnceLock<IdTable>,
     columns: OnceLock<Payload>,
     payload: OnceLock<Payload>,
-}
-
-/// What `cell` holds, or what `make` makes for it.
-pub(super) fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if let Some(value) = cell.get() {
-        return Ok(value);
-    }
-    let value = make()?;
-    Ok(cell.get_or_init(|| value))
 }
 
 /// The number of rows makes memory, so the file must be long enough to have so many: eight bytes of each id.

@@ -7,8 +7,9 @@ use nearfield_segment::format::{Section, SectionKind};
 use nearfield_segment::payload::TextPlaces;
 use nearfield_segment::{Error, PointId, Result, RowId};
 
+use super::PartialCollection;
 use super::part::Part;
-use super::{PartialCollection, all};
+use super::reads::all;
 
 /// A row of a collection: index of its segment, row there.
 pub type Place = (usize, RowId);

@@ -12,7 +12,8 @@ use nearfield_segment::{
 };
 
 use super::part::Part;
-use super::{PartialCollection, PartialExport, all};
+use super::reads::all;
+use super::{PartialCollection, PartialExport};
 
 /// When nobody says how many cells, about this many bytes of them are read: measured (docs/internals/decisions/0032).
 pub const CELL_BYTES_DEFAULT: u64 = 1_400_000;

@@ -1,6 +1,6 @@
-//! Who may import whom: a file imports from lower floors only, and modules never in a circle.
+//! What may import what: a file imports from lower floors only, and neither modules nor files in a circle.
 //!
-//! `table.rs` says which floor a module stands on. A module of a listed crate without a floor is a
+//! `table.rs` says which floor a top-level module stands on. A module of a listed crate without a floor is a
 //! finding, so the table stays whole. Parts under `#[cfg(test)]` and test files may import anything.
 
 mod crates;
@@ -11,10 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use crates::wrong_dependencies;
 
-use super::rust::RustText;
-use super::{Finding, SourceFile, Tree};
-use imports::{ModuleFile, Reexports, module_of};
-use table::{CRATES, CrateFloors};
+use super::{Finding, Tree};
+use imports::{Modules, top};
+use table::{CRATES, CrateFloors, KNOWN_FILE_CYCLES};
 
 /// Modules that import from their own or a higher floor, and modules without a floor.
 pub fn upward_imports(tree: &Tree) -> Vec<Finding> {
@@ -23,21 +22,25 @@ pub fn upward_imports(tree: &Tree) -> Vec<Finding> {
 
 fn upward_imports_of(tree: &Tree, floors: &CrateFloors) -> Vec<Finding> {
     let mut found = Vec::new();
-    let reexports = Reexports::of(tree, floors.src);
-    for (file, rust, module) in modules(tree, floors.src) {
-        let Some(own) = floors.height(&module.top) else {
+    let modules = Modules::of(tree, floors.src);
+    for (module, file) in modules.iter() {
+        let here = top(module);
+        let Some(own) = floors.height(here) else {
             let message =
-                format!("`{}` has no floor: add it to tests/src/tidy/floors/table.rs", module.top);
+                format!("`{here}` has no floor: add it to tests/src/tidy/floors/table.rs");
             found.push(Finding::new(&file.path, 0, message));
             continue;
         };
-        for (line, target) in imports::of(rust, &module, &reexports) {
-            let Some(other) = floors.height(&target) else { continue };
-            if target != module.top && other >= own {
-                let (here, there) = (floors.name(own), floors.name(other));
-                let message =
-                    format!("`{}` ({here}) may not import `{target}` ({there})", module.top);
-                found.push(Finding::new(&file.path, line, message));
+        for import in modules.imports(module) {
+            let there = top(&import.module);
+            let Some(other) = floors.height(there) else { continue };
+            if there != here && other >= own {
+                let message = format!(
+                    "`{here}` ({}) may not import `{there}` ({})",
+                    floors.name(own),
+                    floors.name(other)
+                );
+                found.push(Finding::new(&file.path, import.line, message));
             }
         }
     }
@@ -45,53 +48,95 @@ fn upward_imports_of(tree: &Tree, floors: &CrateFloors) -> Vec<Finding> {
 }
 
 /// Top-level modules of any crate that import each other in a circle.
-pub fn cycles(tree: &Tree) -> Vec<Finding> {
-    let lib_files = tree.files.iter().filter_map(|file| file.path.strip_suffix("/src/lib.rs"));
-    lib_files.flat_map(|root| cycles_of(tree, &format!("{root}/src"))).collect()
+pub fn module_cycles(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for src in crates(tree) {
+        let mut arrows = Arrows::new();
+        let modules = Modules::of(tree, &src);
+        for (module, _) in modules.iter() {
+            let imports = modules.imports(module).into_iter();
+            let others = imports.map(|import| top(&import.module).to_owned());
+            let others = others.filter(|other| other != top(module));
+            arrows.entry(top(module).to_owned()).or_default().extend(others);
+        }
+        for circle in circles(&arrows) {
+            let message = format!("modules in a circle: {}", circle.join(", "));
+            found.push(Finding::new(&format!("{src}/lib.rs"), 0, message));
+        }
+    }
+    found
 }
 
-fn cycles_of(tree: &Tree, src: &str) -> Vec<Finding> {
-    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let reexports = Reexports::of(tree, src);
-    for (_, rust, module) in modules(tree, src) {
-        let targets = imports::of(rust, &module, &reexports).into_iter().map(|(_, target)| target);
-        let others = targets.filter(|target| *target != module.top).collect::<Vec<_>>();
-        edges.entry(module.top).or_default().extend(others);
+/// Files of any crate that import each other in a circle, also inside a module.
+pub fn file_cycles(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for src in crates(tree) {
+        for circle in all_file_cycles(tree, &src) {
+            let is_known = |(crate_src, files): &(&str, &[&str])| {
+                *crate_src == src && circle.iter().all(|file| files.contains(&file.as_str()))
+            };
+            if !KNOWN_FILE_CYCLES.iter().any(is_known) {
+                let message = format!("files in a circle: {}", circle.join(", "));
+                found.push(Finding::new(&format!("{src}/lib.rs"), 0, message));
+            }
+        }
     }
-    let circular = edges.keys().filter(|module| reaches_itself(&edges, module));
-    let names: Vec<&str> = circular.map(String::as_str).collect();
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let message = format!("modules in a circle: {}", names.join(", "));
-    vec![Finding::new(&format!("{src}/lib.rs"), 0, message)]
+    found
 }
 
-fn reaches_itself(edges: &BTreeMap<String, BTreeSet<String>>, start: &str) -> bool {
+fn all_file_cycles(tree: &Tree, src: &str) -> Vec<Vec<String>> {
+    let modules = Modules::of(tree, src);
+    let imports = |module: &str| modules.imports(module).into_iter().map(|import| import.module);
+    circles(
+        &modules.iter().map(|(module, _)| (module.to_owned(), imports(module).collect())).collect(),
+    )
+}
+
+/// Per crate, its modules at the root and its circles of files.
+pub fn report(tree: &Tree) -> String {
+    let mut lines = Vec::new();
+    for src in crates(tree) {
+        let modules = Modules::of(tree, &src);
+        let roots: BTreeSet<&str> = modules.iter().map(|(module, _)| top(module)).collect();
+        let cycles = all_file_cycles(tree, &src).len();
+        lines.push(format!("{src}: {} root modules, {cycles} file cycles", roots.len()));
+    }
+    lines.join("\n")
+}
+
+/// The source directories of the libraries.
+fn crates(tree: &Tree) -> Vec<String> {
+    let roots = tree.files.iter().filter_map(|file| file.path.strip_suffix("/lib.rs"));
+    roots.filter(|src| src.ends_with("/src")).map(str::to_owned).collect()
+}
+
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+/// The sets of names that reach each other, each of two names or more.
+fn circles(arrows: &Arrows) -> Vec<Vec<String>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        arrows.keys().map(|name| (name.as_str(), reached_from(arrows, name))).collect();
+    let mut found = BTreeSet::new();
+    for (name, others) in &reached {
+        let back = |other: &&&str| reached.get(**other).is_some_and(|back| back.contains(name));
+        let circle: Vec<String> =
+            others.iter().filter(back).map(|other| (*other).to_owned()).collect();
+        found.extend((circle.len() > 1).then_some(circle));
+    }
+    found.into_iter().collect()
+}
+
+fn reached_from<'a>(arrows: &'a Arrows, start: &str) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut open = vec![start];
-    while let Some(module) = open.pop() {
-        for next in edges.get(module).into_iter().flatten() {
-            if next == start {
-                return true;
-            }
-            if seen.insert(next) {
+    while let Some(name) = open.pop() {
+        for next in arrows.get(name).into_iter().flatten() {
+            if seen.insert(next.as_str()) {
                 open.push(next);
             }
         }
     }
-    false
-}
-
-/// The product files of the crate at `src`, without `lib.rs` and `main.rs`, which see everything.
-fn modules<'a>(
-    tree: &'a Tree,
-    src: &'a str,
-) -> impl Iterator<Item = (&'a SourceFile, &'a RustText, ModuleFile)> {
-    tree.rust().filter(|(file, _)| !file.is_test()).filter_map(move |(file, rust)| {
-        let inside = file.path.strip_prefix(src)?.strip_prefix('/')?;
-        Some((file, rust, module_of(inside)?))
-    })
+    seen
 }
 
 #[cfg(test)]
@@ -144,13 +189,26 @@ mod tests {
     fn a_circle_is_found_and_a_line_is_not() {
         let lib = ("wasm/src/lib.rs", "");
         let a = ("wasm/src/a.rs", "use crate::b::B;");
-        let line =
-            Tree::of(&[lib, a, ("wasm/src/b/mod.rs", "use super::c::C;"), ("wasm/src/c.rs", "")]);
-        assert_eq!(cycles(&line), []);
-        let circle = ("wasm/src/c.rs", "fn f() { crate::a::f() }");
-        let circle = Tree::of(&[lib, a, ("wasm/src/b/mod.rs", "use super::c::C;"), circle]);
-        let found = cycles(&circle);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].message.ends_with("a, b, c"), "{found:?}");
+        let b = ("wasm/src/b/mod.rs", "use super::c::C;");
+        let line = Tree::of(&[lib, a, b, ("wasm/src/c.rs", "")]);
+        assert_eq!((module_cycles(&line), file_cycles(&line)), (vec![], vec![]));
+        let circle = Tree::of(&[lib, a, b, ("wasm/src/c.rs", "fn f() { crate::a::f() }")]);
+        for found in [module_cycles(&circle), file_cycles(&circle)] {
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].message.ends_with("a, b, c"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_circle_of_files_inside_a_module_is_found() {
+        let lib = ("wasm/src/lib.rs", "");
+        let page = ("wasm/src/a/mod.rs", "mod b;\nmod c;\npub use b::B;\npub use c::C;\n");
+        let c = ("wasm/src/a/c.rs", "use super::B;");
+        let fine = Tree::of(&[lib, page, ("wasm/src/a/b.rs", ""), c]);
+        assert_eq!(file_cycles(&fine), []);
+        let circle = Tree::of(&[lib, page, ("wasm/src/a/b.rs", "use crate::a::C;"), c]);
+        let found = file_cycles(&circle);
+        assert_eq!((found.len(), module_cycles(&circle)), (1, vec![]), "{found:?}");
+        assert!(found[0].message.ends_with("a::b, a::c"), "{found:?}");
     }
 }

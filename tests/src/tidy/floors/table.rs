@@ -43,23 +43,13 @@ pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "core/engine/src",
         steps: &[
-            ("F6", &["claim", "clock", "fence", "options", "pin", "space", "turns"]),
-            ("F6", &["log", "manifest", "quarantine"]),
-            ("F7", &["fields"]),
-            ("F7", &["batch", "view", "history", "leftovers"]),
-            ("F7", &["keys", "place"]),
-            ("F7", &["state"]),
-            ("F8", &["task"]),
-            ("F8", &["recall", "export"]),
+            ("F6", &["clock", "options", "log", "manifest"]),
+            ("F7", &["files"]),
+            ("F7", &["read"]),
+            ("F8", &["write"]),
+            ("F8", &["export"]),
             ("F8", &["partial"]),
-            ("F8", &["verify"]),
-            ("F9", &["writer"]),
-            ("F9", &["recovery", "transfer", "open_logs"]),
-            ("F9", &["collection", "rebuild"]),
-            ("F9", &["opening"]),
             ("F9", &["database"]),
-            ("F9", &["succession"]),
-            ("F9", &["snapshot", "replay", "restore", "exporting"]),
         ],
     },
     CrateFloors {
@@ -87,4 +77,49 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F11", &["part"]),
         ],
     },
+];
+
+/// Circles of files that are still to be opened, per source directory; parts of one are known too.
+pub(super) const KNOWN_FILE_CYCLES: [(&str, &[&str]); 13] = [
+    ("core/segment/src", &["index::cells::cell", "index::cells::table"]),
+    ("core/segment/src", &["index::graph", "index::graph::duplicates"]),
+    ("core/segment/src", &["index::graph::build", "index::graph::inherit"]),
+    ("core/segment/src", &["kernel", "kernel::scalar"]),
+    ("core/segment/src", &["payload::column", "payload::columns", "payload::select"]),
+    ("core/segment/src", &["segment", "segment::rows"]),
+    (
+        "native-server/src",
+        &[
+            "cli::demo",
+            "cli::demo::crash",
+            "cli::demo::digits",
+            "cli::demo::large",
+            "cli::demo::served",
+            "cli",
+        ],
+    ),
+    ("native-server/src", &["cli::import", "cli::import::local", "cli::import::remote"]),
+    ("native-server/src", &["client", "client::answer"]),
+    ("native-server/src", &["http::call", "http::demo", "http::server", "http::ui"]),
+    ("native-server/src", &["http::openapi", "http::routes"]),
+    (
+        "native-server/src",
+        &[
+            "rows",
+            "rows::arrow::file",
+            "rows::fvecs",
+            "rows::jsonl",
+            "rows::npy",
+            "rows::npy_header",
+            "rows::npz",
+            "rows::npz::column",
+            "rows::npz::member",
+            "rows::parquet",
+            "rows::tables",
+        ],
+    ),
+    (
+        "native-server/src",
+        &["rows::write", "rows::write::numpy", "rows::write::plain", "rows::write::table"],
+    ),
 ];

@@ -1,62 +1,11 @@
-//! The idempotency keys of a batch: what is refused, and leaving out the rows whose keys are known.
-//!
-//! One key names the whole batch, or some rows have keys of their own; never both, and rows with keys come
-//! without deletes. A repeated batch is then wholly known or wholly new, and leaving a row out cannot take
-//! away what the deletes of its batch made room for.
+//! The idempotency keys of a batch, and leaving out the rows whose keys are known.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use crc32c::crc32c_append;
-use nearfield_segment::{Error, Fault, PointId, Result, shown};
 
+use super::Batch;
 use super::encode::write_ids;
-use super::{Batch, check_count};
-
-/// Longest idempotency key, in bytes.
-pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
-
-/// Checks both kinds of keys of a draft; returns those of the rows, none if no row has one.
-pub(super) fn check<'a>(
-    deletes: &[PointId],
-    rows: usize,
-    batch_key: Option<&str>,
-    row_keys: Vec<Option<Cow<'a, str>>>,
-) -> Result<Vec<Option<Cow<'a, str>>>> {
-    if let Some(key) = batch_key {
-        check_len("idempotency key", key)?;
-    }
-    let count = row_keys.len();
-    check_count("row keys", count, "one per row:", rows, count == 0 || count == rows)?;
-    let mut seen = HashSet::new();
-    for (row, key) in row_keys.iter().enumerate() {
-        let Some(key) = key.as_deref() else { continue };
-        check_len(&format!("idempotency key of row {row}"), key)?;
-        if !seen.insert(key) {
-            let key = shown(key);
-            let message = format!("two rows of one batch have the idempotency key {key:?}");
-            return Err(Error::invalid(Fault::Parameter, message).with("got", key.as_ref()));
-        }
-    }
-    let beside = match (batch_key.is_some(), deletes.is_empty()) {
-        _ if seen.is_empty() => return Ok(Vec::new()),
-        (false, true) => return Ok(row_keys),
-        (true, _) => "a key of the whole batch",
-        (false, false) => "deletes",
-    };
-    let message = format!("expected idempotency keys of rows or {beside}, got both in one batch");
-    Err(Error::invalid(Fault::Parameter, message).with("got", "both"))
-}
-
-fn check_len(what: &str, key: &str) -> Result<()> {
-    let len = key.len();
-    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&len) {
-        return Ok(());
-    }
-    let expected = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes");
-    let message = format!("{what}: expected {expected}, got {len}");
-    Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", len))
-}
 
 impl Batch<'_> {
     /// The key of the whole batch, if it has one.

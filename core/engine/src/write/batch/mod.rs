@@ -9,6 +9,7 @@
 
 mod applied;
 mod change;
+mod check;
 mod decode;
 mod encode;
 mod input;
@@ -16,30 +17,25 @@ mod keys;
 
 pub use applied::{Applied, RowOutcome};
 pub use change::Change;
+pub use check::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use decode::decode;
 pub(crate) use encode::{split_ids, write_id};
 pub(crate) use input::Input;
-pub use keys::IDEMPOTENCY_KEY_BYTES_MAX;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nearfield_segment::{Error, Fault, PointId, Result, Schema, VectorSpec, shown, shown_list};
-use serde_json::Value;
+use nearfield_segment::{PointId, Result, Schema, VectorSpec};
 
 use crate::log::BODY_BYTES_MAX;
 use crate::manifest::NextId;
+use check::CheckVector;
 
 /// Most points upserted by one batch.
 pub const BATCH_ROWS_MAX: usize = 1_000_000;
-/// How many ids an error about duplicates names.
-const NAMED_IDS_MAX: usize = 10;
 
 /// Checks the metadata text of one row: `check(json, row)`.
 pub type CheckMetadata<'a> = &'a dyn Fn(&str, usize) -> Result<()>;
-
-/// A check of one vector and its row.
-type CheckVector = fn(&VectorSpec, &[f32], usize) -> Result<()>;
 
 /// A change as asked for, unchecked. Vectors and metadata may be borrowed.
 #[derive(Debug, Clone, Default)]
@@ -106,22 +102,22 @@ impl<'a> Batch<'a> {
         check_vector: CheckVector,
     ) -> Result<Self> {
         let Draft { mut deletes, ids, rows, vectors, metadata, .. } = draft;
-        check_count("rows", rows, "at most", BATCH_ROWS_MAX, rows <= BATCH_ROWS_MAX)?;
+        check::count("rows", rows, "at most", BATCH_ROWS_MAX, rows <= BATCH_ROWS_MAX)?;
         let ids_assigned = ids.is_none();
         let ids = ids.unwrap_or_default();
         if !ids_assigned {
-            check_count("ids", ids.len(), "one per row:", rows, ids.len() == rows)?;
+            check::count("ids", ids.len(), "one per row:", rows, ids.len() == rows)?;
         }
         let count = metadata.len();
-        check_count("metadata", count, "one per row:", rows, count == 0 || count == rows)?;
-        ids.iter().chain(&deletes).try_for_each(check_id)?;
-        check_distinct(&ids)?;
-        check_vectors(&vectors, rows, schema, check_vector)?;
+        check::count("metadata", count, "one per row:", rows, count == 0 || count == rows)?;
+        ids.iter().chain(&deletes).try_for_each(check::id)?;
+        check::distinct(&ids)?;
+        check::vectors(&vectors, rows, schema, check_vector)?;
         for (row, json) in metadata.iter().enumerate() {
             json.as_deref().map_or(Ok(()), |json| check(json, row))?;
         }
         let row_keys =
-            keys::check(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
+            check::keys(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
         deletes.sort_unstable();
         deletes.dedup();
         let batch = Batch {
@@ -138,7 +134,7 @@ impl<'a> Batch<'a> {
             ids_assigned,
         };
         let len = batch.encoded_bytes_max();
-        check_count("bytes of the batch", len, "at most", BODY_BYTES_MAX, len <= BODY_BYTES_MAX)?;
+        check::count("bytes of the batch", len, "at most", BODY_BYTES_MAX, len <= BODY_BYTES_MAX)?;
         Ok(batch)
     }
 
@@ -226,94 +222,6 @@ impl<'a> Batch<'a> {
             ids_assigned: self.ids_assigned,
         }
     }
-}
-
-fn check_count(what: &str, got: usize, relation: &str, expected: usize, ok: bool) -> Result<()> {
-    if ok {
-        return Ok(());
-    }
-    let message = format!("{what}: expected {relation} {expected}, got {got}");
-    Err(Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", got))
-}
-
-fn check_id(id: &PointId) -> Result<()> {
-    match id {
-        PointId::U64(_) | PointId::Uuid(_) => Ok(()),
-        PointId::Str(text) if PointId::from_text(text)? == *id => Ok(()),
-        PointId::Str(text) => {
-            Err(Error::invalid(Fault::Id, format!("{text} is a UUID and must be given as one")))
-        }
-    }
-}
-
-/// Growing ids are distinct at the cost of one pass; others are sorted by hash.
-fn check_distinct(ids: &[PointId]) -> Result<()> {
-    if ids.is_sorted_by(|a, b| a < b) {
-        return Ok(());
-    }
-    let mut sorted: Vec<(u64, &PointId)> = ids.iter().map(|id| (id.hash64(), id)).collect();
-    sorted.sort_unstable();
-    let mut twice: Vec<_> =
-        sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].1).collect();
-    if twice.is_empty() {
-        return Ok(());
-    }
-    twice.sort_unstable();
-    twice.dedup();
-    let named: Vec<String> = twice.iter().take(NAMED_IDS_MAX).map(ToString::to_string).collect();
-    let more = if twice.len() > named.len() { ", …" } else { "" };
-    let message =
-        format!("{} ids occur twice in one batch: {}{more}", twice.len(), named.join(", "));
-    let values: Vec<Value> = twice.iter().take(NAMED_IDS_MAX).map(|id| id_value(id)).collect();
-    Err(Error::invalid(Fault::DuplicateId, message).with("ids", values).with("got", twice.len()))
-}
-
-fn id_value(id: &PointId) -> Value {
-    match id {
-        PointId::U64(number) => Value::from(*number),
-        PointId::Uuid(_) | PointId::Str(_) => Value::from(id.to_string()),
-    }
-}
-
-fn check_vectors(
-    vectors: &BTreeMap<String, Cow<'_, [f32]>>,
-    rows: usize,
-    schema: &Schema,
-    check: CheckVector,
-) -> Result<()> {
-    let field_error = |name: &str, problem: &str| {
-        let known = shown_list(schema.vectors.keys().map(String::as_str));
-        let name = shown(name);
-        Error::invalid(Fault::Parameter, format!("vector field {name:?}: {problem}"))
-            .with("expected", known)
-            .with("got", name.as_ref())
-    };
-    if let Some(name) = vectors.keys().find(|name| !schema.vectors.contains_key(*name)) {
-        return Err(field_error(name, "the collection has no such field"));
-    }
-    for (name, spec) in &schema.vectors {
-        let elements = match vectors.get(name) {
-            Some(elements) => elements,
-            None if rows == 0 => continue,
-            None => return Err(field_error(name, "missing")),
-        };
-        let dim = spec.dim as usize;
-        if elements.len() != rows * dim {
-            return Err(Error::invalid(
-                Fault::Dimension,
-                format!(
-                    "vector field {name:?}: expected {rows} rows of {dim} elements, got {} elements",
-                    elements.len()
-                ),
-            )
-            .with("expected", rows * dim)
-            .with("got", elements.len()));
-        }
-        for (row, vector) in elements.chunks_exact(dim).enumerate() {
-            check(spec, vector, row)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

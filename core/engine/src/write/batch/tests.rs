@@ -1,8 +1,9 @@
 //! Batches: what is refused, and that bytes and batches are each other's inverse.
 
+use nearfield_segment::{Encoding, Error, ErrorKind, Fault, Metric, Rng};
+use nearfield_segment::{STRING_ID_BYTES_MAX, VectorSpec};
 use proptest::prelude::*;
-
-use nearfield_segment::{Encoding, ErrorKind, Metric, Rng, STRING_ID_BYTES_MAX, VectorSpec};
+use serde_json::Value;
 
 use super::*;
 
@@ -180,7 +181,7 @@ fn every_truncation_and_hostile_edit_is_an_error_or_a_valid_batch() {
             hostile[at] = if rng.below(2) == 0 { 0xFF } else { rng.next_u64() as u8 };
         }
         if let Ok(batch) = decode(&hostile, &schema()) {
-            assert!(check_distinct(batch.ids()).is_ok() && batch.ids().len() == batch.rows());
+            assert!(check::distinct(batch.ids()).is_ok() && batch.ids().len() == batch.rows());
         }
     }
 }
