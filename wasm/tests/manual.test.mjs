@@ -1,4 +1,4 @@
-// The examples of docs/browser.md, run as they stand on the fixture: an example that fails fails the build.
+// The examples of docs/browser.md and docs/browser-ranges.md, run as they stand: an example that fails fails the build.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -6,17 +6,19 @@ import test from 'node:test';
 
 import { open } from '../dist/index.js';
 import { QUERY, fixture } from './fixture.mjs';
+import { serve } from './range_server.mjs';
+import { query, sample } from './sample.mjs';
 
 const AsyncFunction = (async () => {}).constructor;
 
-async function examples() {
-  const page = await readFile(new URL('../../docs/browser.md', import.meta.url), 'utf8');
+async function examples(name) {
+  const page = await readFile(new URL(`../../docs/${name}`, import.meta.url), 'utf8');
   return [...page.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
 }
 
 test('the examples of the manual run and find something', async () => {
   const { bytes, points: expected } = await fixture('v2');
-  const [opening, asking] = await examples();
+  const [opening, asking] = await examples('browser.md');
   const printed = [];
   const console = { log: (...line) => printed.push(line) };
   const file = new Blob([bytes]);
@@ -33,4 +35,17 @@ test('the examples of the manual run and find something', async () => {
   assert.deepEqual(found.rows.missing, expected.has(3) ? [] : [3]);
   assert.ok(found.ids.length > 0 && found.count > 0 && found.report.recall === 1);
   assert.ok(found.plan.segments.length > 0 && found.segments.length > 0);
+});
+
+test('the example of files at a URL searches ranges and then the whole file', async (context) => {
+  const server = await serve(sample());
+  context.after(() => server.close());
+  const [example] = await examples('browser-ranges.md');
+  const here = example.replace('https://example.org/docs.near', server.url);
+  assert.notEqual(here, example);
+  const run = new AsyncFunction('open', 'query', `${here}\nreturn { hits, snapshot };`);
+  const { hits, snapshot } = await run(open, query(1));
+  context.after(() => snapshot.close());
+  assert.ok(hits.length === 10 && hits.stats.cellsSearched > 0 && hits.stats.requests > 0, JSON.stringify(hits.stats));
+  assert.equal((await snapshot.collection().search(query(1))).approx, false);
 });
