@@ -3,9 +3,15 @@
 use std::fmt;
 
 use crate::error::{Error, Fault, Result, shown};
+use crate::reader::ByteReader;
 
 /// Longest string id, in bytes.
 pub const STRING_ID_BYTES_MAX: usize = 256;
+
+/// The kinds of ids in files.
+pub(crate) const KIND_U64: u8 = 0;
+pub(crate) const KIND_UUID: u8 = 1;
+pub(crate) const KIND_STR: u8 = 2;
 
 /// What the user calls a point. Ordered u64 < UUID < string; each kind by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +47,55 @@ impl PointId {
             Some(uuid) => PointId::Uuid(uuid),
             None => PointId::Str(text.into()),
         })
+    }
+
+    /// Fewest bytes of an encoded id: those of a string of one byte.
+    pub const ENCODED_BYTES_MIN: u64 = 4;
+
+    /// Appends the id as files hold it: u8 kind, then 0: the u64; 1: the UUID as u128; 2: u16 length and text.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            PointId::U64(value) => {
+                out.push(KIND_U64);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            PointId::Uuid(value) => {
+                out.push(KIND_UUID);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            PointId::Str(text) => {
+                out.push(KIND_STR);
+                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+
+    /// Bytes that [`encode`](PointId::encode) appends.
+    pub fn encoded_bytes(&self) -> usize {
+        1 + match self {
+            PointId::U64(_) => size_of::<u64>(),
+            PointId::Uuid(_) => size_of::<u128>(),
+            PointId::Str(text) => size_of::<u16>() + text.len(),
+        }
+    }
+
+    /// Reads what [`encode`](PointId::encode) wrote.
+    ///
+    /// # Errors
+    /// `Corrupt` for an unknown kind, text that is no UTF-8, or too few bytes.
+    pub fn decode(reader: &mut ByteReader<'_>) -> Result<PointId> {
+        let at = reader.at();
+        let [kind] = reader.array()?;
+        match kind {
+            KIND_U64 => reader.u64().map(PointId::U64),
+            KIND_UUID => reader.u128().map(PointId::Uuid),
+            KIND_STR => {
+                let len_bytes = usize::from(reader.u16()?);
+                Ok(PointId::Str(reader.text(len_bytes)?.into()))
+            }
+            unknown => Err(reader.corrupt_at(at, format!("unknown kind of id {unknown}"))),
+        }
     }
 
     /// A 64-bit hash, the same on every machine and in every version: id sections and bloom filters

@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F0 | `error` `cancel` `ids` `metric` `schema` `rng` `parallel` |
+//! | F0 | `error` `reader` `cancel` `ids` `metric` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
 //! | F2 | `rowset` · `payload` (metadata columns) · `allowed` |
 //! | F3 | `filter` · `vector` (vector fields: rows, codes, indexes) |
@@ -27,6 +27,7 @@ mod kernel;
 mod metric;
 mod parallel;
 pub mod payload;
+mod reader;
 mod rng;
 mod rowset;
 mod schema;
@@ -45,6 +46,7 @@ pub use ids::{
 pub use kernel::{InstructionSet, Kernel};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
+pub use reader::ByteReader;
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
 pub use schema::{

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use nearfield_segment::format::{
-    BLOCK_BYTES, Fields, Front, SectionEntry, align64, decode_table, encode_table,
+    BLOCK_BYTES, Front, SectionEntry, align64, decode_table, encode_table,
 };
 use nearfield_segment::storage::{Blob, Bytes};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Schema};
+use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{FieldsEntry, check_fields, check_schema};
@@ -104,11 +104,11 @@ pub(super) fn encode(collections: &[Contents], file_len: u64) -> Vec<u8> {
 /// `Corrupt`, or `Version` for a file of a later version; what the blob returns.
 pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u64)> {
     let front = read_bytes(name, blob)?;
-    let mut fields = Fields::new(name, "header", &front);
-    fields.take(32)?;
-    let json_len = usize::try_from(fields.u64()?).unwrap_or(usize::MAX);
-    fields.take(HEADER_BYTES - 40)?;
-    let directory: Directory = serde_json::from_slice(fields.take(json_len)?)
+    let mut reader = ByteReader::new(name, "header", &front);
+    reader.take(32)?;
+    let json_len = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
+    reader.take(HEADER_BYTES - 40)?;
+    let directory: Directory = serde_json::from_slice(reader.take(json_len)?)
         .map_err(|error| Error::corrupt(name, "directory", error))?;
     let mut collections = Vec::with_capacity(directory.collections.len());
     for entry in directory.collections {
@@ -120,7 +120,7 @@ pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u
         }
         let mut segments = Vec::new();
         for segment in &entry.segments {
-            segments.push(read_segment(name, segment, &mut fields, blob.len())?);
+            segments.push(read_segment(name, segment, &mut reader, blob.len())?);
         }
         if entry.lsn == Lsn(0) && !segments.is_empty() {
             return Err(Error::corrupt(
@@ -138,11 +138,11 @@ pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u
 fn read_segment(
     name: &str,
     entry: &SegmentEntry,
-    fields: &mut Fields<'_>,
+    reader: &mut ByteReader<'_>,
     file_len: u64,
 ) -> Result<Front> {
     let len = usize::try_from(entry.table_len).unwrap_or(usize::MAX);
-    let sections: Vec<SectionEntry> = decode_table(name, fields.take(len)?, entry.sections)?;
+    let sections: Vec<SectionEntry> = decode_table(name, reader.take(len)?, entry.sections)?;
     let outside = |section: &&SectionEntry| section.offset + section.len > file_len;
     if let Some(section) = sections.iter().find(outside) {
         let found = format!("{:?} ends after the file", section.kind);
@@ -154,11 +154,11 @@ fn read_segment(
 /// The whole front, after checking magic, version, lengths and checksum.
 fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
     let prefix = blob.read(0..(HEADER_BYTES as u64).min(blob.len()))?;
-    let mut fields = Fields::new(name, "header", &prefix);
-    if fields.take(8)? != MAGIC {
-        return Err(fields.corrupt("not a .near export: it does not begin with the magic of one; give a database directory or a .near file"));
+    let mut reader = ByteReader::new(name, "header", &prefix);
+    if reader.take(8)? != MAGIC {
+        return Err(reader.corrupt("not a .near export: it does not begin with the magic of one; give a database directory or a .near file"));
     }
-    let version = fields.u32()?;
+    let version = reader.u32()?;
     if version != EXPORT_VERSION {
         let message = format!("{name}: export format {version}; this build reads {EXPORT_VERSION}");
         return Err(Error::new(ErrorKind::Version, message)
@@ -166,16 +166,16 @@ fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
             .with("got", version)
             .with("expected", EXPORT_VERSION));
     }
-    let expected = fields.u32()?;
-    let (front_len, file_len) = (fields.u64()?, fields.u64()?);
+    let expected = reader.u32()?;
+    let (front_len, file_len) = (reader.u64()?, reader.u64()?);
     if file_len != blob.len() || front_len > file_len || front_len < HEADER_BYTES as u64 {
         let found = format!("{} bytes, the header says {file_len} (truncated?)", blob.len());
-        return Err(fields.corrupt(found));
+        return Err(reader.corrupt(found));
     }
     let most = front_len_max(file_len);
     if front_len > most {
         let found = format!("a front of {front_len} bytes, expected at most {most} for this file");
-        return Err(fields.corrupt(found).with("expected", most).with("got", front_len));
+        return Err(reader.corrupt(found).with("expected", most).with("got", front_len));
     }
     let front = blob.read(0..front_len)?;
     let found = crc32c::crc32c_append(
@@ -183,7 +183,7 @@ fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
         &front[CRC_OFFSET + 4..],
     );
     if found != expected {
-        return Err(fields
+        return Err(reader
             .corrupt(format!("checksum {found:08x}, expected {expected:08x}"))
             .with("checksum", format!("{found:08x}")));
     }

@@ -34,7 +34,7 @@
 //! Pure functions on bytes: nothing here reads a file or decides what damage means.
 
 use crc32c::{crc32c, crc32c_append};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
+use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result};
 
 /// Length of a file header.
 pub(crate) const FILE_HEADER_BYTES: usize = 64;
@@ -139,11 +139,13 @@ impl FileHeader {
         if bytes[..8] != FILE_MAGIC {
             return Err(corrupt("not a log file: wrong magic".to_owned()));
         }
-        let (stored, crc) = (read_u32(bytes, 12), header_crc(&bytes[..FILE_HEADER_BYTES]));
+        let bytes = &bytes[..FILE_HEADER_BYTES];
+        let mut reader = ByteReader::new(file, "file header", &bytes[FILE_MAGIC.len()..]);
+        let version = reader.u32()?;
+        let (stored, crc) = (reader.u32()?, header_crc(bytes));
         if stored != crc {
             return Err(corrupt(format!("checksum {crc:08x}, expected {stored:08x}")));
         }
-        let version = read_u32(bytes, 8);
         if version != LOG_VERSION {
             return Err(Error::new(
                 ErrorKind::Version,
@@ -154,12 +156,12 @@ impl FileHeader {
             .with("file", file));
         }
         let header = FileHeader {
-            collection: FileId(read_u128(bytes, 16)),
-            first: Lsn(read_u64(bytes, 32)),
-            continues: Lsn(read_u64(bytes, 40)),
-            timeline: read_u32(bytes, 48),
-            previous_link: read_u32(bytes, 52),
-            epoch: read_u64(bytes, 56),
+            collection: FileId(reader.u128()?),
+            first: Lsn(reader.u64()?),
+            continues: Lsn(reader.u64()?),
+            timeline: reader.u32()?,
+            previous_link: reader.u32()?,
+            epoch: reader.u64()?,
         };
         if header.first.0 >= LSN_END || header.continues >= header.first {
             return Err(corrupt(format!(
@@ -216,26 +218,32 @@ impl FrameHeader {
 
     /// Reads a header and its link; `None` if the bytes are not a frame header of this file.
     pub(crate) fn decode(bytes: &[u8], file_crc: u32) -> Option<(FrameHeader, u32)> {
-        if bytes.len() < FRAME_HEADER_BYTES || bytes[..4] != FRAME_MAGIC {
+        let bytes = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
+        if bytes[..4] != FRAME_MAGIC {
             return None;
         }
-        let link = crc32c_append(file_crc, &bytes[8..FRAME_HEADER_BYTES]);
-        let reserved = &bytes[38..FRAME_HEADER_BYTES];
-        if read_u32(bytes, 4) != link || reserved != [0, 0] {
+        let (header, stored) = FrameHeader::read(&bytes[4..]).ok()??;
+        let link = crc32c_append(file_crc, &bytes[8..]);
+        if stored != link {
             return None;
         }
-        let header = FrameHeader {
-            kind: FrameKind::from_tag(u16::from_le_bytes([bytes[36], bytes[37]]))?,
-            lsn: Lsn(read_u64(bytes, 16)),
-            durable: Lsn(read_u64(bytes, 24)),
-            previous_link: read_u32(bytes, 32),
-            body_len: read_u32(bytes, 8),
-            body_crc: read_u32(bytes, 12),
-        };
         let sane = header.body_len as usize <= BODY_BYTES_MAX
             && header.lsn.0 < LSN_END
             && header.durable <= header.lsn;
         sane.then_some((header, link))
+    }
+
+    /// The values behind the magic, and the link among them; `None` for a kind or zeros that no frame has.
+    fn read(bytes: &[u8]) -> Result<Option<(FrameHeader, u32)>> {
+        let mut reader = ByteReader::new("frame", "header", bytes);
+        let link = reader.u32()?;
+        let (body_len, body_crc) = (reader.u32()?, reader.u32()?);
+        let (lsn, durable) = (Lsn(reader.u64()?), Lsn(reader.u64()?));
+        let previous_link = reader.u32()?;
+        let (tag, zero) = (reader.u16()?, reader.u16()?);
+        let kind = FrameKind::from_tag(tag).filter(|_| zero == 0);
+        let header = |kind| FrameHeader { kind, lsn, durable, previous_link, body_len, body_crc };
+        Ok(kind.map(|kind| (header(kind), link)))
     }
 
     /// Length of the whole frame with its padding.
@@ -277,28 +285,21 @@ impl TimelineBody {
 
     /// Reads what `encode` wrote.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == 24).then(|| TimelineBody {
-            timeline: read_u32(bytes, 0),
-            branch: Lsn(read_u64(bytes, 8)),
-            time_ms: read_u64(bytes, 16),
-        })
+        if bytes.len() != 24 {
+            return None;
+        }
+        let mut reader = ByteReader::new("timeline", "body", bytes);
+        let mut read = || {
+            let (timeline, _zero) = (reader.u32()?, reader.u32()?);
+            let (branch, time_ms) = (Lsn(reader.u64()?), reader.u64()?);
+            Ok::<_, Error>(TimelineBody { timeline, branch, time_ms })
+        };
+        read().ok()
     }
 }
 
 fn header_crc(bytes: &[u8]) -> u32 {
     crc32c_append(crc32c(&bytes[..12]), &bytes[16..FILE_HEADER_BYTES])
-}
-
-fn read_u32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a range of 4 bytes"))
-}
-
-fn read_u64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a range of 8 bytes"))
-}
-
-fn read_u128(bytes: &[u8], at: usize) -> u128 {
-    u128::from_le_bytes(bytes[at..at + 16].try_into().expect("a range of 16 bytes"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //! | … | 8 × count | delete LSN of each |
 
 use crc32c::{crc32c, crc32c_append};
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, RowId};
+use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result, RowId};
 
 /// Version of delete lists.
 pub const DELETES_VERSION: u32 = 1;
@@ -78,32 +78,28 @@ impl DeleteList {
         if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
             return Err(corrupt("header", "not a delete list".to_owned()));
         }
-        let (stored, crc) = (u32_at(bytes, 12), checksum(bytes));
+        let mut header = ByteReader::new(name, "header", &bytes[MAGIC.len()..]);
+        let version = header.u32()?;
+        let (stored, crc) = (header.u32()?, checksum(bytes));
         if stored != crc {
             return Err(corrupt("checksum", format!("expected {stored:08x}, found {crc:08x}")));
         }
-        let version = u32_at(bytes, 8);
         if version != DELETES_VERSION {
             let message = format!("{name}: version {version}; this build reads {DELETES_VERSION}");
             return Err(Error::new(ErrorKind::Version, message).with("file", name));
         }
-        let count = u32_at(bytes, 44) as usize;
-        if bytes.len() as u64 != file_bytes(u64::from(u32_at(bytes, 44))) {
+        let segment = FileId(header.u128()?);
+        let cut = Lsn(header.u64()?);
+        let segment_rows = header.u32()?;
+        let count = header.u32()?;
+        if bytes.len() as u64 != file_bytes(u64::from(count)) {
             return Err(corrupt("length", format!("{} bytes for {count} rows", bytes.len())));
         }
-        let lsns = bytes.len() - 8 * count;
-        let rows = bytes[HEADER_BYTES..HEADER_BYTES + 4 * count].chunks_exact(4);
-        let list = DeleteList {
-            segment: FileId(u128::from_le_bytes(
-                bytes[16..32].try_into().expect("a range of 16 bytes"),
-            )),
-            segment_rows: u32_at(bytes, 40),
-            cut: Lsn(u64_at(bytes, 32)),
-            entries: rows
-                .zip(bytes[lsns..].chunks_exact(8))
-                .map(|(row, lsn)| (RowId(u32_at(row, 0)), Lsn(u64_at(lsn, 0))))
-                .collect(),
-        };
+        let rows = bytes[HEADER_BYTES..].as_chunks().0.iter().copied().map(u32::from_le_bytes);
+        let lsns = bytes[bytes.len() - 8 * count as usize..].as_chunks().0;
+        let lsns = lsns.iter().copied().map(u64::from_le_bytes);
+        let entries = rows.map(RowId).zip(lsns.map(Lsn)).collect();
+        let list = DeleteList { segment, segment_rows, cut, entries };
         list.check().map_err(|problem| corrupt("content", problem))?;
         Ok((list, crc))
     }
@@ -132,12 +128,4 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 fn file_bytes(count: u64) -> u64 {
     (HEADER_BYTES as u64 + 4 * count).next_multiple_of(64) + 8 * count
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a range of 4 bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a range of 8 bytes"))
 }

@@ -22,7 +22,8 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::FileId;
 
-use super::{Fields, align64};
+use super::align64;
+use crate::reader::ByteReader;
 
 /// Version written.
 pub const FORMAT_VERSION: u32 = 1;
@@ -183,11 +184,11 @@ impl Front {
     /// # Errors
     /// `Corrupt` for a wrong magic or an impossible length, `Version` for a version not readable here.
     pub fn len_from_prefix(blob: &str, prefix: &[u8], blob_len: u64) -> Result<u64> {
-        let mut fields = Fields::new(blob, "header", prefix);
-        if fields.take(8)? != MAGIC {
-            return Err(fields.corrupt("not a segment file (wrong magic)"));
+        let mut reader = ByteReader::new(blob, "header", prefix);
+        if reader.take(8)? != MAGIC {
+            return Err(reader.corrupt("not a segment file (wrong magic)"));
         }
-        let version = fields.u32()?;
+        let version = reader.u32()?;
         if !(OLDEST_READABLE_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Version,
@@ -200,10 +201,10 @@ impl Front {
             .with("got", version)
             .with("expected", FORMAT_VERSION));
         }
-        fields.u32()?;
-        let front_len = fields.u64()?;
+        reader.u32()?;
+        let front_len = reader.u64()?;
         if front_len > blob_len || front_len < HEADER_BYTES as u64 || front_len % 64 != 0 {
-            return Err(fields.corrupt(format!("front of {front_len} bytes in {blob_len}")));
+            return Err(reader.corrupt(format!("front of {front_len} bytes in {blob_len}")));
         }
         Ok(front_len)
     }
@@ -214,28 +215,28 @@ impl Front {
     /// As [`Front::len_from_prefix`], and `Corrupt` for a wrong checksum, length or layout.
     pub fn decode(blob: &str, bytes: &[u8], blob_len: u64) -> Result<Front> {
         let front_len = Front::len_from_prefix(blob, bytes, blob_len)?;
-        let mut fields = Fields::new(blob, "header", bytes);
+        let mut reader = ByteReader::new(blob, "header", bytes);
         if bytes.len() as u64 != front_len {
-            return Err(fields.corrupt(format!("{} bytes read of {front_len}", bytes.len())));
+            return Err(reader.corrupt(format!("{} bytes read of {front_len}", bytes.len())));
         }
-        fields.take(CRC_OFFSET)?;
-        let expected = fields.u32()?;
+        reader.take(CRC_OFFSET)?;
+        let expected = reader.u32()?;
         let found = crc32c::crc32c_append(
             crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_OFFSET]), &[0; 4]),
             &bytes[CRC_OFFSET + 4..],
         );
         if expected != found {
-            return Err(fields.corrupt(format!("checksum {found:08x}, expected {expected:08x}")));
+            return Err(reader.corrupt(format!("checksum {found:08x}, expected {expected:08x}")));
         }
-        fields.u64()?;
-        let file_len = fields.u64()?;
+        reader.u64()?;
+        let file_len = reader.u64()?;
         if file_len != blob_len {
-            return Err(fields
+            return Err(reader
                 .corrupt(format!("file of {blob_len} bytes, {file_len} expected (truncated?)")));
         }
-        let id = FileId(fields.u128()?);
-        let rows = fields.u32()?;
-        let count = fields.u32()?;
+        let id = FileId(reader.u128()?);
+        let rows = reader.u32()?;
+        let count = reader.u32()?;
         let sections = decode_table(blob, &bytes[HEADER_BYTES..], count)?;
         let known_and_unknown_fit = check_layout(&sections, front_len, file_len);
         known_and_unknown_fit.map_err(|found| Error::corrupt(blob, "section table", found))?;
@@ -274,50 +275,50 @@ pub fn encode_table(sections: &[SectionEntry]) -> Vec<u8> {
 /// # Errors
 /// `Corrupt` if the table does not fit in `bytes` or an entry contradicts itself.
 pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionEntry>> {
-    let mut fields = Fields::new(blob, "section table", bytes);
+    let mut reader = ByteReader::new(blob, "section table", bytes);
     if count > SECTIONS_MAX {
         return Err(
-            fields.corrupt(format!("{count} sections, at most {SECTIONS_MAX} are possible"))
+            reader.corrupt(format!("{count} sections, at most {SECTIONS_MAX} are possible"))
         );
     }
-    let entries = fields.take(count as usize * ENTRY_BYTES)?;
-    let mut crcs_left = fields.left() / 4;
-    let crcs = fields.take(fields.left())?;
+    let entries = reader.take(count as usize * ENTRY_BYTES)?;
+    let mut crcs_left = reader.left() / 4;
+    let crcs = reader.take(reader.left())?;
     let mut sections = Vec::new();
     for entry in entries.chunks(ENTRY_BYTES) {
         let Some(section) = decode_entry(blob, entry, crcs)? else { continue };
         // No two share checksums, so a table never grows in memory beyond its bytes.
         crcs_left = crcs_left
             .checked_sub(section.block_crcs.len())
-            .ok_or_else(|| fields.corrupt("sections share block checksums"))?;
+            .ok_or_else(|| reader.corrupt("sections share block checksums"))?;
         sections.push(section);
     }
     Ok(sections)
 }
 
 fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionEntry>> {
-    let mut fields = Fields::new(blob, "section entry", entry);
-    let kind = SectionKind::from_number(fields.u16()?);
-    let _flags = fields.u16()?;
-    let field = fields.u16()?;
-    let encoding = fields.u16()?;
-    let ordinal = fields.u32()?;
-    fields.u32()?;
-    let offset = fields.u64()?;
-    let len = fields.u64()?;
-    let first_crc = fields.u32()? as usize;
-    let blocks = fields.u32()? as usize;
+    let mut reader = ByteReader::new(blob, "section entry", entry);
+    let kind = SectionKind::from_number(reader.u16()?);
+    let _flags = reader.u16()?;
+    let field = reader.u16()?;
+    let encoding = reader.u16()?;
+    let ordinal = reader.u32()?;
+    reader.u32()?;
+    let offset = reader.u64()?;
+    let len = reader.u64()?;
+    let first_crc = reader.u32()? as usize;
+    let blocks = reader.u32()? as usize;
     let crc_bytes = crcs
         .get(first_crc.saturating_mul(4)..)
         .and_then(|rest| rest.get(..blocks.saturating_mul(4)));
     let Some(crc_bytes) = crc_bytes else {
-        return Err(fields.corrupt(format!("block checksums {first_crc} + {blocks} out of range")));
+        return Err(reader.corrupt(format!("block checksums {first_crc} + {blocks} out of range")));
     };
     if len.div_ceil(BLOCK_BYTES) != blocks as u64 {
-        return Err(fields.corrupt(format!("{blocks} block checksums for {len} bytes")));
+        return Err(reader.corrupt(format!("{blocks} block checksums for {len} bytes")));
     }
     if offset % 64 != 0 || offset.checked_add(len).is_none() {
-        return Err(fields.corrupt(format!("section at {offset} + {len}")));
+        return Err(reader.corrupt(format!("section at {offset} + {len}")));
     }
     let block_crcs = crc_bytes
         .chunks_exact(4)

@@ -15,15 +15,12 @@
 //! `slots` is the least power of two above 1.5 × rows (rounded down); a point's first slot is `hash64 & (slots − 1)`.
 
 use crate::error::{Error, Result};
-use crate::format::Fields;
-use crate::ids::{PointId, RowId};
+use crate::ids::{KIND_STR, KIND_U64, KIND_UUID, PointId, RowId};
+use crate::reader::ByteReader;
 use crate::storage::Bytes;
 
 const HEADER_BYTES: usize = 32;
 const EMPTY: u32 = u32::MAX;
-const KIND_U64: u8 = 0;
-const KIND_UUID: u8 = 1;
-const KIND_STR: u8 = 2;
 
 /// The open ids section of a segment.
 #[derive(Debug)]
@@ -123,23 +120,23 @@ impl IdTable {
     /// # Errors
     /// `Corrupt` if the section is not one of so many ids.
     pub fn open(blob: &str, bytes: Bytes, rows: u32) -> Result<IdTable> {
-        let mut fields = Fields::new(blob, "section Ids", &bytes);
-        let found_rows = fields.u32()?;
-        let (uuids, strings) = (fields.u32()? as usize, fields.u32()? as usize);
-        fields.u32()?;
-        let (text_len, slots) = (fields.u64()?, fields.u64()?);
+        let mut reader = ByteReader::new(blob, "section Ids", &bytes);
+        let found_rows = reader.u32()?;
+        let (uuids, strings) = (reader.u32()? as usize, reader.u32()? as usize);
+        reader.u32()?;
+        let (text_len, slots) = (reader.u64()?, reader.u64()?);
         let len = bytes.len() as u64;
         let arrays = 8 * u64::from(rows) + 16 * uuids as u64 + 8 * strings as u64;
         if arrays > len {
-            return Err(fields.corrupt(format!("{len} bytes for arrays of {arrays} bytes")));
+            return Err(reader.corrupt(format!("{len} bytes for arrays of {arrays} bytes")));
         }
         if found_rows != rows || slots != slots_for(rows as usize) as u64 || text_len > len {
             let found = format!("{found_rows} rows, {slots} slots, {text_len} bytes of text");
-            return Err(fields.corrupt(format!("{found} for {rows} rows")));
+            return Err(reader.corrupt(format!("{found} for {rows} rows")));
         }
         let layout = Layout::new(rows as usize, uuids, strings, text_len as usize, slots as usize);
         if layout.end != bytes.len() {
-            return Err(fields.corrupt(format!("length {len}, expected {}", layout.end)));
+            return Err(reader.corrupt(format!("length {len}, expected {}", layout.end)));
         }
         let table = IdTable { bytes, layout };
         table.check(text_len).map_err(|found| Error::corrupt(blob, "section Ids", found))?;

@@ -6,15 +6,14 @@
 
 use std::borrow::Cow;
 
-use nearfield_segment::{Error, Result, Schema};
+use nearfield_segment::{ByteReader, Result, Schema};
 
 use super::encode::{BATCH_VERSION, DENSE_F32, FLAG_ASSIGNED, FLAG_OPTIONAL, START_BYTES, kind};
-use super::input::{Input, Section};
+use super::input::{
+    Section, corrupt, newer, read_ids, read_next_id, read_padding, read_section, reader,
+};
 use super::{Batch, Draft};
 use crate::manifest::NextId;
-
-/// What a batch is called in messages.
-const NAME: &str = "batch";
 
 /// Reads a batch. Vectors are borrowed where `body` is aligned to 4 bytes.
 ///
@@ -22,7 +21,7 @@ const NAME: &str = "batch";
 /// `Corrupt` naming the offset within the body, or `Version` for a newer encoding or an unknown section
 /// that must not be skipped.
 pub fn decode<'a>(body: &'a [u8], schema: &Schema) -> Result<Batch<'a>> {
-    let mut input = Input::new(NAME, body);
+    let mut input = reader(body);
     let version = input.u16()?;
     if version != BATCH_VERSION {
         return Err(newer("version", version));
@@ -34,11 +33,11 @@ pub fn decode<'a>(body: &'a [u8], schema: &Schema) -> Result<Batch<'a>> {
     let count = input.u32()?;
     let mut parts = Parts::default();
     parts.draft.time_ms = input.u64()?;
-    debug_assert_eq!(input.at, START_BYTES);
+    debug_assert_eq!(input.at(), START_BYTES);
     let mut last = (0, String::new());
     for _ in 0..count {
-        let start = input.at;
-        let section = input.section()?;
+        let start = input.at();
+        let section = read_section(&mut input)?;
         let field = parts.read(&section)?;
         if let Some(field) = field {
             let place = (section.kind, field);
@@ -48,8 +47,8 @@ pub fn decode<'a>(body: &'a [u8], schema: &Schema) -> Result<Batch<'a>> {
             last = place;
         }
     }
-    if input.at != body.len() {
-        return Err(corrupt(input.at, "bytes behind the last section"));
+    if input.at() != body.len() {
+        return Err(corrupt(input.at(), "bytes behind the last section"));
     }
     parts.finish(flags & FLAG_ASSIGNED != 0, schema)
 }
@@ -65,13 +64,13 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Reads a section and returns the field it belongs to; `None` if it was skipped.
     fn read(&mut self, section: &Section<'a>) -> Result<Option<String>> {
-        let mut input = Input::new(NAME, section.content);
+        let mut input = reader(section.content);
         let mut field = String::new();
         match section.kind {
-            kind::NEXT_ID => self.next_id = Some(input.next_id()?),
-            kind::DELETES => self.draft.deletes = input.ids()?,
+            kind::NEXT_ID => self.next_id = Some(read_next_id(&mut input)?),
+            kind::DELETES => self.draft.deletes = read_ids(&mut input)?,
             kind::UPSERTS => {
-                let ids = input.ids()?;
+                let ids = read_ids(&mut input)?;
                 self.draft.rows = ids.len();
                 self.draft.ids = Some(ids);
             }
@@ -94,13 +93,13 @@ impl<'a> Parts<'a> {
             _ if section.flags & FLAG_OPTIONAL != 0 => return Ok(None),
             unknown => return Err(newer("section", unknown)),
         }
-        if input.at != section.content.len() {
-            return Err(corrupt(section.at + input.at, "bytes behind the end of the section"));
+        if input.at() != section.content.len() {
+            return Err(corrupt(section.at + input.at(), "bytes behind the end of the section"));
         }
         Ok(Some(field))
     }
 
-    fn read_vectors(&mut self, input: &mut Input<'a>) -> Result<String> {
+    fn read_vectors(&mut self, input: &mut ByteReader<'a>) -> Result<String> {
         let name_len = input.u16()?;
         let [encoding, zero] = input.u16()?.to_le_bytes();
         if encoding != DENSE_F32 || zero != 0 {
@@ -108,12 +107,12 @@ impl<'a> Parts<'a> {
         }
         let dim = input.u32()?;
         let name = input.text(usize::from(name_len))?.to_owned();
-        input.pad()?;
+        read_padding(input)?;
         let expected = (self.draft.rows as u64).checked_mul(u64::from(dim) * 4);
-        let left = input.bytes.len() - input.at;
+        let left = input.left();
         if expected != Some(left as u64) {
             return Err(corrupt(
-                input.at,
+                input.at(),
                 format!("expected {} rows of {dim} elements, found {left} bytes", self.draft.rows),
             ));
         }
@@ -153,7 +152,7 @@ impl<'a> Parts<'a> {
 }
 
 fn read_metadata(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>> {
-    let mut input = Input::new(NAME, bytes);
+    let mut input = reader(bytes);
     if rows > bytes.len() / 4 {
         return Err(corrupt(0, format!("{} bytes cannot hold {rows} rows", bytes.len())));
     }
@@ -164,14 +163,14 @@ fn read_metadata(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>>
             len => Some(Cow::Borrowed(input.text(len as usize - 1)?)),
         });
     }
-    if input.at != bytes.len() {
-        return Err(corrupt(input.at, "bytes behind the last row"));
+    if input.at() != bytes.len() {
+        return Err(corrupt(input.at(), "bytes behind the last row"));
     }
     Ok(metadata)
 }
 
 fn read_row_keys(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>> {
-    let mut input = Input::new(NAME, bytes);
+    let mut input = reader(bytes);
     if rows > bytes.len() / 2 {
         return Err(corrupt(0, format!("{} bytes cannot hold keys of {rows} rows", bytes.len())));
     }
@@ -182,8 +181,8 @@ fn read_row_keys(bytes: &[u8], rows: usize) -> Result<Vec<Option<Cow<'_, str>>>>
             len => Some(Cow::Borrowed(input.text(usize::from(len))?)),
         });
     }
-    if input.at != bytes.len() {
-        return Err(corrupt(input.at, "bytes behind the key of the last row"));
+    if input.at() != bytes.len() {
+        return Err(corrupt(input.at(), "bytes behind the key of the last row"));
     }
     Ok(keys)
 }
@@ -198,12 +197,4 @@ fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
             Cow::Owned(bytes.chunks_exact(4).map(element).collect())
         }
     }
-}
-
-fn corrupt(at: usize, found: impl std::fmt::Display) -> Error {
-    super::input::corrupt(NAME, at, found)
-}
-
-fn newer(what: &str, found: u16) -> Error {
-    super::input::newer(NAME, what, found)
 }

@@ -172,26 +172,7 @@ impl Sections<'_> {
 
 pub(super) fn write_ids(out: &mut Vec<u8>, ids: &[PointId]) {
     out.extend_from_slice(&(ids.len() as u64).to_le_bytes());
-    ids.iter().for_each(|id| write_id(out, id));
-}
-
-/// One id, as its kind and its value.
-pub(crate) fn write_id(out: &mut Vec<u8>, id: &PointId) {
-    match id {
-        PointId::U64(value) => {
-            out.push(0);
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        PointId::Uuid(value) => {
-            out.push(1);
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        PointId::Str(text) => {
-            out.push(2);
-            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
+    ids.iter().for_each(|id| id.encode(out));
 }
 
 /// Cuts ids into parts of at most `bytes_max` encoded bytes, or one id; there is at least one part.
@@ -210,10 +191,5 @@ pub(crate) fn split_ids(ids: impl Iterator<Item = PointId>, bytes_max: usize) ->
 }
 
 fn ids_bytes(ids: &[PointId]) -> usize {
-    let one = |id: &PointId| match id {
-        PointId::U64(_) => 9,
-        PointId::Uuid(_) => 17,
-        PointId::Str(text) => 3 + text.len(),
-    };
-    8 + ids.iter().map(one).sum::<usize>()
+    8 + ids.iter().map(PointId::encoded_bytes).sum::<usize>()
 }

@@ -1,12 +1,12 @@
-//! Reading bytes that may be anything from front to back: every read is checked, nothing is allocated on
-//! the word of a length.
-//!
-//! Knows numbers, texts, ids and the sections of a batch; what they mean is the caller's.
+//! The parts of a batch that may be any bytes, over the shared [`ByteReader`]: sections, lists of ids, marks.
 
-use nearfield_segment::{Error, ErrorKind, PointId, Result};
+use nearfield_segment::{ByteReader, Error, ErrorKind, PointId, Result};
 
 use super::encode::{FLAG_OPTIONAL, SECTION_BYTES};
 use crate::manifest::NextId;
+
+/// What a batch is called in messages.
+const NAME: &str = "batch";
 
 /// A part of a batch with its own start.
 pub(super) struct Section<'a> {
@@ -16,129 +16,65 @@ pub(super) struct Section<'a> {
     pub(super) content: &'a [u8],
 }
 
-/// Bytes read from the front; every read is checked.
-pub(crate) struct Input<'a> {
-    /// What the bytes are called in messages.
-    name: &'a str,
-    pub(super) bytes: &'a [u8],
-    pub(crate) at: usize,
+/// The start of the bytes of a batch, or of a part of one.
+pub(super) fn reader(bytes: &[u8]) -> ByteReader<'_> {
+    ByteReader::new(NAME, "body", bytes)
 }
 
-impl<'a> Input<'a> {
-    /// The start of `bytes`, which are called `name` in messages.
-    pub(crate) fn new(name: &'a str, bytes: &'a [u8]) -> Self {
-        Input { name, bytes, at: 0 }
+/// Zeros up to a multiple of 8.
+pub(super) fn read_padding(reader: &mut ByteReader<'_>) -> Result<()> {
+    let at = reader.at();
+    let zeros = reader.take(at.next_multiple_of(8) - at)?;
+    if zeros.iter().all(|&byte| byte == 0) {
+        return Ok(());
     }
+    Err(reader.corrupt_at(at, "padding is not zero"))
+}
 
-    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let left = &self.bytes[self.at..];
-        let taken = left.get(..len).ok_or_else(|| {
-            self.corrupt(self.at, format!("expected {len} more bytes, found {}", left.len()))
-        })?;
-        self.at += len;
-        Ok(taken)
+pub(super) fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>> {
+    let start = reader.at();
+    let (kind, flags, zero, len) = (reader.u16()?, reader.u16()?, reader.u32()?, reader.u64()?);
+    if zero != 0 || flags & !FLAG_OPTIONAL != 0 {
+        return Err(newer("section flags", flags));
     }
+    let at = reader.at();
+    debug_assert_eq!(at, start + SECTION_BYTES);
+    let len = usize::try_from(len).map_err(|_| reader.corrupt_at(start, "section too long"))?;
+    let content = reader.take(len)?;
+    read_padding(reader)?;
+    Ok(Section { kind, flags, at, content })
+}
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("N bytes were taken"))
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn text(&mut self, len: usize) -> Result<&'a str> {
-        let at = self.at;
-        let bytes = self.take(len)?;
-        std::str::from_utf8(bytes).map_err(|error| self.corrupt(at, error))
-    }
-
-    /// Zeros up to a multiple of 8.
-    pub(super) fn pad(&mut self) -> Result<()> {
-        let at = self.at;
-        let zeros = self.take(at.next_multiple_of(8) - at)?;
-        if zeros.iter().all(|&byte| byte == 0) {
-            return Ok(());
+pub(super) fn read_next_id(reader: &mut ByteReader<'_>) -> Result<NextId> {
+    let at = reader.at();
+    match (reader.u64()?, reader.u64()?) {
+        (next, 0) => Ok(NextId::starting_at(next)),
+        (0, 1) => Ok(NextId::EXHAUSTED),
+        (next, exhausted) => {
+            Err(reader.corrupt_at(at, format!("next id {next}, exhausted {exhausted}")))
         }
-        Err(self.corrupt(at, "padding is not zero"))
-    }
-
-    pub(super) fn section(&mut self) -> Result<Section<'a>> {
-        let start = self.at;
-        let (kind, flags, zero, len) = (self.u16()?, self.u16()?, self.u32()?, self.u64()?);
-        if zero != 0 || flags & !FLAG_OPTIONAL != 0 {
-            return Err(self.newer("section flags", flags));
-        }
-        let at = self.at;
-        debug_assert_eq!(at, start + SECTION_BYTES);
-        let len = usize::try_from(len).map_err(|_| self.corrupt(start, "section too long"))?;
-        let content = self.take(len)?;
-        self.pad()?;
-        Ok(Section { kind, flags, at, content })
-    }
-
-    pub(super) fn next_id(&mut self) -> Result<NextId> {
-        let at = self.at;
-        match (self.u64()?, self.u64()?) {
-            (next, 0) => Ok(NextId::starting_at(next)),
-            (0, 1) => Ok(NextId::EXHAUSTED),
-            (next, exhausted) => {
-                Err(self.corrupt(at, format!("next id {next}, exhausted {exhausted}")))
-            }
-        }
-    }
-
-    pub(super) fn ids(&mut self) -> Result<Vec<PointId>> {
-        let at = self.at;
-        let count = self.u64()?;
-        // The shortest id takes 4 bytes: kind, length and one byte of text.
-        let left = (self.bytes.len() - self.at) as u64;
-        if count > left / 4 {
-            return Err(self.corrupt(at, format!("{count} ids cannot fit in {left} bytes")));
-        }
-        (0..count).map(|_| self.id()).collect()
-    }
-
-    pub(crate) fn id(&mut self) -> Result<PointId> {
-        let at = self.at;
-        let [tag] = self.array()?;
-        match tag {
-            0 => self.u64().map(PointId::U64),
-            1 => Ok(PointId::Uuid(u128::from_le_bytes(self.array()?))),
-            2 => {
-                let len = self.u16()?;
-                Ok(PointId::Str(self.text(usize::from(len))?.into()))
-            }
-            unknown => Err(self.corrupt(at, format!("unknown kind of id {unknown}"))),
-        }
-    }
-
-    pub(crate) fn corrupt(&self, at: usize, found: impl std::fmt::Display) -> Error {
-        corrupt(self.name, at, found)
-    }
-
-    fn newer(&self, what: &str, found: u16) -> Error {
-        newer(self.name, what, found)
     }
 }
 
-/// Bytes of `name` that are not what was written.
-pub(super) fn corrupt(name: &str, at: usize, found: impl std::fmt::Display) -> Error {
-    Error::corrupt(name, format_args!("byte {at}"), found)
+pub(super) fn read_ids(reader: &mut ByteReader<'_>) -> Result<Vec<PointId>> {
+    let at = reader.at();
+    let count = reader.u64()?;
+    let left = reader.left() as u64;
+    if count > left / PointId::ENCODED_BYTES_MIN {
+        return Err(reader.corrupt_at(at, format!("{count} ids cannot fit in {left} bytes")));
+    }
+    (0..count).map(|_| PointId::decode(reader)).collect()
 }
 
-/// Bytes of `name` that a newer version wrote.
-pub(super) fn newer(name: &str, what: &str, found: u16) -> Error {
+/// Bytes at `at` of a batch that are not what was written.
+pub(super) fn corrupt(at: usize, found: impl std::fmt::Display) -> Error {
+    reader(&[]).corrupt_at(at, found)
+}
+
+/// A part of a batch that a newer version wrote.
+pub(super) fn newer(what: &str, found: u16) -> Error {
     Error::new(
         ErrorKind::Version,
-        format!("{name}: {what} {found} is not known to this version of Nearfield"),
+        format!("{NAME}: {what} {found} is not known to this version of Nearfield"),
     )
 }

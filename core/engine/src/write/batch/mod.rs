@@ -19,8 +19,7 @@ pub use applied::{Applied, RowOutcome};
 pub use change::Change;
 pub use check::IDEMPOTENCY_KEY_BYTES_MAX;
 pub use decode::decode;
-pub(crate) use encode::{split_ids, write_id};
-pub(crate) use input::Input;
+pub(crate) use encode::split_ids;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use crc32c::{crc32c, crc32c_append};
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
+use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, PointId, Result};
 
 use super::{Done, Keys, Remembered};
 use crate::manifest::{KEYS_VERSION, KeysEntry};
-use crate::write::batch::{BATCH_ROWS_MAX, Input, write_id};
+use crate::write::batch::BATCH_ROWS_MAX;
 
 const MAGIC: [u8; 8] = *b"NEARKEY\n";
 const HEADER_BYTES: usize = 64;
@@ -58,7 +58,7 @@ pub(crate) fn write(keys: &Keys, collection: FileId, cut: Lsn) -> (Vec<u8>, Keys
     }
     for (key, id) in keys.rows.iter() {
         write_text(&mut bytes, key);
-        write_id(&mut bytes, id);
+        id.encode(&mut bytes);
     }
     let crc = checksum(&bytes);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -101,7 +101,7 @@ pub(super) fn read(
     max: usize,
 ) -> Result<Keys> {
     let corrupt = |place: &str, found: String| Error::corrupt(name, place, found);
-    let mut input = Input::new(name, bytes);
+    let mut input = ByteReader::new(name, "content", bytes);
     if bytes.len() < HEADER_BYTES || input.array()? != MAGIC {
         return Err(corrupt("header", "not a file of idempotency keys".to_owned()));
     }
@@ -113,7 +113,7 @@ pub(super) fn read(
         let message = format!("{name}: version {version}; this build reads {KEYS_VERSION}");
         return Err(Error::new(ErrorKind::Version, message).with("file", name));
     }
-    let (owner, cut) = (FileId(u128::from_le_bytes(input.array()?)), Lsn(input.u64()?));
+    let (owner, cut) = (FileId(input.u128()?), Lsn(input.u64()?));
     if owner != collection || crc != entry.crc || cut != entry.cut {
         let found = format!("of collection {owner} at cut {cut} with checksum {crc:08x}");
         return Err(corrupt("header", format!("{found}, not the one named")));
@@ -124,18 +124,18 @@ pub(super) fn read(
         return Err(corrupt("header", format!("changed at LSN {changed}, the cut is {cut}")));
     }
     let batches = read_all(&mut input, counts[0], max, |input| read_done(input, cut))?;
-    let rows = read_all(&mut input, counts[1], max, |input| input.id())?;
-    if input.at != bytes.len() {
-        return Err(corrupt("length", format!("{} bytes, expected {}", bytes.len(), input.at)));
+    let rows = read_all(&mut input, counts[1], max, PointId::decode)?;
+    if input.at() != bytes.len() {
+        return Err(corrupt("length", format!("{} bytes, expected {}", bytes.len(), input.at())));
     }
     Ok(Keys { max, batches, rows, changed })
 }
 
 fn read_all<V>(
-    input: &mut Input<'_>,
+    input: &mut ByteReader<'_>,
     count: u32,
     max: usize,
-    read_value: impl Fn(&mut Input<'_>) -> Result<V>,
+    read_value: impl Fn(&mut ByteReader<'_>) -> Result<V>,
 ) -> Result<Remembered<V>> {
     let mut remembered = Remembered::default();
     // Each key is read before anything is kept, so a count that lies ends with the bytes.
@@ -148,8 +148,8 @@ fn read_all<V>(
     Ok(remembered)
 }
 
-fn read_done(input: &mut Input<'_>, cut: Lsn) -> Result<Done> {
-    let at = input.at;
+fn read_done(input: &mut ByteReader<'_>, cut: Lsn) -> Result<Done> {
+    let at = input.at();
     let done = Done {
         lsn: Lsn(input.u64()?),
         rows: input.u32()?,
@@ -161,13 +161,13 @@ fn read_done(input: &mut Input<'_>, cut: Lsn) -> Result<Done> {
             ([0], 0) => None,
             ([1], first) => Some(first),
             ([kind], first) => {
-                return Err(input.corrupt(at, format!("first id {first} of kind {kind}")));
+                return Err(input.corrupt_at(at, format!("first id {first} of kind {kind}")));
             }
         },
     };
     let rows_max = done.rows as usize <= BATCH_ROWS_MAX;
     if done.lsn > cut || done.replaced > done.rows || done.deleted > done.deletes || !rows_max {
-        return Err(input.corrupt(at, format!("{done:?} cannot be")));
+        return Err(input.corrupt_at(at, format!("{done:?} cannot be")));
     }
     Ok(done)
 }

@@ -15,6 +15,7 @@
 //! A copy of it fills the smallest piece that a disk may tear. Does not decide which of two copies counts.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::reader::ByteReader;
 use crate::storage::name;
 
 /// Bytes of one copy.
@@ -25,7 +26,6 @@ pub(super) const CONTENT_AT: u64 = 2 * HEADER_BYTES as u64;
 const MAGIC: &[u8; 8] = b"NEARSLOT";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 12;
-const NAME_AT: usize = 36;
 
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,8 @@ impl Header {
         if bytes.len() != HEADER_BYTES || bytes[..8] != *MAGIC || !is_whole(bytes) {
             return Ok(Copy::Damaged);
         }
-        let version = u32_at(bytes, 8);
+        let mut reader = ByteReader::new(slot, "slot header", &bytes[MAGIC.len()..]);
+        let version = reader.u32()?;
         if version != VERSION {
             let message = format!("{slot}: slot header {version}; this build reads {VERSION}");
             return Err(Error::new(ErrorKind::Version, message)
@@ -93,40 +94,39 @@ impl Header {
                 .with("got", version)
                 .with("expected", VERSION));
         }
-        Ok(content(bytes).map_or(Copy::Damaged, |content| {
-            Copy::Whole(Header { sequence: u64_at(bytes, 16), content })
-        }))
+        let _crc = reader.u32()?;
+        let sequence = reader.u64()?;
+        Ok(content(&mut reader)?
+            .map_or(Copy::Damaged, |content| Copy::Whole(Header { sequence, content })))
     }
 }
 
 fn is_whole(bytes: &[u8]) -> bool {
+    let stored = [0, 1, 2, 3].map(|place| bytes[CRC_AT + place]);
     let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &[0; 4]);
-    crc32c::crc32c_append(crc, &bytes[CRC_AT + 4..]) == u32_at(bytes, CRC_AT)
+    crc32c::crc32c_append(crc, &bytes[CRC_AT + 4..]) == u32::from_le_bytes(stored)
 }
 
-fn content(bytes: &[u8]) -> Option<Content> {
-    let len = usize::from(u16::from_le_bytes([bytes[34], bytes[35]]));
-    let name = std::str::from_utf8(bytes.get(NAME_AT..NAME_AT + len)?).ok()?;
-    let named = || name::check(name).is_ok().then(|| name.to_owned());
-    match bytes[32] {
+/// What follows the sequence; `None` for a kind or name that no header has.
+fn content(reader: &mut ByteReader<'_>) -> Result<Option<Content>> {
+    let len_bytes = reader.u64()?;
+    let [kind, _zero] = reader.array()?;
+    let name_len = usize::from(reader.u16()?);
+    let Ok(text) = reader.text(name_len) else { return Ok(None) };
+    let named = || name::check(text).is_ok().then(|| text.to_owned());
+    Ok(match kind {
         0 => Some(Content::Free),
-        1 => Some(Content::Blob { name: named()?, len_bytes: u64_at(bytes, 24) }),
-        2 => Some(Content::Log { name: named()? }),
+        1 => named().map(|name| Content::Blob { name, len_bytes }),
+        2 => named().map(|name| Content::Log { name }),
         _ => None,
-    }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAME_AT: usize = 36;
 
     fn header() -> Header {
         let content = Content::Blob { name: "c/1/segments/0a.seg".to_owned(), len_bytes: 77 };

@@ -11,7 +11,7 @@ use crate::vector::codec;
 use crate::vector::originals::VectorRows;
 
 use super::means::{Centroids, Points, members, squared, train};
-use super::{HEADER_BYTES, RECORD_BYTES, VERSION, names, order};
+use super::{HEADER_BYTES, RECORD_BYTES, VERSION, order};
 
 /// A cell has about this many rows or more, so that its record in the table is small beside it.
 const ROWS_PER_CELL_MIN: usize = 64;
@@ -168,7 +168,7 @@ fn encode_cell(
             Metric::L2 => squares.push(squared(&point) as f32),
             Metric::Cosine | Metric::Dot => {}
         }
-        names::encode(&id_of(row), &mut ids);
+        id_of(row).encode(&mut ids);
     }
     let mut bytes = Vec::with_capacity(members.len() * 12 + codes.len() + ids.len());
     members.iter().for_each(|row| bytes.extend_from_slice(&row.0.to_le_bytes()));

@@ -35,7 +35,7 @@ fn fixed_bytes(spec: &VectorSpec) -> usize {
 
 /// Fewest bytes a row takes in a cell.
 pub(super) fn row_bytes_min(spec: &VectorSpec) -> u64 {
-    fixed_bytes(spec) as u64 + u64::from(spec.dim) + names::NAME_BYTES_MIN
+    fixed_bytes(spec) as u64 + u64::from(spec.dim) + PointId::ENCODED_BYTES_MIN
 }
 
 impl Cell {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::format::{Fields, align64};
+use crate::format::align64;
 use crate::metric::Metric;
+use crate::reader::ByteReader;
 use crate::schema::VectorSpec;
 use crate::storage::Bytes;
 
@@ -47,21 +48,21 @@ impl CellTable {
         segment_rows: u32,
         cells_len: u64,
     ) -> Result<CellTable> {
-        let mut fields = Fields::new(blob, PLACE, bytes);
-        let version = fields.u32()?;
+        let mut reader = ByteReader::new(blob, PLACE, bytes);
+        let version = reader.u32()?;
         if version != VERSION {
-            return Err(fields.corrupt(format!("version {version}, expected {VERSION}")));
+            return Err(reader.corrupt(format!("version {version}, expected {VERSION}")));
         }
-        let (rows, dim, count) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let (rows, dim, count) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let expected =
             HEADER_BYTES as u64 + u64::from(count) * (RECORD_BYTES as u64 + u64::from(dim));
         if dim != spec.dim || count == 0 || rows > segment_rows || expected != bytes.len() as u64 {
             let found =
                 format!("{count} cells of {rows} rows, {dim} elements, {} bytes", bytes.len());
             let expected = format!("{segment_rows} rows, {} elements, {expected} bytes", spec.dim);
-            return Err(fields.corrupt(format!("{found}; expected at most {expected}")));
+            return Err(reader.corrupt(format!("{found}; expected at most {expected}")));
         }
-        fields.take(HEADER_BYTES - 16)?;
+        reader.take(HEADER_BYTES - 16)?;
         let codes_at = HEADER_BYTES + count as usize * RECORD_BYTES;
         let codes = bytes.slice(codes_at..bytes.len());
         let mut table = CellTable {
@@ -72,24 +73,24 @@ impl CellTable {
             rows,
         };
         for index in 0..count as usize {
-            table.push(index, &mut fields, spec)?;
+            table.push(index, &mut reader, spec)?;
         }
         let found = table.places.iter().map(|place| u64::from(place.rows)).sum::<u64>();
         let end = table.places.last().map_or(0, |place| place.range.end);
         if found != u64::from(rows) || end != cells_len {
             let expected = format!("expected {rows} rows in {cells_len} bytes");
-            return Err(fields.corrupt(format!("{found} rows in {end} bytes; {expected}")));
+            return Err(reader.corrupt(format!("{found} rows in {end} bytes; {expected}")));
         }
         Ok(table)
     }
 
-    fn push(&mut self, index: usize, fields: &mut Fields<'_>, spec: &VectorSpec) -> Result<()> {
-        let (rows, len, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        let scale = f32::from_bits(fields.u32()?);
+    fn push(&mut self, index: usize, reader: &mut ByteReader<'_>, spec: &VectorSpec) -> Result<()> {
+        let (rows, len, crc) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let scale = f32::from_bits(reader.u32()?);
         let fits = u64::from(len) >= u64::from(rows) * cell::row_bytes_min(spec);
         if rows == 0 || !fits || !(scale.is_finite() && scale >= 0.0) {
             let found = format!("cell {index}: {rows} rows in {len} bytes, scale {scale}");
-            return Err(fields.corrupt(found));
+            return Err(reader.corrupt(found));
         }
         // Sums of u32 do not overflow: the table has fewer than 2³² of them.
         let start = align64(self.places.last().map_or(0, |place| place.range.end));
