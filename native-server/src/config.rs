@@ -176,9 +176,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 512;
 /// Below this a single request of ordinary size would be refused.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 16 << 20;
 
-fn metric_parser() -> impl TypedValueParser<Value = Metric> {
-    PossibleValuesParser::new(Metric::ALL.map(Metric::name)).map(|name| {
-        let named = Metric::ALL.into_iter().find(|metric| metric.name() == name);
-        named.expect("the names are those of the metrics")
-    })
+/// A metric by its name, for the command line.
+pub(crate) fn metric_parser() -> impl TypedValueParser<Value = Metric> {
+    PossibleValuesParser::new(Metric::ALL.map(Metric::name)).try_map(|name| name.parse())
 }

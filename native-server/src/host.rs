@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 mod cgroup;
 mod heap;
 
-use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::{InstructionSet, Kernel, Pool};
+use nearfield_engine::{Error, Result};
+use nearfield_segment::{Kernel, Pool};
 
 pub(crate) use heap::{anonymous_bytes, set_up as set_up_heap, trim};
 
@@ -52,18 +52,7 @@ pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Pool {
 /// `InvalidInput(Parameter)` listing what this processor has.
 pub(crate) fn kernel() -> Result<Kernel> {
     let Some(name) = std::env::var_os(KERNEL_VARIABLE) else { return Ok(Kernel::detect()) };
-    named_kernel(&name.to_string_lossy())
-}
-
-fn named_kernel(name: &str) -> Result<Kernel> {
-    let named = InstructionSet::ALL.into_iter().find(|set| set.name() == name);
-    named.and_then(Kernel::forced).ok_or_else(|| {
-        let there = InstructionSet::ALL.into_iter().filter(|&set| Kernel::forced(set).is_some());
-        let there: Vec<&str> = there.map(InstructionSet::name).collect();
-        let expected = there.join(", ");
-        let message = format!("{KERNEL_VARIABLE}: expected one of {expected}, got {name:?}");
-        Error::invalid(Fault::Parameter, message).with("expected", there).with("got", name)
-    })
+    name.to_string_lossy().parse().map_err(|error: Error| error.context(KERNEL_VARIABLE))
 }
 
 /// Time since something began.
@@ -182,13 +171,6 @@ impl Drop for ProgressLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_unknown_instruction_set_is_refused_with_those_there_are() {
-        assert_eq!(named_kernel("scalar").expect("everywhere").set(), InstructionSet::Scalar);
-        let error = named_kernel("mmx").expect_err("not a set");
-        assert!(error.message().contains("scalar") && error.message().contains("\"mmx\""));
-    }
 
     #[test]
     fn the_memory_of_a_machine_is_read_in_kibibytes() {

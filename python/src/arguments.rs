@@ -2,7 +2,7 @@
 
 use nearfield_engine::Fault;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{InstructionSet, Kernel, Pool};
+use nearfield_segment::{Error, Kernel, Pool};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
@@ -73,10 +73,5 @@ pub(crate) fn filter(value: Option<&Bound<'_, PyAny>>) -> Result<Option<Filter>>
 /// The instructions to compute with: what the environment forces, else the fastest there are.
 pub(crate) fn kernel() -> Result<Kernel> {
     let Some(forced) = std::env::var_os(KERNEL_VARIABLE) else { return Ok(Kernel::detect()) };
-    let forced = forced.to_string_lossy();
-    let sets = InstructionSet::ALL.map(|set| (set.name(), set));
-    let here: Vec<(&str, InstructionSet)> =
-        sets.into_iter().filter(|(_, set)| Kernel::forced(*set).is_some()).collect();
-    let set = choice(KERNEL_VARIABLE, &forced, &here)?;
-    Ok(Kernel::forced(set).expect("only sets that are here were offered"))
+    forced.to_string_lossy().parse().map_err(|error: Error| error.context(KERNEL_VARIABLE).into())
 }

@@ -7,12 +7,12 @@ use nearfield_engine::task::{Effort, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
 use nearfield_segment::search::Question;
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Pool};
+use nearfield_segment::{DEFAULT_FIELD, Pool};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 
-use crate::arguments::{self, count, filter, pool};
+use crate::arguments::{count, filter, pool};
 use crate::arrays::Vectors;
 use crate::error::{Failure, Result};
 use crate::handle::{Handle, spec_of};
@@ -54,13 +54,6 @@ impl Collection {
     }
 }
 
-fn store_name(store: Encoding) -> &'static str {
-    match store {
-        Encoding::F32 => "f32",
-        Encoding::F16 => "f16",
-    }
-}
-
 #[pymethods]
 impl Collection {
     /// Name in its database.
@@ -84,7 +77,7 @@ impl Collection {
     /// How elements are stored: "f32" or "f16".
     #[getter]
     fn store(&self) -> &'static str {
-        store_name(self.handle.spec().store)
+        self.handle.spec().store.name()
     }
 
     /// Number of points.
@@ -433,7 +426,7 @@ impl Collection {
             "points": view.len(),
             "dim": spec.dim,
             "metric": spec.metric.name(),
-            "store": store_name(spec.store),
+            "store": spec.store.name(),
             "lsn": view.lsn.0,
             "manifest": view.manifest,
             "memory_bytes": in_memory.map(|live| live.segment.front().file_len).sum::<u64>(),
@@ -488,10 +481,4 @@ impl Outcome {
         };
         Failure::Python(build().map_or_else(|error| error, PyErr::from_value))
     }
-}
-
-/// Reads a store by its name.
-pub(crate) fn encoding(name: &str) -> Result<Encoding> {
-    let choices = [Encoding::F32, Encoding::F16].map(|store| (store_name(store), store));
-    arguments::choice("store", name, &choices)
 }

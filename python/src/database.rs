@@ -18,7 +18,7 @@ use pyo3::types::PyTuple;
 use serde_json::json;
 
 use crate::arguments::{self, choice, count};
-use crate::collection::{Collection, encoding, record};
+use crate::collection::{Collection, record};
 use crate::error::{Failure, Result};
 use crate::progress::Signals;
 use crate::store::{Place, Store};
@@ -67,9 +67,9 @@ impl Database {
         quantization: &str,
         exist_ok: bool,
     ) -> Result<Collection> {
-        let metric = choice("metric", metric, &Metric::ALL.map(|metric| (metric.name(), metric)))?;
+        let metric = metric.parse::<Metric>()?;
         choice("quantization", quantization, &QUANTIZATIONS)?;
-        let schema = Schema::dense(count("dim", dim, 1)?, metric, encoding(store)?)?;
+        let schema = Schema::dense(count("dim", dim, 1)?, metric, store.parse()?)?;
         let created = py.detach(|| {
             self.store.with(|database| match database.create(name, &schema) {
                 Err(error) if exist_ok && error.kind() == ErrorKind::Conflict => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::View;
 use nearfield_segment::search::{Hit, SearchStats};
-use nearfield_segment::{Metric, PointId, ScoreKind};
+use nearfield_segment::{Metric, PointId};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::prelude::*;
@@ -171,10 +171,7 @@ impl Hits {
     /// "similarity" (cosine, dot: larger is closer) or "distance" (l2: smaller is closer).
     #[getter]
     fn score_kind(&self) -> &'static str {
-        match self.metric.score_kind() {
-            ScoreKind::Similarity => "similarity",
-            ScoreKind::Distance => "distance",
-        }
+        self.metric.score_kind().name()
     }
 
     /// How many points each query found.

@@ -7,9 +7,7 @@ use js_sys::{Array, Uint32Array};
 use nearfield_engine::{View, recall};
 use nearfield_segment::search::Rung;
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{
-    Encoding, Kernel, Pool, RowId, RowSet, ScoreKind, VectorSpec, unknown_field,
-};
+use nearfield_segment::{Kernel, Pool, RowId, RowSet, VectorSpec, unknown_field};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
@@ -163,19 +161,11 @@ impl Reading<'_> {
 
 /// A vector field and what its scores are.
 pub(crate) fn field_info((name, spec): (&String, &VectorSpec)) -> Value {
-    let score_kind = match spec.metric.score_kind() {
-        ScoreKind::Similarity => "similarity",
-        ScoreKind::Distance => "distance",
-    };
-    let store = match spec.store {
-        Encoding::F32 => "f32",
-        Encoding::F16 => "f16",
-    };
     json!({
         "name": name,
         "dim": spec.dim,
         "metric": spec.metric.name(),
-        "scoreKind": score_kind,
-        "store": store,
+        "scoreKind": spec.metric.score_kind().name(),
+        "store": spec.store.name(),
     })
 }

@@ -12,10 +12,10 @@ use js_sys::{Array, Uint8Array};
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::task::{Effort, Step, Task};
 use nearfield_engine::{
-    Begun, Collection, Database, Error, ErrorKind, Fault, ManualClock, Mode, Options, View,
+    Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
 };
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema, payload};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema, payload};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
@@ -126,7 +126,7 @@ impl Store {
         now_ms: f64,
         seed: u32,
     ) -> Result<Store> {
-        let schema = Schema::dense(dim, metric_of(metric)?, encoding_of(store)?)?;
+        let schema = Schema::dense(dim, metric.parse()?, store.parse()?)?;
         let slots = match pool {
             Some(pool) => Some(Arc::new(SlotStorage::open(Arc::new(JsSlots::new(pool)))?)),
             None => None,
@@ -304,27 +304,10 @@ impl Store {
     }
 }
 
-fn metric_of(name: &str) -> Result<Metric> {
-    let found = Metric::ALL.into_iter().find(|metric| metric.name() == name);
-    Ok(found.ok_or_else(|| Error::invalid(Fault::Parameter, format!("no metric {name:?}")))?)
-}
-
-fn encoding_of(name: &str) -> Result<Encoding> {
-    match name {
-        "f32" => Ok(Encoding::F32),
-        "f16" => Ok(Encoding::F16),
-        _ => Err(Error::invalid(Fault::Parameter, format!("no encoding {name:?}")).into()),
-    }
-}
-
 /// A schema in a few words.
 fn described(schema: &Schema) -> String {
     let field = |spec: &nearfield_segment::VectorSpec| {
-        let store = match spec.store {
-            Encoding::F32 => "f32",
-            Encoding::F16 => "f16",
-        };
-        format!("dim {}, metric {}, store {store}", spec.dim, spec.metric.name())
+        format!("dim {}, metric {}, store {}", spec.dim, spec.metric, spec.store)
     };
     schema.vectors.values().map(field).collect::<Vec<_>>().join("; ")
 }

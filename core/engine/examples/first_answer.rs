@@ -29,7 +29,7 @@ const QUERIES_MAX: usize = 500;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, metric] = [0, 1].map(|index| arguments.get(index).map_or("", String::as_str));
-    let metric = Metric::ALL.into_iter().find(|m| m.name() == metric).unwrap_or(Metric::Cosine);
+    let metric = metric.parse().unwrap_or(Metric::Cosine);
     let folder = Path::new(folder);
     let (rows, dim) = numbers(&folder.join("base.npy"))?;
     let (queries, _) = numbers(&folder.join("query.npy"))?;

@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F0 | `error` `reader` `cancel` `ids` `metric` `schema` `rng` `parallel` |
+//! | F0 | `error` `names` `reader` `cancel` `ids` `metric` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
 //! | F2 | `rowset` · `payload` (metadata columns) · `allowed` |
 //! | F3 | `filter` · `vector` (vector fields: rows, codes, indexes) |
@@ -25,6 +25,7 @@ pub mod format;
 mod ids;
 mod kernel;
 mod metric;
+mod names;
 mod parallel;
 pub mod payload;
 mod reader;

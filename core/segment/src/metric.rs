@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
+
 /// How two vectors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,10 +26,10 @@ pub enum ScoreKind {
     Distance,
 }
 
-impl Metric {
-    /// All metrics, for messages and tables.
-    pub const ALL: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
+names!(Metric, "metric", Cosine = "cosine", Dot = "dot", L2 = "l2");
+names!(ScoreKind, "score kind", Similarity = "similarity", Distance = "distance");
 
+impl Metric {
     /// The user's number for an internal distance: similarity for cosine and dot, Euclidean
     /// distance (not squared) for l2.
     pub fn score(self, distance: f32) -> f32 {
@@ -42,15 +44,6 @@ impl Metric {
         match self {
             Metric::Cosine | Metric::Dot => ScoreKind::Similarity,
             Metric::L2 => ScoreKind::Distance,
-        }
-    }
-
-    /// Lower-case name: `cosine`, `dot`, `l2`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::Cosine => "cosine",
-            Metric::Dot => "dot",
-            Metric::L2 => "l2",
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Fault, Result, show_float, shown, shown_list};
 use crate::metric::Metric;
+use crate::names::names;
 
 /// Largest dimension of a vector.
 pub const DIM_MAX: usize = 65_536;
@@ -37,6 +38,8 @@ pub enum Encoding {
     /// the rounded values.
     F16,
 }
+
+names!(Encoding, "store", F32 = "f32", F16 = "f16");
 
 /// One vector field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

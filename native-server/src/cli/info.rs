@@ -47,9 +47,10 @@ impl Info {
             Readable::Database(_) => "database",
             Readable::Export(_) => "export",
         };
+        let available: Vec<&str> = Kernel::available().map(InstructionSet::name).collect();
         let report = json!({
             "kind": kind, "path": self.path.display().to_string(), "collections": collections,
-            "instruction_set": host::kernel()?.set().name(), "available": available(),
+            "instruction_set": host::kernel()?.set().name(), "available": available,
             "version": env!("CARGO_PKG_VERSION"),
         });
         if self.json {
@@ -75,11 +76,6 @@ impl Info {
         };
         storage.list(&dir)?.into_iter().map(len).sum::<nearfield_engine::Result<u64>>().map(Some)
     }
-}
-
-fn available() -> Vec<&'static str> {
-    let there = InstructionSet::ALL.into_iter().filter(|&set| Kernel::forced(set).is_some());
-    there.map(InstructionSet::name).collect()
 }
 
 fn describe(name: &str, view: &Arc<View>, log_bytes: Option<u64>) -> Value {

@@ -132,7 +132,7 @@ impl Search {
     }
 
     fn print(&self, out: &mut dyn Write, view: &Arc<View>, answers: &Answers) -> Result {
-        let kind = json::score_kind(answers.metric.score_kind());
+        let kind = answers.metric.score_kind().name();
         for (index, (hits, stats)) in answers.results.iter().enumerate() {
             if answers.results.len() > 1 {
                 writeln!(out, "query {index}")?;
@@ -170,7 +170,7 @@ impl Search {
             }
             results.push(result);
         }
-        let kind = json::score_kind(answers.metric.score_kind());
+        let kind = answers.metric.score_kind().name();
         let mut document = json!({ "lsn": view.lsn, "score_kind": kind, "results": results });
         if self.explain {
             document["plan"] = json!(answers.plans);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric};
+use nearfield_segment::{DEFAULT_FIELD, Metric};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -84,10 +84,7 @@ impl CollectionInfo {
         let field = |spec: &nearfield_segment::VectorSpec| FieldInfo {
             dim: spec.dim,
             metric: spec.metric.name(),
-            store: match spec.store {
-                Encoding::F32 => "f32",
-                Encoding::F16 => "f16",
-            },
+            store: spec.store.name(),
         };
         let vectors: BTreeMap<_, _> =
             view.schema.vectors.iter().map(|(name, spec)| (name.clone(), field(spec))).collect();

@@ -23,7 +23,6 @@ use super::cursor::Cursor;
 use super::error::{ApiError, Result};
 use super::point::{self, Shown};
 use crate::host::Stopwatch;
-use crate::json;
 use crate::workers::{Asked, Cost};
 
 /// Most query vectors in one request.
@@ -237,7 +236,7 @@ impl Ask {
         }
         out.text.extend_from_slice(if self.many { b"]" } else { b"" });
         let spec = &view.schema.vectors[&self.field];
-        let kind = json::score_kind(spec.metric.score_kind());
+        let kind = spec.metric.score_kind().name();
         let time_ms = watch.seconds() * 1e3;
         let rest = format!(",\"score_kind\":\"{kind}\",\"query_time_ms\":{time_ms:.3}}}}}");
         out.text.extend_from_slice(rest.as_bytes());

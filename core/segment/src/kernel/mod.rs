@@ -19,7 +19,11 @@ pub(crate) use codes::{CodeProducts, Quantise, Quantised};
 pub(crate) use element::{Element, half_from_f32, half_to_f32};
 pub(crate) use simd::prefetch_slice;
 
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
 use crate::ids::RowId;
+use crate::names::{self, names};
 
 /// Virtual lanes of a sum.
 pub(crate) const LANES: usize = 32;
@@ -40,25 +44,15 @@ pub enum InstructionSet {
     Scalar,
 }
 
-impl InstructionSet {
-    /// All sets, fastest first.
-    pub const ALL: [InstructionSet; 4] = [
-        InstructionSet::Avx512,
-        InstructionSet::Avx2,
-        InstructionSet::Simd128,
-        InstructionSet::Scalar,
-    ];
-
-    /// Lower-case name: `avx512`, `avx2`, `simd128`, `scalar`.
-    pub fn name(self) -> &'static str {
-        match self {
-            InstructionSet::Avx512 => "avx512",
-            InstructionSet::Avx2 => "avx2",
-            InstructionSet::Simd128 => "simd128",
-            InstructionSet::Scalar => "scalar",
-        }
-    }
-}
+// Fastest first.
+names!(
+    InstructionSet,
+    "instruction set",
+    Avx512 = "avx512",
+    Avx2 = "avx2",
+    Simd128 = "simd128",
+    Scalar = "scalar"
+);
 
 /// The instructions to compute with. The choice changes speed, never a bit of a result.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +105,11 @@ impl Kernel {
         }
     }
 
+    /// All sets that this processor (and this build) has, fastest first.
+    pub fn available() -> impl Iterator<Item = InstructionSet> {
+        InstructionSet::ALL.into_iter().filter(|&set| Kernel::forced(set).is_some())
+    }
+
     /// Runs one comparison of a query with a list of rows. One dispatch a call.
     pub(crate) fn run<E: Element>(self, comparison: Comparison<'_, E>) {
         comparison.check();
@@ -133,6 +132,17 @@ impl Kernel {
             Token::Simd128(token) => pulp::Simd::vectorize(token, code),
             Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), code),
         }
+    }
+}
+
+/// By the name of an instruction set; `InvalidInput(Parameter)` for any that this processor does not have.
+impl FromStr for Kernel {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let available: Vec<_> = Kernel::available().map(|set| (set.name(), set)).collect();
+        let set = names::find("instruction set", &available, name)?;
+        Ok(Kernel::forced(set).expect("it is among those available"))
     }
 }
 

@@ -148,3 +148,11 @@ fn halves_are_widened_exactly_and_rounded_to_nearest_even() {
     }
     assert_eq!(half_from_f32(65_519.0), Some(0x7BFF));
 }
+
+#[test]
+fn an_unknown_instruction_set_is_refused_with_those_there_are() {
+    let kernel: Kernel = "scalar".parse().expect("every processor has it");
+    assert_eq!(kernel.set(), InstructionSet::Scalar);
+    let error = "mmx".parse::<Kernel>().expect_err("not a set");
+    assert!(error.message().contains("scalar") && error.message().contains("\"mmx\""));
+}

@@ -11,7 +11,7 @@ use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema, payload};
 use serde_json::json;
 
 use super::super::exit::Result;
-use super::{Order, Outcome, Source, Tally, conflict, encoding_name};
+use super::{Order, Outcome, Source, Tally, conflict};
 use crate::host::{ProgressLine, Stopwatch};
 use crate::rows::Rows;
 use crate::workers::warn_of_recovery;
@@ -66,7 +66,7 @@ fn collection(database: &Database, order: &Order, dim: usize) -> Result<Arc<Coll
         return Err(conflict(order, "metric", there.into(), format!("--metric {asked}")).into());
     }
     if order.store.is_some_and(|store| store != spec.store) {
-        let there = encoding_name(spec.store).to_owned();
+        let there = spec.store.to_string();
         return Err(conflict(order, "elements kept as", there, "another --store".into()).into());
     }
     Ok(collection)

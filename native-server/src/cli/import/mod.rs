@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::exit::Result;
 use super::server::{self, Place, ServerArguments};
 use super::store;
+use crate::config::metric_parser;
 use crate::host::{self, ProgressLine, Stopwatch};
 use crate::rows::{self, ColumnNames, RowFile, Rows};
 
@@ -70,16 +71,8 @@ pub struct Import {
     json: bool,
 }
 
-fn metric_parser() -> impl TypedValueParser<Value = Metric> {
-    PossibleValuesParser::new(Metric::ALL.map(Metric::name)).map(|name| {
-        let named = Metric::ALL.into_iter().find(|metric| metric.name() == name);
-        named.expect("the names are those of the metrics")
-    })
-}
-
 fn encoding_parser() -> impl TypedValueParser<Value = Encoding> {
-    PossibleValuesParser::new(["f32", "f16"])
-        .map(|name| if name == "f16" { Encoding::F16 } else { Encoding::F32 })
+    PossibleValuesParser::new(Encoding::ALL.map(Encoding::name)).try_map(|name| name.parse())
 }
 
 /// What was imported so far.
@@ -228,13 +221,6 @@ fn conflict(order: &Order, what: &str, there: String, asked: String) -> Error {
     let (name, file) = (&order.collection, order.file.display());
     let message = format!("collection {name:?} has {what} {there}, {file} is for {asked}");
     Error::new(ErrorKind::Conflict, message).with("expected", there).with("got", asked)
-}
-
-fn encoding_name(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::F32 => "f32",
-        Encoding::F16 => "f16",
-    }
 }
 
 fn read_ids(path: &Path) -> nearfield_engine::Result<Vec<PointId>> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::Result;
 use super::super::server::collection_path;
-use super::{Order, Outcome, Source, Tally, conflict, encoding_name};
+use super::{Order, Outcome, Source, Tally, conflict};
 use crate::client::Client;
 use crate::host::Stopwatch;
 use crate::rows::arrow::{Layout, TableWriter};
@@ -46,7 +46,7 @@ fn make_collection(client: &Client, order: &Order, dim: usize) -> Result {
         Ok(info) => info,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let metric = order.metric.unwrap_or(Metric::Cosine).name();
-            let store = encoding_name(order.store.unwrap_or_default());
+            let store = order.store.unwrap_or_default().name();
             let name = &order.collection;
             let asked = json!({ "name": name, "dim": dim, "metric": metric, "store": store });
             client.post("/v2/collections", &asked)?;

@@ -28,7 +28,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
         src: "core/segment/src",
         steps: &[
             ("F0", &["error"]),
-            ("F0", &["reader"]),
+            ("F0", &["names", "reader"]),
             ("F0", &["cancel", "ids", "metric", "parallel"]),
             ("F0", &["rng", "schema"]),
             ("F1", &["kernel", "storage"]),
