@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use nearfield_tests::tidy::{
-    Rule, Tree, ambient, floors, headers, hygiene, links, sizes, unsafety, words,
+    Rule, Tree, ambient, floors, headers, hygiene, links, pages, sizes, unsafety, words,
 };
 
 fn checkout() -> Tree {
@@ -42,6 +42,7 @@ rules! {
     crates_know_only_those_below: floors::wrong_dependencies,
     relative_links_arrive: links::dead,
     every_page_below_docs_is_reachable: links::unreachable,
+    prose_wraps_at_120: pages::long_lines,
     lines_end_as_they_should: hygiene::spaces,
     no_file_is_larger_than_a_mebibyte: hygiene::large_files,
     tests_are_switched_off_with_a_reason: hygiene::silent_skips,

@@ -8,6 +8,7 @@ pub mod floors;
 pub mod headers;
 pub mod hygiene;
 pub mod links;
+pub mod pages;
 pub mod python;
 pub mod rust;
 pub mod sizes;
