@@ -1,5 +1,54 @@
 //! Everything that changes over time: log, manifests, memtable, tasks, recovery, snapshots.
 //!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use nearfield_engine::batch::{Batch, Draft};
+//! use nearfield_engine::{Database, Mode, Options, SystemClock};
+//! use nearfield_segment::filter::Filter;
+//! use nearfield_segment::payload::validate;
+//! use nearfield_segment::search::Question;
+//! use nearfield_segment::storage::open_directory;
+//! use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema};
+//!
+//! # let directory = std::env::temp_dir().join(format!("nearfield-engine-{}", std::process::id()));
+//! // A directory has one writer. The seed makes the names of new files: each opening needs a new one.
+//! let open = |seed| {
+//!     let storage = Arc::new(open_directory(&directory)?);
+//!     let clock = Arc::new(SystemClock);
+//!     Database::open(storage, Mode::Write, Options::default(), clock, seed, "example")
+//! };
+//!
+//! let database = open(1)?;
+//! let schema = Schema::dense(2, Metric::L2, Encoding::F32)?;
+//! let birds = database.create("birds", &schema)?;
+//! let draft = Draft {
+//!     ids: Some(vec![PointId::U64(7), PointId::U64(8)]),
+//!     rows: 2,
+//!     vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), vec![0.0, 1.0, 1.0, 0.0].into())]),
+//!     metadata: vec![Some(r#"{"grams": 18}"#.into()), Some(r#"{"grams": 300}"#.into())],
+//!     ..Draft::default()
+//! };
+//! birds.apply(Batch::new(draft, &schema, &validate)?, &Pool::SERIAL)?; // durable when it returns
+//! drop(birds);
+//! database.close();
+//!
+//! let database = open(2)?; // as after a crash: recovery replays the log
+//! let birds = database.collection("birds")?;
+//! let view = birds.view();
+//! let filter = Filter::from_json_text(r#"{"grams": {"lt": 100}}"#)?;
+//! let question =
+//!     Question { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: Some(&filter) };
+//! let prepared = view.prepare(question, birds.kernel())?;
+//! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL)?;
+//! let (hits, _stats) = &answers[0];
+//! assert_eq!(hits[0].id, PointId::U64(7)); // 8 is nearer, and does not pass the filter
+//! # database.close();
+//! # std::fs::remove_dir_all(&directory).expect("the directory is there");
+//! # Ok::<(), nearfield_engine::Error>(())
+//! ```
+//!
 //! Synchronous and deterministic: storage, clock and randomness arrive as arguments, background work is
 //! planned, stepped and finished by the host, which owns the threads. Floors (a module imports only from floors
 //! below its own; inside a room, files import each other in no circle):
