@@ -7,7 +7,8 @@ The first word of a block's info string is its language; `not-run: <reason>` beh
 | `python` | runs it. Of a line `expression  # → value` the value must be that (`…` stands for anything) |
 | `bash` | runs it in one shell for the page. `nearfield` is the program under test, port 8080 a free one |
 | `js` | runs it in Node as a module; `nearfield` is the built package |
-| `text`, `json` | right after one of these: compares what was printed (runbook.py says how). Alone: JSON must be JSON |
+| `text` | right after one of these: compares the printed lines, where `…` stands for anything |
+| `json` | right after one of these: compares the printed document, without times. Elsewhere: must be JSON |
 
 Blocks of one page share a directory, their Python names and their shell.
 """
@@ -129,6 +130,9 @@ class Place:
         elif block.follows:
             wrong = difference((block.language, block.text), self.printed)
             assert wrong is None, f"{block.place}: not as the page shows it: {wrong}"
+            if block.language == "json":
+                shown, printed = _without_times(block.text), _without_times(self.printed)
+                assert shown == printed, f"{block.place}: not as the page shows it: {printed}"
         elif block.language == "json":
             json.loads(block.text)
 
@@ -202,6 +206,11 @@ class Place:
         self.kill()
         self.shell.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _without_times(text: str) -> Any:
+    """The document without the members that differ from run to run, whose names end in `_ms`."""
+    return json.loads(text, object_hook=lambda members: {k: v for k, v in members.items() if not k.endswith("_ms")})
 
 
 def _is_like(shown: str, value: str) -> bool:

@@ -97,6 +97,7 @@ def test_blocks_of_a_page_share_names_and_shell(tmp_path: Path) -> None:
     page = (
         "```python\nx = 2\nx * 2  # → 4\n[x] * 50  # → [2, …, 2]\nprint(x)\n```\n\n```text\n2\n```\n"
         "```python\nx  # → 2\n```\n```bash\ny=3\n```\n```bash\necho $y\n```\n```text\n3\n```\n"
+        "```bash\necho '{\"a_ms\": 1, \"b\": 2}'\n```\n```json\n{\"a_ms\": 5, \"b\": 2}\n```\n"
     )
     place = Place(tmp_path / "page", Path("/bin/false"))
     try:
