@@ -1,5 +1,37 @@
 //! Vectors in, bytes out; bytes in, answers out: immutable segments and the search over them.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use nearfield_segment::cancel::always;
+//! use nearfield_segment::format::Residence;
+//! use nearfield_segment::search::{Question, Source, prepare};
+//! use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
+//! use nearfield_segment::storage::BytesBlob;
+//! use nearfield_segment::vector::graph::{GraphParams, Scratch};
+//! use nearfield_segment::{
+//!     DEFAULT_FIELD, DeadRows, Encoding, FileId, Kernel, Metric, PointId, Pool, Schema,
+//! };
+//!
+//! let schema = Schema::dense(2, Metric::L2, Encoding::F32)?;
+//! let mut builder = SegmentBuilder::new(FileId(1), &schema, 2);
+//! builder.push(PointId::U64(7), [&[0.0, 1.0][..]], Some(r#"{"grams": 18}"#))?;
+//! builder.push(PointId::U64(8), [&[1.0, 0.0][..]], None)?;
+//! let kernel = Kernel::detect();
+//! let options = SegmentOptions { kernel, graph_rows_min: 2048, graph: GraphParams::default() };
+//! let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?; // the bytes of a segment file
+//!
+//! let blob = Arc::new(BytesBlob::new("example.seg", bytes));
+//! let segment = Segment::open("example.seg", blob, Residence::InPlace)?;
+//! let dead = DeadRows::new(segment.rows());
+//! let source = Source { segment: &segment, dead: &dead, skipped: false };
+//! let question = Question { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
+//! let prepared = prepare([source], question, kernel, &always)?;
+//! let (hits, _stats) = prepared.search_while(&[0.9, 0.1], &mut Scratch::default(), &always)?;
+//! assert_eq!(hits[0].id, PointId::U64(8));
+//! # Ok::<(), nearfield_segment::Error>(())
+//! ```
+//!
 //! No clock, no ambient thread, no network, no log lines: storage, threads, randomness and the
 //! instruction set arrive as arguments. Floors (a module imports only from floors below its own):
 //!
