@@ -17,13 +17,14 @@ use crate::storage::AlignedBuffer;
 use crate::vector::index::Candidate;
 use crate::vector::index::graph::connect::Connector;
 use crate::vector::index::graph::duplicates::Duplicates;
+use crate::vector::index::graph::entries::{Probe, move_far_apart_to_front};
 use crate::vector::index::graph::inherit::{BaseGraph, Inheritance};
 use crate::vector::index::graph::prune::prune;
 use crate::vector::index::graph::search::{Scratch, walk_expanded};
 use crate::vector::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
+use crate::vector::originals::VectorRows;
 use crate::vector::originals::equal_rows;
 use crate::vector::originals::{Lift, Space};
-use crate::vector::originals::{Scorer, VectorRows};
 
 /// Shape of a graph and effort of its construction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +72,10 @@ pub struct GraphBuilder {
     inserted: usize,
     /// The first rows of `order`, and how many of the first entries are among them.
     inherited: usize,
-    entries_inherited: usize,
+    /// How many of the first entries were nodes already when they became entries.
+    entries_linked: usize,
+    /// Nodes at the last probe for rows that searches miss.
+    probed: usize,
     inheritance: Option<Inheritance>,
     lists: Lists,
     connector: Option<Connector>,
@@ -83,14 +87,11 @@ const BATCH_MAX: usize = 1024;
 /// Places beyond the degree, so that a row is pruned once for many back links.
 const SLACK: usize = 16;
 
-/// Rows the entries are chosen from.
-const SAMPLE_MAX: usize = 4096;
-
-/// Rows every search starts from: each costs one distance a search.
-const ENTRIES_MAX: usize = 16;
-
 /// Representatives of large groups that every search starts from too: a missed one costs a whole answer.
 const GROUP_ENTRIES_MAX: usize = 16;
+
+/// Nodes from which on searches are probed for rows that they miss, at each doubling and at the end.
+const PROBED_MIN: usize = 2048;
 
 /// Rows linked by one step when mending connectivity.
 const CONNECT_ROWS: u64 = 1024;
@@ -121,12 +122,12 @@ impl GraphBuilder {
         let duplicates = Duplicates::new(rows.len(), pairs);
         order.retain(|&row| !duplicates.contains(row));
         let space = Space { rows: *rows, kernel, lift: &lift };
-        let entry_count = move_entries_to_front(&space, &mut order);
+        let entry_count = move_far_apart_to_front(&space, &mut order);
         let groups = duplicates.largest(GROUP_ENTRIES_MAX);
         let entry_count = move_to_front(&groups, &mut order, entry_count);
         let mut entries: Vec<u32> = order[..entry_count].iter().map(|row| row.0).collect();
         let inherited = inheritance.as_ref().map(Inheritance::inherited).unwrap_or_default();
-        let entries_inherited =
+        let entries_linked =
             move_inherited_to_front(&inherited, rows.len(), &mut order, &mut entries);
         GraphBuilder {
             params,
@@ -135,7 +136,8 @@ impl GraphBuilder {
             entries,
             inserted: inherited.len().max(order.len().min(1)),
             inherited: inherited.len(),
-            entries_inherited,
+            entries_linked,
+            probed: 0,
             inheritance,
             lists: Lists::new(rows.len() as usize, degree + SLACK),
             lift,
@@ -157,12 +159,19 @@ impl GraphBuilder {
                 self.inheritance = None;
             }
         } else if self.inserted < self.order.len() {
+            if self.inserted >= PROBED_MIN.max(2 * self.probed) {
+                let missed = self.missed(self.lists.adjacency(), &space, pool);
+                self.add_entries(&missed);
+            }
             self.insert_batch(&space, pool);
         } else if let Some(connector) = &mut self.connector {
             connector.step(&space, &self.entries, CONNECT_ROWS);
         } else {
             let places = self.trimmed(&space, pool);
             let degree = self.params.degree as usize;
+            let adjacency = Adjacency { places: &places, stride: degree };
+            let missed = self.missed(adjacency, &space, pool);
+            self.add_entries(&missed);
             let duplicates = std::mem::take(&mut self.duplicates);
             self.connector = Some(Connector::new(places, degree, &self.entries, duplicates));
             self.lists = Lists::new(0, 1);
@@ -215,9 +224,7 @@ impl GraphBuilder {
         pool: &Pool,
     ) -> Vec<(RowId, Vec<Candidate>)> {
         let GraphParams { degree, build_ef, .. } = self.params;
-        // Entries are inserted before other rows.
-        let ready = self.entries_inherited + self.inserted - self.inherited;
-        let entries = &self.entries[..self.entries.len().min(ready)];
+        let entries = self.ready_entries();
         let mut chosen: Vec<_> = batch.iter().map(|&row| (row, Vec::new())).collect();
         pool.for_each_chunk(&mut chosen, 1, Scratch::default, |scratch, _, chunk| {
             for (row, list) in chunk {
@@ -228,6 +235,31 @@ impl GraphBuilder {
             }
         });
         chosen
+    }
+
+    /// Inserted rows that searches of the graph as it is do not reach.
+    fn missed(&self, adjacency: Adjacency<'_>, space: &Space<'_>, pool: &Pool) -> Vec<RowId> {
+        let inserted = &self.order[..self.inserted];
+        // Fewer candidates than a usual search keeps, so that a usual one has a margin.
+        let (entries, ef) = (self.ready_entries(), self.params.build_ef.div_ceil(3));
+        // Another sample than the last time.
+        let offset = inserted.len().checked_ilog2().unwrap_or(0) as usize;
+        Probe { adjacency, entries, ef, space: *space }.missed(inserted, offset, pool)
+    }
+
+    /// The entries that are inserted; they are before other rows.
+    fn ready_entries(&self) -> &[u32] {
+        let ready = self.entries_linked + self.inserted - self.inherited;
+        &self.entries[..self.entries.len().min(ready)]
+    }
+
+    /// Makes entries of nodes.
+    fn add_entries(&mut self, nodes: &[RowId]) {
+        self.probed = self.inserted;
+        let new = nodes.iter().map(|row| row.0).filter(|row| !self.entries.contains(row));
+        let new: Vec<u32> = new.collect();
+        self.entries_linked += new.len();
+        self.entries.splice(..0, new);
     }
 
     /// Adds links to many rows; a row with too many is pruned.
@@ -287,34 +319,6 @@ fn shuffle(rows: &mut [RowId], seed: u64) {
     for end in (1..rows.len()).rev() {
         rows.swap(end, rng.below(end as u64 + 1) as usize);
     }
-}
-
-/// Moves the entries of all searches to the front and counts them: the row closest to the mean, then
-/// always the row farthest from the entries so far (Gonzalez, 1985), so that no far cluster is
-/// without one. All are from a sample, the first rows of `order`, and differ from each other.
-fn move_entries_to_front(space: &Space<'_>, order: &mut [RowId]) -> usize {
-    let len = order.len().min(SAMPLE_MAX);
-    let sample = &mut order[..len];
-    let mut distances = vec![0.0; len];
-    space.mean_scorer(sample).score_many(sample, &mut distances);
-    let middle = (0..len).min_by_key(|&at| Candidate::new(distances[at], sample[at]));
-    let Some(middle) = middle else { return 0 };
-    sample.swap(0, middle);
-    let mut nearest = vec![f32::INFINITY; len];
-    for count in 1..ENTRIES_MAX.min(len) {
-        space.scorer(sample[count - 1]).score_many(sample, &mut distances);
-        for (nearest, &distance) in nearest.iter_mut().zip(&distances) {
-            *nearest = nearest.min(distance);
-        }
-        let farthest = (count..len).max_by_key(|&at| Candidate::new(nearest[at], sample[at]));
-        let farthest = farthest.expect("the sample is longer");
-        if nearest[farthest] <= 0.0 {
-            return count;
-        }
-        sample.swap(count, farthest);
-        nearest.swap(count, farthest);
-    }
-    ENTRIES_MAX.min(len)
 }
 
 /// Moves `rows` behind the first `count` of `order`, unless they are among those; returns the new count.

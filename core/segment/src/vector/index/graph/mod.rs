@@ -21,6 +21,7 @@
 mod build;
 mod connect;
 mod duplicates;
+mod entries;
 mod inherit;
 mod prune;
 mod search;

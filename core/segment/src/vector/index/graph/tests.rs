@@ -45,7 +45,18 @@ impl Fixture {
         pool: &Pool,
         seed: u64,
     ) -> AlignedBuffer {
-        let (rows, params) = (self.rows(), GraphParams::default());
+        self.build_with(GraphParams::default(), base, kernel, pool, seed)
+    }
+
+    fn build_with(
+        &self,
+        params: GraphParams,
+        base: Option<BaseGraph>,
+        kernel: Kernel,
+        pool: &Pool,
+        seed: u64,
+    ) -> AlignedBuffer {
+        let rows = self.rows();
         let mut builder = GraphBuilder::new(&rows, kernel, params, seed, base, pool);
         let mut before = builder.progress();
         while before.done < before.total {
@@ -61,9 +72,19 @@ impl Fixture {
         Graph::open(bytes.into(), self.count).expect("own bytes")
     }
 
-    /// Share of the exact `k` nearest (counted by distance, so that ties are no misses).
+    /// Share of the exact 10 nearest (counted by distance, so that ties are no misses).
     fn recall(&self, graph: &Graph, queries: &[Vec<f32>], allowed: Allowed<'_>) -> f64 {
-        let (k, ef, rows) = (10, 100, self.rows());
+        self.recall_at(100, graph, queries, allowed)
+    }
+
+    fn recall_at(
+        &self,
+        ef: usize,
+        graph: &Graph,
+        queries: &[Vec<f32>],
+        allowed: Allowed<'_>,
+    ) -> f64 {
+        let (k, rows) = (10, self.rows());
         let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
         let (mut found, mut expected) = (0, 0);
         for query in queries {
@@ -456,6 +477,37 @@ fn a_grown_graph_is_as_good_as_a_new_one() {
             after >= 0.99 && after >= before - 0.005,
             "{metric:?}: {before} new, {after} grown"
         );
+    }
+}
+
+#[test]
+fn searches_reach_every_one_of_many_far_clusters() {
+    // Each cluster has more rows than a search keeps candidates, so its lists name hardly any row of another cluster.
+    let (dim, spread, ef) = (64, 50.0, 24);
+    let rows = clustered(1, 12_000, dim, 40, spread);
+    let queries = clustered(2, 600, dim, 40, spread);
+    let params = GraphParams { degree: 16, build_ef: ef, ..GraphParams::default() };
+    let graph_of = |rows: &[Vec<f32>], base: Option<BaseGraph>| {
+        let fixture = Fixture::new(Metric::L2, Encoding::F32, rows);
+        let bytes = fixture.build_with(params, base, Kernel::detect(), &Pool::new(2), 1);
+        (Graph::open(bytes.into(), fixture.count).expect("own bytes"), fixture)
+    };
+    // Squared distances are about spread² / 6 an element inside a cluster, and 100² / 6 between clusters.
+    let far = dim as f32 * spread * spread / 3.0;
+    let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
+    let (old, _) = graph_of(&rows[..5_000], None);
+    let base = BaseGraph { graph: old, new_rows: (0..5_000).collect() };
+    for (base, name) in [(None, "new"), (Some(base), "grown")] {
+        let (graph, fixture) = graph_of(&rows, base);
+        let mut search = |query: &Vec<f32>| {
+            let scorer = fixture.rows().scorer(Kernel::detect(), query);
+            let effort = Effort::unbounded(ef);
+            let found =
+                graph.search(&scorer, Allowed::All, effort, &mut scratch, &mut stats, &always);
+            found.expect("no bound")[0].distance()
+        };
+        let misses = queries.iter().filter(|query| search(query) > far).count();
+        assert!(misses <= 12, "{name}: {misses} searches of 600 end in a wrong cluster");
     }
 }
 

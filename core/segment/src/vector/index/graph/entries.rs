@@ -1,0 +1,100 @@
+//! The rows that every search of a graph starts from.
+//!
+//! A few that lie far apart are chosen before the first row is inserted. They do not suffice where rows lie in many
+//! clusters: once a cluster has more rows than a search keeps candidates, its lists name rows of the cluster alone, and
+//! a search that starts in another cluster never leaves it. So the builder searches now and then for a sample of the
+//! rows it has inserted, and a row whose region the search misses becomes an entry. Data without such clusters gets
+//! no further entries.
+
+use crate::ids::RowId;
+use crate::parallel::Pool;
+use crate::vector::index::Candidate;
+use crate::vector::index::graph::Adjacency;
+use crate::vector::index::graph::search::{Scratch, walk_expanded};
+use crate::vector::originals::{Scorer, Space};
+
+/// Rows the entries are chosen from.
+const SAMPLE_MAX: usize = 4096;
+
+/// Rows far apart that every search starts from: each costs one distance a search.
+const FAR_APART_MAX: usize = 16;
+
+/// Of how many rows one is searched for.
+const PROBED_EVERY: usize = 64;
+
+/// Most entries that one probe of all rows adds.
+const MISSED_MAX: usize = 1024;
+
+/// Moves the entries of all searches to the front and counts them: the row closest to the mean, then
+/// always the row farthest from the entries so far (Gonzalez, 1985), so that no far cluster is
+/// without one. All are from a sample, the first rows of `order`, and differ from each other.
+pub(super) fn move_far_apart_to_front(space: &Space<'_>, order: &mut [RowId]) -> usize {
+    let len = order.len().min(SAMPLE_MAX);
+    let sample = &mut order[..len];
+    let mut distances = vec![0.0; len];
+    space.mean_scorer(sample).score_many(sample, &mut distances);
+    let middle = (0..len).min_by_key(|&at| Candidate::new(distances[at], sample[at]));
+    let Some(middle) = middle else { return 0 };
+    sample.swap(0, middle);
+    let mut nearest = vec![f32::INFINITY; len];
+    for count in 1..FAR_APART_MAX.min(len) {
+        space.scorer(sample[count - 1]).score_many(sample, &mut distances);
+        for (nearest, &distance) in nearest.iter_mut().zip(&distances) {
+            *nearest = nearest.min(distance);
+        }
+        let farthest = (count..len).max_by_key(|&at| Candidate::new(nearest[at], sample[at]));
+        let farthest = farthest.expect("the sample is longer");
+        if nearest[farthest] <= 0.0 {
+            return count;
+        }
+        sample.swap(count, farthest);
+        nearest.swap(count, farthest);
+    }
+    FAR_APART_MAX.min(len)
+}
+
+/// A search for rows by their own vectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe<'a> {
+    pub(super) adjacency: Adjacency<'a>,
+    pub(super) entries: &'a [u32],
+    /// Candidates that it keeps.
+    pub(super) ef: usize,
+    pub(super) space: Space<'a>,
+}
+
+impl Probe<'_> {
+    /// Rows among `rows` whose region the search misses, one a region. It searches for one of every `PROBED_EVERY`
+    /// rows, from the `offset`-th on.
+    pub(super) fn missed(&self, rows: &[RowId], offset: usize, pool: &Pool) -> Vec<RowId> {
+        let sample = rows.iter().skip(offset % PROBED_EVERY).step_by(PROBED_EVERY);
+        let mut probes: Vec<(RowId, Option<f32>)> = sample.map(|&row| (row, None)).collect();
+        pool.for_each_chunk(&mut probes, 8, Scratch::default, |scratch, _, chunk| {
+            for (row, reached) in chunk {
+                *reached = self.miss(*row, scratch);
+            }
+        });
+        let (mut regions, mut distances) = (Vec::new(), Vec::new());
+        for (row, reached) in probes.iter().filter_map(|&(row, reached)| Some((row, reached?))) {
+            distances.resize(regions.len(), 0.0);
+            self.space.scorer(row).score_many(&regions, &mut distances);
+            if regions.len() < MISSED_MAX && distances.iter().all(|&distance| distance >= reached) {
+                regions.push(row);
+            }
+        }
+        regions
+    }
+
+    /// The distance of the closest row found, if it is farther than half of the row's neighbours.
+    fn miss(&self, row: RowId, scratch: &mut Scratch) -> Option<f32> {
+        let scorer = self.space.scorer(row);
+        let neighbours: Vec<RowId> = self.adjacency.neighbours(row).collect();
+        let mut distances = vec![0.0; neighbours.len()];
+        scorer.score_many(&neighbours, &mut distances);
+        distances.sort_unstable_by(f32::total_cmp);
+        let median = *distances.get(distances.len() / 2)?;
+        let found = walk_expanded(self.adjacency, self.entries, &scorer, self.ef, scratch);
+        let reached = found.first().map_or(f32::INFINITY, |closest| closest.distance());
+        (reached > median).then_some(reached)
+    }
+}
