@@ -84,9 +84,8 @@ impl<'a> Modules<'a> {
     fn read_uses(&mut self, module: &str, rust: &RustText) {
         let mut names = Vec::new();
         for (at, start) in self.roots(module, &rust.code) {
-            let head =
-                rust.code[..at].trim_end_matches(|c: char| c.is_alphanumeric() || "_:".contains(c));
-            if !head.trim_end().ends_with("use") || rust.test_lines[line_of(&rust.code, at) - 1] {
+            let is_use = statement(&rust.code[..at]).last() == Some(&"use");
+            if !is_use || rust.test_lines[line_of(&rust.code, at) - 1] {
                 continue;
             }
             for path in paths(&rust.code[at..]) {
@@ -156,11 +155,17 @@ fn join(module: &[String], name: &str) -> String {
     module.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("::")
 }
 
-/// Whether the statement that `before` ends in is a `pub use` or `pub(…) use`.
+/// Whether a path behind `before` belongs to a `pub use` or `pub(…) use`.
 fn is_reexport(before: &str) -> bool {
-    let statement = before.rsplit([';', '{', '}']).next().unwrap_or(before);
-    let words: Vec<&str> = words(statement).map(|(_, word)| word).collect();
+    let words = statement(before);
     words.contains(&"pub") && words.last() == Some(&"use")
+}
+
+/// The words of the statement at the end of `before`, without those of the path that begins there.
+fn statement(before: &str) -> Vec<&str> {
+    let head = before.trim_end_matches(|c: char| c.is_alphanumeric() || "_:".contains(c));
+    let statement = head.rsplit([';', '{', '}']).next().unwrap_or(head);
+    words(statement).map(|(_, word)| word).collect()
 }
 
 /// A path of a use tree, or of an expression.

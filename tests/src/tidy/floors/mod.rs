@@ -146,7 +146,12 @@ mod tests {
     const PAGE: &str = "core/segment/src/lib.rs";
 
     fn upward(path: &str, text: &str) -> usize {
-        upward_imports(&Tree::of(&[(PAGE, "pub use segment::Segment;\n"), (path, text)])).len()
+        let page = "pub use segment::Segment;\n";
+        let others = ["error", "storage", "format", "vector", "segment", "search", "rowset"];
+        let others = others.map(|module| format!("core/segment/src/{module}/mod.rs"));
+        let others = others.iter().map(|path| (path.as_str(), ""));
+        let files: Vec<_> = others.chain([(PAGE, page), (path, text)]).collect();
+        upward_imports(&Tree::of(&files)).len()
     }
 
     #[test]
