@@ -18,7 +18,7 @@ use crate::error::{Failure, Result};
 use crate::handle::{Handle, spec_of};
 use crate::hits::Hits;
 use crate::progress::{Progress, Signals};
-use crate::rows::{self, Parts, Scan};
+use crate::rows::{self, Scan};
 use crate::search::{self, Searcher};
 use crate::store::Store;
 use crate::upsert::{self, Input, Outcome};
@@ -176,7 +176,7 @@ impl Collection {
         metadata: bool,
     ) -> Result<Bound<'py, PyAny>> {
         let view = self.handle.view()?;
-        rows::get(py, &view, ids::read(ids)?, Parts { vectors, metadata })
+        rows::get(py, &view, &ids::read(ids)?, rows::columns(vectors, metadata))
     }
 
     /// The k nearest points to one vector (1-D) or to each of many (2-D), best first, ties by id.
@@ -240,11 +240,7 @@ impl Collection {
     ) -> Result<Scan> {
         let (view, filter) = (self.handle.view()?, filter(r#where)?);
         let batch_size = batch_size.map_or(Ok(65_536), |size| count("batch_size", size, 1))?;
-        let sets = py.detach(|| match &filter {
-            Some(filter) => view.matching(filter),
-            None => Ok(view.live_rows()),
-        })?;
-        Ok(Scan::new(view, sets, Parts { vectors, metadata }, batch_size))
+        Scan::new(py, view, filter.as_ref(), rows::columns(vectors, metadata), batch_size)
     }
 
     /// Merge everything into one segment with a graph: the fastest form to search and to open. Call it once
@@ -370,8 +366,7 @@ impl Collection {
     /// The ids of all points of this moment.
     fn __iter__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
         let view = self.handle.view()?;
-        let (sets, parts) = (view.live_rows(), Parts { vectors: false, metadata: false });
-        let scan = Scan::new(view, sets, parts, IDS_AT_ONCE);
+        let scan = Scan::new(py, view, None, rows::columns(false, false), IDS_AT_ONCE)?;
         Ok(py.import("nearfield._results")?.getattr("ids_of")?.call1((scan,))?)
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is converted before it is read: a caller who wants ids pays for ids. The view the search ran on
 //! is kept, so that metadata is that of the moment of the search, whatever has been written since.
 
+use std::iter::repeat;
 use std::sync::Arc;
 
 use nearfield_engine::View;
@@ -14,8 +15,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 
+use crate::error::Failure;
 use crate::json::describe;
-use crate::{ids, json};
+use crate::{ids, json, rows};
 
 /// What stands under the mask of an integer table: no id is negative.
 const NO_ID: i64 = i64::MIN;
@@ -68,14 +70,11 @@ impl Hits {
             return Ok(PyArray1::from_vec(py, cells?).into_any());
         }
         let width = self.width();
-        let mut cells = Vec::with_capacity(width * self.answers.len());
-        for answer in &self.answers {
-            for hit in answer {
-                cells.push(cell(hit)?);
-            }
-            cells.extend((answer.len()..width).map(|_| filler()));
-        }
-        let flat = PyArray1::from_vec(py, cells);
+        let answers = self.answers.iter();
+        let padded = answers.flat_map(|hits| hits.iter().map(Some).chain(repeat(None)).take(width));
+        let cells = padded.map(|hit| hit.map_or_else(|| Ok(filler()), &cell));
+        let cells: PyResult<Vec<T>> = cells.collect();
+        let flat = PyArray1::from_vec(py, cells?);
         let table: Bound<'py, PyArray2<T>> = flat.reshape([self.answers.len(), width])?;
         if self.answers.iter().all(|answer| answer.len() == width) {
             return Ok(table.into_any());
@@ -107,10 +106,9 @@ impl Hits {
     }
 
     fn metadata_of<'py>(&self, py: Python<'py>, answer: &[Hit]) -> PyResult<Bound<'py, PyAny>> {
-        let text = |hit: &Hit| self.view.segments[hit.source].segment.payload().json(hit.row);
-        let texts: crate::error::Result<Vec<Option<&str>>> =
-            answer.iter().map(|hit| Ok(text(hit)?)).collect();
-        json::load_list(py, texts?.into_iter())
+        let places = answer.iter().map(|hit| (hit.source, hit.row));
+        let points = self.view.points(places, rows::columns(false, true)).map_err(Failure::from)?;
+        json::load_list(py, points.metadata.iter().map(Option::as_deref))
     }
 
     fn rows<'py>(&self, py: Python<'py>, query: usize) -> PyResult<Vec<Bound<'py, PyDict>>> {

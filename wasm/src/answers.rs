@@ -3,95 +3,47 @@
 //! One object for a whole answer, not one for each point: the JavaScript makes those, on its own thread.
 
 use js_sys::{Array, Float32Array, Object, Uint32Array};
-use nearfield_engine::View;
-use nearfield_segment::search::{Hit, SearchStats};
-use nearfield_segment::{Metric, RowId};
+use nearfield_engine::{Columns, Points};
 use wasm_bindgen::JsValue;
 
-use crate::error::Result;
 use crate::ids;
 use crate::object::set;
 
-/// Which parts of a point are wanted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Parts {
-    /// The texts of the metadata.
-    pub(crate) metadata: bool,
-    /// The stored vectors.
-    pub(crate) vectors: bool,
+/// `{ids, metadata?, vectors?}`.
+pub(crate) fn points(points: &Points<'_>, columns: Columns<'_>) -> Object {
+    let object = Object::new();
+    set(&object, "ids", &points.ids.iter().map(ids::to_js).collect::<Array>());
+    if columns.metadata {
+        let text = |text: &Option<_>| text.as_deref().map_or(JsValue::UNDEFINED, JsValue::from_str);
+        set(&object, "metadata", &points.metadata.iter().map(text).collect::<Array>());
+    }
+    if let Some(elements) = points.vectors.first() {
+        set(&object, "vectors", &Float32Array::from(&elements[..]));
+    }
+    object
 }
 
-/// Points of a view, gathered one by one.
-#[derive(Debug)]
-pub(crate) struct Gathered<'a> {
-    view: &'a View,
-    field: &'a str,
-    parts: Parts,
-    ids: Array,
-    texts: Array,
-    vectors: Vec<f32>,
+/// The points of a look-up, with the positions of the ids that are `missing`.
+pub(crate) fn looked_up(
+    (found, missing): (Points<'_>, Vec<usize>),
+    columns: Columns<'_>,
+) -> JsValue {
+    let object = points(&found, columns);
+    let missing: Vec<u32> = missing.into_iter().map(|position| position as u32).collect();
+    set(&object, "missing", &Uint32Array::from(&missing[..]));
+    object.into()
 }
 
-impl<'a> Gathered<'a> {
-    pub(crate) fn new(view: &'a View, field: &'a str, parts: Parts) -> Gathered<'a> {
-        let (ids, texts, vectors) = (Array::new(), Array::new(), Vec::new());
-        Gathered { view, field, parts, ids, texts, vectors }
-    }
-
-    /// Adds a row of one of the view's segments.
-    pub(crate) fn push(&mut self, segment: usize, row: RowId) -> Result<()> {
-        let segment = &self.view.segments[segment].segment;
-        self.ids.push(&ids::to_js(&segment.id_of(row)));
-        if self.parts.metadata {
-            let text = segment.payload().json(row)?;
-            self.texts.push(&text.map_or(JsValue::UNDEFINED, JsValue::from_str));
-        }
-        if self.parts.vectors {
-            let rows = segment.field(self.field)?.rows();
-            let start = self.vectors.len();
-            self.vectors.resize(start + rows.dim(), 0.0);
-            rows.decode(row, &mut self.vectors[start..]);
-        }
-        Ok(())
-    }
-
-    /// Points so far.
-    pub(crate) fn len(&self) -> usize {
-        self.ids.length() as usize
-    }
-
-    /// `{ids, metadata?, vectors?}`.
-    pub(crate) fn into_object(self) -> Object {
-        let object = Object::new();
-        set(&object, "ids", &self.ids);
-        if self.parts.metadata {
-            set(&object, "metadata", &self.texts);
-        }
-        if self.parts.vectors {
-            set(&object, "vectors", &Float32Array::from(&self.vectors[..]));
-        }
-        object
-    }
-}
-
-/// The hits of all queries after each other, with `counts` of each, `scores`, and what it cost.
+/// The hits of all queries after each other, with their `scores` and the `counts` of each query.
 pub(crate) fn hits(
-    mut gathered: Gathered<'_>,
-    metric: Metric,
-    answers: &[(Vec<Hit>, SearchStats)],
-) -> Result<Object> {
-    let (mut scores, mut counts, mut scored) = (Vec::new(), Vec::new(), 0);
-    for (hits, stats) in answers {
-        for hit in hits {
-            gathered.push(hit.source, hit.row)?;
-            scores.push(metric.score(hit.distance));
-        }
-        counts.push(hits.len() as u32);
-        scored += stats.vectors_scored;
-    }
-    let object = gathered.into_object();
-    set(&object, "scores", &Float32Array::from(&scores[..]));
+    found: &Points<'_>,
+    columns: Columns<'_>,
+    scores: impl Iterator<Item = f32>,
+    counts: impl Iterator<Item = usize>,
+) -> Object {
+    let object = points(found, columns);
+    set(&object, "scores", &Float32Array::from(&scores.collect::<Vec<_>>()[..]));
+    let counts: Vec<u32> = counts.map(|count| count as u32).collect();
     set(&object, "counts", &Uint32Array::from(&counts[..]));
-    set(&object, "scored", &JsValue::from_f64(scored as f64));
-    Ok(object)
+    object
 }

@@ -1,12 +1,10 @@
 //! The options of a call, from the one JSON text that `wasm/js` writes of them.
 
-use nearfield_engine::{Error, Fault, Result};
+use nearfield_engine::{Columns, Error, Fault, Result};
 use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::Question;
 use serde_json::Value;
-
-use crate::answers::Parts;
 
 /// What is asked, without the vectors: the JSON of all calls.
 #[derive(Debug)]
@@ -35,8 +33,10 @@ impl Asked {
         self.0.get("field").and_then(Value::as_str).unwrap_or(DEFAULT_FIELD)
     }
 
-    pub(crate) fn parts(&self) -> Parts {
-        Parts { metadata: self.flag("metadata"), vectors: self.flag("vectors") }
+    /// The parts of each point that are asked for; `fields` is [`Asked::field`].
+    pub(crate) fn columns<'a>(&self, fields: &'a [&'a str]) -> Columns<'a> {
+        let vectors = if self.flag("vectors") { fields } else { &[] };
+        Columns { vectors, metadata: self.flag("metadata") }
     }
 
     pub(crate) fn filter(&self) -> Result<Option<Filter>> {

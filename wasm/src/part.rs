@@ -6,23 +6,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use js_sys::{Array, Float32Array, Object, Uint8Array, Uint32Array};
+use js_sys::{Array, Uint8Array, Uint32Array};
 use nearfield_engine::ErrorKind;
 use nearfield_engine::partial::{
-    PartialAnswer, PartialCollection, PartialExport, PartialQuestion, Place, REQUESTS_DEFAULT,
-    Stage,
+    PartialAnswer, PartialCollection, PartialExport, PartialQuestion, REQUESTS_DEFAULT, Stage,
 };
 use nearfield_segment::storage::{Blob, PIECE_BYTES, RangeBlob};
-use nearfield_segment::{Kernel, PointId, RowId};
+use nearfield_segment::{Kernel, RowId};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use crate::asked::Asked;
 use crate::error::Result;
-use crate::ids;
 use crate::object::{set, to_js};
 use crate::reading::field_info;
 use crate::whole::{Upload, memory_for};
+use crate::{answers, ids};
 
 /// A file in part.
 #[wasm_bindgen]
@@ -142,16 +141,9 @@ impl Part {
         or_undefined(self.export().and_then(|export| {
             let collection = export.collection(collection)?;
             let asked = Asked::read(asked)?;
-            let (mut found, mut missing) = (Vec::new(), Vec::new());
-            for (position, place) in (0..).zip(collection.find(&wanted)?) {
-                match place {
-                    Some(place) => found.push((place, wanted[position as usize].clone())),
-                    None => missing.push(position),
-                }
-            }
-            let object = points(collection, &asked, &found)?;
-            set(&object, "missing", &Uint32Array::from(&missing[..]));
-            Ok(object.into())
+            let fields = [asked.field()];
+            let columns = asked.columns(&fields);
+            Ok(answers::looked_up(collection.get(&wanted, columns)?, columns))
         }))
     }
 
@@ -169,8 +161,11 @@ impl Part {
             let asked = Asked::read(asked)?;
             let after = row.checked_sub(1).map(|before| (segment, RowId(before)));
             let found = collection.scan(after, count, asked.filter()?.as_ref())?;
-            let object = points(collection, &asked, &found)?;
-            if let Some(&((segment, row), _)) = found.get(count - 1) {
+            let last = found.get(count - 1).map(|(place, _)| *place);
+            let fields = [asked.field()];
+            let columns = asked.columns(&fields);
+            let object = answers::points(&collection.points(found, columns)?, columns);
+            if let Some((segment, row)) = last {
                 set(&object, "next", &Uint32Array::from(&[segment as u32, row.0 + 1][..]));
             }
             Ok(object.into())
@@ -282,11 +277,11 @@ fn hits(
     let metric = collection.schema().vectors[asked.field()].metric;
     let all = || answers.iter().flat_map(|answer| &answer.hits);
     let found: Vec<_> = all().map(|hit| ((hit.segment, hit.row), hit.id.clone())).collect();
-    let scores: Vec<f32> = all().map(|hit| metric.score(hit.distance)).collect();
-    let counts: Vec<u32> = answers.iter().map(|answer| answer.hits.len() as u32).collect();
-    let object = points(collection, asked, &found)?;
-    set(&object, "scores", &Float32Array::from(&scores[..]));
-    set(&object, "counts", &Uint32Array::from(&counts[..]));
+    let scores = all().map(|hit| metric.score(hit.distance));
+    let counts = answers.iter().map(|answer| answer.hits.len());
+    let fields = [asked.field()];
+    let columns = asked.columns(&fields);
+    let object = answers::hits(&collection.points(found, columns)?, columns, scores, counts);
     // Without cells every row was compared by its original.
     let approx = answers.iter().any(|answer| answer.cells_total > 0 || answer.coverage < 1.0);
     set(&object, "approx", &JsValue::from_bool(approx));
@@ -298,26 +293,4 @@ fn hits(
     let stats: Value = names.iter().map(|&name| (name, cost[name].clone())).collect();
     set(&object, "stats", &to_js(&stats));
     Ok(object.into())
-}
-
-/// `{ids, metadata?, vectors?}` of points. Asks for all that is missing of both.
-fn points(
-    collection: &PartialCollection,
-    asked: &Asked,
-    found: &[(Place, PointId)],
-) -> nearfield_engine::Result<Object> {
-    let places: Vec<Place> = found.iter().map(|(place, _)| *place).collect();
-    let texts = asked.parts().metadata.then(|| collection.metadata(&places)).transpose();
-    let vectors = asked.parts().vectors.then(|| collection.vectors(asked.field(), &places));
-    let (texts, vectors) = (texts?, vectors.transpose()?);
-    let object = Object::new();
-    set(&object, "ids", &found.iter().map(|(_, id)| ids::to_js(id)).collect::<Array>());
-    if let Some(texts) = texts {
-        let to_js = |text: Option<String>| text.map_or(JsValue::UNDEFINED, JsValue::from);
-        set(&object, "metadata", &texts.into_iter().map(to_js).collect::<Array>());
-    }
-    if let Some(vectors) = vectors {
-        set(&object, "vectors", &Float32Array::from(&vectors[..]));
-    }
-    Ok(object)
 }

@@ -4,18 +4,18 @@
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
 use js_sys::{Array, Uint32Array};
-use nearfield_engine::{View, recall};
+use nearfield_engine::{Scan, View, recall};
+use nearfield_segment::cancel::always;
 use nearfield_segment::search::Rung;
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{Kernel, Pool, RowId, RowSet, VectorSpec, unknown_field};
+use nearfield_segment::{Kernel, Pool, RowId, VectorSpec, unknown_field};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use crate::answers::{Gathered, hits};
 use crate::asked::Asked;
 use crate::error::Result;
-use crate::ids;
 use crate::object::{set, to_js};
+use crate::{answers, ids};
 
 /// One collection as it can be asked; borrows for the time of one call.
 #[derive(Debug)]
@@ -39,8 +39,15 @@ impl Reading<'_> {
         let metric = self.spec(asked.field())?.metric;
         let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
-        let gathered = Gathered::new(self.view, asked.field(), asked.parts());
-        let object = hits(gathered, metric, &answers)?;
+        let fields = [asked.field()];
+        let columns = asked.columns(&fields);
+        let all = || answers.iter().flat_map(|(hits, _)| hits);
+        let points = self.view.points(all().map(|hit| (hit.source, hit.row)), columns)?;
+        let scores = all().map(|hit| metric.score(hit.distance));
+        let counts = answers.iter().map(|(hits, _)| hits.len());
+        let object = answers::hits(&points, columns, scores, counts);
+        let scored: u64 = answers.iter().map(|(_, stats)| stats.vectors_scored).sum();
+        set(&object, "scored", &JsValue::from_f64(scored as f64));
         let approx = prepared.plans().any(|plan| matches!(plan.rung, Rung::Graph { .. }));
         set(&object, "approx", &JsValue::from_bool(approx));
         Ok(object.into())
@@ -49,44 +56,23 @@ impl Reading<'_> {
     /// Points by id in the order asked for, with the positions of those that are `missing`.
     pub(crate) fn get(&self, wanted: &Array, asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
-        let mut gathered = Gathered::new(self.view, asked.field(), asked.parts());
-        let mut missing = Vec::new();
-        for (position, id) in ids::from_js(wanted)?.iter().enumerate() {
-            match self.view.place_of(id) {
-                Some((segment, row)) => gathered.push(segment, row)?,
-                None => missing.push(position as u32),
-            }
-        }
-        let object = gathered.into_object();
-        set(&object, "missing", &Uint32Array::from(&missing[..]));
-        Ok(object.into())
+        let fields = [asked.field()];
+        let columns = asked.columns(&fields);
+        Ok(answers::looked_up(self.view.get(&ids::from_js(wanted)?, columns)?, columns))
     }
 
     /// Up to `count` points from a place on, and the place after them as `next` (none at the end).
     pub(crate) fn scan(&self, place: (usize, u32), count: usize, asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
-        let sets: Vec<RowSet> = match asked.filter()? {
-            Some(filter) => self.view.matching(&filter)?,
-            None => self.view.live_rows(),
-        };
-        let (mut segment, mut from) = place;
-        let mut gathered = Gathered::new(self.view, asked.field(), asked.parts());
-        let mut next = None;
-        while let Some(set) = sets.get(segment) {
-            let rows = (from..set.len()).map(RowId).filter(|&row| set.contains(row));
-            for row in rows.take(count - gathered.len()) {
-                gathered.push(segment, row)?;
-                from = row.0 + 1;
-            }
-            if gathered.len() == count {
-                next = Some([segment as u32, from]);
-                break;
-            }
-            (segment, from) = (segment + 1, 0);
-        }
-        let object = gathered.into_object();
-        if let Some(next) = next {
-            set(&object, "next", &Uint32Array::from(&next[..]));
+        let (segment, row) = place;
+        let scan = Scan::new(self.view, asked.filter()?.as_ref(), &always)?;
+        let mut scan = scan.at((segment, RowId(row)));
+        let fields = [asked.field()];
+        let columns = asked.columns(&fields);
+        let points = scan.next(self.view, columns, count, usize::MAX)?;
+        let object = answers::points(&points, columns);
+        if let Some((segment, row)) = scan.place() {
+            set(&object, "next", &Uint32Array::from(&[segment as u32, row.0][..]));
         }
         Ok(object.into())
     }

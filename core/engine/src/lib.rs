@@ -88,6 +88,7 @@ pub use files::quarantine::QuarantineStats;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;
 pub use read::fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
+pub use read::points::{Columns, Place, Points, Scan};
 pub use read::recall;
 pub use read::view::{Found, LiveSegment, Tier, View};
 pub use write::batch::{Applied, RowOutcome};

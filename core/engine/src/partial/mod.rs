@@ -24,7 +24,6 @@ use nearfield_segment::format::{BLOCK_BYTES, SectionKind};
 use nearfield_segment::storage::Blob;
 use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
 
-pub use rows::Place;
 pub use search::{
     CELL_BYTES_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT,
 };

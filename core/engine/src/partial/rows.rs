@@ -5,16 +5,56 @@
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::{Section, SectionKind};
 use nearfield_segment::payload::TextPlaces;
-use nearfield_segment::{Error, PointId, Result, RowId};
+use nearfield_segment::{Error, PointId, Result};
+
+use std::borrow::Cow;
 
 use super::PartialCollection;
 use super::part::Part;
 use super::reads::all;
-
-/// A row of a collection: index of its segment, row there.
-pub type Place = (usize, RowId);
+use crate::read::points::{Columns, Place, Points};
 
 impl PartialCollection {
+    /// The columns of points whose places and ids are known. Asks for all that is missing of all columns.
+    ///
+    /// # Errors
+    /// As [`PartialCollection::metadata`] and [`PartialCollection::vectors`].
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn points(
+        &self,
+        found: Vec<(Place, PointId)>,
+        columns: Columns<'_>,
+    ) -> Result<Points<'static>> {
+        let (places, ids): (Vec<Place>, Vec<PointId>) = found.into_iter().unzip();
+        let texts = columns.metadata.then(|| self.metadata(&places)).transpose();
+        let vectors = all(columns.vectors.iter().map(|field| self.vectors(field, &places)));
+        let (texts, vectors) = (texts?.unwrap_or_default(), vectors?);
+        let metadata = texts.into_iter().map(|text| text.map(Cow::Owned)).collect();
+        Ok(Points { ids, vectors, metadata })
+    }
+
+    /// The points of `ids` that there are, in that order, and the positions of those that are missing. Reads the ids
+    /// of every segment.
+    ///
+    /// # Errors
+    /// As [`PartialCollection::points`].
+    pub fn get(
+        &self,
+        ids: &[PointId],
+        columns: Columns<'_>,
+    ) -> Result<(Points<'static>, Vec<usize>)> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (position, (id, place)) in ids.iter().zip(self.find(ids)?).enumerate() {
+            match place {
+                Some(place) => found.push((place, id.clone())),
+                None => missing.push(position),
+            }
+        }
+        Ok((self.points(found, columns)?, missing))
+    }
+
     /// The metadata of rows, as given; `None` for a row without any. Two rounds: where the texts are, and the texts.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, 
 
 use super::*;
 use crate::export::{export_memory_bytes, front, open_export, stream_export, write_export};
+use crate::read::points::Place;
 use crate::read::view::{LiveSegment, View};
 
 const DIM: usize = 12;
