@@ -9,14 +9,14 @@ use std::ops::Range;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Clock, Fault, SystemClock};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, VectorSpec, payload};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema, VectorSpec};
 use pyo3::prelude::*;
 
 use crate::arrays::Vectors;
 use crate::error::{Failure, Result};
 use crate::handle::Handle;
 use crate::ids;
-use crate::metadata::{Metadata, Texts};
+use crate::metadata::Metadata;
 use crate::progress::Progress;
 
 /// Most rows of a batch.
@@ -66,50 +66,32 @@ impl<'py> Input<'py> {
         Ok(Input { vectors, ids, metadata })
     }
 
-    fn batches(&self, spec: &VectorSpec) -> Vec<Range<usize>> {
-        let rows = (BATCH_BYTES / (4 * spec.dim as usize)).clamp(1, BATCH_ROWS);
-        let starts = (0..self.vectors.rows).step_by(rows);
-        starts.map(|start| start..(start + rows).min(self.vectors.rows)).collect()
-    }
-
-    fn elements(&self, rows: &Range<usize>, spec: &VectorSpec) -> &[f32] {
+    /// All rows as batches, each checked, so that none is written if a later one is refused.
+    fn batches(
+        &self,
+        py: Python<'_>,
+        schema: &Schema,
+        spec: &VectorSpec,
+    ) -> Result<Vec<Batch<'_>>> {
         let dim = spec.dim as usize;
-        &self.vectors.elements()[rows.start * dim..rows.end * dim]
-    }
-
-    /// Checks all rows, so that no batch is written if a later one would be refused.
-    fn check(&self, py: Python<'_>, spec: &VectorSpec, batches: &[Range<usize>]) -> Result<()> {
-        for rows in batches {
+        let rows_max = (BATCH_BYTES / (4 * dim)).clamp(1, BATCH_ROWS);
+        let mut batches = Vec::with_capacity(self.vectors.rows.div_ceil(rows_max));
+        for start in (0..self.vectors.rows).step_by(rows_max) {
             py.check_signals()?;
-            let elements = self.elements(rows, spec);
-            let texts = self.metadata.texts(rows.clone())?;
-            py.detach(|| check_rows(spec, rows, elements, &texts))?;
+            let rows = start..(start + rows_max).min(self.vectors.rows);
+            let elements = &self.vectors.elements()[rows.start * dim..rows.end * dim];
+            let draft = Draft {
+                ids: self.ids.as_ref().map(|ids| ids[rows.clone()].to_vec()),
+                rows: rows.len(),
+                first_row: start,
+                vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(elements))]),
+                metadata: self.metadata.texts(rows)?,
+                ..Draft::default()
+            };
+            batches.push(py.detach(|| Batch::new(draft, schema))?);
         }
-        Ok(())
+        Ok(batches)
     }
-
-    fn draft<'a>(&'a self, rows: &Range<usize>, elements: &'a [f32], texts: Texts) -> Draft<'a> {
-        Draft {
-            ids: self.ids.as_ref().map(|ids| ids[rows.clone()].to_vec()),
-            rows: rows.len(),
-            vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(elements))]),
-            metadata: texts,
-            time_ms: SystemClock.now_ms(),
-            ..Draft::default()
-        }
-    }
-}
-
-fn check_rows(
-    spec: &VectorSpec,
-    rows: &Range<usize>,
-    elements: &[f32],
-    texts: &Texts,
-) -> nearfield_engine::Result<()> {
-    let vectors = elements.chunks_exact(spec.dim as usize);
-    rows.clone().zip(vectors).try_for_each(|(row, vector)| spec.check(vector, row))?;
-    let texts = rows.clone().zip(texts).filter_map(|(row, text)| Some((row, text.as_deref()?)));
-    texts.into_iter().try_for_each(|(row, text)| payload::validate(text, row))
 }
 
 /// Writes all rows of `input`, batch after batch. `outcome` says what is written, also after an error.
@@ -122,27 +104,19 @@ pub(crate) fn upsert(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let schema = handle.engine.view().schema.clone();
-    let spec = handle.spec();
-    let batches = input.batches(&spec);
     outcome.rows = input.vectors.rows as u64;
-    if batches.len() > 1 {
-        input.check(py, &spec, &batches)?;
-    }
-    for (index, rows) in batches.iter().enumerate() {
-        progress.report(py, rows.start as u64, input.vectors.rows as u64)?;
-        let texts = input.metadata.texts(rows.clone())?;
-        let draft = input.draft(rows, input.elements(rows, &spec), texts);
-        let applied = handle.change(py, |engine| {
-            let batch = Batch::new(draft, &schema, &payload::validate)?;
-            engine.apply(batch, pool)
-        })?;
-        outcome.add(&applied, rows.len() as u64);
+    let batches = input.batches(py, &schema, &handle.spec())?;
+    for (index, batch) in batches.into_iter().enumerate() {
+        progress.report(py, outcome.written, outcome.rows)?;
+        let rows = batch.rows() as u64;
+        let batch = batch.accepted_at(SystemClock.now_ms());
+        let applied = handle.change(py, |engine| engine.apply(batch, pool))?;
+        outcome.add(&applied, rows);
         if (index + 1) % BATCHES_BEFORE_UPKEEP == 0 {
             handle.store.background().wake();
         }
     }
-    let rows = input.vectors.rows as u64;
-    Ok(progress.report(py, rows, rows)?)
+    Ok(progress.report(py, outcome.rows, outcome.rows)?)
 }
 
 impl Outcome {
@@ -171,8 +145,7 @@ pub(crate) fn delete_ids(
     }
     let schema = handle.engine.view().schema.clone();
     let draft = Draft { deletes, time_ms: SystemClock.now_ms(), ..Draft::default() };
-    let applied = handle
-        .change(py, |engine| engine.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, pool))?;
+    let applied = handle.change(py, |engine| engine.apply(Batch::new(draft, &schema)?, pool))?;
     Ok(applied.deleted)
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nearfield_engine::View;
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_segment::{PointId, Result, Schema, payload};
+use nearfield_segment::{PointId, Result, Schema};
 
 /// Idempotency keys of each kind that are remembered: few, so that some are forgotten.
 pub const KEYS_MAX: usize = 6;
@@ -66,7 +66,7 @@ impl Change {
             metadata: self.points.iter().map(|point| point.document().map(Cow::Owned)).collect(),
             ..Draft::default()
         };
-        Batch::new(draft, schema, &payload::validate)
+        Batch::new(draft, schema)
     }
 }
 

@@ -38,7 +38,7 @@ fn write(collection: &Collection, rng: &mut Rng, rows: usize) {
     let vectors: Vec<f32> = (0..rows * DIM).map(|_| rng.unit_f32()).collect();
     let vectors = BTreeMap::from([(String::new(), Cow::Owned(vectors))]);
     let draft = Draft { rows, vectors, ..Draft::default() };
-    let batch = Batch::new(draft, &collection.view().schema, &|_, _| Ok(())).unwrap();
+    let batch = Batch::new(draft, &collection.view().schema).unwrap();
     collection.apply(batch, &Pool::SERIAL).unwrap();
 }
 
@@ -190,7 +190,7 @@ fn tasks_over_different_files_overlap_and_are_all_committed() {
     let (collection, mut rng) = (create(&database), Rng::new(1));
     let delete = |id: u64| {
         let draft = Draft { deletes: vec![PointId::U64(id)], ..Draft::default() };
-        let batch = Batch::new(draft, &collection.view().schema, &|_, _| Ok(())).unwrap();
+        let batch = Batch::new(draft, &collection.view().schema).unwrap();
         assert_eq!(collection.apply(batch, &Pool::SERIAL).unwrap().deleted, 1, "{id}");
     };
     write(&collection, &mut rng, 300);

@@ -19,7 +19,7 @@ use nearfield_engine::{
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::Question;
 use nearfield_segment::storage::{Directory, SimDisk, Storage, open_directory};
-use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Schema, payload};
+use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Schema};
 use serde_json::{Value, json};
 
 const NAME: &str = "points";
@@ -67,14 +67,14 @@ fn upsert(collection: &Collection, points: &[(u64, Option<Value>)]) {
         ..Draft::default()
     };
     let schema = Arc::clone(&collection.view().schema);
-    let batch = Batch::new(draft, &schema, &payload::validate).unwrap();
+    let batch = Batch::new(draft, &schema).unwrap();
     collection.apply(batch, &Pool::SERIAL).unwrap();
 }
 
 fn delete(collection: &Collection, id: u64) {
     let draft = Draft { deletes: vec![PointId::U64(id)], ..Draft::default() };
     let schema = Arc::clone(&collection.view().schema);
-    let batch = Batch::new(draft, &schema, &|_, _| Ok(())).unwrap();
+    let batch = Batch::new(draft, &schema).unwrap();
     assert_eq!(collection.apply(batch, &Pool::SERIAL).unwrap().deleted, 1);
 }
 

@@ -13,7 +13,7 @@ use nearfield_engine::{Applied, Collection, Database, ErrorKind, Fault, ManualCl
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question};
 use nearfield_segment::storage::{MemoryStorage, Storage};
-use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Rng, Schema, payload};
+use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Rng, Schema};
 use serde_json::{Value, json};
 
 const K: usize = 10;
@@ -37,7 +37,7 @@ fn upsert(collection: &Collection, rows: &[Vec<f32>], metadata: &[Value]) -> Res
         metadata: metadata.iter().map(|value| Some(value.to_string().into())).collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &collection.view().schema, &payload::validate)?;
+    let batch = Batch::new(draft, &collection.view().schema)?;
     collection.apply(batch, &Pool::SERIAL)
 }
 

@@ -15,9 +15,7 @@ use nearfield_engine::{Database, ErrorKind, ManualClock, View, open_export};
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::Question;
 use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{
-    Encoding, Kernel, Metric, PointId, Pool, Rng, Schema, VectorSpec, payload,
-};
+use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema, VectorSpec};
 use nearfield_tests::rule::distance;
 use nearfield_tests::sim::small_options;
 use serde_json::{Value, json};
@@ -51,7 +49,7 @@ fn database(rows: &[Vec<f32>; 2]) -> Database {
         metadata: (0..ROWS).map(|row| Some(format!("{{\"n\":{row}}}").into())).collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &schema, &payload::validate).unwrap();
+    let batch = Batch::new(draft, &schema).unwrap();
     collection.apply(batch, &Pool::SERIAL).unwrap();
     db
 }

@@ -19,9 +19,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, Question};
 use nearfield_segment::storage::{Disk, SimDisk, Storage, open_directory};
-use nearfield_segment::{
-    Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema, payload,
-};
+use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema};
 use nearfield_tests::rule::distance;
 use nearfield_tests::sim::{small_options, storage};
 use serde_json::{Value, json};
@@ -72,7 +70,7 @@ fn upsert(collection: &Collection, first: u64, rows: &[f32], pool: &Pool) {
         metadata: metadata.collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &collection.view().schema, &payload::validate).unwrap();
+    let batch = Batch::new(draft, &collection.view().schema).unwrap();
     collection.apply(batch, pool).unwrap();
 }
 

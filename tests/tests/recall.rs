@@ -11,7 +11,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View, recall};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Question, Rung};
-use nearfield_segment::{Encoding, Kernel, Metric, Pool, Schema, payload};
+use nearfield_segment::{Encoding, Kernel, Metric, Pool, Schema};
 use nearfield_tests::data::{Oddity, vectors};
 use serde_json::json;
 
@@ -37,7 +37,7 @@ fn compacted(metric: Metric, store: Encoding, points: &[f32]) -> Arc<View> {
         metadata: metadata.collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &collection.view().schema, &payload::validate).unwrap();
+    let batch = Batch::new(draft, &collection.view().schema).unwrap();
     collection.apply(batch, &Pool::SERIAL).unwrap();
     collection.compact(&Pool::new(2), &mut |_| ControlFlow::Continue(())).unwrap();
     collection.view()

@@ -17,7 +17,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Collection, Database, ErrorKind, ManualClock, Mode, Options};
 use nearfield_engine::{VerifyReport, verify_present};
 use nearfield_segment::storage::{LockMode, Storage, open_directory};
-use nearfield_segment::{Encoding, Metric, PointId, Pool, Result, Schema, payload};
+use nearfield_segment::{Encoding, Metric, PointId, Pool, Result, Schema};
 
 /// Rows of a file: their texts take more than one block of a checksum, and the file is long enough to be mapped.
 const ROWS: u64 = 200;
@@ -55,7 +55,7 @@ impl Bench {
         let rows = ROWS as usize;
         let draft = Draft { ids: Some(ids), rows, vectors, metadata: texts, ..Draft::default() };
         let schema = Arc::clone(&self.collection.view().schema);
-        self.collection.apply(Batch::new(draft, &schema, &payload::validate)?, &Pool::SERIAL)?;
+        self.collection.apply(Batch::new(draft, &schema)?, &Pool::SERIAL)?;
         Ok(())
     }
 

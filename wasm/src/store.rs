@@ -15,7 +15,7 @@ use nearfield_engine::{
     Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
 };
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema, payload};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
@@ -182,7 +182,7 @@ impl Store {
             time_ms: now_ms as u64,
             ..Draft::default()
         };
-        let batch = Batch::new(draft, &schema, &payload::validate)?;
+        let batch = Batch::new(draft, &schema)?;
         Ok(self.report(&self.collection.apply(batch, &Pool::SERIAL)?))
     }
 
@@ -193,7 +193,7 @@ impl Store {
         let deletes: Vec<PointId> = ids::from_js(point_ids)?;
         let draft = Draft { deletes, time_ms: now_ms as u64, ..Draft::default() };
         let schema = Arc::clone(&self.collection.view().schema);
-        let batch = Batch::new(draft, &schema, &payload::validate)?;
+        let batch = Batch::new(draft, &schema)?;
         Ok(self.report(&self.collection.apply(batch, &Pool::SERIAL)?))
     }
 

@@ -75,7 +75,7 @@ fn write_and_watch(
             let vectors: Vec<f32> = (0..BATCH_ROWS).flat_map(|_| data.row()).collect();
             let vectors = BTreeMap::from([(String::new(), Cow::Owned(vectors))]);
             let draft = Draft { rows: BATCH_ROWS, vectors, ..Draft::default() };
-            collection.apply(Batch::new(draft, &schema, &|_, _| Ok(()))?, &Pool::SERIAL)?;
+            collection.apply(Batch::new(draft, &schema)?, &Pool::SERIAL)?;
         }
         collection.checkpoint(&Pool::SERIAL)?;
         if at % (rows / checkpoint_rows / 10).max(1) == 0 {
@@ -195,7 +195,7 @@ fn report(collection: &Collection, queries: &[f32], upkeep: &Upkeep, bytes: f64)
     println!("at rest: {}; recall {:.4}", shape(collection), recall(collection, queries, QUERIES)?);
     // One deletion, so that a compaction has something to do in any case.
     let draft = Draft { deletes: vec![PointId::U64(0)], ..Draft::default() };
-    let batch = Batch::new(draft, &collection.view().schema, &|_, _| Ok(()))?;
+    let batch = Batch::new(draft, &collection.view().schema)?;
     collection.apply(batch, &Pool::SERIAL)?;
     let before = thread_cpu_ns();
     collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))?;

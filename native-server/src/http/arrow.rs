@@ -22,8 +22,8 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Error, ErrorKind};
+use nearfield_segment::Schema;
 use nearfield_segment::cancel::GoOn;
-use nearfield_segment::{Schema, payload};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -223,7 +223,7 @@ fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'stati
         row_keys: table.keys.into_iter().map(|key| key.map(Cow::Owned)).collect(),
         ..Draft::default()
     };
-    Ok(Batch::new(draft, schema, &payload::validate)?)
+    Ok(Batch::new(draft, schema)?)
 }
 
 /// Answers `POST export`.

@@ -15,7 +15,7 @@ use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, payload, shown, unknown_field};
+use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, shown, unknown_field};
 use serde_json::json;
 
 use super::answer::{self, Growing};
@@ -162,7 +162,7 @@ async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result
     let time_ms = call.now_ms();
     let draft = Draft { deletes: ids, time_ms, ..Draft::default() };
     let bytes = draft.deletes.len() * size_of::<PointId>();
-    let batch = at_length(bytes, || Batch::new(draft, &schema, &payload::validate))?;
+    let batch = at_length(bytes, || Batch::new(draft, &schema))?;
     carry_out(call, Change::Batch(batch), wait).await
 }
 

@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::batch::{BATCH_ROWS_MAX, Batch, Draft};
 use nearfield_engine::{Error, Fault, RowOutcome};
-use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, payload, shown, shown_list};
+use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, shown, shown_list};
 use serde_json::json;
 
 use super::answer;
@@ -238,7 +238,7 @@ impl Rows {
             idempotency_key: self.idempotency_key,
             ..Draft::default()
         };
-        Ok(Batch::new(draft, schema, &payload::validate)?)
+        Ok(Batch::new(draft, schema)?)
     }
 }
 

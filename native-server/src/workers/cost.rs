@@ -130,7 +130,7 @@ mod tests {
 
     use nearfield_engine::batch::{Batch, Draft};
     use nearfield_engine::{Database, ManualClock, Options};
-    use nearfield_segment::{Encoding, Metric, Pool, Schema, payload};
+    use nearfield_segment::{Encoding, Metric, Pool, Schema};
     use serde_json::json;
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
             time_ms: 1,
             ..Draft::default()
         };
-        let batch = Batch::new(draft, &schema, &payload::validate).expect("good rows");
+        let batch = Batch::new(draft, &schema).expect("good rows");
         collection.apply(batch, &Pool::SERIAL).expect("written");
         collection.view()
     }

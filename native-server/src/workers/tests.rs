@@ -70,7 +70,7 @@ fn points(schema: &Schema, ids: std::ops::Range<u64>) -> Change<'static> {
     let vectors = BTreeMap::from([(String::new(), Cow::Owned(elements))]);
     let ids = Some(ids.map(PointId::U64).collect());
     let draft = Draft { ids, rows, vectors, ..Draft::default() };
-    Batch::new(draft, schema, &|_, _| Ok(())).expect("a good batch").into()
+    Batch::new(draft, schema).expect("a good batch").into()
 }
 
 /// A runtime for futures that have a deadline.

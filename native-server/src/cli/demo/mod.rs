@@ -21,7 +21,7 @@ use clap::Args;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Collection, Database, Error, ErrorKind, Mode};
 use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, payload};
+use nearfield_segment::{DEFAULT_FIELD, PointId, Pool};
 
 use super::exit::Result;
 use super::store;
@@ -158,7 +158,7 @@ fn upsert(
         metadata: metadata.into_iter().map(|text| Some(Cow::Owned(text))).collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &view.schema, &payload::validate)?;
+    let batch = Batch::new(draft, &view.schema)?;
     collection.apply(batch, &Pool::SERIAL)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Collection, Database, Error, Fault};
-use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema, payload};
+use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema};
 use serde_json::json;
 
 use super::super::exit::Result;
@@ -97,6 +97,6 @@ fn apply(collection: &Collection, rows: Rows, pool: &Pool) -> nearfield_engine::
         metadata: rows.metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
         ..Draft::default()
     };
-    let batch = Batch::new(draft, &collection.view().schema, &payload::validate)?;
+    let batch = Batch::new(draft, &collection.view().schema)?;
     collection.apply(batch, pool)
 }

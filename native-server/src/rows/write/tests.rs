@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Rng, Schema, payload};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Rng, Schema};
 use tempfile::TempDir;
 
 use super::super::{ColumnNames, Rows, ViewRows, open};
@@ -61,7 +61,7 @@ fn view(kind: IdKind) -> Arc<View> {
             ..Draft::default()
         };
         let view = collection.view();
-        let batch = Batch::new(draft, &view.schema, &payload::validate).expect("good");
+        let batch = Batch::new(draft, &view.schema).expect("good");
         collection.apply(batch, &Pool::SERIAL).expect("applies");
     }
     collection.view()

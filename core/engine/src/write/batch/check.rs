@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use nearfield_segment::{Error, Fault, PointId, Result, Schema, VectorSpec, shown, shown_list};
+use nearfield_segment::{
+    Error, Fault, PointId, Result, Schema, VectorSpec, payload, shown, shown_list,
+};
 use serde_json::Value;
 
 /// How many ids an error about duplicates names.
@@ -16,8 +18,14 @@ const NAMED_IDS_MAX: usize = 10;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
-/// A check of one vector and its row.
-pub(super) type CheckVector = fn(&VectorSpec, &[f32], usize) -> Result<()>;
+/// What vectors and metadata are held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// The rules for new batches.
+    New,
+    /// The rules for batches of the log: new ones may be stricter than those by which they were accepted.
+    Logged,
+}
 
 pub(super) fn count(
     what: &str,
@@ -75,8 +83,9 @@ fn id_value(id: &PointId) -> Value {
 pub(super) fn vectors(
     vectors: &BTreeMap<String, Cow<'_, [f32]>>,
     rows: usize,
+    first_row: usize,
     schema: &Schema,
-    check: CheckVector,
+    rules: Rules,
 ) -> Result<()> {
     let field_error = |name: &str, problem: &str| {
         let known = shown_list(schema.vectors.keys().map(String::as_str));
@@ -88,6 +97,10 @@ pub(super) fn vectors(
     if let Some(name) = vectors.keys().find(|name| !schema.vectors.contains_key(*name)) {
         return Err(field_error(name, "the collection has no such field"));
     }
+    let check = match rules {
+        Rules::New => VectorSpec::check,
+        Rules::Logged => VectorSpec::check_stored,
+    };
     for (name, spec) in &schema.vectors {
         let elements = match vectors.get(name) {
             Some(elements) => elements,
@@ -106,11 +119,25 @@ pub(super) fn vectors(
             .with("expected", rows * dim)
             .with("got", elements.len()));
         }
-        for (row, vector) in elements.chunks_exact(dim).enumerate() {
+        for (row, vector) in (first_row..).zip(elements.chunks_exact(dim)) {
             check(spec, vector, row)?;
         }
     }
     Ok(())
+}
+
+/// Checks the metadata texts of new batches.
+pub(super) fn metadata(
+    texts: &[Option<Cow<'_, str>>],
+    first_row: usize,
+    rules: Rules,
+) -> Result<()> {
+    if rules == Rules::Logged {
+        return Ok(());
+    }
+    let mut texts =
+        (first_row..).zip(texts).filter_map(|(row, text)| Some((row, text.as_deref()?)));
+    texts.try_for_each(|(row, text)| payload::validate(text, row))
 }
 
 /// Checks both kinds of keys of a draft; returns those of the rows, none if no row has one.

@@ -24,17 +24,14 @@ pub(crate) use encode::split_ids;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nearfield_segment::{PointId, Result, Schema, VectorSpec};
+use nearfield_segment::{PointId, Result, Schema};
 
 use crate::log::BODY_BYTES_MAX;
 use crate::manifest::NextId;
-use check::CheckVector;
+use check::Rules;
 
 /// Most points upserted by one batch.
 pub const BATCH_ROWS_MAX: usize = 1_000_000;
-
-/// Checks the metadata text of one row: `check(json, row)`.
-pub type CheckMetadata<'a> = &'a dyn Fn(&str, usize) -> Result<()>;
 
 /// A change as asked for, unchecked. Vectors and metadata may be borrowed.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +42,8 @@ pub struct Draft<'a> {
     pub ids: Option<Vec<PointId>>,
     /// How many points are upserted.
     pub rows: usize,
+    /// The number that errors give to the first row: callers that split their rows count on.
+    pub first_row: usize,
     /// Elements by field name, row-major, `rows × dim` each; every field of the schema if `rows > 0`.
     pub vectors: BTreeMap<String, Cow<'a, [f32]>>,
     /// JSON object text by row; empty means none for all rows.
@@ -82,8 +81,8 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// `InvalidInput` with `Dimension`, `NonFinite`, `DuplicateId` (with `ids`), `Id`, `Metadata` or
     /// `Parameter` (counts that disagree, unknown or missing fields, limits).
-    pub fn new(draft: Draft<'a>, schema: &Schema, check: CheckMetadata<'_>) -> Result<Self> {
-        Batch::checked(draft, schema, check, VectorSpec::check)
+    pub fn new(draft: Draft<'a>, schema: &Schema) -> Result<Self> {
+        Batch::checked(draft, schema, Rules::New)
     }
 
     /// Checks a draft that was accepted before, by the rules of the time.
@@ -91,15 +90,10 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// As [`new`](Batch::new).
     fn logged(draft: Draft<'a>, schema: &Schema) -> Result<Self> {
-        Batch::checked(draft, schema, &|_, _| Ok(()), VectorSpec::check_stored)
+        Batch::checked(draft, schema, Rules::Logged)
     }
 
-    fn checked(
-        draft: Draft<'a>,
-        schema: &Schema,
-        check: CheckMetadata<'_>,
-        check_vector: CheckVector,
-    ) -> Result<Self> {
+    fn checked(draft: Draft<'a>, schema: &Schema, rules: Rules) -> Result<Self> {
         let Draft { mut deletes, ids, rows, vectors, metadata, .. } = draft;
         check::count("rows", rows, "at most", BATCH_ROWS_MAX, rows <= BATCH_ROWS_MAX)?;
         let ids_assigned = ids.is_none();
@@ -111,10 +105,8 @@ impl<'a> Batch<'a> {
         check::count("metadata", count, "one per row:", rows, count == 0 || count == rows)?;
         ids.iter().chain(&deletes).try_for_each(check::id)?;
         check::distinct(&ids)?;
-        check::vectors(&vectors, rows, schema, check_vector)?;
-        for (row, json) in metadata.iter().enumerate() {
-            json.as_deref().map_or(Ok(()), |json| check(json, row))?;
-        }
+        check::vectors(&vectors, rows, draft.first_row, schema, rules)?;
+        check::metadata(&metadata, draft.first_row, rules)?;
         let row_keys =
             check::keys(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
         deletes.sort_unstable();
@@ -180,6 +172,12 @@ impl<'a> Batch<'a> {
     /// When it was accepted, milliseconds since 1970.
     pub fn time_ms(&self) -> u64 {
         self.time_ms
+    }
+
+    /// The same batch, accepted at another time.
+    #[must_use]
+    pub fn accepted_at(self, time_ms: u64) -> Self {
+        Batch { time_ms, ..self }
     }
 
     /// When the caller gives up, if ever.

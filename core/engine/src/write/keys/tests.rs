@@ -16,7 +16,7 @@ fn batch(draft: Draft<'static>) -> Batch<'static> {
     let schema = Schema::dense(1, Metric::L2, Encoding::F32).expect("valid");
     let vectors = BTreeMap::from([(String::new(), Cow::Owned(vec![1.0; draft.rows]))]);
     let draft = Draft { vectors, ..draft };
-    Batch::new(draft, &schema, &|_, _| Ok(())).expect("valid")
+    Batch::new(draft, &schema).expect("valid")
 }
 
 /// As it would be once written at `lsn`.
