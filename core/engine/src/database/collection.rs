@@ -493,7 +493,7 @@ mod tests {
         assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
         let vectors = [(String::new(), vec![1.0].into())].into();
         let draft = Draft { rows: 1, vectors, ..Draft::default() };
-        let batch = Batch::new(draft, &schema, &|_, _| Ok(())).expect("a good batch");
+        let batch = Batch::new(draft, &schema).expect("a good batch");
         written.apply(batch, &Pool::SERIAL).expect("writes");
         assert_eq!(read.refresh().expect("goes on").len(), 1);
         assert!(!follower.is_poisoned());

@@ -243,7 +243,7 @@ impl Database {
         self.check_writable()?;
         check_schema(schema).map_err(|problem| Error::invalid(Fault::Parameter, problem))?;
         let mut inner = self.inner();
-        self.make_sure(&mut inner)?;
+        self.resolve_uncertain_commit(&mut inner)?;
         let id = self.rng.lock().expect("a generator does not panic").file_id();
         let mut next = inner.manifest.successor();
         next.create(name, id)?;
@@ -284,7 +284,7 @@ impl Database {
     fn opening(&self, name: &str) -> Result<(FileId, Arc<Opening>)> {
         let mut inner = self.inner();
         self.follow_names(&mut inner)?;
-        self.make_sure(&mut inner)?;
+        self.resolve_uncertain_commit(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
         Ok((id, Arc::clone(inner.open.entry(id).or_default())))
     }
@@ -298,7 +298,7 @@ impl Database {
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         let mut inner = self.inner();
-        self.make_sure(&mut inner)?;
+        self.resolve_uncertain_commit(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
         let mut next = inner.manifest.successor();
         next.drop_collection(name)?;
@@ -441,7 +441,7 @@ mod tests {
         let vectors = BTreeMap::from([(String::new(), Cow::Owned(vec![1.0; 2 * rows]))]);
         let schema = Arc::clone(&collection.view().schema);
         let draft = Draft { rows, deletes, vectors, ..Draft::default() };
-        let batch = Batch::new(draft, &schema, &|_, _| Ok(()))?;
+        let batch = Batch::new(draft, &schema)?;
         collection.apply(batch, &Pool::SERIAL)?;
         Ok(collection.view().len())
     }

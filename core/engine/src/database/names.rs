@@ -1,7 +1,7 @@
 //! The names of a database while it is open: changing them, and finding out what a change that failed has done.
 //!
 //! **Invariant.** A writer answers from a document that is durable. After a change that failed it is unknown whether
-//! it happened until [`Database::make_sure`] has looked; each call that needs the names does that first.
+//! it happened until [`Database::resolve_uncertain_commit`] has looked; each call that needs the names does that first.
 //!
 //! Does not know what the collections hold.
 
@@ -92,7 +92,7 @@ impl Database {
     /// After a failed change: finds out whether it happened. A document that is not visible never got its name: the
     /// change did not happen, the document before it is durable, and nothing is written, so that names are looked up
     /// on a full disk too. A document that is visible may not be durable: its names are committed once more.
-    pub(crate) fn make_sure(&self, inner: &mut Inner) -> Result<()> {
+    pub(crate) fn resolve_uncertain_commit(&self, inner: &mut Inner) -> Result<()> {
         if !inner.unsure {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
 use crate::database::place::{LOCK, check_place};
 use crate::database::rebuild::{Ground, base_for, rebuild};
-use crate::database::succession::Used;
+use crate::database::succession::HighWaterMarks;
 use crate::database::{Database, Mode, id_of};
 use crate::files::CollectionPath;
 use crate::files::history::Past;
@@ -52,9 +52,9 @@ impl Database {
             Ok((base, writer.manifest().number))
         })?;
         let mut inner = self.inner();
-        self.make_sure(&mut inner)?;
+        self.resolve_uncertain_commit(&mut inner)?;
         let id = id_of(&inner.manifest.document, name)?;
-        let used = collection.with_writer(|writer| {
+        let marks = collection.with_writer(|writer| {
             if let Some(kind) = writer.poisoned() {
                 return Err(Error::new(kind, "the collection has to be recovered first"));
             }
@@ -64,16 +64,16 @@ impl Database {
             }
             // From here on nothing is acknowledged that the change would take away.
             writer.close(CAUSE);
-            Ok(Used::by(writer))
+            Ok(HighWaterMarks::by(writer))
         })?;
         inner.retire(id, CAUSE)?;
-        let heirs = [self.heir(name)];
-        self.announce(&mut inner, &heirs)?;
-        let location = self.location(heirs[0].id);
+        let replacements = [self.replacement(name)];
+        self.announce(&mut inner, &replacements)?;
+        let location = self.location(replacements[0].id);
         let points = self
-            .rebuild_in_place(&self.location(id), &base, &used, target, location, pool)
-            .map_err(|error| self.give_up(&mut inner, &heirs, error))?;
-        let backup = self.put_in_place(&mut inner, &heirs, "replay")?;
+            .rebuild_in_place(&self.location(id), &base, &marks, target, location, pool)
+            .map_err(|error| self.give_up(&mut inner, &replacements, error))?;
+        let backup = self.put_in_place(&mut inner, &replacements, "replay")?;
         Ok(Replayed { lsn: target, points, backup })
     }
 
@@ -81,20 +81,20 @@ impl Database {
         &self,
         source: &CollectionPath,
         base: &Manifest,
-        used: &Used,
+        marks: &HighWaterMarks,
         target: Lsn,
         location: CollectionPath,
         pool: &Pool,
     ) -> Result<u64> {
         let now_ms = self.clock.now_ms();
-        let first = used.successor(base, Reason::Replay, now_ms);
+        let first = marks.successor(base, Reason::Replay, now_ms);
         let (built, points) =
             rebuild(source, base, first, target, self.ground(location.clone(), pool))?;
         bring_past(source, base, built.cut, &location)?;
         let place =
             LogDirectory::new(Arc::clone(&location.storage), &location.dir, built.collection);
         let log = replay(&place, built.cut, LogMode::Through(built.cut), &mut |_, _| Ok(()))?;
-        used.begin_timeline(&place, &log, built.cut, now_ms)?;
+        marks.begin_timeline(&place, &log, built.cut, now_ms)?;
         Ok(points)
     }
 
@@ -126,13 +126,14 @@ impl Database {
             let message = "the target holds a database already; replay into an empty directory";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let heir = self.heir(name);
-        let location = CollectionPath { storage: Arc::clone(into), ..self.location(heir.id) };
-        let used = Used::named(&newest.document, newest.crc);
-        let first = used.successor(&base, Reason::Replay, self.clock.now_ms());
+        let replacement = self.replacement(name);
+        let location =
+            CollectionPath { storage: Arc::clone(into), ..self.location(replacement.id) };
+        let marks = HighWaterMarks::named(&newest.document, newest.crc);
+        let first = marks.successor(&base, Reason::Replay, self.clock.now_ms());
         let (_, points) = rebuild(&source, &base, first, target, self.ground(location, pool))?;
         let mut database = DatabaseManifest::first();
-        database.create(name, heir.id)?;
+        database.create(name, replacement.id)?;
         commit(&**into, "", database)?;
         Ok(Replayed { lsn: target, points, backup: None })
     }

@@ -13,7 +13,7 @@ use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
 use crate::database::collection::Collection;
 use crate::database::place::{LOCK, check_place};
-use crate::database::succession::{Heir, Used};
+use crate::database::succession::{HighWaterMarks, Replacement};
 use crate::database::verify::{Finding, verify_below};
 use crate::database::{Database, Inner};
 use crate::files::CollectionPath;
@@ -222,23 +222,25 @@ impl Database {
         // Opened before the names are locked; one that does not open is what a restore is for.
         let open = names.iter().map(|name| self.unless_ruined(name)).collect::<Result<Vec<_>>>()?;
         let mut inner = self.inner();
-        self.make_sure(&mut inner)?;
+        self.resolve_uncertain_commit(&mut inner)?;
         let alias = names.iter().find(|&&name| inner.manifest.document.aliases.contains_key(name));
         if let Some(alias) = alias {
             let message = format!("{alias:?} is an alias here: remove it first");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let heirs: Vec<Heir> = names.iter().map(|name| self.heir(name)).collect();
-        self.announce(&mut inner, &heirs)?;
-        for (heir, open) in heirs.iter().zip(&open) {
-            let entry = &source.database.collections[&heir.name];
-            let brought =
-                self.close_replaced(&mut inner, &heir.name, open.as_deref()).and_then(|used| {
-                    self.bring_in_place(&source, entry, used, &self.location(heir.id))
+        let replacements: Vec<Replacement> =
+            names.iter().map(|name| self.replacement(name)).collect();
+        self.announce(&mut inner, &replacements)?;
+        for (replacement, open) in replacements.iter().zip(&open) {
+            let entry = &source.database.collections[&replacement.name];
+            let brought = self
+                .close_replaced(&mut inner, &replacement.name, open.as_deref())
+                .and_then(|marks| {
+                    self.bring_in_place(&source, entry, marks, &self.location(replacement.id))
                 });
-            brought.map_err(|error| self.give_up(&mut inner, &heirs, error))?;
+            brought.map_err(|error| self.give_up(&mut inner, &replacements, error))?;
         }
-        let backup = self.put_in_place(&mut inner, &heirs, "restore")?;
+        let backup = self.put_in_place(&mut inner, &replacements, "restore")?;
         let collections = names.into_iter().cloned().collect();
         Ok(Restored { collections, backup, unlisted_logs: source.unlisted_logs() })
     }
@@ -264,15 +266,15 @@ impl Database {
         inner: &mut Inner,
         name: &str,
         open: Option<&Collection>,
-    ) -> Result<Option<Used>> {
+    ) -> Result<Option<HighWaterMarks>> {
         let Some(entry) = inner.manifest.document.collections.get(name) else { return Ok(None) };
         let location = self.location(entry.id);
         inner.retire(entry.id, "the collection was restored, or should have been")?;
         match open {
-            None => Used::by_damaged(&location),
+            None => HighWaterMarks::by_damaged(&location),
             Some(collection) => collection.with_writer(|writer| {
                 if writer.location.dir == location.dir {
-                    return Ok(Some(Used::by(writer)));
+                    return Ok(Some(HighWaterMarks::by(writer)));
                 }
                 let message = format!("collection {name:?} was replaced meanwhile; try again");
                 Err(Error::new(ErrorKind::Conflict, message))
@@ -280,26 +282,27 @@ impl Database {
         }
     }
 
-    /// Brings a collection of `source` to `location`, on a timeline of its own above what was used.
+    /// Brings a collection of `source` to `location`, on a timeline of its own above all numbers used.
     fn bring_in_place(
         &self,
         source: &Source,
         entry: &CollectionEntry,
-        used: Option<Used>,
+        marks: Option<HighWaterMarks>,
         location: &CollectionPath,
     ) -> Result<()> {
         let Stored { document: manifest, crc } =
             source.bring_collection(entry, location, &always)?;
-        let own = Used::named(&manifest, crc);
+        let own = HighWaterMarks::named(&manifest, crc);
         // Another collection of that name has numbers of its own.
-        let same = |used: &Used| used.collection.is_none_or(|id| id == manifest.collection);
-        let used = used.filter(same).map_or_else(|| own.clone(), |used| own.and(&used));
+        let same =
+            |marks: &HighWaterMarks| marks.collection.is_none_or(|id| id == manifest.collection);
+        let marks = marks.filter(same).map_or_else(|| own.clone(), |marks| own.and(&marks));
         let now_ms = self.clock.now_ms();
-        let first = used.successor(&manifest, Reason::Restore, now_ms);
+        let first = marks.successor(&manifest, Reason::Restore, now_ms);
         commit(&*location.storage, &location.dir, first)?;
         let place =
             LogDirectory::new(Arc::clone(&location.storage), &location.dir, manifest.collection);
         let log = replay(&place, manifest.cut, Mode::Recover, &mut |_, _| Ok(()))?;
-        used.begin_timeline(&place, &log, log.last, now_ms).map(drop)
+        marks.begin_timeline(&place, &log, log.last, now_ms).map(drop)
     }
 }

@@ -5,7 +5,7 @@
 //! backup, and *one* database document makes the change: before it the old state is there, after it the new
 //! one. What a crash leaves of either is removed by the next opening (`leftovers`).
 //!
-//! What was used up stays used: manifest numbers, LSNs, timelines and assigned ids go on above the old ones.
+//! Numbers are never used again: manifest numbers, LSNs, timelines and assigned ids go on above the old ones.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::manifest::{
 use crate::write::recovery;
 use crate::write::writer::Writer;
 
-/// What a collection has used up.
+/// The highest numbers that a collection has used.
 #[derive(Debug, Clone)]
-pub(crate) struct Used {
+pub(crate) struct HighWaterMarks {
     pub(crate) manifest: Parent,
     pub(crate) collection: Option<FileId>,
     epoch: u64,
@@ -35,22 +35,22 @@ pub(crate) struct Used {
     history_ms: Option<u64>,
 }
 
-impl Used {
-    /// By a collection that is open.
-    pub(crate) fn by(writer: &Writer) -> Used {
+impl HighWaterMarks {
+    /// Of a collection that is open.
+    pub(crate) fn by(writer: &Writer) -> HighWaterMarks {
         let stored = &writer.manifest;
-        Used {
+        HighWaterMarks {
             epoch: writer.epoch,
             lsn: writer.log.last().max(writer.state.lsn),
             next_id: writer.state.next_id,
             history_ms: writer.history_ms(),
-            ..Used::named(&stored.document, stored.crc)
+            ..HighWaterMarks::named(&stored.document, stored.crc)
         }
     }
 
-    /// By a collection as its manifest says.
-    pub(crate) fn named(manifest: &Manifest, crc: u32) -> Used {
-        Used {
+    /// Of a collection as its manifest says.
+    pub(crate) fn named(manifest: &Manifest, crc: u32) -> HighWaterMarks {
+        HighWaterMarks {
             manifest: Parent { number: manifest.number, crc },
             collection: Some(manifest.collection),
             epoch: manifest.epoch,
@@ -66,11 +66,11 @@ impl Used {
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn by_damaged(location: &CollectionPath) -> Result<Option<Used>> {
+    pub(crate) fn by_damaged(location: &CollectionPath) -> Result<Option<HighWaterMarks>> {
         let numbers = list_numbers::<Manifest>(&*location.storage, &location.dir)?;
         let Some(&newest) = numbers.last() else { return Ok(None) };
         let log = LogDirectory::new(Arc::clone(&location.storage), &location.dir, FileId(0));
-        let mut used = Used {
+        let mut marks = HighWaterMarks {
             manifest: Parent { number: newest, crc: 0 },
             collection: None,
             epoch: 1,
@@ -81,17 +81,17 @@ impl Used {
         };
         for number in numbers {
             if let Ok(stored) = load::<Manifest>(&*location.storage, &location.dir, number) {
-                used = used.and(&Used::named(&stored.document, stored.crc));
+                marks = marks.and(&HighWaterMarks::named(&stored.document, stored.crc));
             }
         }
-        Ok(Some(used))
+        Ok(Some(marks))
     }
 
     /// What both have used up.
     #[must_use]
-    pub(crate) fn and(&self, other: &Used) -> Used {
+    pub(crate) fn and(&self, other: &HighWaterMarks) -> HighWaterMarks {
         let newer = if other.manifest.number >= self.manifest.number { other } else { self };
-        Used {
+        HighWaterMarks {
             manifest: newer.manifest,
             collection: newer.collection,
             epoch: self.epoch.max(other.epoch),
@@ -102,7 +102,7 @@ impl Used {
         }
     }
 
-    /// The content of `manifest` as the first manifest after all that was used.
+    /// The content of `manifest` as the first manifest above all numbers used.
     pub(crate) fn successor(&self, manifest: &Manifest, reason: Reason, now_ms: u64) -> Manifest {
         Manifest {
             number: self.manifest.number + 1,
@@ -118,7 +118,7 @@ impl Used {
         }
     }
 
-    /// Begins the timeline of [`Used::successor`] after `branch`, with an LSN above all that were used.
+    /// Begins the timeline of [`HighWaterMarks::successor`] after `branch`, with an LSN above all that were used.
     /// `recovered` is what the log in `place` holds.
     ///
     /// # Errors
@@ -138,49 +138,50 @@ impl Used {
 
 /// A directory that is to take the place of a collection.
 #[derive(Debug)]
-pub(crate) struct Heir {
+pub(crate) struct Replacement {
     pub(crate) name: String,
     pub(crate) id: FileId,
 }
 
 impl Database {
-    /// An id for an heir of `name`.
-    pub(crate) fn heir(&self, name: &str) -> Heir {
+    /// An id for a replacement of `name`.
+    pub(crate) fn replacement(&self, name: &str) -> Replacement {
         let id = self.rng.lock().expect("a generator does not panic").file_id();
-        Heir { name: name.to_owned(), id }
+        Replacement { name: name.to_owned(), id }
     }
 
-    /// Notes durably that the directories of `heirs` hold unfinished work, before there is anything in them.
+    /// Notes durably that the directories of `replacements` hold unfinished work, before there is anything in them.
     ///
     /// # Errors
     /// `StorageFull`, `Io`; nothing was built then.
-    pub(crate) fn announce(&self, inner: &mut Inner, heirs: &[Heir]) -> Result<()> {
+    pub(crate) fn announce(&self, inner: &mut Inner, replacements: &[Replacement]) -> Result<()> {
         let mut next = inner.manifest.successor();
-        next.dropped.extend(heirs.iter().map(|heir| heir.id));
+        next.dropped.extend(replacements.iter().map(|new| new.id));
         self.change(inner, next)
     }
 
-    /// Opens each heir as the next opening will, keeps the collections they replace as a backup, and puts
+    /// Opens each replacement as the next opening will, keeps the collections they replace as a backup, and puts
     /// them in their places. Returns the directory of the backup, if there was anything to keep.
     ///
     /// # Errors
-    /// `Corrupt` if an heir does not open; `StorageFull`, `Io`. Nothing has changed then, unless the message
+    /// `Corrupt` if a replacement does not open; `StorageFull`, `Io`. Nothing has changed then, unless the message
     /// says that it is unknown.
     pub(crate) fn put_in_place(
         &self,
         inner: &mut Inner,
-        heirs: &[Heir],
+        replacements: &[Replacement],
         kind: &str,
     ) -> Result<Option<String>> {
-        let prepared = heirs.iter().try_for_each(|heir| self.prove(heir)).and_then(|()| {
-            let names: Vec<&str> = heirs.iter().map(|heir| heir.name.as_str()).collect();
+        let validated = replacements.iter().try_for_each(|new| self.validate(new));
+        let prepared = validated.and_then(|()| {
+            let names: Vec<&str> = replacements.iter().map(|new| new.name.as_str()).collect();
             self.back_up(&inner.manifest.document, &names, kind)
         });
-        let backup = prepared.map_err(|error| self.give_up(inner, heirs, error))?;
+        let backup = prepared.map_err(|error| self.give_up(inner, replacements, error))?;
         let mut next = inner.manifest.successor();
-        next.dropped.retain(|id| heirs.iter().all(|heir| heir.id != *id));
+        next.dropped.retain(|id| replacements.iter().all(|new| new.id != *id));
         let mut replaced = Vec::new();
-        for Heir { name, id } in heirs {
+        for Replacement { name, id } in replacements {
             let entry = next.collections.entry(name.clone());
             let entry = entry.or_insert_with(|| CollectionEntry::new(*id));
             if entry.id != *id {
@@ -198,15 +199,20 @@ impl Database {
 
     /// Removes what was prepared for a change that will not be made. What cannot be removed now is removed by
     /// the next opening.
-    pub(crate) fn give_up(&self, inner: &mut Inner, heirs: &[Heir], error: Error) -> Error {
-        heirs.iter().for_each(|heir| self.remove_files(inner, heir.id));
+    pub(crate) fn give_up(
+        &self,
+        inner: &mut Inner,
+        replacements: &[Replacement],
+        error: Error,
+    ) -> Error {
+        replacements.iter().for_each(|new| self.remove_files(inner, new.id));
         let document = &inner.manifest.document;
         let _left = leftovers::remove_unfinished_backups(&*self.storage, document);
         error
     }
 
-    fn prove(&self, heir: &Heir) -> Result<()> {
-        let (location, clock) = (self.location(heir.id), Arc::clone(&self.clock));
+    fn validate(&self, replacement: &Replacement) -> Result<()> {
+        let (location, clock) = (self.location(replacement.id), Arc::clone(&self.clock));
         let (writer, _report) =
             recovery::open_writer(location, self.options.clone(), clock, self.seed())?;
         match writer.poisoned() {

@@ -29,7 +29,7 @@ pub use front::EXPORT_VERSION;
 use crate::manifest::DeleteList;
 use crate::read::fields::KnownFields;
 use crate::read::view::{LiveSegment, View};
-use crate::write::state::Held;
+use crate::write::state::SegmentState;
 use front::Contents;
 
 /// Sections in the order of the file: every kind has its place.
@@ -316,14 +316,14 @@ fn open_segment(
     blob: &Arc<dyn Blob>,
     front: Front,
     residence: Residence,
-) -> Result<Held> {
+) -> Result<SegmentState> {
     let segment = Segment::from_front(name, Arc::clone(blob), front, residence)?;
     let dead = segment.sections().iter().find(|s| s.entry().kind == SectionKind::Deletes);
     let dead = dead.map(|section| section.read_all(Residence::InPlace)).transpose()?;
-    let mut held = Held::new(segment, None);
+    let mut held = SegmentState::new(segment, None);
     if let Some(bytes) = dead {
         let list = read_deletes(name, &bytes, held.live.segment.front())?;
-        list.entries.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
+        list.entries.iter().for_each(|&(row, lsn)| held.delete_row(row, lsn));
     }
     Ok(held)
 }

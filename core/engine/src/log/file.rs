@@ -270,6 +270,10 @@ impl Log for FileLog {
         self.poison.as_ref().map(|(kind, _)| *kind)
     }
 
+    fn is_recoverable(&self) -> bool {
+        true
+    }
+
     fn size_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|file| file.bytes).sum();
         sealed + self.active.as_ref().map_or(0, |active| active.bytes)

@@ -46,6 +46,10 @@ impl Log for MemoryLog {
         None
     }
 
+    fn is_recoverable(&self) -> bool {
+        false
+    }
+
     fn size_bytes(&self) -> u64 {
         0
     }

@@ -69,6 +69,9 @@ pub trait Log: Send + Debug {
     /// mark behind batches that are durable could not be written.
     fn poisoned(&self) -> Option<ErrorKind>;
 
+    /// Whether recovery can read its batches again.
+    fn is_recoverable(&self) -> bool;
+
     /// Bytes held outside the archive.
     fn size_bytes(&self) -> u64;
 

@@ -26,10 +26,9 @@ use crate::options::Options;
 use crate::read::fields::KnownFields;
 use crate::read::view::View;
 use crate::write::batch;
-use crate::write::claim::Claims;
 use crate::write::keys::{self, Keys};
-use crate::write::state::{Held, State};
-use crate::write::writer::{CollectionStats, LogMark, Reader, Writer};
+use crate::write::state::{SegmentState, State};
+use crate::write::writer::{CollectionStats, Health, LogMark, Reader, Writer};
 
 /// How often the log is read if it changes meanwhile.
 const REPLAY_ATTEMPTS_MAX: usize = 3;
@@ -96,14 +95,14 @@ pub(crate) fn open_writer(
         replayed.timeline = replayed.timeline.max(manifest.document.timeline);
         Ok((state, replayed))
     };
-    let (poisoned, (state, replayed)) =
-        match replay_as_far_as_possible(&location, &left, &replay_in) {
-            Err(error) if error.kind() == ErrorKind::StorageFull => {
-                let cause = (error.kind(), error.message().to_owned());
-                (Some(cause), replay_in(Mode::ReadOnly)?)
-            }
-            other => (None, other?),
-        };
+    let (health, (state, replayed)) = match replay_as_far_as_possible(&location, &left, &replay_in)
+    {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            let health = Health::Poisoned(error.kind(), error.message().to_owned());
+            (health, replay_in(Mode::ReadOnly)?)
+        }
+        other => (Health::Writable, other?),
+    };
     warnings.extend(left.iter().map(|file| format!("{file} is an orphan, found on a full disk")));
     let report = RecoveryReport {
         replayed: replayed.batches,
@@ -114,31 +113,19 @@ pub(crate) fn open_writer(
         warnings,
     };
     let epoch = manifest.document.epoch + 1;
-    let untidy = poisoned.is_none() && is_covered(&replayed, &manifest.document);
+    let untidy = health == Health::Writable && is_covered(&replayed, &manifest.document);
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
-    let reader = Reader::new(state.view(manifest.document.number));
-    let (closed, incarnation) = (false, 0);
     let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let window = Window::of(&options, &manifest.document);
     let writer = Writer {
-        location,
-        options,
-        clock,
-        window,
-        manifest,
         epoch,
-        state,
-        log,
-        reader,
-        poisoned,
-        closed,
+        window,
+        health,
         mark,
         untidy,
-        unsettled: false,
-        claims: Claims::default(),
-        incarnation,
+        ..Writer::new(location, options, clock, manifest, state, log)
     };
     writer.publish();
     Ok((writer, report))
@@ -180,7 +167,7 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     if writer.poisoned().is_none() {
         return Ok(None);
     }
-    if let (true, Some((kind, cause))) = (writer.closed, &writer.poisoned) {
+    if let Health::Closed(kind, cause) = &writer.health {
         return Err(Error::new(*kind, cause.clone()));
     }
     let (location, options) = (writer.location.clone(), writer.options.clone());
@@ -189,7 +176,7 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     }
     let seed = writer.state.rng.next_u64();
     let (mut fresh, report) = open_writer(location, options, Arc::clone(&writer.clock), seed)?;
-    if let Some((kind, cause)) = fresh.poisoned {
+    if let Some((kind, cause)) = fresh.health.cause() {
         return Err(Error::new(kind, cause));
     }
     fresh.reader = writer.reader();
@@ -236,28 +223,9 @@ pub(crate) fn open_without_log(
 ) -> Result<Writer> {
     let (manifest, rng) = (newest_manifest(&location)?, Rng::new(seed));
     let state = open_state(&location, &manifest.document, &options, rng, &[])?;
-    let reader = Reader::new(state.view(manifest.document.number));
-    let log: Box<dyn Log> = Box::new(MemoryLog::new(manifest.document.cut));
-    let writer = Writer {
-        location,
-        options,
-        clock,
-        // Without a log no moment of the past could be reached.
-        window: Window::default(),
-        epoch: manifest.document.epoch,
-        manifest,
-        state,
-        log,
-        reader,
-        poisoned: None,
-        // There are no files to recover from.
-        closed: true,
-        mark: LogMark::default(),
-        untidy: false,
-        unsettled: false,
-        claims: Claims::default(),
-        incarnation: 0,
-    };
+    let log = Box::new(MemoryLog::new(manifest.document.cut));
+    // Without a log no moment of the past could be reached.
+    let writer = Writer::new(location, options, clock, manifest, state, log);
     writer.publish();
     Ok(writer)
 }
@@ -328,12 +296,12 @@ fn open_state(
     manifest: &Manifest,
     options: &Options,
     rng: Rng,
-    known: &[Held],
+    known: &[SegmentState],
 ) -> Result<State> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         // Rows in memory have ids of this process, which say nothing of the writer's files.
-        let is_file = |held: &&Held| !held.in_memory() && held.id() == entry.id;
+        let is_file = |held: &&SegmentState| !held.in_memory() && held.id() == entry.id;
         let open = known.iter().find(is_file);
         let segment = open.map(|held| Arc::clone(&held.live.segment));
         let segment = segment
@@ -383,8 +351,8 @@ fn with_deletes(
     location: &CollectionPath,
     entry: &SegmentEntry,
     segment: Arc<Segment>,
-) -> Result<Held> {
-    let mut held = Held::shared(segment, Some(entry.clone()));
+) -> Result<SegmentState> {
+    let mut held = SegmentState::shared(segment, Some(entry.clone()));
     let mut dead = Vec::new();
     for named in &entry.deletes {
         dead.extend(named.read(&*location.storage, &location.dir, entry)?.entries);
@@ -395,7 +363,7 @@ fn with_deletes(
             let found = format!("row {} is deleted twice", row.0);
             return Err(Error::corrupt(&location.path(&entry.file), "delete lists", found));
         }
-        held.kill(row, lsn);
+        held.delete_row(row, lsn);
     }
     Ok(held)
 }
@@ -472,7 +440,7 @@ fn follow(
     location: &CollectionPath,
     options: &Options,
     rng: Rng,
-    known: &[Held],
+    known: &[SegmentState],
 ) -> Result<(u64, LogDirectory, State)> {
     let mut last = None;
     for _ in 0..OPEN_ATTEMPTS_MAX {
@@ -495,7 +463,7 @@ fn follow_once(
     location: &CollectionPath,
     options: &Options,
     rng: Rng,
-    known: &[Held],
+    known: &[SegmentState],
 ) -> Result<(u64, LogDirectory, State)> {
     let manifest = newest_manifest(location)?.document;
     let place = log_of(location, &manifest);

@@ -34,7 +34,7 @@ const MERGED_AT_ONCE: usize = 8;
 
 /// A segment and every deletion in it that is not dropped with its rows.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct SegmentState {
     pub(crate) live: LiveSegment,
     /// Deleted rows with the LSN that deleted them, in LSN order.
     pub(crate) deletes: Vec<(RowId, Lsn)>,
@@ -44,15 +44,15 @@ pub(crate) struct Held {
     pub(crate) damaged: bool,
 }
 
-impl Held {
-    pub(crate) fn new(segment: Segment, file: Option<SegmentEntry>) -> Held {
-        Held::shared(Arc::new(segment), file)
+impl SegmentState {
+    pub(crate) fn new(segment: Segment, file: Option<SegmentEntry>) -> SegmentState {
+        SegmentState::shared(Arc::new(segment), file)
     }
 
     /// A segment that others hold too, with no deletions yet.
-    pub(crate) fn shared(segment: Arc<Segment>, file: Option<SegmentEntry>) -> Held {
+    pub(crate) fn shared(segment: Arc<Segment>, file: Option<SegmentEntry>) -> SegmentState {
         let dead = Arc::new(DeadRows::new(segment.rows()));
-        Held {
+        SegmentState {
             live: LiveSegment { segment, dead, file },
             deletes: Vec::new(),
             claimed: Claimed::default(),
@@ -69,7 +69,7 @@ impl Held {
     }
 
     /// Marks a live row dead.
-    pub(crate) fn kill(&mut self, row: RowId, lsn: Lsn) {
+    pub(crate) fn delete_row(&mut self, row: RowId, lsn: Lsn) {
         Arc::make_mut(&mut self.live.dead).insert(row);
         self.deletes.push((row, lsn));
     }
@@ -89,7 +89,7 @@ impl Held {
 pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
     pub(crate) fields: Arc<KnownFields>,
-    pub(crate) segments: Vec<Held>,
+    pub(crate) segments: Vec<SegmentState>,
     pub(crate) lsn: Lsn,
     pub(crate) next_id: NextId,
     pub(crate) keys: Keys,
@@ -133,10 +133,10 @@ impl State {
         let rows = Vec::with_capacity(batch.rows());
         let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };
         for id in batch.deletes() {
-            applied.deleted += u64::from(self.kill(id, lsn));
+            applied.deleted += u64::from(self.delete_point(id, lsn));
         }
         for id in batch.ids() {
-            let replaced = self.kill(id, lsn);
+            let replaced = self.delete_point(id, lsn);
             applied.replaced += u64::from(replaced);
             applied.rows.push(if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted });
         }
@@ -147,7 +147,7 @@ impl State {
             if self.fields.lacks(segment.payload()) {
                 Arc::make_mut(&mut self.fields).note(lsn, segment.payload());
             }
-            self.segments.push(Held::new(segment, None));
+            self.segments.push(SegmentState::new(segment, None));
             self.merge_tail()?;
         }
         self.lsn = lsn;
@@ -156,11 +156,11 @@ impl State {
     }
 
     /// Kills the live row of a point, if there is one. O(segments).
-    fn kill(&mut self, id: &PointId, lsn: Lsn) -> bool {
+    fn delete_point(&mut self, id: &PointId, lsn: Lsn) -> bool {
         for held in self.segments.iter_mut().rev() {
             let found = held.live.segment.find(id).filter(|&row| !held.live.dead.contains(row));
             if let Some(row) = found {
-                held.kill(row, lsn);
+                held.delete_row(row, lsn);
                 return true;
             }
         }
@@ -202,7 +202,7 @@ impl State {
         }
         let merged = self.in_memory(builder)?;
         self.segments.truncate(start);
-        self.segments.push(Held::new(merged, None));
+        self.segments.push(SegmentState::new(merged, None));
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl State {
         let mut rows = self.segments[start].live.live_rows();
         loop {
             let class = size_class(rows);
-            let joins = |held: &&Held| {
+            let joins = |held: &&SegmentState| {
                 held.in_memory()
                     && !held.claimed.is_busy()
                     && size_class(held.live.live_rows()) <= class

@@ -7,10 +7,12 @@
 //! refuses further changes and readers go on. Reopening runs recovery, which finds out.
 
 mod apply;
+mod health;
 mod published;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use health::Health;
 pub(crate) use published::LogMark;
 pub use published::{CollectionStats, LogStats, Reader};
 
@@ -33,7 +35,7 @@ use crate::manifest::{
 use crate::options::Options;
 use crate::write::claim::{Claim, Claimed, Claims};
 use crate::write::keys;
-use crate::write::state::{Held, State};
+use crate::write::state::{SegmentState, State};
 use crate::write::task::{
     Effort, MergeInput, MergeOutput, Phase, SMALL_MERGE_PART, SegmentFacts, Situation, Task, Work,
     plan, segment_file,
@@ -60,9 +62,7 @@ pub struct Writer {
     /// What of the past it keeps.
     pub(crate) window: Window,
     pub(crate) reader: Reader,
-    pub(crate) poisoned: Option<(ErrorKind, String)>,
-    /// Once poisoned, poisoned for good: recovery does not help.
-    pub(crate) closed: bool,
+    pub(crate) health: Health,
     /// When the log was last truncated, for those who watch it.
     pub(crate) mark: LogMark,
     /// Files are left that a merge or an archived log should have taken away.
@@ -76,6 +76,34 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// The writer of what `manifest` and `log` lead to: it keeps nothing of the past, and owes no tidying.
+    pub(crate) fn new(
+        location: CollectionPath,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        manifest: Stored<Manifest>,
+        state: State,
+        log: Box<dyn Log>,
+    ) -> Writer {
+        Writer {
+            location,
+            options,
+            clock,
+            epoch: manifest.document.epoch,
+            reader: Reader::new(state.view(manifest.document.number)),
+            manifest,
+            state,
+            log,
+            window: Window::default(),
+            health: Health::Writable,
+            mark: LogMark::default(),
+            untidy: false,
+            unsettled: false,
+            claims: Claims::default(),
+            incarnation: 0,
+        }
+    }
+
     /// Readers' door.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
@@ -93,7 +121,7 @@ impl Writer {
 
     /// Why the writer refuses changes, if it does.
     pub fn poisoned(&self) -> Option<ErrorKind> {
-        self.poisoned.as_ref().map(|(kind, _)| *kind).or_else(|| self.log.poisoned())
+        self.health.cause().map(|(kind, _)| kind).or_else(|| self.log.poisoned())
     }
 
     /// Whether a task is under way: it may be writing a file.
@@ -125,7 +153,7 @@ impl Writer {
             Effort::Due | Effort::Worthwhile => self.unsettled && !self.claims.is_empty(),
             Effort::Checkpoint | Effort::Everything => false,
         };
-        if waits || self.poisoned.is_some() {
+        if waits || self.health != Health::Writable {
             return None;
         }
         let work = plan(effort, &self.situation(), &self.options)?;
@@ -152,7 +180,7 @@ impl Writer {
         }
     }
 
-    fn facts(&self, held: &Held) -> SegmentFacts {
+    fn facts(&self, held: &SegmentState) -> SegmentFacts {
         let (segment, live) = (&held.live.segment, held.live.live_rows());
         SegmentFacts {
             in_memory: held.in_memory(),
@@ -179,12 +207,12 @@ impl Writer {
     }
 
     /// Memory that a checkpoint takes to write a segment that is in memory.
-    fn checkpoint_bytes_of(held: &Held) -> u64 {
+    fn checkpoint_bytes_of(held: &SegmentState) -> u64 {
         merge_bytes(&held.live.segment, held.live.live_rows(), 0)
     }
 
     /// Memory that a task holds for an input; of rows in memory only what exceeds [`Writer::checkpoint_bytes_of`].
-    fn task_bytes(&self, held: &Held, level: u8) -> u64 {
+    fn task_bytes(&self, held: &SegmentState, level: u8) -> u64 {
         let degree = if level == 0 { 0 } else { self.options.segment.graph.degree };
         let bytes = merge_bytes(&held.live.segment, held.live.live_rows(), degree);
         if held.in_memory() { bytes - Writer::checkpoint_bytes_of(held) } else { bytes }
@@ -326,9 +354,9 @@ impl Writer {
     }
 
     /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
-    fn merged_segments(&self, output: MergeOutput) -> Result<Vec<Held>> {
+    fn merged_segments(&self, output: MergeOutput) -> Result<Vec<SegmentState>> {
         let MergeOutput { inputs, output, cut, .. } = output;
-        let mut merged = output.map(|(entry, segment)| Held::new(segment, Some(entry)));
+        let mut merged = output.map(|(entry, segment)| SegmentState::new(segment, Some(entry)));
         let mut later: Vec<(RowId, Lsn)> = Vec::new();
         for (id, map) in &inputs {
             let held =
@@ -343,11 +371,11 @@ impl Writer {
         }
         later.sort_by_key(|&(_, lsn)| lsn);
         if let Some(held) = &mut merged {
-            later.iter().for_each(|&(row, lsn)| held.kill(row, lsn));
+            later.iter().for_each(|&(row, lsn)| held.delete_row(row, lsn));
         }
-        let is_input = |held: &Held| inputs.iter().any(|(id, _)| *id == held.id());
+        let is_input = |held: &SegmentState| inputs.iter().any(|(id, _)| *id == held.id());
         let position = self.state.segments.iter().position(is_input).unwrap_or(0);
-        let mut segments: Vec<Held> =
+        let mut segments: Vec<SegmentState> =
             self.state.segments.iter().filter(|held| !is_input(held)).cloned().collect();
         if let Some(held) = merged {
             segments.insert(position, held);
@@ -356,8 +384,8 @@ impl Writer {
     }
 
     /// Writes the deletions of a file up to `cut` that no delete list has yet.
-    fn persist_deletes(&self, held: &mut Held, cut: Lsn) -> Result<()> {
-        let Held { live, deletes: all, .. } = held;
+    fn persist_deletes(&self, held: &mut SegmentState, cut: Lsn) -> Result<()> {
+        let SegmentState { live, deletes: all, .. } = held;
         let Some(entry) = &mut live.file else { return Ok(()) };
         let persisted = entry.deletes.iter().map(|list| list.cut).max().unwrap_or_default();
         let upto = all.partition_point(|(_, lsn)| *lsn <= cut);
@@ -384,7 +412,7 @@ impl Writer {
         Ok(())
     }
 
-    fn next_manifest(&self, segments: &[Held], cut: Lsn, reason: Reason) -> Manifest {
+    fn next_manifest(&self, segments: &[SegmentState], cut: Lsn, reason: Reason) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
         Manifest {
             epoch: self.epoch,
@@ -486,32 +514,22 @@ impl Writer {
 
     /// Refuses further changes because of `cause`.
     pub(crate) fn refuse(&mut self, cause: &str) {
-        self.poisoned = Some((ErrorKind::Io, cause.to_owned()));
+        self.health.poison(ErrorKind::Io, cause.to_owned(), self.log.is_recoverable());
     }
 
     /// Refuses changes for ever: the files no longer belong to this writer.
     pub(crate) fn close(&mut self, cause: &str) {
-        self.poisoned = Some((ErrorKind::NotFound, cause.to_owned()));
-        self.closed = true;
+        self.health = Health::Closed(ErrorKind::NotFound, cause.to_owned());
     }
 
     fn poison(&mut self, error: Error) -> Error {
-        self.poisoned = Some((error.kind(), error.message().to_owned()));
+        let (kind, cause) = (error.kind(), error.message().to_owned());
+        self.health.poison(kind, cause, self.log.is_recoverable());
         error.context(UNKNOWN)
     }
 
     fn check_writable(&self) -> Result<()> {
-        let Some((kind, cause)) = &self.poisoned else { return Ok(()) };
-        if self.closed {
-            return Err(Error::new(*kind, cause.clone()));
-        }
-        Err(Error::new(
-            *kind,
-            format!(
-                "writes are refused until recovery (a server does it by itself, else open the store \
-                 again), because of: {cause}"
-            ),
-        ))
+        self.health.check()
     }
 }
 

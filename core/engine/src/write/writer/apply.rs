@@ -9,7 +9,7 @@
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
-use super::{UNKNOWN, Writer};
+use super::{Health, UNKNOWN, Writer};
 use crate::log::BODY_BYTES_MAX;
 use crate::write::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
 
@@ -40,18 +40,18 @@ impl Writer {
         let seen = self.log.durable();
         let mut answers: Vec<Result<Applied>> =
             changes.into_iter().map(|change| self.log_and_apply(change)).collect();
-        if self.poisoned.is_none() {
+        if self.health == Health::Writable {
             match self.log.sync() {
                 Ok(_) => self.publish(),
                 Err(error) => drop(self.poison(error)),
             }
         }
-        if let Some((kind, cause)) = &self.poisoned {
+        if let Some((kind, cause)) = self.health.cause() {
             let in_doubt = |answer: &&mut Result<Applied>| {
                 answer.as_ref().is_ok_and(|applied| applied.lsn > seen)
             };
             for answer in answers.iter_mut().filter(in_doubt) {
-                *answer = Err(Error::new(*kind, format!("{UNKNOWN}: {cause}")));
+                *answer = Err(Error::new(kind, format!("{UNKNOWN}: {cause}")));
             }
         }
         answers
@@ -109,7 +109,7 @@ impl Writer {
         let time_ms = self.clock.now_ms();
         let batch = |deletes| {
             let draft = Draft { deletes, time_ms, ..Draft::default() };
-            Batch::new(draft, &self.state.schema, &|_, _| Ok(()))
+            Batch::new(draft, &self.state.schema)
         };
         split_ids(ids, DELETES_BYTES_MAX).into_iter().map(batch).collect()
     }

@@ -62,7 +62,7 @@ fn draft(rows: usize) -> Draft<'static> {
 }
 
 fn change(draft: Draft<'static>) -> Change<'static> {
-    Batch::new(draft, &schema(), &|_, _| Ok(())).expect("a good batch").into()
+    Batch::new(draft, &schema()).expect("a good batch").into()
 }
 
 fn numbers(ids: impl IntoIterator<Item = u64>) -> Vec<PointId> {
