@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::slice;
 
-use nearfield_engine::View;
 use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::{Columns, View};
 use nearfield_segment::{PointId, Result, Schema};
 
 /// Idempotency keys of each kind that are remembered: few, so that some are forgotten.
@@ -178,15 +179,18 @@ impl Oracle {
 }
 
 fn compare_point(view: &View, id: &PointId, point: &Point) -> std::result::Result<(), String> {
-    let found = view.find(id).ok_or_else(|| format!("{id} is missing"))?;
-    let document = found.metadata().map_err(|error| format!("{id}: {error}"))?;
+    let columns = Columns { vectors: &[""], metadata: true };
+    let read = view.get(slice::from_ref(id), columns).map_err(|error| format!("{id}: {error}"))?;
+    let (found, missing) = read;
+    if !missing.is_empty() {
+        return Err(format!("{id} is missing"));
+    }
+    let (document, vector) = (found.metadata[0].as_deref(), &found.vectors[0]);
     if document.map(str::to_owned) != point.document() {
         return Err(format!("{id}: document {document:?}, expected {:?}", point.document()));
     }
-    let mut vector = vec![0.0; point.vector.len()];
-    found.vector("", &mut vector).map_err(|error| format!("{id}: {error}"))?;
     let bits = |elements: &[f32]| elements.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    if bits(&vector) != bits(&point.vector) {
+    if bits(vector) != bits(&point.vector) {
         return Err(format!("{id}: vector {vector:?}, expected {:?}", point.vector));
     }
     Ok(())

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::partial::{PartialExport, PartialQuestion, REQUESTS_DEFAULT};
-use nearfield_engine::{Applied, Collection, Database, ErrorKind, Fault, ManualClock, Options};
+use nearfield_engine::{
+    Applied, Collection, Columns, Database, ErrorKind, Fault, ManualClock, Options,
+};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question};
 use nearfield_segment::storage::{MemoryStorage, Storage};
@@ -294,9 +296,13 @@ mod tiny {
                     }
                     kept += 1;
                     let stored = |hit: &Hit| {
-                        let mut row = vec![0.0; DIM];
-                        collection.view().find(&hit.id).unwrap().vector("", &mut row).unwrap();
-                        row
+                        let columns = Columns { vectors: &[""], metadata: false };
+                        let view = collection.view();
+                        view.get(std::slice::from_ref(&hit.id), columns)
+                            .unwrap()
+                            .0
+                            .vectors
+                            .remove(0)
                     };
                     let hits = search(&collection, &query, None, true).unwrap();
                     let mut truth: Vec<f64> = collection_rows(&collection, rows.len())
@@ -317,12 +323,11 @@ mod tiny {
 
     fn collection_rows(collection: &Collection, count: usize) -> Vec<Vec<f32>> {
         let view = collection.view();
-        let read = |id| {
-            let mut row = vec![0.0; DIM];
-            view.find(&PointId::U64(id)).unwrap().vector("", &mut row).unwrap();
-            row
-        };
-        (0..count as u64).map(read).collect()
+        let ids: Vec<PointId> = (0..count as u64).map(PointId::U64).collect();
+        let columns = Columns { vectors: &[""], metadata: false };
+        let (found, missing) = view.get(&ids, columns).unwrap();
+        assert!(missing.is_empty(), "{missing:?}");
+        found.vectors[0].chunks(DIM).map(<[f32]>::to_vec).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Collection, Database, ErrorKind, ManualClock, Mode, Options};
+use nearfield_engine::{Collection, Columns, Database, ErrorKind, ManualClock, Mode, Options};
 use nearfield_engine::{VerifyReport, verify_present};
 use nearfield_segment::storage::{LockMode, Storage, open_directory};
 use nearfield_segment::{Encoding, Metric, PointId, Pool, Result, Schema};
@@ -72,8 +72,9 @@ impl Bench {
 
     fn text_of(&self, id: u64) -> String {
         let view = self.collection.view();
-        let found = view.find(&PointId::U64(id)).unwrap();
-        found.metadata().unwrap().unwrap().to_owned()
+        let columns = Columns { vectors: &[], metadata: true };
+        let (found, _) = view.get(&[PointId::U64(id)], columns).unwrap();
+        found.metadata[0].clone().unwrap().into_owned()
     }
 
     fn verify_present(&self, pause: &(dyn Fn() + Sync)) -> VerifyReport {

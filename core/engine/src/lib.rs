@@ -90,7 +90,7 @@ pub use options::Options;
 pub use read::fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};
 pub use read::points::{Columns, Place, Points, Scan};
 pub use read::recall;
-pub use read::view::{Found, LiveSegment, Tier, View};
+pub use read::view::{LiveSegment, Tier, View};
 pub use write::batch::{Applied, RowOutcome};
 pub use write::keys::KeyCounts;
 pub use write::recovery::{Follower, RecoveryReport};

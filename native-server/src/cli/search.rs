@@ -1,11 +1,12 @@
 //! `nearfield search`: the nearest points, beside a writer or in an export.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::{Error, ErrorKind, Fault, View};
+use nearfield_engine::{Columns, Error, ErrorKind, Fault, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, Question, SearchStats, SourcePlan};
 use nearfield_segment::{DEFAULT_FIELD, Metric, PointId, VectorSpec};
@@ -88,7 +89,7 @@ impl Search {
     fn queries(&self, view: &View) -> Result<(Option<PointId>, Vec<f32>)> {
         let spec = default_field(view)?;
         if let Some(text) = &self.query.id {
-            let (id, vector) = vector_of(view, spec, text)?;
+            let (id, vector) = vector_of(view, text)?;
             return Ok((Some(id), vector));
         }
         let text = self.query.vector.as_deref().expect("clap requires one of the two");
@@ -140,7 +141,7 @@ impl Search {
             writeln!(out, "{:>4}  {kind:>12}  id", "")?;
             for (rank, hit) in (1..).zip(hits) {
                 let score = answers.metric.score(hit.distance);
-                let document = shortened(document(view, hit)?.unwrap_or_default());
+                let document = shortened(&document(view, hit)?.unwrap_or_default());
                 let (id, document) = (printable(&hit.id.to_string()), printable(&document));
                 writeln!(out, "{rank:>4}  {score:>12.6}  {id}  {document}")?;
             }
@@ -187,26 +188,28 @@ fn default_field(view: &View) -> Result<&VectorSpec> {
 }
 
 /// The vector of the point that `text` names: a number if it can be one and there is such a point.
-fn vector_of(view: &View, spec: &VectorSpec, text: &str) -> Result<(PointId, Vec<f32>)> {
+fn vector_of(view: &View, text: &str) -> Result<(PointId, Vec<f32>)> {
     let number = text.parse().ok().map(PointId::U64);
     let candidates = number.into_iter().chain([PointId::from_text(text)?]);
     for id in candidates {
-        if let Some(found) = view.find(&id) {
-            let mut vector = vec![0.0; spec.dim as usize];
-            found.vector(DEFAULT_FIELD, &mut vector)?;
-            return Ok((id, vector));
+        if let Some(place) = view.find(&id) {
+            let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: false };
+            let mut points = view.points([place], columns)?;
+            return Ok((id, points.vectors.swap_remove(0)));
         }
     }
     Err(Error::new(ErrorKind::NotFound, format!("there is no point {text}")).into())
 }
 
-fn document<'a>(view: &'a View, hit: &Hit) -> Result<Option<&'a str>> {
-    Ok(view.segments[hit.source].segment.payload().json(hit.row)?)
+fn document<'a>(view: &'a View, hit: &Hit) -> Result<Option<Cow<'a, str>>> {
+    let columns = Columns { vectors: &[], metadata: true };
+    let points = view.points([(hit.source, hit.row)], columns)?;
+    Ok(points.metadata.into_iter().next().flatten())
 }
 
 fn hit_json(view: &View, metric: Metric, hit: &Hit) -> Result<Value> {
     let metadata: Option<Box<RawValue>> = document(view, hit)?
-        .map(|text| RawValue::from_string(text.to_owned()))
+        .map(|text| RawValue::from_string(text.into_owned()))
         .transpose()
         .map_err(|error| Error::corrupt("document", "search", error))?;
     Ok(json!({

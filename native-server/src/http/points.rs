@@ -72,13 +72,13 @@ pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
 pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     let id = path_id(&call)?;
     let view = call.served()?.view();
-    let Some(found) = view.find(&id) else {
+    let Some((source, row)) = view.find(&id) else {
         let message = format!("there is no point {}", shown(&id.to_string()));
         return Err(Error::new(ErrorKind::NotFound, message).into());
     };
     let mut out = b"{\"data\":".to_vec();
     let shown = Shown { metadata: true, vector: true };
-    write_point(&mut out, &id, found.segment, found.row, default_field(&view), shown)?;
+    write_point(&mut out, &id, &view.segments[source].segment, row, default_field(&view), shown)?;
     out.push(b'}');
     Ok(answer::json(StatusCode::OK, out))
 }
@@ -267,8 +267,8 @@ impl Wanted {
             return Ok(out.finish());
         };
         for id in ids {
-            if let Some(found) = view.find(id) {
-                write(&mut out, id, found.segment, found.row)?;
+            if let Some((source, row)) = view.find(id) {
+                write(&mut out, id, &view.segments[source].segment, row)?;
             }
         }
         out.text.extend_from_slice(b"]}}");

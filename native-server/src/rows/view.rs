@@ -2,12 +2,13 @@
 //!
 //! Rows come segment by segment, in the order they lie there. The view does not change meanwhile.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use nearfield_engine::{Error, Fault, Result, View};
+use nearfield_engine::{Columns, Error, Fault, Result, Scan, View};
 use nearfield_segment::cancel::{GoOn, always};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, RowSet};
+use nearfield_segment::{DEFAULT_FIELD, PointId};
 
 use super::{IdKind, RowFile, Rows};
 
@@ -18,13 +19,9 @@ const PART_BYTES_MAX: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct ViewRows {
     view: Arc<View>,
-    /// By segment.
-    rows: Vec<RowSet>,
+    scan: Scan,
+    columns: Columns<'static>,
     dim: usize,
-    with_vectors: bool,
-    /// The segment that is read, and what is left of it.
-    segment: usize,
-    left: std::vec::IntoIter<RowId>,
     done: u64,
     total: u64,
 }
@@ -55,37 +52,21 @@ impl ViewRows {
             return Err(Error::invalid(Fault::Parameter, message).with("expected", expected));
         };
         let dim = spec.dim as usize;
-        let rows = match filter {
-            Some(filter) => view.matching_while(filter, go_on)?,
-            None => view.live_rows(),
-        };
-        let total = rows.iter().map(|rows| u64::from(rows.count())).sum();
-        let left = rows.first().map_or_else(Vec::new, |rows| rows.iter().collect()).into_iter();
-        Ok(ViewRows { view, rows, dim, with_vectors: true, segment: 0, left, done: 0, total })
+        let scan = Scan::new(&view, filter, go_on)?;
+        let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: true };
+        let total = scan.total();
+        Ok(ViewRows { view, scan, columns, dim, done: 0, total })
     }
 
     /// The same rows without their elements.
     pub(crate) fn without_vectors(self) -> ViewRows {
-        ViewRows { with_vectors: false, ..self }
+        ViewRows { columns: Columns { vectors: &[], metadata: true }, ..self }
     }
 
     /// What kinds of ids there are, from the next row to the last. O(rows).
     pub(crate) fn id_kind(&self) -> IdKind {
-        let segments = self.view.segments.iter().zip(&self.rows);
-        let ids = segments.flat_map(|(live, rows)| rows.iter().map(|row| live.segment.id_of(row)));
+        let ids = self.scan.places().map(|place| self.view.id_at(place));
         ids.fold(IdKind::None, |kind, id| kind.with(&id))
-    }
-
-    /// The next row that is left, in whichever segment.
-    fn next_row(&mut self) -> Option<RowId> {
-        loop {
-            if let Some(row) = self.left.next() {
-                return Some(row);
-            }
-            let rows = self.rows.get(self.segment + 1)?;
-            self.segment += 1;
-            self.left = rows.iter().collect::<Vec<_>>().into_iter();
-        }
     }
 }
 
@@ -103,23 +84,12 @@ impl RowFile for ViewRows {
     }
 
     fn next_rows(&mut self, count_max: usize) -> Result<Rows> {
-        let (mut rows, mut bytes) = (Rows::default(), 0);
-        while rows.count < count_max && bytes < PART_BYTES_MAX {
-            let Some(row) = self.next_row() else { break };
-            let segment = &self.view.segments[self.segment].segment;
-            if self.with_vectors {
-                let start = rows.vectors.len();
-                rows.vectors.resize(start + self.dim, 0.0);
-                segment.field(DEFAULT_FIELD)?.rows().decode(row, &mut rows.vectors[start..]);
-            }
-            rows.ids.push(segment.id_of(row));
-            let metadata = segment.payload().json(row)?.map(str::to_owned);
-            bytes += metadata.as_ref().map_or(0, String::len) + 4 * self.dim;
-            rows.metadata.push(metadata);
-            rows.count += 1;
-            self.done += 1;
-        }
-        Ok(rows)
+        let points = self.scan.next(&self.view, self.columns, count_max, PART_BYTES_MAX)?;
+        let count = points.ids.len();
+        self.done += count as u64;
+        let metadata = points.metadata.into_iter().map(|text| text.map(Cow::into_owned)).collect();
+        let vectors = points.vectors.into_iter().next().unwrap_or_default();
+        Ok(Rows { ids: points.ids, vectors, metadata, count })
     }
 }
 

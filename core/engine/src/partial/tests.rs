@@ -16,7 +16,7 @@ use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, 
 
 use super::*;
 use crate::export::{export_memory_bytes, front, open_export, stream_export, write_export};
-use crate::read::points::Place;
+use crate::read::points::{Columns, Place};
 use crate::read::view::{LiveSegment, View};
 
 const DIM: usize = 12;
@@ -267,11 +267,10 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
     let (listed, vectors) = listed.unwrap();
     assert_eq!(listed.len() as u64, view.len());
     for ((id, metadata), vector) in listed.into_iter().zip(vectors.chunks(DIM)) {
-        let found = view.find(&id).unwrap();
-        assert_eq!(found.metadata().unwrap(), metadata.as_deref());
-        let mut expected = [0.0; DIM];
-        found.vector("", &mut expected).unwrap();
-        assert_eq!(vector, expected);
+        let columns = Columns { vectors: &[""], metadata: true };
+        let (found, _) = view.get(&[id], columns).unwrap();
+        assert_eq!(found.metadata[0], metadata.map(Into::into));
+        assert_eq!(vector, found.vectors[0]);
     }
 }
 

@@ -80,6 +80,14 @@ impl View {
         Ok(points)
     }
 
+    /// The id of the point at a place.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn id_at(&self, (segment, row): Place) -> PointId {
+        self.segments[segment].segment.id_of(row)
+    }
+
     /// The points of `ids` that there are, in that order, and the positions of those that are missing.
     /// O(ids × segments).
     ///
@@ -88,7 +96,7 @@ impl View {
     pub fn get(&self, ids: &[PointId], columns: Columns<'_>) -> Result<(Points<'_>, Vec<usize>)> {
         let (mut points, mut missing) = (Points::new(columns), Vec::new());
         for (position, id) in ids.iter().enumerate() {
-            match self.place_of(id) {
+            match self.find(id) {
                 Some(place) => drop(points.push(self, place, columns)?),
                 None => missing.push(position),
             }

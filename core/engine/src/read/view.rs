@@ -81,34 +81,6 @@ pub struct View {
     pub segments: Vec<LiveSegment>,
 }
 
-/// A point that was looked up.
-#[derive(Debug)]
-pub struct Found<'a> {
-    /// The segment it is in.
-    pub segment: &'a Segment,
-    /// Its row there.
-    pub row: RowId,
-}
-
-impl Found<'_> {
-    /// The metadata as given, if the point has any.
-    ///
-    /// # Errors
-    /// `Corrupt` if its bytes are damaged.
-    pub fn metadata(&self) -> Result<Option<&str>> {
-        self.segment.payload().json(self.row)
-    }
-
-    /// Writes the stored vector of a field to `out`, which has the field's dimension.
-    ///
-    /// # Errors
-    /// `NotFound` for an unknown field.
-    pub fn vector(&self, field: &str, out: &mut [f32]) -> Result<()> {
-        self.segment.field(field)?.rows().decode(self.row, out);
-        Ok(())
-    }
-}
-
 impl View {
     /// Segments that are part of no collection. The fields of their rows, dead ones included, are known.
     pub fn of_segments(lsn: Lsn, schema: Schema, segments: Vec<LiveSegment>) -> View {
@@ -170,14 +142,8 @@ impl View {
         self.segments.iter().map(LiveSegment::live).collect()
     }
 
-    /// Looks a point up. O(segments).
-    pub fn find(&self, id: &PointId) -> Option<Found<'_>> {
-        let (segment, row) = self.place_of(id)?;
-        Some(Found { segment: &self.segments[segment].segment, row })
-    }
-
-    /// Index of the segment a point is in, and its row there. O(segments).
-    pub fn place_of(&self, id: &PointId) -> Option<(usize, RowId)> {
+    /// Index of the segment a live point is in, and its row there. O(segments).
+    pub fn find(&self, id: &PointId) -> Option<(usize, RowId)> {
         self.segments.iter().enumerate().rev().find_map(|(index, live)| {
             let row = live.segment.find(id).filter(|&row| !live.dead.contains(row))?;
             Some((index, row))

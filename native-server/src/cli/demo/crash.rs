@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
-use nearfield_engine::{Collection, Error, View};
+use nearfield_engine::{Collection, Columns, Error, View};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use serde_json::json;
 
@@ -148,13 +148,18 @@ fn check(view: &View, acknowledged: u64) -> Result<u64> {
         let found = view.len();
         return Err(broken(format!("{acknowledged} batches acknowledged, {found} points found")));
     }
-    let mut vector = vec![0.0; DIM];
+    let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: false };
     for batch in 0..batches {
-        for (row, expected) in (0..).zip(vectors_of(batch).chunks_exact(DIM)) {
-            let id = PointId::U64(batch * BATCH_ROWS + row);
-            let found = view.find(&id).ok_or_else(|| broken(format!("point {id} is missing")))?;
-            found.vector(DEFAULT_FIELD, &mut vector)?;
-            if !vector.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()) {
+        let first = batch * BATCH_ROWS;
+        let ids: Vec<PointId> = (first..first + BATCH_ROWS).map(PointId::U64).collect();
+        let (found, missing) = view.get(&ids, columns)?;
+        if let Some(&position) = missing.first() {
+            return Err(broken(format!("point {} is missing", ids[position])));
+        }
+        let expected = vectors_of(batch);
+        let rows = found.vectors[0].chunks_exact(DIM).zip(expected.chunks_exact(DIM));
+        for (id, (row, expected)) in ids.iter().zip(rows) {
+            if !row.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()) {
                 return Err(broken(format!("point {id} has another vector")));
             }
         }
