@@ -214,7 +214,7 @@ prop_compose! {
         keys in proptest::collection::btree_set("[a-zé]{1,20}", 20),
         keyed in 0..3,
         assigned in any::<bool>(),
-        texts in proptest::collection::vec(proptest::option::of("\\{[a-zé]{0,9}"), 20),
+        texts in proptest::collection::vec(proptest::option::of("\\{\"[a-zé]{1,9}\":[1-9]\\}"), 20),
     ) -> Draft<'static> {
         let mut rng = Rng::new(seed);
         let rows = ids.len();
