@@ -7,7 +7,6 @@
 //! use nearfield_engine::batch::{Batch, Draft};
 //! use nearfield_engine::{Database, Mode, Options, SystemClock};
 //! use nearfield_segment::filter::Filter;
-//! use nearfield_segment::payload::validate;
 //! use nearfield_segment::search::Question;
 //! use nearfield_segment::storage::open_directory;
 //! use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema};
@@ -30,7 +29,7 @@
 //!     metadata: vec![Some(r#"{"grams": 18}"#.into()), Some(r#"{"grams": 300}"#.into())],
 //!     ..Draft::default()
 //! };
-//! birds.apply(Batch::new(draft, &schema, &validate)?, &Pool::SERIAL)?; // durable when it returns
+//! birds.apply(Batch::new(draft, &schema)?, &Pool::SERIAL)?; // durable when it returns
 //! drop(birds);
 //! database.close();
 //!
