@@ -27,7 +27,6 @@ mod role;
 mod schema;
 mod sqlite;
 mod token;
-mod wal_index;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! The keys in memory, and the one decision about a token.
 //!
-//! Every decision first looks whether anybody, in this process or another, may have changed the file
-//! (`wal_index`: one read of 48 bytes), then asks SQLite (`PRAGMA data_version`: a transaction), and reads
-//! the keys again if the generation of the keys moved. So a revocation that was answered is obeyed by the next request. If SQLite cannot say,
-//! the keys in memory decide: a damaged, full or locked catalog does not stop the server. What was
-//! created or revoked by this process is known either way.
+//! Every decision first asks SQLite whether a connection of any process has changed the file
+//! (`PRAGMA data_version`), and reads the keys again if their generation has moved. So a revocation that was
+//! answered is obeyed by the next request. If SQLite cannot say, the keys in memory decide: a damaged, full or
+//! locked catalog does not stop the server. The keys that this process has created or revoked are known either way.
+//! What the question costs: docs/decisions/0055-sqlite-is-asked-at-each-decision.md.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,6 @@ use super::pepper::{Digest, Pepper};
 use super::role::{Role, Roles};
 use super::sqlite::Sqlite;
 use super::token::{KeyId, Token};
-use super::wal_index::{Header, WalIndex};
 
 /// A use of a key is written down if it is this much later than the last one written.
 const USED_STEP_MS: u64 = 60_000;
@@ -62,9 +61,6 @@ pub(super) struct KeyRing {
 #[derive(Debug)]
 struct Inner {
     catalog: Sqlite,
-    index: WalIndex,
-    /// Before the last successful look: nobody has committed since if it is still that.
-    looked_at: Option<Header>,
     data_version: i64,
     generation: i64,
     keys: HashMap<KeyId, Held>,
@@ -87,9 +83,7 @@ impl KeyRing {
     pub(super) fn new(catalog: Sqlite) -> Result<KeyRing> {
         let (data_version, generation) = (-1, -1);
         let keys = HashMap::new();
-        let (index, looked_at) = (WalIndex::of(catalog.path()), None);
-        let mut inner =
-            Inner { catalog, index, looked_at, data_version, generation, keys, is_stale: false };
+        let mut inner = Inner { catalog, data_version, generation, keys, is_stale: false };
         inner.refresh()?;
         inner.catalog.never_wait()?;
         Ok(KeyRing { inner: Mutex::new(inner), stale_total: AtomicU64::new(0) })
@@ -164,8 +158,8 @@ impl KeyRing {
         self.stale_total.load(Ordering::Relaxed)
     }
 
-    /// The keys as they are now. The lock is held while SQLite looks at shared memory: whoever came later
-    /// must not decide on an earlier look.
+    /// The keys as they are now. The lock is held while SQLite is asked: a request that comes later must not be
+    /// decided by an earlier answer.
     fn current(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         match inner.refresh() {
@@ -186,20 +180,9 @@ impl KeyRing {
 }
 
 impl Inner {
-    /// Reads the keys if somebody changed them. Each step reads what is at least as new as the number it
-    /// compares, so a change in between is seen by the next call.
+    /// Reads the keys if they have changed. Each step reads what is at least as new as the number it compares, so a
+    /// change in between is seen by the next call.
     fn refresh(&mut self) -> Result<()> {
-        let header = self.index.header();
-        if header.is_some() && header == self.looked_at {
-            return Ok(());
-        }
-        self.looked_at = None;
-        self.ask()?;
-        self.looked_at = header;
-        Ok(())
-    }
-
-    fn ask(&mut self) -> Result<()> {
         let data_version = self.catalog.read("look for changes", |connection| {
             let mut statement = connection.prepare_cached("PRAGMA data_version")?;
             Ok(statement.query_row([], |row| row.get(0))?)

@@ -94,11 +94,6 @@ impl Sqlite {
         }
     }
 
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        Path::new(&self.file)
-    }
-
     /// From now on says `Locked` at once, where others wait.
     ///
     /// # Errors
