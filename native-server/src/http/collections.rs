@@ -1,6 +1,7 @@
 //! `collections`: making, listing and dropping them.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -35,7 +36,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let (name, schema) = read(&call.json().await?)?;
     let maker = Arc::clone(&store);
-    let served = store.aside(call.key, move || maker.create(&name, &schema)).await?;
+    let served = run_blocking(move || maker.create(&name, &schema)).await?;
     Ok(answer::data(StatusCode::CREATED, info(&store, &served)))
 }
 
@@ -59,10 +60,19 @@ pub(super) async fn get(call: Call) -> Result<Response<Body>> {
 /// Answers `DELETE collections/{name}`.
 pub(super) async fn remove(call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
-    let (name, key) = (call.collection.unwrap_or_default(), call.key);
-    let (dropper, dropped) = (Arc::clone(&store), name.clone());
-    store.aside(key, move || dropper.drop_collection(&name)).await?;
+    let name = call.collection.unwrap_or_default();
+    let dropped = name.clone();
+    run_blocking(move || store.drop_collection(&name)).await?;
     Ok(answer::ok(Dropped { dropped }))
+}
+
+/// Runs work that waits for the disk, on a thread of the runtime's pool for such work. A panic of it is a panic of
+/// the caller.
+async fn run_blocking<R: Send + 'static>(
+    work: impl FnOnce() -> nearfield_engine::Result<R> + Send + 'static,
+) -> Result<R> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    Ok(ended.unwrap_or_else(|error| resume_unwind(error.into_panic()))?)
 }
 
 fn info(store: &Store, served: &Served) -> CollectionInfo {

@@ -15,13 +15,13 @@ use crate::host::Stopwatch;
 #[derive(Debug)]
 pub(super) struct Patience {
     since: Stopwatch,
-    limit: Option<Duration>,
+    limit: Duration,
     cancelled: AtomicBool,
 }
 
 impl Patience {
-    /// Begins now; without a `limit` only a cancellation ends it.
-    pub(super) fn new(limit: Option<Duration>) -> Patience {
+    /// Begins now; ends after `limit`, or when it is cancelled.
+    pub(super) fn new(limit: Duration) -> Patience {
         Patience { since: Stopwatch::start(), limit, cancelled: AtomicBool::new(false) }
     }
 
@@ -32,12 +32,12 @@ impl Patience {
 
     /// Whether the deadline has passed.
     pub(super) fn is_over(&self) -> bool {
-        self.limit.is_some_and(|limit| self.since.elapsed() >= limit)
+        self.since.elapsed() >= self.limit
     }
 
-    /// What is left of it; `None` without a limit.
-    pub(super) fn left(&self) -> Option<Duration> {
-        self.limit.map(|limit| limit.saturating_sub(self.since.elapsed()))
+    /// The time until the deadline.
+    pub(super) fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
     }
 }
 

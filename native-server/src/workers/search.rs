@@ -83,32 +83,20 @@ impl SearchThreads {
         owner: Owner,
         work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let patience = Arc::new(Patience::new(Some(self.deadline)));
-        let found = self.run(owner, Arc::clone(&patience), move |go_on| work(go_on)).await;
+        let patience = Arc::new(Patience::new(self.deadline));
+        let found = self.run(owner, Arc::clone(&patience), work).await;
         self.judged(&patience, found)
     }
 
     /// Searches on the calling thread, as [`SearchThreads::search`].
     pub(super) fn search_here<R>(&self, work: impl FnOnce(GoOn<'_>) -> Result<R>) -> Result<R> {
-        let patience = Patience::new(Some(self.deadline));
+        let patience = Patience::new(self.deadline);
         let worked = AssertUnwindSafe(|| work(&|| patience.lasts()));
         let found = catch_unwind(worked).unwrap_or_else(|_| {
             self.context.panicked("searching", "");
             Err(panicked())
         });
         self.judged(&patience, found)
-    }
-
-    /// Does other long work on one of the threads, without a deadline.
-    ///
-    /// # Errors
-    /// As [`SearchThreads::search`].
-    pub(super) async fn aside<R: Send + 'static>(
-        &self,
-        owner: Owner,
-        work: impl FnOnce() -> Result<R> + Send + 'static,
-    ) -> Result<R> {
-        self.run(owner, Arc::new(Patience::new(None)), |_| work()).await
     }
 
     async fn run<R: Send + 'static>(
@@ -126,10 +114,8 @@ impl SearchThreads {
         self.push(owner, Work { patience: Arc::clone(&patience), run })?;
         let counter = self.context.metrics.searches_cancelled.clone();
         let mut waiting = Waiting::new(Arc::clone(&patience), counter);
-        let answered = match patience.left() {
-            Some(left) => tokio::time::timeout(left, receiver).await.map_err(|_| late())?,
-            None => receiver.await,
-        };
+        let answered = tokio::time::timeout(patience.left(), receiver).await;
+        let answered = answered.map_err(|_| late())?;
         waiting.ended();
         // Without an answer it was skipped in the queue, or panicked.
         let unanswered = |_| Err(if patience.is_over() { late() } else { panicked() });

@@ -319,18 +319,6 @@ impl Store {
         }
     }
 
-    /// Does other work that may take long on the search threads, without a deadline.
-    ///
-    /// # Errors
-    /// As [`Store::search`], without a deadline.
-    pub async fn aside<R: Send + 'static>(
-        &self,
-        owner: Owner,
-        work: impl FnOnce() -> Result<R> + Send + 'static,
-    ) -> Result<R> {
-        self.searches.aside(owner, work).await
-    }
-
     /// Threads that one long search may use: its own and those that have nothing to do right now.
     pub fn search_pool(&self) -> Pool {
         self.searches.spare()
