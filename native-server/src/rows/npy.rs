@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use half::f16;
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;
 
@@ -173,9 +174,7 @@ fn wrong_shape(name: &str, expected: &str, header: &Header) -> Error {
 fn floats(header: &Header, bytes: &[u8]) -> Vec<f32> {
     let big = header.big_endian;
     match (header.kind, header.width) {
-        (Kind::Float, 2) => {
-            each::<2>(bytes, big).map(|b| half_to_f32(u16::from_le_bytes(b))).collect()
-        }
+        (Kind::Float, 2) => each(bytes, big).map(|b| f16::from_le_bytes(b).to_f32()).collect(),
         (Kind::Float, 4) => each::<4>(bytes, big).map(f32::from_le_bytes).collect(),
         (Kind::Float, _) => each::<8>(bytes, big).map(|b| f64::from_le_bytes(b) as f32).collect(),
         (Kind::Bool | Kind::Text, _) => {
@@ -231,17 +230,6 @@ fn each<const N: usize>(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = 
         }
         element
     })
-}
-
-/// IEEE half precision to single, exactly.
-fn half_to_f32(half: u16) -> f32 {
-    let sign = u32::from(half >> 15) << 31;
-    let (exponent, fraction) = (u32::from(half >> 10) & 0x1F, u32::from(half) & 0x3FF);
-    match exponent {
-        0 => f32::from_bits(sign | (fraction as f32 / (1u32 << 24) as f32).to_bits()),
-        31 => f32::from_bits(sign | 0x7F80_0000 | fraction << 13),
-        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
-    }
 }
 
 #[cfg(test)]

@@ -88,10 +88,12 @@ fn halves_are_exact_over_their_whole_range() {
         (0xC000, -2.0),
         (0x7C00, f32::INFINITY),
     ];
-    for (half, expected) in table {
-        assert_eq!(half_to_f32(half), expected, "{half:#06x}");
-    }
-    assert!(half_to_f32(0x7C01).is_nan() && half_to_f32(0x8000).is_sign_negative());
+    let bytes = table.map(|(half, _): (u16, f32)| half.to_le_bytes()).concat();
+    let halves = read(&file(1, &dictionary("<f2", "False", "(1, 6)"), &bytes)).expect("halves");
+    assert_eq!(halves, (6, table.map(|(_, single)| single).to_vec()));
+    let bytes = [0x01, 0x7C, 0x00, 0x80];
+    let (_, halves) = read(&file(1, &dictionary("<f2", "False", "(1, 2)"), &bytes)).expect("read");
+    assert!(halves[0].is_nan() && halves[1].is_sign_negative());
 }
 
 #[test]
