@@ -5,11 +5,10 @@ use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use nearfield_engine::Result;
 use serde::Serialize;
 use std::sync::Arc;
 
-use crate::workers::{Owner, Reservation, Store};
+use crate::workers::{Owner, Reservation, Store, StoreResult};
 
 /// Memory reserved at a time for an answer that grows.
 const PIECE_BYTES: u64 = 64 << 10;
@@ -53,7 +52,7 @@ impl Growing {
     ///
     /// # Errors
     /// `resource_exhausted`.
-    pub(super) fn pay(&mut self) -> Result<()> {
+    pub(super) fn pay(&mut self) -> StoreResult<()> {
         let bytes = (self.text.capacity() as u64).next_multiple_of(PIECE_BYTES);
         match &mut self.held {
             Some(held) => held.grow_to(bytes)?,

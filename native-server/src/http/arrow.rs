@@ -40,7 +40,7 @@ use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
 };
-use crate::workers::{Change, Cost, Reservation, Served, Store, Written};
+use crate::workers::{Change, Cost, Reservation, Served, Store, StoreResult, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
@@ -107,7 +107,7 @@ impl StreamPace {
 }
 
 /// A batch on its way to the disk, and its rows.
-type UnderWay = (u64, Pin<Box<dyn Future<Output = nearfield_engine::Result<Written>> + Send>>);
+type UnderWay = (u64, Pin<Box<dyn Future<Output = StoreResult<Written>> + Send>>);
 
 /// A stream that is being written.
 struct Ingest {
@@ -134,10 +134,20 @@ impl Ingest {
             loop {
                 let watch = Stopwatch::start();
                 let kept = rows.kept_bytes();
-                let pay = &mut |bytes| self.pay(bytes + kept);
+                let mut refusal = None;
+                let pay = &mut |bytes| {
+                    // The decoder ends at any error; this one is not its own.
+                    self.pay(bytes + kept).map_err(|refused| {
+                        refusal = Some(refused);
+                        Error::new(ErrorKind::Cancelled, "there is no memory for the batch")
+                    })
+                };
                 let table = at_length(gathered as usize, || rows.next(&mut bytes, pay));
                 self.store.metrics().arrow_decode_us.inc_by(microseconds(watch));
                 self.note_panics(rows.take_panics());
+                if let Some(refused) = refusal {
+                    return Err(refused.into());
+                }
                 let Some(table) = table? else { break };
                 if table.count > 0 {
                     self.begin(table, &schema, call.now_ms()).await?;
@@ -150,7 +160,7 @@ impl Ingest {
     }
 
     /// Holds at least so many bytes of the memory budget.
-    fn pay(&mut self, bytes: u64) -> nearfield_engine::Result<()> {
+    fn pay(&mut self, bytes: u64) -> StoreResult<()> {
         self.held.grow_to(bytes.next_multiple_of(PAID_BYTES))
     }
 
@@ -246,7 +256,7 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let counted = Counted::new(&call.store()?.metrics().active_streams);
     let view = served.view();
     let cost = Cost::of_filter(&view, filter.as_ref());
-    let rows = move |go_on: GoOn<'_>| ViewRows::new_while(view, filter.as_ref(), go_on);
+    let rows = move |go_on: GoOn<'_>| Ok(ViewRows::new_while(view, filter.as_ref(), go_on)?);
     let rows = call.store()?.search(call.key, cost, rows).await?;
     // The rows are ready: the next piece that cannot be sent ends the export.
     let fill = move |out: &mut dyn Write, _: GoOn<'_>| {

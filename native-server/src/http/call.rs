@@ -19,7 +19,7 @@ use nearfield_segment::shown;
 use super::error::{ApiError, Result};
 use super::server::Server;
 use crate::catalog::KeyId;
-use crate::workers::{Reservation, Served, Store};
+use crate::workers::{Reservation, Served, Store, StoreError};
 
 /// Most time between two pieces of a body.
 const BODY_IDLE: Duration = Duration::from_secs(10);
@@ -69,12 +69,14 @@ impl Call {
     /// may list them.
     pub(super) fn served(&self) -> Result<Arc<Served>> {
         let name = self.collection.as_deref();
-        self.store()?.collection(name).map_err(|error| match name {
-            Some(name) if error.kind() == ErrorKind::NotFound && !self.may_name => {
+        self.store()?.collection(name).map_err(|error| match (name, error) {
+            (Some(name), StoreError::Engine(error))
+                if error.kind() == ErrorKind::NotFound && !self.may_name =>
+            {
                 let message = format!("there is no collection {:?}", shown(name));
                 Error::new(ErrorKind::NotFound, message).into()
             }
-            Some(_) | None => error.into(),
+            (_, error) => error.into(),
         })
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn list(call: Call) -> Result<Response<Body>> {
     let names = store.names();
     let described = names.iter().map(|name| match store.collection(Some(name)) {
         Ok(served) => info(&store, &served),
-        Err(error) => CollectionInfo::unavailable(name, error.message()),
+        Err(error) => CollectionInfo::unavailable(name, &error.to_string()),
     });
     let collections = described.collect();
     Ok(answer::ok(Collections { collections }))

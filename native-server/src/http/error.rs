@@ -16,7 +16,7 @@ use nearfield_engine::{Error, ErrorKind, Fault};
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::workers::Code;
+use crate::workers::StoreError;
 
 /// Longest body of an error.
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -139,26 +139,44 @@ fn json_len(value: &Value) -> usize {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        let (status, code) = match Code::of(&error) {
-            Some(code) => (status_of(code), code.name()),
-            None => by_kind(error.kind()),
-        };
-        let details = error.details().iter().filter(|(name, _)| *name != "code");
-        details.fold(ApiError::new(status, code, error.message()), |answer, (name, value)| {
-            answer.with(name, value.clone())
-        })
+        let (status, code) = by_kind(error.kind());
+        with_details(ApiError::new(status, code, error.message()), &error)
     }
 }
 
-/// Status of what the threads around the engine refuse.
-fn status_of(code: Code) -> StatusCode {
-    match code {
-        Code::NoDefaultCollection => StatusCode::NOT_FOUND,
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::CollectionUnavailable | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        let message = error.to_string();
+        let answer = |status, code| ApiError::new(status, code, message);
+        match error {
+            StoreError::Engine(error) => error.into(),
+            StoreError::NoDefaultCollection(_) => {
+                answer(StatusCode::NOT_FOUND, "no_default_collection")
+            }
+            StoreError::CollectionUnavailable(cause) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                with_details(answer(status, "collection_unavailable"), &cause)
+            }
+            StoreError::ResourceExhausted(_) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                answer(status, "resource_exhausted").with("retry_after_secs", 1)
+            }
+            StoreError::DeadlineExceeded(limit) => {
+                let expected = format!("{} s", limit.as_secs());
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                answer(status, "deadline_exceeded").with("expected", expected)
+            }
+            StoreError::ShuttingDown | StoreError::NotWritten => {
+                answer(StatusCode::SERVICE_UNAVAILABLE, "shutting_down")
+            }
+            StoreError::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
     }
+}
+
+/// The answer with the details of an error of the engine.
+fn with_details(answer: ApiError, error: &Error) -> ApiError {
+    error.details().iter().fold(answer, |answer, (name, value)| answer.with(name, value.clone()))
 }
 
 /// Status and code of what the engine refuses.

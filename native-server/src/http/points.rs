@@ -23,7 +23,7 @@ use super::call::{Call, at_length};
 use super::cursor::Cursor;
 use super::error::Result;
 use super::point::{self, Shown};
-use crate::workers::{Change, Cost, Written};
+use crate::workers::{Change, Cost, StoreResult, Written};
 
 /// Most points of one page, and most ids in one request for them.
 const PAGE_MAX: usize = 10_000;
@@ -118,7 +118,7 @@ async fn delete_where(call: Call, filter: Filter, wait: Option<bool>) -> Result<
     let cost = Cost::of_filter(&view, Some(&filter));
     if !cost.is_short() {
         let tried = filter.clone();
-        let count = move |go_on: GoOn<'_>| view.count_while(Some(&tried), go_on);
+        let count = move |go_on: GoOn<'_>| Ok(view.count_while(Some(&tried), go_on)?);
         call.store()?.search(call.key, cost, count).await?;
     }
     carry_out(call, Change::DeleteWhere(filter), wait).await
@@ -147,7 +147,7 @@ pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
     let cost = Cost::of_filter(&view, filter.as_ref());
     let count = call
         .store()?
-        .search(call.key, cost, move |go_on| view.count_while(filter.as_ref(), go_on))
+        .search(call.key, cost, move |go_on| Ok(view.count_while(filter.as_ref(), go_on)?))
         .await?;
     Ok(answer::ok(json!({ "count": count })))
 }
@@ -238,12 +238,7 @@ impl Wanted {
         }
     }
 
-    fn answer(
-        &self,
-        view: &Arc<View>,
-        mut out: Growing,
-        go_on: GoOn<'_>,
-    ) -> nearfield_engine::Result<Bytes> {
+    fn answer(&self, view: &Arc<View>, mut out: Growing, go_on: GoOn<'_>) -> StoreResult<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
         let mut first = true;
         let mut write = |out: &mut Growing, id: &PointId, segment: &Segment, row| {

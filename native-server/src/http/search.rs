@@ -23,7 +23,7 @@ use super::cursor::Cursor;
 use super::error::{ApiError, Result};
 use super::point::{self, Shown};
 use crate::host::Stopwatch;
-use crate::workers::{Asked, Cost};
+use crate::workers::{Asked, Cost, StoreResult};
 
 /// Most query vectors in one request.
 const QUERIES_MAX: usize = 10_000;
@@ -209,7 +209,7 @@ impl Ask {
         pool: impl FnOnce() -> Pool,
         mut out: Growing,
         go_on: GoOn<'_>,
-    ) -> nearfield_engine::Result<Bytes> {
+    ) -> StoreResult<Bytes> {
         let watch = Stopwatch::start();
         let question = Question {
             field: &self.field,
@@ -243,12 +243,7 @@ impl Ask {
         Ok(out.finish())
     }
 
-    fn write_hits(
-        &self,
-        out: &mut Growing,
-        view: &View,
-        hits: &[Hit],
-    ) -> nearfield_engine::Result<()> {
+    fn write_hits(&self, out: &mut Growing, view: &View, hits: &[Hit]) -> StoreResult<()> {
         let spec = &view.schema.vectors[&self.field];
         out.text.push(b'[');
         for (rank, hit) in hits.iter().enumerate() {

@@ -14,7 +14,6 @@ use nearfield_segment::Pool;
 use prometheus::IntGauge;
 
 use super::budget::Reservation;
-use super::code::Code;
 use super::context::Context;
 use super::line::Line;
 use crate::host::{self, Behind};
@@ -45,7 +44,7 @@ impl Background {
     /// recovery above all: it may be what frees the memory.
     ///
     /// # Errors
-    /// As [`Task::run`]; `Cancelled` if it made way; [`Code::Internal`] if it panicked.
+    /// As [`Task::run`]; `Cancelled` if it made way; `Io` if it panicked.
     pub(super) fn carry(
         &self,
         line: &Line,
@@ -86,7 +85,7 @@ impl Background {
     /// Does `work` on a thread of its own that steps back.
     ///
     /// # Errors
-    /// What `work` returns; [`Code::Internal`] if it panicked; `Io` without a thread.
+    /// What `work` returns; `Io` if it panicked, or without a thread.
     pub(super) fn aside<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("background".to_owned());
@@ -100,7 +99,8 @@ impl Background {
             let thread = started.map_err(|e| Error::io("start", "a thread for upkeep", e))?;
             thread.join().unwrap_or_else(|_| {
                 self.context.panicked("background work", "");
-                Err(Code::Internal.error("background work failed inside the server"))
+                let message = "background work failed inside the server; its log says more";
+                Err(Error::new(ErrorKind::Io, message))
             })
         })
     }

@@ -17,9 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nearfield_engine::Result;
-
-use super::code::Code;
+use super::error::{StoreError, StoreResult};
 use super::shares::Owner;
 
 /// Percent of the limit from which writes wait.
@@ -99,13 +97,13 @@ impl Budget {
     /// Reserves memory.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`].
+    /// [`StoreError::ResourceExhausted`].
     pub(super) fn reserve(
         self: &Arc<Self>,
         bytes: u64,
         purpose: Purpose,
         holder: Holder,
-    ) -> Result<Reservation> {
+    ) -> StoreResult<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0, purpose, holder };
         reservation.grow_to(bytes)?;
         Ok(reservation)
@@ -138,7 +136,7 @@ impl Budget {
     }
 
     /// Adds to what is held, if no mark is passed.
-    fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> Result<()> {
+    fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> StoreResult<()> {
         let mut held = self.held();
         let rows = self.row_bytes.load(Ordering::Relaxed);
         let used = held.all_bytes.saturating_add(rows);
@@ -168,7 +166,7 @@ impl Budget {
                     "the memory budget is used up: {bytes} bytes more than the {used} {what} would exceed \
                      {most} ({percent} % of --memory-budget-bytes)"
                 );
-                return Err(Code::ResourceExhausted.error(message));
+                return Err(StoreError::ResourceExhausted(message));
             }
         }
         held.change(purpose, holder, |held| *held += bytes);
@@ -254,8 +252,8 @@ impl Reservation {
     /// Holds at least so many bytes from now on.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`]; what was held before still is.
-    pub fn grow_to(&mut self, bytes: u64) -> Result<()> {
+    /// [`StoreError::ResourceExhausted`]; what was held before still is.
+    pub fn grow_to(&mut self, bytes: u64) -> StoreResult<()> {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
             return Ok(());
         };
@@ -301,7 +299,7 @@ mod tests {
         let budget = budget();
         let held = budget.reserve(850, WRITE, Holder::Server).expect("up to the mark");
         let error = budget.reserve(1, WRITE, Holder::Server).expect_err("above it");
-        assert_eq!(Code::of(&error), Some(Code::ResourceExhausted));
+        assert!(matches!(error, StoreError::ResourceExhausted(_)));
         assert!(budget.reserve(150, READ, key('a')).is_ok());
         assert!(budget.reserve(151, READ, key('a')).is_err());
         drop(held);

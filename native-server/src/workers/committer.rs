@@ -21,8 +21,8 @@ use nearfield_segment::Pool;
 use tokio::sync::oneshot;
 
 use super::budget::Reservation;
-use super::code::Code;
 use super::context::{CHANGE_COPIES, Context, is_late};
+use super::error::{StoreError, StoreResult};
 use super::line::Line;
 use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
@@ -83,9 +83,9 @@ impl Committers {
     /// Queues a change. Never waits.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`] if the collection's queue is full, or nobody waits and what was accepted
-    /// an interval ago is not written; [`Code::ShuttingDown`].
-    pub(super) fn push(self: &Arc<Self>, waiting: Waiting) -> Result<()> {
+    /// [`StoreError::ResourceExhausted`] if the collection's queue is full, or no caller waits for the change and
+    /// changes accepted an interval ago are not written; [`StoreError::ShuttingDown`].
+    pub(super) fn push(self: &Arc<Self>, waiting: Waiting) -> StoreResult<()> {
         let throttle = self.context.budget.throttle();
         let waits = waiting.answer.is_some();
         let delay = if waits { throttle } else { self.flush_interval / 2 };
@@ -98,16 +98,16 @@ impl Committers {
         state.queues.push(lane, waiting, bytes, due).map_err(|refused| match refused {
             Refused::Full => {
                 metrics.backpressure_hard.inc();
-                Code::ResourceExhausted.error("the collection's queue is full; try again")
+                let message = "the collection's queue is full; try again";
+                StoreError::ResourceExhausted(message.to_owned())
             }
             Refused::Behind => {
                 metrics.backpressure_hard.inc();
-                Code::ResourceExhausted.error(
-                    "what was accepted --flush-interval-ms ago is not written yet; \
-                     try again, or wait for the answer",
-                )
+                let message = "changes accepted --flush-interval-ms ago are not written yet; try again, or \
+                               wait for the answer";
+                StoreError::ResourceExhausted(message.to_owned())
             }
-            Refused::Closed => Code::ShuttingDown.error("the server is closing"),
+            Refused::Closed => StoreError::ShuttingDown,
         })?;
         if !throttle.is_zero() {
             metrics.backpressure_soft.inc();
@@ -272,12 +272,11 @@ impl Committers {
     }
 
     /// The answer to a caller whose change vanished with a thread or with the queue.
-    pub(super) fn unanswered(&self) -> Error {
+    pub(super) fn unanswered(&self) -> StoreError {
         if self.state().queues.is_closed() {
-            return Code::ShuttingDown.error("the server closed before the change was written");
+            return StoreError::NotWritten;
         }
-        let message = "writing failed inside the server; whether it happened is not known";
-        Code::Internal.error(message)
+        StoreError::Internal("writing (it is not known whether the change was written)")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

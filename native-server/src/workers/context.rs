@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change;
-use nearfield_engine::{Clock, Error, ErrorKind, Result};
+use nearfield_engine::{Clock, Error, ErrorKind};
 
 use super::budget::{Budget, Holder, Purpose, Reservation};
 use super::damage::Damage;
+use super::error::StoreResult;
 use super::line::{Line, Turn};
 use super::readiness::{Board, Topic};
 use crate::host::Stopwatch;
@@ -32,7 +33,7 @@ impl Context {
         bytes: u64,
         purpose: Purpose,
         holder: Holder,
-    ) -> Result<Reservation> {
+    ) -> StoreResult<Reservation> {
         let reserved = self.budget.reserve(bytes, purpose, holder);
         if reserved.is_err() {
             self.metrics.backpressure_hard.inc();

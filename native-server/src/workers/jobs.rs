@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::background::Background;
-use super::code::Code;
 use super::context::Context;
+use super::error::{StoreError, StoreResult};
 use super::line::Line;
 use super::readiness::Topic;
 use crate::catalog::{self, Catalog, JobId, JobState};
@@ -147,12 +147,12 @@ impl Jobs {
     /// Starts a job. The receiver gets it when it has ended.
     ///
     /// # Errors
-    /// `Conflict` while one of its kind runs; [`Code::ShuttingDown`]; `Io` without a thread.
+    /// `Conflict` while one of its kind runs; [`StoreError::ShuttingDown`]; `Io` without a thread.
     pub(super) fn start(
         self: &Arc<Self>,
         kind: JobKind,
         scope: Scope,
-    ) -> Result<(JobId, oneshot::Receiver<()>)> {
+    ) -> StoreResult<(JobId, oneshot::Receiver<()>)> {
         let recorded = kind.recorded();
         let told_to_stop = self.enter(kind)?;
         let id = self.catalog.begin_job(recorded, scope.collection.as_deref());
@@ -172,21 +172,21 @@ impl Jobs {
         if let Err(error) = started {
             self.catalog.finish_job(id, JobState::Failed, json!({"message": error.to_string()}));
             self.end(kind);
-            return Err(Error::io("start", "a thread for the job", error));
+            return Err(Error::io("start", "a thread for the job", error).into());
         }
         Ok((id, receiver))
     }
 
     /// Takes the place of a kind of job; what is returned tells it to stop.
-    fn enter(&self, kind: JobKind) -> Result<Arc<AtomicBool>> {
+    fn enter(&self, kind: JobKind) -> StoreResult<Arc<AtomicBool>> {
         let mut state = self.state();
         if state.closing {
-            return Err(Code::ShuttingDown.error("the server is closing"));
+            return Err(StoreError::ShuttingDown);
         }
         if state.running.contains_key(&kind) {
             let name = kind.recorded().name();
             let message = format!("a {name} is running already; wait for it to end");
-            return Err(Error::new(ErrorKind::Conflict, message));
+            return Err(Error::new(ErrorKind::Conflict, message).into());
         }
         let told_to_stop = Arc::new(AtomicBool::new(false));
         let (stop, progress) = (Arc::clone(&told_to_stop), json!({}));
@@ -265,7 +265,7 @@ impl Jobs {
         let ended = catch_unwind(AssertUnwindSafe(|| self.run(kind, scope, &go_on)));
         let ended = ended.unwrap_or_else(|_| {
             self.context.panicked("a job", scope.collection.as_deref().unwrap_or_default());
-            Err(Code::Internal.error("the job failed inside the server"))
+            Err(Error::new(ErrorKind::Io, "the job failed inside the server; its log says more"))
         });
         ended.unwrap_or_else(|error| {
             if error.kind() == ErrorKind::Cancelled && !go_on() {
@@ -401,7 +401,7 @@ impl Jobs {
         if !scope.closed.is_empty() {
             let closed = scope.closed.join(", ");
             let message = format!("cannot be opened: {closed}; done: {}", merged.join(", "));
-            return Err(Code::CollectionUnavailable.error(message));
+            return Err(Error::new(ErrorKind::Io, message));
         }
         if merged.is_empty() {
             return Ok((JobState::Idle, json!({"reason": idle})));

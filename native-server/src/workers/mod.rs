@@ -19,18 +19,18 @@
 //! | `readiness`, `stats` | what is wrong, in words; what is going on, in numbers |
 //! | `scrub` | the thread that reads and checks files again, little by little |
 //! | `damage` | files in which damage was met |
-//! | `code` | refusals that are the server's, not the engine's |
+//! | `error` | errors of the engine and refusals of the server |
 //!
 //! Here are threads and no sockets; an `async fn` awaits a channel, some with a deadline, and nothing else.
 
 mod background;
 mod budget;
 mod care;
-mod code;
 mod committer;
 mod context;
 mod cost;
 mod damage;
+mod error;
 mod jobs;
 mod line;
 mod opening;
@@ -50,8 +50,8 @@ mod upkeep;
 mod tests;
 
 pub use budget::Reservation;
-pub use code::Code;
 pub use cost::{Asked, Cost};
+pub use error::{StoreError, StoreResult};
 pub use jobs::{Job, JobKind};
 pub use opening::warn_of_recovery;
 pub use readiness::Readiness;

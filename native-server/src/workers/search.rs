@@ -13,8 +13,8 @@ use nearfield_segment::Pool;
 use nearfield_segment::cancel::GoOn;
 use tokio::sync::oneshot;
 
-use super::code::Code;
 use super::context::Context;
+use super::error::{StoreError, StoreResult};
 use super::patience::{Patience, Waiting};
 use super::shares::{Owner, Shares};
 
@@ -76,25 +76,28 @@ impl SearchThreads {
     /// Searches on one of the threads, in the owner's turn. Dropping the future cancels the search.
     ///
     /// # Errors
-    /// Those of `work`; [`Code::DeadlineExceeded`], [`Code::ResourceExhausted`], [`Code::ShuttingDown`];
-    /// [`Code::Internal`] if it panicked.
+    /// Those of `work`; [`StoreError::DeadlineExceeded`], [`StoreError::ResourceExhausted`],
+    /// [`StoreError::ShuttingDown`]; [`StoreError::Internal`] if it panicked.
     pub(super) async fn search<R: Send + 'static>(
         &self,
         owner: Owner,
-        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
+        work: impl FnOnce(GoOn<'_>) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
         let patience = Arc::new(Patience::new(self.deadline));
         let found = self.run(owner, Arc::clone(&patience), work).await;
         self.judged(&patience, found)
     }
 
     /// Searches on the calling thread, as [`SearchThreads::search`].
-    pub(super) fn search_here<R>(&self, work: impl FnOnce(GoOn<'_>) -> Result<R>) -> Result<R> {
+    pub(super) fn search_here<R>(
+        &self,
+        work: impl FnOnce(GoOn<'_>) -> StoreResult<R>,
+    ) -> StoreResult<R> {
         let patience = Patience::new(self.deadline);
         let worked = AssertUnwindSafe(|| work(&|| patience.lasts()));
         let found = catch_unwind(worked).unwrap_or_else(|_| {
             self.context.panicked("searching", "");
-            Err(panicked())
+            Err(PANICKED)
         });
         self.judged(&patience, found)
     }
@@ -103,8 +106,8 @@ impl SearchThreads {
         &self,
         owner: Owner,
         patience: Arc<Patience>,
-        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
+        work: impl FnOnce(GoOn<'_>) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
         let (sender, receiver) = oneshot::channel();
         let limits = Arc::clone(&patience);
         let run = Box::new(move || {
@@ -115,27 +118,31 @@ impl SearchThreads {
         let counter = self.context.metrics.searches_cancelled.clone();
         let mut waiting = Waiting::new(Arc::clone(&patience), counter);
         let answered = tokio::time::timeout(patience.left(), receiver).await;
-        let answered = answered.map_err(|_| late())?;
+        let answered = answered.map_err(|_| self.late())?;
         waiting.ended();
         // Without an answer it was skipped in the queue, or panicked.
-        let unanswered = |_| Err(if patience.is_over() { late() } else { panicked() });
+        let unanswered = |_| Err(if patience.is_over() { self.late() } else { PANICKED });
         answered.unwrap_or_else(unanswered)
     }
 
-    /// What ended because of its deadline is refused as such, and counted.
-    fn judged<R>(&self, patience: &Patience, found: Result<R>) -> Result<R> {
-        let Err(error) = found else { return found };
-        let ended_early = error.kind() == ErrorKind::Cancelled && Code::of(&error).is_none();
-        if !(ended_early && patience.is_over()) {
-            return Err(error);
+    /// The answer of a search, which is a refusal if its deadline ended it; such searches are counted.
+    fn judged<R>(&self, patience: &Patience, found: StoreResult<R>) -> StoreResult<R> {
+        let found = found.map_err(|error| match error {
+            StoreError::Engine(error)
+                if error.kind() == ErrorKind::Cancelled && patience.is_over() =>
+            {
+                self.late()
+            }
+            other => other,
+        });
+        if matches!(found, Err(StoreError::DeadlineExceeded(_))) {
+            self.context.metrics.searches_late.inc();
         }
-        self.context.metrics.searches_late.inc();
-        let seconds = self.deadline.as_secs();
-        let message = format!(
-            "the search did not end within {seconds} s (--search-timeout-secs), waiting included; ask for \
-             fewer vectors or results, or use a shorter filter"
-        );
-        Err(Code::DeadlineExceeded.error(message).with("expected", format!("{seconds} s")))
+        found
+    }
+
+    fn late(&self) -> StoreError {
+        StoreError::DeadlineExceeded(self.deadline)
     }
 
     /// The threads a search may use besides its own: those that have nothing to do right now.
@@ -149,15 +156,15 @@ impl SearchThreads {
         self.work.notify_all();
     }
 
-    fn push(&self, owner: Owner, work: Work) -> Result<()> {
+    fn push(&self, owner: Owner, work: Work) -> StoreResult<()> {
         let mut state = self.state();
         if state.closed {
-            return Err(Code::ShuttingDown.error("the server is closing"));
+            return Err(StoreError::ShuttingDown);
         }
         if state.shares.push(owner, work, |work| work.patience.lasts()).is_err() {
             self.context.metrics.searches_refused.inc();
             let message = "too many long searches of this key wait already; try again";
-            return Err(Code::ResourceExhausted.error(message));
+            return Err(StoreError::ResourceExhausted(message.to_owned()));
         }
         self.work.notify_one();
         Ok(())
@@ -196,11 +203,4 @@ impl SearchThreads {
     }
 }
 
-/// The deadline has passed; its caller words the refusal.
-fn late() -> Error {
-    Error::new(ErrorKind::Cancelled, "the deadline has passed")
-}
-
-fn panicked() -> Error {
-    Code::Internal.error("searching failed inside the server; it is in its log")
-}
+const PANICKED: StoreError = StoreError::Internal("searching");

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change;
-use nearfield_engine::{Applied, Result, View};
+use nearfield_engine::{Applied, View};
 use nearfield_segment::{Kernel, Schema};
 use tokio::sync::oneshot;
 
 use super::budget::{Holder, Purpose};
 use super::committer::{Committers, Waiting};
 use super::context::{Context, change_bytes};
+use super::error::StoreResult;
 use super::line::Line;
 
 /// How a change was answered.
@@ -68,9 +69,9 @@ impl Served {
     /// on the board. Dropping the future before the change is taken from the queue takes it back.
     ///
     /// # Errors
-    /// Those of the engine; [`super::Code::ResourceExhausted`] without room or behind, [`super::Code::ShuttingDown`],
-    /// [`super::Code::Internal`].
-    pub async fn write(&self, change: Change<'static>, wait: bool) -> Result<Written> {
+    /// Those of the engine; [`super::StoreError::ResourceExhausted`] if there is no room for it or older changes wait too long,
+    /// [`super::StoreError::ShuttingDown`], [`super::StoreError::NotWritten`], [`super::StoreError::Internal`].
+    pub async fn write(&self, change: Change<'static>, wait: bool) -> StoreResult<Written> {
         let held = self.context.reserve(change_bytes(&change), Purpose::Write, Holder::Server)?;
         let line = Arc::clone(&self.line);
         if !wait {
@@ -79,7 +80,9 @@ impl Served {
         }
         let (sender, receiver) = oneshot::channel();
         self.committers.push(Waiting { line, change, answer: Some(sender), held })?;
-        let answered = receiver.await.unwrap_or_else(|_| Err(self.committers.unanswered()));
-        answered.map(Written::Durable)
+        match receiver.await {
+            Ok(written) => Ok(Written::Durable(written?)),
+            Err(_) => Err(self.committers.unanswered()),
+        }
     }
 }

@@ -12,9 +12,9 @@ use nearfield_segment::{Pool, Schema};
 
 use super::background::Background;
 use super::budget::{Holder, Purpose, Reservation};
-use super::code::Code;
 use super::committer::Committers;
 use super::context::Context;
+use super::error::{StoreError, StoreResult};
 use super::jobs::{Jobs, Scope};
 use super::line::Line;
 use super::readiness::{Readiness, Topic};
@@ -66,9 +66,9 @@ impl Store {
     /// A collection; the default one without a name. A pointer clone.
     ///
     /// # Errors
-    /// `NotFound` listing near names, with [`Code::NoDefaultCollection`] if no name was given;
-    /// [`Code::CollectionUnavailable`] with the error that its recovery met.
-    pub fn collection(&self, name: Option<&str>) -> Result<Arc<Served>> {
+    /// `NotFound` listing near names, with [`StoreError::NoDefaultCollection`] if no name was given;
+    /// [`StoreError::CollectionUnavailable`] with the error that its recovery met.
+    pub fn collection(&self, name: Option<&str>) -> StoreResult<Arc<Served>> {
         let wanted = name.unwrap_or(&self.default);
         {
             let names = self.names_read();
@@ -76,15 +76,12 @@ impl Store {
                 return Ok(Arc::clone(served));
             }
             if let Some(error) = names.blocked.get(wanted) {
-                return Err(unavailable(wanted, error));
+                let context = format!("collection {wanted:?} cannot be opened");
+                return Err(StoreError::CollectionUnavailable(error.again().context(context)));
             }
         }
         if name.is_none() {
-            let message = format!(
-                "this path means the default collection {wanted:?}, which does not exist; name one in \
-                 the path (/v2/collections/NAME/…), create it, or start with --collection NAME"
-            );
-            return Err(Code::NoDefaultCollection.error(message));
+            return Err(StoreError::NoDefaultCollection(wanted.to_owned()));
         }
         // The database words the refusal, with near names.
         Ok(self.serve(self.database.collection(wanted)?))
@@ -209,8 +206,8 @@ impl Store {
     /// Memory for what a request that changes something has sent.
     ///
     /// # Errors
-    /// [`Code::ResourceExhausted`] if the budget, or the owner's share of it, is used up.
-    pub fn reserve(&self, owner: Owner, bytes: u64) -> Result<Reservation> {
+    /// [`StoreError::ResourceExhausted`] if the budget, or the owner's share of it, is used up.
+    pub fn reserve(&self, owner: Owner, bytes: u64) -> StoreResult<Reservation> {
         self.context.reserve(bytes, Purpose::Write, Holder::Request(owner))
     }
 
@@ -218,7 +215,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::reserve`].
-    pub fn reserve_for_reading(&self, owner: Owner, bytes: u64) -> Result<Reservation> {
+    pub fn reserve_for_reading(&self, owner: Owner, bytes: u64) -> StoreResult<Reservation> {
         self.context.reserve(bytes, Purpose::Read, Holder::Request(owner))
     }
 
@@ -231,25 +228,25 @@ impl Store {
     /// when the caller goes away.
     ///
     /// # Errors
-    /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running; [`Code::ShuttingDown`]. A job
+    /// `NotFound` for an unknown collection; `Conflict` if one of its kind is running; [`StoreError::ShuttingDown`]. A job
     /// that fails is an answer with the state `Failed`.
     pub async fn run_job(
         &self,
         kind: JobKind,
         collection: Option<&str>,
         wait: bool,
-    ) -> Result<Job> {
+    ) -> StoreResult<Job> {
         let (id, ended) = self.jobs.start(kind, self.scope(kind, collection)?)?;
         if wait {
             // A thread that vanished has left its job as it is, and that is what is reported.
             let _vanished = ended.await;
         }
         let unknown = || Error::new(ErrorKind::NotFound, format!("there is no job {id}"));
-        self.jobs.job(id)?.ok_or_else(unknown)
+        self.jobs.job(id)?.ok_or_else(|| unknown().into())
     }
 
     /// What a job is to work on. A collection that cannot be opened can be verified, and nothing else.
-    fn scope(&self, kind: JobKind, collection: Option<&str>) -> Result<Scope> {
+    fn scope(&self, kind: JobKind, collection: Option<&str>) -> StoreResult<Scope> {
         let (served, closed) = match collection {
             None => {
                 let names = self.names_read();
@@ -258,10 +255,7 @@ impl Store {
             }
             Some(name) => match self.collection(collection) {
                 Ok(served) => (vec![served], Vec::new()),
-                Err(error)
-                    if kind == JobKind::Verify
-                        && Code::of(&error) == Some(Code::CollectionUnavailable) =>
-                {
+                Err(StoreError::CollectionUnavailable(_)) if kind == JobKind::Verify => {
                     (Vec::new(), vec![name.to_owned()])
                 }
                 Err(error) => return Err(error),
@@ -305,14 +299,14 @@ impl Store {
     /// this future is dropped.
     ///
     /// # Errors
-    /// Those of `work`; [`Code::DeadlineExceeded`]; [`Code::ResourceExhausted`] if too many long searches of the
-    /// owner wait; [`Code::Internal`] if `work` panicked.
+    /// Those of `work`; [`StoreError::DeadlineExceeded`]; [`StoreError::ResourceExhausted`] if too many long searches
+    /// of the owner wait; [`StoreError::Internal`] if `work` panicked.
     pub async fn search<R: Send + 'static>(
         &self,
         owner: Owner,
         cost: Cost,
-        work: impl FnOnce(GoOn<'_>) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
+        work: impl FnOnce(GoOn<'_>) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
         match cost.is_short() {
             true => self.searches.search_here(work),
             false => self.searches.search(owner, work).await,
@@ -380,15 +374,6 @@ impl Store {
     pub(super) fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The refusal of a collection that exists and cannot be opened because of `error`.
-fn unavailable(name: &str, error: &Error) -> Error {
-    let message = format!("collection {name:?} cannot be opened: {}", error.message());
-    let details = error.details().iter().filter(|(name, _)| *name != "code");
-    details.fold(Code::CollectionUnavailable.error(message), |error, (name, value)| {
-        error.with(name, value.clone())
-    })
 }
 
 /// A number and what it counts.

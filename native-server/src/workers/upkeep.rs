@@ -186,7 +186,8 @@ impl Upkeep {
             let result = catch_unwind(AssertUnwindSafe(|| self.take(&line, step)));
             let result = result.unwrap_or_else(|_| {
                 self.context.panicked("upkeep", line.collection.name());
-                Err(super::Code::Internal.error("upkeep panicked; the server's log says where"))
+                let message = "upkeep panicked; the server's log says where";
+                Err(Error::new(ErrorKind::Io, message))
             });
             state = self.state();
             self.remember(&mut state, &line, step, result);
