@@ -127,13 +127,12 @@ impl SearchThreads {
 
     /// The answer of a search, which is a refusal if its deadline ended it; such searches are counted.
     fn judged<R>(&self, patience: &Patience, found: StoreResult<R>) -> StoreResult<R> {
-        let found = found.map_err(|error| match error {
-            StoreError::Engine(error)
-                if error.kind() == ErrorKind::Cancelled && patience.is_over() =>
-            {
-                self.late()
-            }
-            other => other,
+        let found = found.map_err(|error| {
+            let is_cancelled = matches!(
+                &error,
+                StoreError::Engine(error) if error.kind() == ErrorKind::Cancelled
+            );
+            if is_cancelled && patience.is_over() { self.late() } else { error }
         });
         if matches!(found, Err(StoreError::DeadlineExceeded(_))) {
             self.context.metrics.searches_late.inc();
