@@ -1,79 +1,25 @@
-//! The OpenAPI 3.1 document, made from the table of routes and the shapes in `describe`.
+//! The OpenAPI 3.1 document, made from the tables of routes and the structs of requests and answers.
 //!
-//! Paths, methods, roles and status codes come from the same rows as the router; shapes from the types.
+//! Paths, methods, roles and status codes come from the same routes as the router; shapes from the types.
 //! docs/openapi.json is this document (`nearfield openapi`), and a test compares them.
-
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
-use super::answer;
-use super::call::Call;
-use super::error::Result;
-use super::routes::{Access, ROUTES, Route};
-use super::shapes::Refused;
-
-/// Adds the shape of a type, and of all it consists of; returns its name.
-pub(super) type Shape = fn(&mut Shapes) -> String;
-
-/// Shapes by name.
-pub(super) type Shapes = BTreeMap<String, Value>;
-
-/// The [`Shape`] of `T`.
-pub(super) fn shape<T: ToSchema>(shapes: &mut Shapes) -> String {
-    let mut parts = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut parts);
-    for (name, schema) in parts {
-        let schema = serde_json::to_value(schema).expect("schemas have string keys");
-        shapes.insert(name, schema);
-    }
-    T::name().into_owned()
-}
-
-/// What the body of a request is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Takes {
-    Nothing,
-    Json(Shape),
-    /// JSON, or nothing.
-    Perhaps(Shape),
-    Arrow,
-}
-
-/// What the body of an answer is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Gives {
-    /// `{"data": …}`.
-    Data(Shape),
-    /// Of another type.
-    Typed(&'static str),
-}
-
-/// The document as it is sent. Made once: the route is public, and making it costs hundreds of times what an
-/// answer costs.
-static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().into());
+use crate::http::{self, Access, Call, Gives, Refused, Result, Route, Shape, Shapes, Takes, shape};
 
 /// Answers `GET openapi.json`.
 #[expect(clippy::unused_async, reason = "handlers are async")]
-pub(super) async fn get(_: Call) -> Result<Response<Body>> {
-    Ok(answer::json(StatusCode::OK, sent()))
+pub(super) async fn get(call: Call) -> Result<Response<Body>> {
+    Ok(http::json(StatusCode::OK, call.server.document))
 }
 
-/// The document as it is sent: the same allocation every time.
-fn sent() -> Bytes {
-    TEXT.clone()
-}
-
-/// The document, indented, with a line feed at its end.
-pub fn document() -> String {
+/// The document of all routes, indented, with a line feed at its end.
+pub(super) fn document(tables: &[&[Route]]) -> String {
     let (mut paths, mut shapes) = (Map::new(), Shapes::new());
-    for route in ROUTES {
+    for route in tables.iter().copied().flatten() {
         for path in route.paths() {
             let operation = operation(route, &path, &mut shapes);
             let item = paths.entry(path).or_insert_with(|| json!({}));
@@ -130,7 +76,7 @@ fn operation(route: &Route, path: &str, shapes: &mut Shapes) -> Value {
         Takes::Perhaps(shape) => {
             operation["requestBody"] = body("application/json", reference(&shape(shapes)), false);
         }
-        Takes::Arrow => operation["requestBody"] = body(super::arrow::ARROW_TYPE, json!({}), true),
+        Takes::Typed(kind) => operation["requestBody"] = body(kind, json!({}), true),
     }
     match route.access {
         Access::Public => {}
@@ -189,16 +135,4 @@ fn parameters(route: &Route, path: &str) -> Vec<Value> {
 
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_document_is_made_once() {
-        let (one, other) = (sent(), sent());
-        assert_eq!(one.as_ptr(), other.as_ptr());
-        assert_eq!(one, document().as_bytes());
-    }
 }

@@ -1,44 +1,103 @@
-//! `health/*` and `metrics`: for whoever watches.
+//! Health and metrics: for probes and for monitoring.
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer;
-use super::call::Call;
-use super::describe::Health;
-use super::error::Result;
+use crate::http::{self, Access, Also, Call, Result, Route, Verb, shape};
 use crate::workers::Readiness;
 
 /// The content type of Prometheus' text format.
-pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+
+const NOT_READY: Also = (503, "Not everything can be served", shape::<Health>);
+
+/// The routes of probes.
+pub(super) const ROUTES: &[Route] = &[
+    Route::once(Verb::Get, "/v2/health/live", Access::Health, "health_live", |call| {
+        Box::pin(live(call))
+    })
+    .says("Say whether the process works")
+    .gives(200, shape::<Health>),
+    Route::once(Verb::Get, "/v2/health/ready", Access::Health, "health_ready", |call| {
+        Box::pin(ready(call))
+    })
+    .says("Say whether everything can be served, and if not, why")
+    .gives(200, shape::<Health>)
+    .also(&[NOT_READY]),
+    Route::once(Verb::Get, "/livez", Access::Health, "livez", |call| Box::pin(live(call)))
+        .says("As /v2/health/live")
+        .gives(200, shape::<Health>),
+    Route::once(Verb::Get, "/healthz", Access::Health, "healthz", |call| Box::pin(live(call)))
+        .says("As /v2/health/live")
+        .gives(200, shape::<Health>),
+    Route::once(Verb::Get, "/readyz", Access::Health, "readyz", |call| Box::pin(ready(call)))
+        .says("As /v2/health/ready")
+        .gives(200, shape::<Health>)
+        .also(&[NOT_READY]),
+    Route::once(Verb::Get, "/v2/metrics", Access::Metrics, "metrics", |call| {
+        Box::pin(metrics(call))
+    })
+    .says("Prometheus metrics")
+    .gives_typed(METRICS_TYPE),
+    Route::once(Verb::Get, "/metrics", Access::Metrics, "metrics_root", |call| {
+        Box::pin(metrics(call))
+    })
+    .says("As /v2/metrics")
+    .gives_typed(METRICS_TYPE),
+];
+
+/// Whether everything can be served
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum HealthStatus {
+    Ok,
+    Degraded,
+}
+
+/// What health routes say.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    status: HealthStatus,
+    /// Every collection reads and writes
+    ready: bool,
+    /// The process works at all
+    live: bool,
+    /// recovered: …, or degraded: … blockers=a | b
+    report: String,
+    /// What stands in the way, one sentence each
+    blockers: Vec<String>,
+}
 
 /// Answers whether the process works at all.
-pub(super) async fn live(call: Call) -> Result<Response<Body>> {
-    Ok(answer::data(StatusCode::OK, report(&call)))
+async fn live(call: Call) -> Result<Response<Body>> {
+    Ok(http::data(StatusCode::OK, report(&call)))
 }
 
 /// Answers whether everything can be served.
-pub(super) async fn ready(call: Call) -> Result<Response<Body>> {
+async fn ready(call: Call) -> Result<Response<Body>> {
     let ready = call.server.readiness().ready;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(answer::data(status, report(&call)))
+    Ok(http::data(status, report(&call)))
 }
 
 fn report(call: &Call) -> Health {
     let Readiness { live, ready, blockers, report } = call.server.readiness();
-    let status = if ready { "ok" } else { "degraded" };
+    let status = if ready { HealthStatus::Ok } else { HealthStatus::Degraded };
     if !call.may_name {
-        let report = format!("{status}; a key shows more");
+        let report = if ready { "ok; a key shows more" } else { "degraded; a key shows more" };
+        let report = report.to_owned();
         return Health { status, ready, live, report, blockers: Vec::new() };
     }
     Health { status, ready, live, report, blockers }
 }
 
 /// Answers everything that is counted.
-pub(super) async fn metrics(call: Call) -> Result<Response<Body>> {
+async fn metrics(call: Call) -> Result<Response<Body>> {
     let store = call.store()?;
     let counted = &store.metrics().audit_failures;
     counted.inc_by(call.server.catalog.audit_failures_total().saturating_sub(counted.get()));
-    Ok(answer::typed(StatusCode::OK, METRICS_TYPE, store.render_metrics()))
+    Ok(http::typed(StatusCode::OK, METRICS_TYPE, store.render_metrics()))
 }

@@ -9,8 +9,10 @@ use std::fmt;
 use nearfield_engine::Result;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, Transaction, params};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tracing::warn;
+use utoipa::ToSchema;
 
 use super::sqlite::{Done, Sqlite};
 
@@ -19,8 +21,9 @@ const JOBS_MAX: u64 = 10_000;
 /// Rows that wait in memory while the file cannot be written.
 const UNSAVED_MAX: usize = 1_000;
 
-/// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a job does
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(as = JobKindName, rename_all = "lowercase")]
 pub enum JobKind {
     /// Rows of the log into a segment file.
     Checkpoint,
@@ -34,8 +37,9 @@ pub enum JobKind {
     Restore,
 }
 
-/// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a job is; idle: there was nothing to do
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(as = JobStateName, rename_all = "lowercase")]
 pub enum JobState {
     /// Under way.
     Running,
@@ -279,6 +283,18 @@ impl ToSql for JobId {
 impl FromSql for JobId {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<JobId> {
         JobId::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl Serialize for JobKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Serialize for JobState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

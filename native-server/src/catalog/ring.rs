@@ -4,7 +4,7 @@
 //! (`PRAGMA data_version`), and reads the keys again if their generation has moved. So a revocation that was
 //! answered is obeyed by the next request. If SQLite cannot say, the keys in memory decide: a damaged, full or
 //! locked catalog does not stop the server. The keys that this process has created or revoked are known either way.
-//! What the question costs: docs/decisions/0055-sqlite-is-asked-at-each-decision.md.
+//! What the question costs: docs/internals/decisions/0055-sqlite-is-asked-at-each-decision.md.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::exit::Result;
+use crate::api;
 use crate::catalog::{Catalog, Role};
 use crate::config::ServerConfig;
 use crate::host;
@@ -71,7 +72,7 @@ impl OpenApi {
     /// What `out` returns.
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
         let OpenApi {} = self;
-        Ok(out.write_all(crate::http::document().as_bytes())?)
+        Ok(out.write_all(api::document().as_bytes())?)
     }
 }
 
@@ -108,12 +109,13 @@ async fn serve(
     if ends_with_input {
         signals.watch_input()?;
     }
-    let server = Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock))?;
+    let server =
+        Server::new(config.clone(), Arc::clone(&catalog), Arc::new(SystemClock), api::document())?;
     let limits = Limits::of(&config);
     let listener = Listener::network(config.host, config.port, limits).await?;
     let address = listener.address();
     let stop = Stop::default();
-    tokio::spawn(listener.serve(&server, &stop));
+    tokio::spawn(listener.serve(&server, api::ROUTES, &stop));
     let (checked, passed) = oneshot::channel();
     let (settings, keys) = (config.clone(), Arc::clone(&catalog));
     let mut opening = pin!(aside(move || {
@@ -186,7 +188,7 @@ fn control_socket(
 ) -> Option<std::path::PathBuf> {
     match Listener::control(data_dir, limits) {
         Ok((listener, path)) => {
-            tokio::spawn(listener.serve(server, stop));
+            tokio::spawn(listener.serve(server, api::ROUTES, stop));
             Some(path)
         }
         Err(error) => {

@@ -14,12 +14,12 @@ use crate::workers::{Owner, Reservation, Store, StoreResult};
 const PIECE_BYTES: u64 = 64 << 10;
 
 /// A JSON body with its status.
-pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     typed(status, "application/json", body)
 }
 
 /// A body of any type.
-pub(super) fn typed(
+pub(crate) fn typed(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Body>,
@@ -35,8 +35,8 @@ pub(super) fn typed(
 /// An answer whose length nobody knows before: its memory counts against the budget while it grows, and until
 /// it is sent.
 #[derive(Debug)]
-pub(super) struct Growing {
-    pub(super) text: Vec<u8>,
+pub(crate) struct Growing {
+    pub(crate) text: Vec<u8>,
     store: Arc<Store>,
     owner: Owner,
     held: Option<Reservation>,
@@ -44,7 +44,7 @@ pub(super) struct Growing {
 
 impl Growing {
     /// Nothing yet.
-    pub(super) fn new(store: Arc<Store>, owner: Owner) -> Growing {
+    pub(crate) fn new(store: Arc<Store>, owner: Owner) -> Growing {
         Growing { text: Vec::new(), store, owner, held: None }
     }
 
@@ -52,7 +52,7 @@ impl Growing {
     ///
     /// # Errors
     /// `resource_exhausted`.
-    pub(super) fn pay(&mut self) -> StoreResult<()> {
+    pub(crate) fn pay(&mut self) -> StoreResult<()> {
         let bytes = (self.text.capacity() as u64).next_multiple_of(PIECE_BYTES);
         match &mut self.held {
             Some(held) => held.grow_to(bytes)?,
@@ -62,7 +62,7 @@ impl Growing {
     }
 
     /// The body, which gives the memory back once it is sent.
-    pub(super) fn finish(self) -> Bytes {
+    pub(crate) fn finish(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
@@ -80,12 +80,12 @@ struct Envelope<T> {
 }
 
 /// `{"data": data}`.
-pub(super) fn data(status: StatusCode, data: impl Serialize) -> Response<Body> {
+pub(crate) fn data(status: StatusCode, data: impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(&Envelope { data });
     json(status, body.expect("answers have string keys and finite numbers"))
 }
 
 /// `{"data": data}` with status 200.
-pub(super) fn ok(value: impl Serialize) -> Response<Body> {
+pub(crate) fn ok(value: impl Serialize) -> Response<Body> {
     data(StatusCode::OK, value)
 }

@@ -13,10 +13,11 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use nearfield_engine::{Error, ErrorKind, Fault};
-use nearfield_segment::filter::{Filter, reading_bytes_max};
 use nearfield_segment::shown;
 
+use super::cursor::Cursor;
 use super::error::{ApiError, Result};
+use super::request::FromJson;
 use super::server::Server;
 use crate::catalog::KeyId;
 use crate::workers::{Reservation, Served, Store, StoreError};
@@ -33,41 +34,41 @@ const SHORT_BODY_BYTES: usize = 64 << 10;
 
 /// A request that may be answered.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) server: Arc<Server>,
-    pub(super) head: Parts,
-    pub(super) body: Body,
+pub(crate) struct Call {
+    pub(crate) server: Arc<Server>,
+    pub(crate) head: Parts,
+    pub(crate) body: Body,
     /// The key of the request; none on public routes and on the control socket.
-    pub(super) key: Option<KeyId>,
+    pub(crate) key: Option<KeyId>,
     /// Whether the answer may say more than how the process is: names, sizes, reasons.
-    pub(super) may_name: bool,
+    pub(crate) may_name: bool,
     /// The `{name}` of the path, if it has one.
-    pub(super) collection: Option<String>,
+    pub(crate) collection: Option<String>,
     /// The `{id}` of the path, if it has one.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// It writes no points: the budget has more room for it, also for the checkpoint that empties it.
     reads: bool,
     /// Memory held until the answer is made, or until it is released.
     held: Option<Reservation>,
     /// Whether some of the body was not read; outlives the call.
-    pub(super) pending: Arc<AtomicBool>,
+    pub(crate) pending: Arc<AtomicBool>,
 }
 
 impl Call {
-    pub(super) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
+    pub(crate) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
         let pending = Arc::new(AtomicBool::new(!body.is_end_stream()));
         let (key, may_name, collection, id, held) = (None, true, None, None, None);
         Call { server, head, body, key, may_name, collection, id, reads, held, pending }
     }
 
     /// The store, if it serves.
-    pub(super) fn store(&self) -> Result<&Arc<Store>> {
+    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
         self.server.store()
     }
 
     /// The collection that the path names, or the default one. Which others there are is said to callers only that
     /// may list them.
-    pub(super) fn served(&self) -> Result<Arc<Served>> {
+    pub(crate) fn served(&self) -> Result<Arc<Served>> {
         let name = self.collection.as_deref();
         self.store()?.collection(name).map_err(|error| match (name, error) {
             (Some(name), StoreError::Engine(error))
@@ -81,19 +82,19 @@ impl Call {
     }
 
     /// Milliseconds since 1970.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.server.now_ms()
     }
 
     /// A parameter behind the `?`; the values we know need no decoding.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let pairs = self.head.uri.query()?.split('&');
         let mut values = pairs.filter_map(|pair| pair.split_once('='));
         values.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// `?wait=true|false`.
-    pub(super) fn wait(&self) -> Result<Option<bool>> {
+    pub(crate) fn wait(&self) -> Result<Option<bool>> {
         match self.parameter("wait") {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -108,12 +109,12 @@ impl Call {
     }
 
     /// Whether a write is answered once it is durable: what path or body (`asked`) say, else `--fsync`.
-    pub(super) fn waits(&self, asked: Option<bool>) -> Result<bool> {
+    pub(crate) fn waits(&self, asked: Option<bool>) -> Result<bool> {
         Ok(self.wait()?.or(asked).unwrap_or(self.store()?.waits_by_default()))
     }
 
     /// Memory for the answer or for what was read, beside what is held; until the answer is made.
-    pub(super) fn reserve(&mut self, bytes: u64) -> Result<()> {
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<()> {
         match &mut self.held {
             Some(held) => held.grow_to(held.bytes() + bytes)?,
             None => {
@@ -130,24 +131,32 @@ impl Call {
 
     /// Releases the memory reserved so far. The caller sees to it that what was read from the body is counted
     /// elsewhere.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.held = None;
     }
 
-    /// Reads a filter; the memory that this may take is reserved before.
+    /// The request that the body holds as JSON; an empty body is `{}`.
     ///
     /// # Errors
-    /// `filter`, `resource_exhausted`.
-    pub(super) fn filter(&mut self, text: &str) -> Result<Filter> {
-        self.reserve(reading_bytes_max(text))?;
-        Ok(Filter::from_json_text(text)?)
+    /// `unsupported_media_type`, `payload_too_large`, `request_timeout`, `resource_exhausted`; those of `T`.
+    pub(crate) async fn request<T: FromJson>(&mut self) -> Result<T> {
+        self.request_into(&mut ()).await
+    }
+
+    /// As [`Call::request`], for a request whose values share `shared` while they are read.
+    ///
+    /// # Errors
+    /// As [`Call::request`].
+    pub(crate) async fn request_into<S, T: FromJson<S>>(&mut self, shared: &mut S) -> Result<T> {
+        let body = self.json().await?;
+        at_length(body.len(), || {
+            let mut reserve = |bytes| self.reserve(bytes);
+            Cursor::whole(&body, &mut reserve, |cursor| T::read(cursor, shared))
+        })
     }
 
     /// The whole body, which must be JSON; `{}` if there is none.
-    ///
-    /// # Errors
-    /// `unsupported_media_type`, `payload_too_large`, `request_timeout`, `resource_exhausted`.
-    pub(super) async fn json(&mut self) -> Result<Bytes> {
+    async fn json(&mut self) -> Result<Bytes> {
         self.accept("application/json")?;
         let bytes_max = self.server.config.body_bytes_max;
         let declared = length(&self.head.headers);
@@ -189,7 +198,7 @@ impl Call {
     ///
     /// # Errors
     /// `request_timeout`; `bad_request` if the connection breaks.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>> {
         loop {
             let frame = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
             match frame.map_err(|_| too_slow(BODY_IDLE))? {
@@ -217,7 +226,7 @@ impl Call {
     ///
     /// # Errors
     /// `unsupported_media_type`.
-    pub(super) fn accept(&self, expected: &str) -> Result<()> {
+    pub(crate) fn accept(&self, expected: &str) -> Result<()> {
         let Some(found) = self.head.headers.get(CONTENT_TYPE) else { return Ok(()) };
         let found = String::from_utf8_lossy(found.as_bytes()).to_ascii_lowercase();
         let kind = found.split(';').next().unwrap_or_default().trim();
@@ -236,7 +245,7 @@ impl Call {
 
 /// Does work on `len` bytes that came with a request. Where that takes longer than a millisecond, other requests
 /// of this thread are moved to another one first.
-pub(super) fn at_length<T>(len: usize, work: impl FnOnce() -> T) -> T {
+pub(crate) fn at_length<T>(len: usize, work: impl FnOnce() -> T) -> T {
     if len <= SHORT_BODY_BYTES { work() } else { tokio::task::block_in_place(work) }
 }
 

@@ -5,6 +5,8 @@
 //! silently. Depth is bounded by the shape asked for; what is skipped whole is skipped without recursion.
 //! Errors name the byte.
 
+use std::fmt;
+
 use nearfield_segment::filter::near_names;
 use nearfield_segment::shown;
 use serde::Deserialize;
@@ -14,34 +16,55 @@ use serde_json::value::RawValue;
 use super::error::{ApiError, Result};
 use super::floats::{self, Malformed, skip_blank};
 
-/// A place in the text of a body.
-#[derive(Debug)]
-pub(super) struct Cursor<'a> {
+/// A place in the text of a body, and the budget for what is read from there.
+pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
+    reserve: &'a mut dyn FnMut(u64) -> Result<()>,
+}
+
+impl fmt::Debug for Cursor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads all of `text` by `read`; nothing may follow.
+    /// Reads all of `text` by `read`; nothing may follow. `reserve` is called with the bytes of memory that values
+    /// take beside those of the body.
     ///
     /// # Errors
     /// `bad_request` naming the byte, or what `read` returns.
-    pub(super) fn whole<T>(
+    pub(crate) fn whole<T>(
         text: &'a [u8],
+        reserve: &'a mut dyn FnMut(u64) -> Result<()>,
         read: impl FnOnce(&mut Cursor<'a>) -> Result<T>,
     ) -> Result<T> {
-        let mut cursor = Cursor { text, at: 0 };
+        let mut cursor = Cursor { text, at: 0, reserve };
         let value = read(&mut cursor)?;
         cursor.blank();
         if cursor.at < text.len() { Err(cursor.refuse("nothing more")) } else { Ok(value) }
     }
 
-    /// An object of `keys`; `entry` is called with each of them that is there, the cursor before its value, which
-    /// it must read. `null` is the same as leaving the key out.
-    pub(super) fn object(
+    /// Reserves memory for values that are about to be read.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<()> {
+        (self.reserve)(bytes)
+    }
+
+    /// Bytes behind the cursor.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.text.len() - self.at
+    }
+
+    /// An object of `keys`; `entry` is called with each key that is there, the cursor before its value, which it must
+    /// read. `null` is the same as leaving the key out.
+    pub(crate) fn object(
         &mut self,
         keys: &[&'static str],
-        mut entry: impl FnMut(&str, &mut Cursor<'a>) -> Result<()>,
+        mut entry: impl FnMut(&'static str, &mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
         self.expect(b'{', "an object")?;
         if self.eat(b'}') {
@@ -68,7 +91,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An object with keys of any name, each once.
-    pub(super) fn map(
+    pub(crate) fn map(
         &mut self,
         mut entry: impl FnMut(String, &mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
@@ -88,7 +111,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An array; `item` must read one value each time it is called.
-    pub(super) fn array(
+    pub(crate) fn array(
         &mut self,
         mut item: impl FnMut(&mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
@@ -106,7 +129,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Appends an array of numbers to `out`.
-    pub(super) fn floats(&mut self, out: &mut Vec<f32>) -> Result<()> {
+    pub(crate) fn floats(&mut self, out: &mut Vec<f32>) -> Result<()> {
         match floats::array(self.text, self.at, out) {
             Ok(end) => {
                 self.at = end;
@@ -128,12 +151,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// One value as it stands.
-    pub(super) fn raw(&mut self) -> Result<&'a str> {
+    pub(crate) fn raw(&mut self) -> Result<&'a str> {
         self.value::<&'a RawValue>("a value").map(RawValue::get)
     }
 
     /// One value of a type that owns what it holds.
-    pub(super) fn read<T: DeserializeOwned>(&mut self, expected: &str) -> Result<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&mut self, expected: &str) -> Result<T> {
         self.value(expected)
     }
 
@@ -186,7 +209,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An error at the cursor.
-    pub(super) fn refuse(&mut self, expected: &str) -> ApiError {
+    pub(crate) fn refuse(&mut self, expected: &str) -> ApiError {
         self.blank();
         let rest = &self.text[self.at.min(self.text.len())..];
         let got = String::from_utf8_lossy(&rest[..rest.len().min(16)]);
@@ -212,13 +235,14 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<(Option<u64>, Vec<f32>, String)> {
-        Cursor::whole(text.as_bytes(), |cursor| {
+        Cursor::whole(text.as_bytes(), &mut |_| Ok(()), |cursor| {
             let (mut k, mut vector, mut filter) = (None, Vec::new(), String::new());
             cursor.object(&["k", "vector", "filter"], |key, cursor| {
                 match key {
                     "k" => k = Some(cursor.read("a whole number")?),
                     "vector" => cursor.floats(&mut vector)?,
-                    _ => cursor.raw()?.clone_into(&mut filter),
+                    "filter" => cursor.raw()?.clone_into(&mut filter),
+                    other => unreachable!("{other}: not listed"),
                 }
                 Ok(())
             })?;

@@ -13,7 +13,9 @@ use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind, Fault};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::answer;
 use crate::workers::StoreError;
@@ -26,11 +28,22 @@ const MESSAGE_BYTES_MAX: usize = 2 << 10;
 const FRAME_BYTES: usize = 256;
 
 /// Result of a handler.
-pub(super) type Result<T> = std::result::Result<T, ApiError>;
+pub(crate) type Result<T> = std::result::Result<T, ApiError>;
+
+/// What went wrong
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Refused {
+    /// For programs; stable
+    code: String,
+    /// For people
+    message: String,
+    /// What the message says, by name
+    details: Map<String, Value>,
+}
 
 /// An answer that says what went wrong.
 #[derive(Debug)]
-pub(super) struct ApiError(Box<Inner>);
+pub(crate) struct ApiError(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -43,13 +56,13 @@ struct Inner {
 
 impl ApiError {
     /// An error of the HTTP layer itself.
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> ApiError {
         let (code, message) = (code.to_owned(), message.into());
         ApiError(Box::new(Inner { status, code, message, details: Map::new(), closes: false }))
     }
 
     /// Text that is not JSON, or not of the shape asked for, from byte `position` on.
-    pub(super) fn malformed(position: usize, expected: &str, got: &str) -> ApiError {
+    pub(crate) fn malformed(position: usize, expected: &str, got: &str) -> ApiError {
         let message = format!("body: byte {position}: expected {expected}, got {got}");
         let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", message);
         error.with("position", position).with("expected", expected).with("got", got)
@@ -57,20 +70,20 @@ impl ApiError {
 
     /// Adds a named detail.
     #[must_use]
-    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> ApiError {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> ApiError {
         self.0.details.insert(name.to_owned(), value.into());
         self
     }
 
     /// Ends the connection after the answer: there is a body nobody will read.
     #[must_use]
-    pub(super) fn closing(mut self) -> ApiError {
+    pub(crate) fn closing(mut self) -> ApiError {
         self.0.closes = true;
         self
     }
 
     /// The damaged file of the store that a request met, and the message.
-    pub(super) fn damage(&self) -> Option<(&str, &str)> {
+    pub(crate) fn damage(&self) -> Option<(&str, &str)> {
         let file = self.0.details.get("file").and_then(Value::as_str)?;
         let is_ours = self.0.code == "corrupt" && file.starts_with("c/");
         is_ours.then_some((file, self.0.message.as_str()))
@@ -78,12 +91,12 @@ impl ApiError {
 
     /// The byte of the body named by [`ApiError::malformed`].
     #[cfg(test)]
-    pub(super) fn position(&self) -> Option<u64> {
+    pub(crate) fn position(&self) -> Option<u64> {
         self.0.details.get("position").and_then(Value::as_u64)
     }
 
     /// The answer.
-    pub(super) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<Body> {
         let Inner { status, code, message, details, closes } = *self.0;
         let mut response = answer::json(status, body(&code, &message, details).into_bytes());
         let headers = response.headers_mut();
@@ -113,7 +126,8 @@ fn body(code: &str, message: &str, details: Map<String, Value>) -> String {
             kept.insert(name, value);
         }
     }
-    json!({ "code": code, "message": message, "details": kept }).to_string()
+    let refused = Refused { code: code.to_owned(), message: message.into_owned(), details: kept };
+    json!(refused).to_string()
 }
 
 /// As much of a message as fits.

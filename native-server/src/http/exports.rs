@@ -16,7 +16,7 @@ const EXPORTS_PER_KEY_MAX: usize = 4;
 
 /// Exports under way, by key.
 #[derive(Debug, Default)]
-pub(super) struct Exports {
+pub(crate) struct Exports {
     by_key: Mutex<HashMap<Option<KeyId>, usize>>,
 }
 
@@ -25,7 +25,7 @@ impl Exports {
     ///
     /// # Errors
     /// `resource_exhausted`.
-    pub(super) fn begin(self: &Arc<Self>, key: Option<KeyId>) -> Result<Export> {
+    pub(crate) fn begin(self: &Arc<Self>, key: Option<KeyId>) -> Result<ExportSlot> {
         let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         let own = by_key.get(&key).copied().unwrap_or(0);
         if own >= EXPORTS_PER_KEY_MAX {
@@ -38,7 +38,7 @@ impl Exports {
         }
         by_key.insert(key, own + 1);
         drop(by_key);
-        Ok(Export { exports: Arc::clone(self), key })
+        Ok(ExportSlot { exports: Arc::clone(self), key })
     }
 }
 
@@ -49,12 +49,12 @@ fn refused(message: String, most: usize) -> ApiError {
 
 /// One export under way.
 #[derive(Debug)]
-pub(super) struct Export {
+pub(crate) struct ExportSlot {
     exports: Arc<Exports>,
     key: Option<KeyId>,
 }
 
-impl Drop for Export {
+impl Drop for ExportSlot {
     fn drop(&mut self) {
         let mut by_key = self.exports.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = by_key.get_mut(&self.key) {

@@ -4,7 +4,7 @@
 //!
 //! A route says who may call it ([`Access`]); there is no way to register one that does not.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use super::call::Call;
 use super::error::{ApiError, Result};
 use super::head;
 use super::places::Seat;
-use super::routes::{Access, Route};
-use super::server::{Counted, Server};
+use super::route::{Access, Answered, Route};
+use super::server::{GaugeGuard, Server};
 use crate::catalog::{AuditRow, KeyId, Refusal, Role};
 use crate::host::{self, Stopwatch};
 
@@ -60,15 +60,15 @@ enum Audit {
     Together,
 }
 
-/// Why somebody may not call a route, and who he is if his key is good.
-struct Refused {
+/// Why a client may not call a route, and its key if that is good.
+struct NotAdmitted {
     key_id: Option<KeyId>,
     error: ApiError,
 }
 
-impl From<ApiError> for Refused {
-    fn from(error: ApiError) -> Refused {
-        Refused { key_id: None, error }
+impl From<ApiError> for NotAdmitted {
+    fn from(error: ApiError) -> NotAdmitted {
+        NotAdmitted { key_id: None, error }
     }
 }
 
@@ -86,7 +86,8 @@ pub(super) async fn pass(
         return named(error.into_response(), request_id);
     }
     let seat = head.extensions.get::<Arc<Seat>>().cloned();
-    let _counted = server.opened().map(|store| Counted::new(&store.metrics().active_http_requests));
+    let _counted =
+        server.opened().map(|store| GaugeGuard::new(&store.metrics().active_http_requests));
     let mut call =
         Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
     let unreadable = name_parameters(&mut call, parameters).err();
@@ -104,7 +105,7 @@ pub(super) async fn pass(
             };
             (who, answered)
         }
-        Err(Refused { key_id, error }) => {
+        Err(NotAdmitted { key_id, error }) => {
             if let Some(store) = server.opened() {
                 store.metrics().auth_failures.inc();
             }
@@ -169,10 +170,7 @@ fn address(head: &Parts) -> Option<IpAddr> {
 }
 
 /// Runs a handler; a panic becomes `internal`.
-async fn guarded(
-    server: &Server,
-    mut handler: std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>,
-) -> Result<Response<Body>> {
+async fn guarded(server: &Server, mut handler: Answered) -> Result<Response<Body>> {
     poll_fn(move |context| {
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
@@ -204,7 +202,11 @@ fn seated(seat: &Seat, access: Access, who: &Admitted) -> Result<()> {
 }
 
 /// Decides whether the sender of `head` may call a route.
-fn admit(server: &Server, access: Access, head: &Parts) -> std::result::Result<Admitted, Refused> {
+fn admit(
+    server: &Server,
+    access: Access,
+    head: &Parts,
+) -> std::result::Result<Admitted, NotAdmitted> {
     let local = head.extensions.get::<Origin>() == Some(&Origin::ControlSocket);
     if local {
         return Ok(Admitted { key_id: None, audit: Audit::Row, may_name: true });
@@ -234,7 +236,7 @@ fn admit(server: &Server, access: Access, head: &Parts) -> std::result::Result<A
     }
     let message = format!("this key lacks the role {}", role.name());
     let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", message);
-    Err(Refused { key_id: Some(identity.key_id), error: error.with("expected", role.name()) })
+    Err(NotAdmitted { key_id: Some(identity.key_id), error: error.with("expected", role.name()) })
 }
 
 /// The token of `authorization: Bearer …`.

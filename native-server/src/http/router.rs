@@ -1,4 +1,4 @@
-//! From a path to its route: the table of `routes` in axum's matcher.
+//! From a path to its route: the tables of routes in axum's matcher.
 
 use std::sync::Arc;
 
@@ -16,25 +16,25 @@ use nearfield_segment::shown;
 use super::call::Call;
 use super::error::{ApiError, Result};
 use super::gate;
-use super::routes::{Access, ROUTES, Route, Verb};
+use super::route::{Access, Route, Verb};
 use super::server::Server;
 use crate::catalog::Role;
 
-/// Stands in for all paths that are not in the table: who has no key learns nothing about them.
+/// Stands in for all paths that no table has: a client without a key learns nothing about them.
 static UNKNOWN: Route = Route::once(Verb::Get, "", Access::Role(Role::Query), "unknown", |call| {
     Box::pin(async { unknown(call) })
 });
 
-/// Stands in for the methods that a path of the table does not have.
+/// Stands in for the methods that a path does not have.
 static WRONG_METHOD: Route =
     Route::once(Verb::Get, "", Access::Role(Role::Query), "wrong_method", |call| {
         Box::pin(async { wrong_method(call) })
     });
 
-/// The router over the table.
-pub(super) fn router(server: &Arc<Server>) -> Router {
+/// The router over all tables.
+pub(super) fn router(server: &Arc<Server>, tables: &'static [&'static [Route]]) -> Router {
     let mut router = Router::new();
-    for route in ROUTES {
+    for route in tables.iter().copied().flatten() {
         for path in route.paths() {
             router = router.route(&path, on(filter(route.method), handler(server, route)));
         }
@@ -93,7 +93,7 @@ pub(super) fn leaving(mut response: Response<Body>) -> Response<Body> {
 }
 
 fn filter(verb: Verb) -> MethodFilter {
-    MethodFilter::try_from(verb.method()).expect("the table has methods of HTTP")
+    MethodFilter::try_from(verb.method()).expect("routes have methods of HTTP")
 }
 
 fn unknown(call: Call) -> Result<Response<Body>> {

@@ -7,32 +7,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::http::StatusCode;
-
-use super::demo::Demo;
-use super::error::{ApiError, Result};
-use super::exports::Exports;
 use nearfield_engine::Clock;
 use prometheus::IntGauge;
 
+use super::error::{ApiError, Result};
+use super::exports::Exports;
+
 use crate::catalog::Catalog;
 use crate::config::ServerConfig;
+use crate::demo_files::DemoFiles;
 use crate::workers::{Readiness, Store};
 
 /// The server as requests see it.
 #[derive(Debug)]
 pub struct Server {
-    pub(super) config: ServerConfig,
-    pub(super) catalog: Arc<Catalog>,
+    pub(crate) config: ServerConfig,
+    pub(crate) catalog: Arc<Catalog>,
+    /// The OpenAPI document.
+    pub(crate) document: &'static str,
     /// The demo page, with `--demo-dir`.
-    pub(super) demo: Option<Demo>,
+    pub(crate) demo: Option<DemoFiles>,
     store: OnceLock<Arc<Store>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
-    pub(super) exports: Arc<Exports>,
+    pub(crate) exports: Arc<Exports>,
 }
 
 impl Server {
-    /// A server whose store is not open yet.
+    /// A server that is described by this OpenAPI document, and whose store is not open yet.
     ///
     /// # Errors
     /// `InvalidInput`, `NotFound` or `Io` for the directory of the demo page.
@@ -40,21 +42,22 @@ impl Server {
         config: ServerConfig,
         catalog: Arc<Catalog>,
         clock: Arc<dyn Clock>,
+        document: &'static str,
     ) -> nearfield_engine::Result<Arc<Server>> {
-        let demo = config.demo_dir.as_deref().map(Demo::load).transpose()?;
-        let (store, closing) = (OnceLock::new(), AtomicBool::new(false));
-        let exports = Arc::default();
-        Ok(Arc::new(Server { config, catalog, demo, store, closing, clock, exports }))
+        let demo = config.demo_dir.as_deref().map(DemoFiles::load).transpose()?;
+        let closing = AtomicBool::new(false);
+        let (store, exports) = (OnceLock::new(), Arc::default());
+        Ok(Arc::new(Server { config, catalog, document, demo, store, closing, clock, exports }))
     }
 
     /// Milliseconds since 1970.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
     /// Counts a connection until the result is dropped.
-    pub(super) fn connected(&self) -> Option<Counted> {
-        self.opened().map(|store| Counted::new(&store.metrics().active_connections))
+    pub(crate) fn connected(&self) -> Option<GaugeGuard> {
+        self.opened().map(|store| GaugeGuard::new(&store.metrics().active_connections))
     }
 
     /// The store is recovered: from here on it serves.
@@ -68,7 +71,7 @@ impl Server {
     }
 
     /// The store, once it is recovered.
-    pub(super) fn opened(&self) -> Option<&Arc<Store>> {
+    pub(crate) fn opened(&self) -> Option<&Arc<Store>> {
         self.store.get()
     }
 
@@ -76,7 +79,7 @@ impl Server {
     ///
     /// # Errors
     /// `not_ready`, `shutting_down`.
-    pub(super) fn store(&self) -> Result<&Arc<Store>> {
+    pub(crate) fn store(&self) -> Result<&Arc<Store>> {
         if self.closing.load(Ordering::Acquire) {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(ApiError::new(status, "shutting_down", "the server is shutting down"));
@@ -88,7 +91,7 @@ impl Server {
     }
 
     /// Whether everything can be served.
-    pub(super) fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let blocked = |blocker: &str| Readiness {
             live: true,
             ready: false,
@@ -105,16 +108,16 @@ impl Server {
 
 /// One more in a gauge, as long as it lives.
 #[derive(Debug)]
-pub(super) struct Counted(IntGauge);
+pub(crate) struct GaugeGuard(IntGauge);
 
-impl Counted {
-    pub(super) fn new(gauge: &IntGauge) -> Counted {
+impl GaugeGuard {
+    pub(crate) fn new(gauge: &IntGauge) -> GaugeGuard {
         gauge.inc();
-        Counted(gauge.clone())
+        GaugeGuard(gauge.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

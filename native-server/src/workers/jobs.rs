@@ -13,7 +13,6 @@ use nearfield_engine::manifest::{DatabaseManifest, load_newest};
 use nearfield_engine::task::{Effort, Progress};
 use nearfield_engine::{Database, Error, ErrorKind, Result, VerifyReport, verify};
 use nearfield_segment::storage::Storage;
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -52,16 +51,15 @@ impl JobKind {
 }
 
 /// A job as it is reported.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     /// `job_<hex>`.
     pub job_id: String,
-    /// What it does, in a word.
-    pub kind: &'static str,
+    /// What it does.
+    pub kind: catalog::JobKind,
     /// On one collection, or on all.
     pub collection: Option<String>,
     /// How far it is.
-    #[serde(serialize_with = "name_of_state")]
     pub state: JobState,
     /// What came out; `message` if it failed.
     pub details: Value,
@@ -71,18 +69,11 @@ pub struct Job {
     pub finished_ms: Option<u64>,
 }
 
-fn name_of_state<S: Serializer>(
-    state: &JobState,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.name())
-}
-
 impl From<catalog::Job> for Job {
     fn from(job: catalog::Job) -> Job {
         Job {
             job_id: job.id.to_string(),
-            kind: job.kind.name(),
+            kind: job.kind,
             collection: job.collection,
             state: job.state,
             details: job.details,

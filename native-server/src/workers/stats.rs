@@ -4,6 +4,7 @@
 
 use nearfield_engine::{Error, KeyCounts};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::readiness::Readiness;
 use super::served::Served;
@@ -90,17 +91,17 @@ impl CollectionStats {
     }
 }
 
-/// The whole database in numbers; the names of Vibrato's `/admin/stats` and more.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+/// The database in numbers; more fields may come
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = Stats)]
 pub struct StoreStats {
-    /// As in readiness.
+    /// Every collection reads and writes.
     pub ready: bool,
-    /// As in readiness.
+    /// The process works.
     pub live: bool,
     /// Segments that are searched.
     pub active_segments: u64,
-    /// Segments with a damaged derived section, files in which damage was found since the start, and collections
-    /// that cannot be opened.
+    /// Damaged files and segments, and collections that cannot be opened.
     pub failed_segments: u64,
     /// Live rows in memory and log only.
     pub hot_vectors: u64,
@@ -114,9 +115,9 @@ pub struct StoreStats {
     pub compaction_jobs_inflight: u64,
     /// Files in quarantine, as of some minutes ago at most.
     pub quarantine_files: u64,
-    /// Their bytes.
+    /// Bytes of the files in quarantine.
     pub quarantine_bytes: u64,
-    /// Files that quarantine gave up, being too old, too many or too much.
+    /// Files removed from quarantine because they were too old, too many or too large.
     pub quarantine_evictions_total: u64,
     /// Bytes of the catalog's own log.
     pub sqlite_wal_bytes: u64,
@@ -124,11 +125,12 @@ pub struct StoreStats {
     pub ingest_queue_bytes: u64,
     /// Bytes the budget counts: queues, requests, merges, rows not yet in files with what their checkpoint takes.
     pub memory_proxy_bytes: u64,
-    /// Their limit.
+    /// The limit of memory_proxy_bytes.
     pub memory_budget_bytes: u64,
     /// Bytes of memory that the segments of files take, which the budget does not count.
     pub resident_segment_bytes: u64,
     /// Each collection.
+    #[schema(value_type = Vec<Map<String, Value>>)]
     pub collections: Vec<CollectionStats>,
 }
 

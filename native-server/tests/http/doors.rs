@@ -17,7 +17,7 @@ struct Operation {
 }
 
 fn operations() -> Vec<Operation> {
-    let document: Value = serde_json::from_str(&nearfield_server::http::document()).unwrap();
+    let document: Value = serde_json::from_str(nearfield_server::api::document()).unwrap();
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

@@ -10,7 +10,7 @@ fn the_checked_in_document_is_the_one_that_is_served() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
     let there = std::fs::read_to_string(path).unwrap();
     assert!(
-        there == nearfield_server::http::document(),
+        there == nearfield_server::api::document(),
         "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
     );
     let running = Running::start();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use nearfield_engine::SystemClock;
+use nearfield_server::api;
 use nearfield_server::catalog::{Catalog, Role};
 use nearfield_server::config::ServerConfig;
 use nearfield_server::http::{Limits, Listener, Server, Stop};
@@ -74,14 +75,15 @@ impl Running {
         let catalog = Catalog::open(&config.data_dir, Arc::new(SystemClock)).unwrap();
         let admin = catalog.create_key("admin", Role::Admin.into(), None).unwrap();
         let clock = Arc::new(SystemClock);
-        let server = Server::new(config.clone(), Arc::clone(&catalog), clock).unwrap();
+        let server =
+            Server::new(config.clone(), Arc::clone(&catalog), clock, api::document()).unwrap();
         let (runtime, stop) = (Runtime::new().unwrap(), Stop::default());
         let mut limits = Limits::of(&config);
         limit(&mut limits);
         let listener = Listener::network(Ipv4Addr::LOCALHOST.into(), 0, limits);
         let listener = runtime.block_on(listener).unwrap();
         let address = listener.address().unwrap();
-        runtime.spawn(listener.serve(&server, &stop));
+        runtime.spawn(listener.serve(&server, api::ROUTES, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
     }
@@ -90,7 +92,9 @@ impl Running {
     pub(crate) fn refused(config: ServerConfig) -> String {
         let dir = TempDir::new().unwrap();
         let catalog = Catalog::open(dir.path(), Arc::new(SystemClock)).unwrap();
-        Server::new(config, catalog, Arc::new(SystemClock)).unwrap_err().to_string()
+        Server::new(config, catalog, Arc::new(SystemClock), api::document())
+            .unwrap_err()
+            .to_string()
     }
 
     /// Recovers the store.

@@ -7,7 +7,7 @@ pub(crate) struct Document(Value);
 
 impl Document {
     pub(crate) fn new() -> Document {
-        Document(serde_json::from_str(&nearfield_server::http::document()).unwrap())
+        Document(serde_json::from_str(nearfield_server::api::document()).unwrap())
     }
 
     /// Fails unless the document says that this operation may answer so.

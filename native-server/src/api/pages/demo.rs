@@ -1,13 +1,8 @@
 //! `/demo/`: the page that searches `.near` files in the browser, as static files.
 //!
-//! The files are read when the server starts and looked up by their exact names: no request ever makes a path,
-//! so there is none it could escape by. What changes on disk later is seen after a restart. Byte ranges are
-//! answered, since that is how the page reads its sample.
+//! Byte ranges are answered, since that is how the page reads its sample.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
-use std::path::Path;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -16,109 +11,15 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
-use nearfield_engine::{Error, Fault, Result as EngineResult};
 
-use super::answer;
-use super::call::Call;
-use super::error::{ApiError, Result};
 use super::ui::PAGE_TYPE;
-
-/// What the OpenAPI document says of files of several types.
-pub(super) const ANY_TYPE: &str = "*/*";
-/// Where the page begins.
-const INDEX: &str = "index.html";
-/// The one directory below: the package.
-const PACKAGE: &str = "nearfield";
-/// All files together; they are held in memory.
-const BYTES_MAX: u64 = 64 << 20;
-
-/// The page's files by the part of their path behind `/demo/`.
-#[derive(Debug)]
-pub(super) struct Demo {
-    files: BTreeMap<String, DemoFile>,
-}
-
-#[derive(Debug)]
-struct DemoFile {
-    kind: &'static str,
-    bytes: Bytes,
-}
-
-impl Demo {
-    /// Reads the page that `cargo run -p xtask -- demo` made.
-    ///
-    /// # Errors
-    /// `NotFound` or `Io` naming the directory, `InvalidInput(Parameter)` if it holds no page or too much.
-    pub(super) fn load(dir: &Path) -> EngineResult<Demo> {
-        let mut files = BTreeMap::new();
-        read(dir, "", &mut files)?;
-        let package = dir.join(PACKAGE);
-        if package.is_dir() {
-            read(&package, &format!("{PACKAGE}/"), &mut files)?;
-        }
-        if !files.contains_key(INDEX) {
-            return Err(unfit(dir, &format!("a directory with {INDEX}"), "one without"));
-        }
-        Ok(Demo { files })
-    }
-
-    /// The file of a request, by the path as it was sent.
-    fn find(&self, path: &str) -> Option<&DemoFile> {
-        let name = path.strip_prefix("/demo/")?;
-        self.files.get(if name.is_empty() { INDEX } else { name })
-    }
-}
-
-/// Reads the visible files of one directory; `prefix` comes before their names.
-fn read(dir: &Path, prefix: &str, files: &mut BTreeMap<String, DemoFile>) -> EngineResult<()> {
-    let shown = dir.display().to_string();
-    let failed = |error| Error::io("read", &shown, error);
-    let mut held: u64 = files.values().map(|file| file.bytes.len() as u64).sum();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let about = path.metadata().map_err(failed)?;
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if !about.is_file() || name.starts_with('.') {
-            continue;
-        }
-        held += about.len();
-        if held > BYTES_MAX {
-            let expected = format!("at most {BYTES_MAX} bytes of files");
-            return Err(unfit(dir, &expected, "more"));
-        }
-        let bytes = Bytes::from(fs::read(&path).map_err(failed)?);
-        files.insert(format!("{prefix}{name}"), DemoFile { kind: kind_of(name), bytes });
-    }
-    Ok(())
-}
-
-fn unfit(dir: &Path, expected: &str, got: &str) -> Error {
-    let dir = dir.display();
-    let message = format!(
-        "--demo-dir {dir}: expected {expected}, got {got}; `cargo run -p xtask -- demo` makes it"
-    );
-    Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", got)
-}
-
-/// The type of a file by its name. Browsers run scripts and modules only under theirs.
-fn kind_of(name: &str) -> &'static str {
-    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
-        "html" => PAGE_TYPE,
-        "css" => "text/css; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        "json" => "application/json",
-        "svg" => "image/svg+xml",
-        "wasm" => "application/wasm",
-        _ => "application/octet-stream",
-    }
-}
+use crate::http::{self, ApiError, Call, Result};
 
 /// `GET /demo`: relative addresses of the page need the slash.
 #[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn door(call: Call) -> Result<Response<Body>> {
     call.server.demo.as_ref().ok_or_else(not_served)?;
-    let mut response = answer::typed(StatusCode::PERMANENT_REDIRECT, PAGE_TYPE, "");
+    let mut response = http::typed(StatusCode::PERMANENT_REDIRECT, PAGE_TYPE, "");
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/demo/"));
     Ok(guarded(response))
 }
@@ -133,15 +34,15 @@ pub(super) async fn file(call: Call) -> Result<Response<Body>> {
     })?;
     let len = found.bytes.len();
     let mut response = match asked(&call.head.headers, len) {
-        Asked::Whole => answer::typed(StatusCode::OK, found.kind, found.bytes.clone()),
+        Asked::Whole => http::typed(StatusCode::OK, found.kind, found.bytes.clone()),
         Asked::Part(range) => {
             let says = format!("bytes {}-{}/{len}", range.start, range.end - 1);
             let part = found.bytes.slice(range);
-            ranged(answer::typed(StatusCode::PARTIAL_CONTENT, found.kind, part), says)
+            ranged(http::typed(StatusCode::PARTIAL_CONTENT, found.kind, part), says)
         }
         Asked::Nothing => {
             let status = StatusCode::RANGE_NOT_SATISFIABLE;
-            ranged(answer::typed(status, found.kind, ""), format!("bytes */{len}"))
+            ranged(http::typed(status, found.kind, ""), format!("bytes */{len}"))
         }
     };
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

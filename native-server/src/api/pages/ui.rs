@@ -10,15 +10,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::answer;
-use super::call::Call;
-use super::error::Result;
+use crate::http::{self, Call, Result};
 
 const PAGE: &str = include_str!("ui.html");
+/// The type of a page.
 pub(super) const PAGE_TYPE: &str = "text/html; charset=utf-8";
 
-/// Runs the page's one script and one style and loads nothing else; nobody else may frame it, and it talks
-/// to its own server only.
+/// Runs the page's one script and one style and loads nothing else; no other page may frame it, and it
+/// talks to its own server only.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let (script, style) = (hash("<script>", "</script>"), hash("<style>", "</style>"));
     let policy = format!(
@@ -38,7 +37,7 @@ fn hash(begin: &str, end: &str) -> String {
 /// Answers the page.
 #[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn page(_: Call) -> Result<Response<Body>> {
-    let mut response = answer::typed(StatusCode::OK, PAGE_TYPE, PAGE);
+    let mut response = http::typed(StatusCode::OK, PAGE_TYPE, PAGE);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -5,17 +5,54 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind};
 use nearfield_segment::shown;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::answer;
-use super::call::Call;
-use super::cursor::Cursor;
-use super::describe::Jobs;
-use super::error::{ApiError, Result};
-use crate::workers::{Job, JobKind, JobState};
+use crate::catalog;
+use crate::http::{self, ApiError, Call, Result, request};
+use crate::workers::{self, JobKind, JobState};
 
-const KEYS: [&str; 1] = ["collection"];
 /// Jobs listed.
 const JOBS_MAX: usize = 100;
+
+request! {
+    /// What a job is for
+    pub(super) struct JobOf {
+        /// All if left out
+        collection: String,
+    }
+}
+
+/// A job
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Job {
+    job_id: String,
+    kind: catalog::JobKind,
+    /// All if null
+    collection: Option<String>,
+    state: JobState,
+    /// What came out, or message if it failed
+    #[schema(value_type = Map<String, Value>)]
+    details: Value,
+    /// Milliseconds since 1970
+    started_ms: u64,
+    finished_ms: Option<u64>,
+}
+
+impl From<workers::Job> for Job {
+    fn from(job: workers::Job) -> Job {
+        let workers::Job { job_id, kind, collection, state, details, started_ms, finished_ms } =
+            job;
+        Job { job_id, kind, collection, state, details, started_ms, finished_ms }
+    }
+}
+
+/// Jobs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Jobs {
+    jobs: Vec<Job>,
+}
 
 /// Answers `POST admin/checkpoint`.
 pub(super) async fn checkpoint(call: Call) -> Result<Response<Body>> {
@@ -38,14 +75,7 @@ pub(super) async fn verify(call: Call) -> Result<Response<Body>> {
 }
 
 async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
-    let mut collection: Option<String> = None;
-    let body = call.json().await?;
-    Cursor::whole(&body, |cursor| {
-        cursor.object(&KEYS, |_, cursor| {
-            collection = Some(cursor.read("the name of a collection")?);
-            Ok(())
-        })
-    })?;
+    let JobOf { collection } = call.request().await?;
     let wait = call.wait()?.unwrap_or(true);
     let job = call.store()?.run_job(kind, collection.as_deref(), wait).await?;
     let status = match job.state {
@@ -54,19 +84,19 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
         JobState::Cancelled => return Err(cancelled(&job)),
         JobState::Failed | JobState::Interrupted => return Err(failed(&job)),
     };
-    Ok(answer::data(status, job))
+    Ok(http::data(status, Job::from(job)))
 }
 
-fn cancelled(job: &Job) -> ApiError {
-    let message = format!("the {} was told to stop", job.kind);
+fn cancelled(job: &workers::Job) -> ApiError {
+    let message = format!("the {} was told to stop", job.kind.name());
     let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", message);
     error.with("job_id", job.job_id.as_str())
 }
 
 /// `checkpoint_failed` and so on, with what is known about it.
-fn failed(job: &Job) -> ApiError {
+fn failed(job: &workers::Job) -> ApiError {
     let said = job.details["message"].as_str().unwrap_or("it was interrupted");
-    let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, format!("{}_failed", job.kind));
+    let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, format!("{}_failed", job.kind.name()));
     let error = ApiError::new(status, &code, said).with("job_id", job.job_id.as_str());
     let details = job.details.as_object().into_iter().flatten();
     details.fold(error, |error, (name, value)| error.with(name, value.clone()))
@@ -74,19 +104,20 @@ fn failed(job: &Job) -> ApiError {
 
 /// Answers `GET admin/stats`.
 pub(super) async fn stats(call: Call) -> Result<Response<Body>> {
-    Ok(answer::ok(call.store()?.stats()))
+    Ok(http::ok(call.store()?.stats()))
 }
 
 /// Answers `GET admin/jobs`.
 pub(super) async fn jobs(call: Call) -> Result<Response<Body>> {
-    Ok(answer::ok(Jobs { jobs: call.store()?.jobs(JOBS_MAX)? }))
+    let jobs = call.store()?.jobs(JOBS_MAX)?.into_iter().map(Job::from).collect();
+    Ok(http::ok(Jobs { jobs }))
 }
 
 /// Answers `GET admin/jobs/{id}`.
 pub(super) async fn job(call: Call) -> Result<Response<Body>> {
     let id = call.id.as_deref().unwrap_or_default();
     let job = call.store()?.job(id)?;
-    Ok(answer::ok(job.ok_or_else(|| unknown(id))?))
+    Ok(http::ok(Job::from(job.ok_or_else(|| unknown(id))?)))
 }
 
 /// Answers `DELETE admin/jobs/{id}`. A job that has ended stays as it is.
@@ -94,7 +125,8 @@ pub(super) async fn cancel(call: Call) -> Result<Response<Body>> {
     let id = call.id.as_deref().unwrap_or_default();
     let job = call.store()?.cancel_job(id)?.ok_or_else(|| unknown(id))?;
     let still = job.state == JobState::Running;
-    Ok(answer::data(if still { StatusCode::ACCEPTED } else { StatusCode::OK }, job))
+    let status = if still { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(http::data(status, Job::from(job)))
 }
 
 fn unknown(id: &str) -> Error {

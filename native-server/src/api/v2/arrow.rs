@@ -9,33 +9,27 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::body::Frame;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Error, ErrorKind};
 use nearfield_segment::Schema;
 use nearfield_segment::cancel::GoOn;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use nearfield_segment::filter::Filter;
+use serde::Serialize;
 use tracing::warn;
+use utoipa::ToSchema;
 
-use super::answer;
-use super::call::{Call, at_length};
-use super::cursor::Cursor;
-use super::describe::Ingested;
-use super::error::{ApiError, Result};
-use super::exports::Export;
-use super::server::Counted;
 use crate::host::Stopwatch;
+use crate::http::{self, ApiError, Call, GaugeGuard, Result, at_length, request, streamed};
 use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
@@ -46,16 +40,32 @@ use crate::workers::{Change, Cost, Reservation, Served, Store, StoreResult, Writ
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// Batches of one stream under way at once.
 const UNDER_WAY_MAX: usize = 16;
-/// Bytes of an export sent at once, and pieces made ahead of a slow reader.
-const PIECE_BYTES: usize = 256 << 10;
-const PIECES_AHEAD: usize = 4;
-/// Most time a reader of an export may take for one piece.
-const PIECE_TIME: Duration = Duration::from_secs(60);
 /// The memory that a stream holds grows in steps of so many bytes.
 const PAID_BYTES: u64 = 4 << 10;
 /// How fast a stream has to come once `--request-timeout-secs` are over.
 const BYTES_PER_SECOND_MIN: u64 = 1_000;
-const EXPORT_KEYS: [&str; 2] = ["filter", "include_vector"];
+
+request! {
+    /// What is exported
+    pub(super) struct Export {
+        #[schema(value_type = Option<Map<String, Value>>)]
+        filter: Filter,
+        /// true if left out
+        include_vector: bool,
+    }
+}
+
+/// What an Arrow stream wrote.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Ingested {
+    rows: u64,
+    /// Record batches, each one atomic
+    batches: u64,
+    inserted: u64,
+    replaced: u64,
+    /// Of the last batch
+    lsn: u64,
+}
 
 /// Answers `POST ingest`.
 pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
@@ -64,7 +74,7 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     call.accept(ARROW_TYPE)?;
     let wait = call.waits(None)?;
     let store = Arc::clone(call.store()?);
-    let _counted = Counted::new(&store.metrics().active_streams);
+    let _counted = GaugeGuard::new(&store.metrics().active_streams);
     let held = store.reserve(call.key, 0)?;
     let (queue, done) = (VecDeque::new(), Ingested::default());
     let mut stream = Ingest { store, served, wait, held, queue, done };
@@ -72,7 +82,7 @@ pub(super) async fn ingest(mut call: Call) -> Result<Response<Body>> {
     // Batches under way are waited for also after an error: what is answered about them is what happened.
     let settled = stream.settle(0).await;
     match read.and(settled) {
-        Ok(()) => Ok(answer::data(StatusCode::CREATED, stream.done)),
+        Ok(()) => Ok(http::data(StatusCode::CREATED, stream.done)),
         Err(error) => Err(error.with("batches_written", stream.done.batches).closing()),
     }
 }
@@ -239,21 +249,9 @@ fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'stati
 /// Answers `POST export`.
 pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let (mut filter, mut include_vector) = (None, true);
-    let body = call.json().await?;
-    at_length(body.len(), || {
-        Cursor::whole(&body, |cursor| {
-            cursor.object(&EXPORT_KEYS, |key, cursor| {
-                match key {
-                    "filter" => filter = Some(call.filter(cursor.raw()?)?),
-                    _ => include_vector = cursor.read("true or false")?,
-                }
-                Ok(())
-            })
-        })
-    })?;
-    let place = call.server.exports.begin(call.key)?;
-    let counted = Counted::new(&call.store()?.metrics().active_streams);
+    let Export { filter, include_vector } = call.request().await?;
+    let slot = call.server.exports.begin(call.key)?;
+    let counted = GaugeGuard::new(&call.store()?.metrics().active_streams);
     let view = served.view();
     let cost = Cost::of_filter(&view, filter.as_ref());
     let rows = move |go_on: GoOn<'_>| Ok(ViewRows::new_while(view, filter.as_ref(), go_on)?);
@@ -261,113 +259,7 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     // The rows are ready: the next piece that cannot be sent ends the export.
     let fill = move |out: &mut dyn Write, _: GoOn<'_>| {
         let _counted = counted;
-        write_arrow_stream(rows, include_vector, out).map(drop)
+        write_arrow_stream(rows, include_vector.unwrap_or(true), out).map(drop)
     };
-    streamed(place, ARROW_TYPE, fill).await
-}
-
-/// An answer whose body `fill` writes, on a thread of its own, which holds `place` until it ends. The check given to
-/// `fill` returns false once the client has disconnected.
-///
-/// # Errors
-/// What `fill` returns before it has written anything.
-pub(super) async fn streamed(
-    place: Export,
-    content_type: &'static str,
-    fill: impl FnOnce(&mut dyn Write, GoOn<'_>) -> nearfield_engine::Result<()> + Send + 'static,
-) -> Result<Response<Body>> {
-    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
-    let out = Pieces { sender, handle: Handle::current() };
-    tokio::task::spawn_blocking(move || {
-        write(fill, out);
-        drop(place);
-    });
-    let first = pieces.recv().await.ok_or_else(broke_off)??;
-    let body = Body::new(Stream { first: Some(first), pieces });
-    Ok(answer::typed(StatusCode::OK, content_type, body))
-}
-
-/// An export whose thread went away without a word: it failed while nothing more could be sent, or panicked.
-fn broke_off() -> Error {
-    Error::new(ErrorKind::Io, "the export broke off")
-}
-
-/// Writes the whole stream, and an empty piece as its end; or an error as the last thing sent.
-fn write(fill: impl FnOnce(&mut dyn Write, GoOn<'_>) -> nearfield_engine::Result<()>, out: Pieces) {
-    let (sender, handle) = (out.sender.clone(), out.handle.clone());
-    let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
-    let written = fill(&mut out, &|| !sender.is_closed());
-    let flushed = out.flush().map_err(|error| Error::io("send", "an export", error));
-    let last = written.and(flushed).map(|()| Bytes::new());
-    // A client that has disconnected, or is too slow, does not get the last piece: its answer ends early.
-    drop(handle.block_on(sender.send_timeout(last, PIECE_TIME)));
-}
-
-/// The writing end of an export, on a thread that may wait.
-struct Pieces {
-    sender: mpsc::Sender<nearfield_engine::Result<Bytes>>,
-    handle: Handle,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let send = self.sender.send_timeout(Ok(Bytes::copy_from_slice(bytes)), PIECE_TIME);
-        let sent = self.handle.block_on(send);
-        sent.map_err(|_| std::io::Error::new(std::io::ErrorKind::BrokenPipe, "nobody reads"))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The reading end, as a body. It ends well only with the empty piece: HTTP would otherwise close a stream that
-/// was cut short like a whole one.
-struct Stream {
-    first: Option<Bytes>,
-    pieces: mpsc::Receiver<nearfield_engine::Result<Bytes>>,
-}
-
-impl hyper::body::Body for Stream {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Error>>> {
-        let first = self.first.take().map(|first| Poll::Ready(Some(Ok(first))));
-        first.unwrap_or_else(|| self.pieces.poll_recv(context)).map(|piece| match piece {
-            Some(Ok(piece)) if piece.is_empty() => None,
-            Some(piece) => Some(piece.map(Frame::data)),
-            None => Some(Err(broke_off())),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt;
-
-    use super::*;
-
-    /// The pieces that were sent, then nothing: as after a panic of the thread that sends.
-    async fn read(sent: Vec<nearfield_engine::Result<Bytes>>) -> Option<Vec<u8>> {
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        for piece in sent {
-            sender.send(piece).await.expect("there is room");
-        }
-        drop(sender);
-        let body = Stream { first: Some(Bytes::from_static(b"a")), pieces };
-        body.collect().await.ok().map(|whole| whole.to_bytes().to_vec())
-    }
-
-    #[tokio::test]
-    async fn an_export_that_breaks_off_is_no_whole_one() {
-        let piece = || Ok(Bytes::from_static(b"b"));
-        assert_eq!(read(vec![piece(), Ok(Bytes::new())]).await.as_deref(), Some(&b"ab"[..]));
-        assert_eq!(read(vec![piece()]).await, None);
-        assert_eq!(read(vec![piece(), Err(broke_off())]).await, None);
-    }
+    streamed(slot, ARROW_TYPE, fill).await
 }

@@ -9,35 +9,167 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::{Error, Fault};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema, VectorSpec};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer;
-use super::call::Call;
-use super::cursor::Cursor;
-use super::describe::{CollectionInfo, Collections, Dropped};
-use super::error::Result;
-use crate::workers::{Served, Store};
-
-const KEYS: [&str; 5] = ["name", "dim", "metric", "store", "vectors"];
-const SPEC_KEYS: [&str; 3] = ["dim", "metric", "store"];
+use super::names::{MetricName, StoreName};
+use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, request};
+use crate::workers::{CollectionStats, Served, Store};
 
 /// Vector fields of a collection that is created here.
 const FIELDS_MAX: usize = 256;
 
-/// A vector field as asked for.
-#[derive(Debug, Default)]
-struct Field {
-    dim: Option<u32>,
-    metric: Option<Metric>,
-    store: Option<Encoding>,
+request! {
+    /// A collection to create: with dim for one vector field, or with vectors for several
+    pub(super) struct Create {
+        /// Of A-Z a-z 0-9 . _ - and no dot in front
+        #[schema(value_type = String, min_length = 1, max_length = 255)]
+        name: String,
+        #[schema(minimum = 1, maximum = 65_536)]
+        dim: u32,
+        #[schema(value_type = Option<MetricName>)]
+        metric: Metric,
+        #[schema(value_type = Option<StoreName>)]
+        store: Encoding,
+        #[schema(value_type = Option<BTreeMap<String, NewField>>)]
+        vectors: NewFields,
+    }
+}
+
+request! {
+    /// One vector field of a new collection
+    pub(super) struct NewField {
+        /// Elements of a vector
+        #[schema(value_type = u32, minimum = 1, maximum = 65_536)]
+        dim: u32,
+        /// cosine if left out
+        #[schema(value_type = Option<MetricName>)]
+        metric: Metric,
+        /// f32 if left out
+        #[schema(value_type = Option<StoreName>)]
+        store: Encoding,
+    }
+}
+
+/// The vector fields of a new collection by name.
+#[derive(Debug)]
+pub(super) struct NewFields(BTreeMap<String, VectorSpec>);
+
+/// What is said about one collection.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct CollectionInfo {
+    /// Its name
+    name: String,
+    /// Why it cannot be opened, if it cannot; nothing else is known of it then
+    error: Option<String>,
+    /// Live points
+    points: u64,
+    /// Elements of the default vector field, or of the first
+    dim: u32,
+    /// How that field is compared
+    metric: MetricName,
+    /// Every vector field by name; "" is the default one
+    vectors: BTreeMap<String, FieldInfo>,
+    /// Segments searched
+    segments: u64,
+    /// The newest batch
+    lsn: u64,
+    /// Bytes of the log outside its archive
+    wal_size_bytes: u64,
+    /// When the log was last truncated, RFC 3339
+    wal_last_truncate: Option<String>,
+    /// Bytes written to the log since
+    wal_bytes_since_truncate: u64,
+    /// Bytes of rows in memory and log only
+    memory_bytes: u64,
+    /// What repeated keys are told apart by
+    idempotency: IdempotencyInfo,
+}
+
+/// One vector field.
+#[derive(Debug, Serialize, ToSchema)]
+struct FieldInfo {
+    dim: u32,
+    metric: MetricName,
+    store: StoreName,
+}
+
+/// How idempotency keys are kept.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct IdempotencyInfo {
+    /// Keys of whole batches that are remembered
+    batches: usize,
+    /// Keys of rows that are remembered
+    rows: usize,
+    /// The most of each; the oldest are forgotten first
+    max: usize,
+    /// Longest key
+    key_bytes_max: usize,
+}
+
+impl CollectionInfo {
+    /// A collection that cannot be opened: numbers are 0, and the metric stands for none.
+    fn unavailable(name: &str, error: &str) -> CollectionInfo {
+        CollectionInfo {
+            name: name.to_owned(),
+            error: Some(error.to_owned()),
+            ..CollectionInfo::default()
+        }
+    }
+
+    fn new(served: &Served, stats: CollectionStats) -> CollectionInfo {
+        let view = served.view();
+        let field = |spec: &VectorSpec| FieldInfo {
+            dim: spec.dim,
+            metric: spec.metric.into(),
+            store: spec.store.into(),
+        };
+        let vectors: BTreeMap<_, _> =
+            view.schema.vectors.iter().map(|(name, spec)| (name.clone(), field(spec))).collect();
+        let first = vectors.get(DEFAULT_FIELD).or_else(|| vectors.values().next());
+        let (dim, metric) = first.map_or_else(Default::default, |field| (field.dim, field.metric));
+        CollectionInfo {
+            name: served.name().to_owned(),
+            error: None,
+            points: view.len(),
+            dim,
+            metric,
+            vectors,
+            segments: view.segments.len() as u64,
+            lsn: view.lsn.0,
+            wal_size_bytes: stats.wal_size_bytes,
+            wal_last_truncate: stats.wal_last_truncate_ms.map(crate::json::time),
+            wal_bytes_since_truncate: stats.wal_bytes_since_truncate,
+            memory_bytes: stats.memory_bytes,
+            idempotency: IdempotencyInfo {
+                batches: stats.idempotency.batches,
+                rows: stats.idempotency.rows,
+                max: stats.idempotency.max,
+                key_bytes_max: nearfield_engine::batch::IDEMPOTENCY_KEY_BYTES_MAX,
+            },
+        }
+    }
+}
+
+/// All collections, those that cannot be opened among them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Collections {
+    collections: Vec<CollectionInfo>,
+}
+
+/// The collection that is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Dropped {
+    dropped: String,
 }
 
 /// Answers `POST collections`.
 pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
-    let (name, schema) = read(&call.json().await?)?;
+    let (name, schema) = call.request::<Create>().await?.checked()?;
     let maker = Arc::clone(&store);
     let served = run_blocking(move || maker.create(&name, &schema)).await?;
-    Ok(answer::data(StatusCode::CREATED, info(&store, &served)))
+    Ok(http::data(StatusCode::CREATED, info(&store, &served)))
 }
 
 /// Answers `GET collections`.
@@ -49,12 +181,12 @@ pub(super) async fn list(call: Call) -> Result<Response<Body>> {
         Err(error) => CollectionInfo::unavailable(name, &error.to_string()),
     });
     let collections = described.collect();
-    Ok(answer::ok(Collections { collections }))
+    Ok(http::ok(Collections { collections }))
 }
 
 /// Answers `GET collections/{name}`.
 pub(super) async fn get(call: Call) -> Result<Response<Body>> {
-    Ok(answer::ok(info(call.store()?, &*call.served()?)))
+    Ok(http::ok(info(call.store()?, &*call.served()?)))
 }
 
 /// Answers `DELETE collections/{name}`.
@@ -63,7 +195,7 @@ pub(super) async fn remove(call: Call) -> Result<Response<Body>> {
     let name = call.collection.unwrap_or_default();
     let dropped = name.clone();
     run_blocking(move || store.drop_collection(&name)).await?;
-    Ok(answer::ok(Dropped { dropped }))
+    Ok(http::ok(Dropped { dropped }))
 }
 
 /// Runs work that waits for the disk, on a thread of the runtime's pool for such work. A panic of it is a panic of
@@ -81,75 +213,61 @@ fn info(store: &Store, served: &Served) -> CollectionInfo {
     CollectionInfo::new(served, stats.unwrap_or_default())
 }
 
-fn read(body: &[u8]) -> Result<(String, Schema)> {
-    let (mut name, mut default, mut vectors) = (None, Field::default(), None);
-    Cursor::whole(body, |cursor| {
-        cursor.object(&KEYS, |key, cursor| {
-            match key {
-                "name" => name = Some(cursor.read::<String>("a string")?),
-                "vectors" => vectors = Some(read_fields(cursor)?),
-                _ => default.read(key, cursor)?,
+impl Create {
+    /// The name and the schema of the collection.
+    fn checked(self) -> Result<(String, Schema)> {
+        let Create { name, dim, metric, store, vectors } = self;
+        let name = name.ok_or_else(|| missing("name", "the collection's name"))?;
+        let default = NewField { dim, metric, store };
+        let vectors = match vectors {
+            Some(_) if default.is_given() => {
+                let expected =
+                    "either \"vectors\" or \"dim\", \"metric\" and \"store\" of the default field";
+                let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
+                return Err(error.with("expected", expected).into());
+            }
+            Some(NewFields(vectors)) if vectors.is_empty() => {
+                return Err(missing("vectors", "at least one vector field by name"));
+            }
+            Some(NewFields(vectors)) => vectors,
+            None => BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]),
+        };
+        Ok((name, Schema { vectors }))
+    }
+}
+
+impl<S> FromJson<S> for NewFields {
+    fn read(cursor: &mut Cursor<'_>, _: &mut S) -> Result<Self> {
+        let mut fields = BTreeMap::new();
+        cursor.map(|name, cursor| {
+            let field = NewField::read(cursor, &mut ())?;
+            if fields.len() == FIELDS_MAX {
+                let message = format!("vectors: expected at most {FIELDS_MAX} fields, got more");
+                let error = Error::invalid(Fault::Parameter, message);
+                return Err(error.with("expected", FIELDS_MAX).into());
+            }
+            if fields.insert(name, field.spec()?).is_some() {
+                return Err(cursor.refuse("each vector field once"));
             }
             Ok(())
-        })
-    })?;
-    let Some(name) = name else { return Err(missing("name", "the collection's name")) };
-    let schema = match vectors {
-        Some(_) if default.is_given() => {
-            let expected =
-                "either \"vectors\" or \"dim\", \"metric\" and \"store\" of the default field";
-            let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
-            return Err(error.with("expected", expected).into());
-        }
-        Some(vectors) if vectors.is_empty() => {
-            return Err(missing("vectors", "at least one vector field by name"));
-        }
-        Some(vectors) => Schema { vectors },
-        None => Schema { vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]) },
-    };
-    Ok((name, schema))
-}
-
-fn read_fields(cursor: &mut Cursor<'_>) -> Result<BTreeMap<String, VectorSpec>> {
-    let mut fields = BTreeMap::new();
-    cursor.map(|name, cursor| {
-        let mut field = Field::default();
-        cursor.object(&SPEC_KEYS, |key, cursor| field.read(key, cursor))?;
-        if fields.len() == FIELDS_MAX {
-            let message = format!("vectors: expected at most {FIELDS_MAX} fields, got more");
-            let error = Error::invalid(Fault::Parameter, message);
-            return Err(error.with("expected", FIELDS_MAX).into());
-        }
-        if fields.insert(name, field.spec()?).is_some() {
-            return Err(cursor.refuse("each vector field once"));
-        }
-        Ok(())
-    })?;
-    Ok(fields)
-}
-
-impl Field {
-    fn read(&mut self, key: &str, cursor: &mut Cursor<'_>) -> Result<()> {
-        match key {
-            "dim" => self.dim = Some(cursor.read("a whole number")?),
-            "metric" => self.metric = Some(cursor.read("\"cosine\", \"dot\" or \"l2\"")?),
-            _ => self.store = Some(cursor.read("\"f32\" or \"f16\"")?),
-        }
-        Ok(())
+        })?;
+        Ok(NewFields(fields))
     }
+}
 
+impl NewField {
     fn is_given(&self) -> bool {
         self.dim.is_some() || self.metric.is_some() || self.store.is_some()
     }
 
     fn spec(self) -> Result<VectorSpec> {
-        let Some(dim) = self.dim else { return Err(missing("dim", "elements of a vector")) };
+        let dim = self.dim.ok_or_else(|| missing("dim", "elements of a vector"))?;
         let metric = self.metric.unwrap_or(Metric::Cosine);
         Ok(VectorSpec { dim, metric, store: self.store.unwrap_or_default() })
     }
 }
 
-fn missing(key: &'static str, what: &str) -> super::error::ApiError {
+fn missing(key: &'static str, what: &str) -> ApiError {
     let message = format!("expected \"{key}\": {what}");
     Error::invalid(Fault::Parameter, message).with("expected", key).into()
 }

@@ -12,9 +12,7 @@ use nearfield_engine::{ErrorKind, export_memory_bytes, stream_export};
 use nearfield_segment::Pool;
 use nearfield_segment::cancel::GoOn;
 
-use super::arrow::streamed;
-use super::call::Call;
-use super::error::Result;
+use crate::http::{Call, Result, streamed};
 
 /// Content type of a `.near` file.
 pub(super) const NEAR_TYPE: &str = "application/octet-stream";
@@ -22,7 +20,7 @@ pub(super) const NEAR_TYPE: &str = "application/octet-stream";
 /// Answers `GET export.near`.
 pub(super) async fn export(call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let place = call.server.exports.begin(call.key)?;
+    let slot = call.server.exports.begin(call.key)?;
     let named = [(served.name().to_owned(), served.view())];
     let held = call.store()?.reserve_for_reading(call.key, export_memory_bytes(&named))?;
     let (kernel, cancelled) = (served.kernel(), call.store()?.metrics().exports_cancelled.clone());
@@ -35,5 +33,5 @@ pub(super) async fn export(call: Call) -> Result<Response<Body>> {
         }
         sent.map(drop)
     };
-    streamed(place, NEAR_TYPE, fill).await
+    streamed(slot, NEAR_TYPE, fill).await
 }

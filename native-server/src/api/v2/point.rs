@@ -1,19 +1,84 @@
-//! A point as JSON text, piece by piece, and an id as it is written in a request.
+//! A point as JSON text, piece by piece, and an id as it is written in a path.
 
-use nearfield_engine::{Error, Fault};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{PointId, RowId, shown};
+use nearfield_segment::{PointId, RowId};
 use serde::Serialize;
-use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::cursor::Cursor;
-use super::error::Result;
+use super::values::Id;
+use crate::http::Result;
 
 /// Which parts of a point an answer shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     pub(super) metadata: bool,
     pub(super) vector: bool,
+}
+
+/// A point
+#[derive(Debug, ToSchema)]
+pub(super) struct PointAnswer<'a> {
+    #[schema(value_type = Id)]
+    id: &'a PointId,
+    #[schema(value_type = Option<Map<String, Value>>)]
+    metadata: Option<&'a str>,
+    vector: Option<Vec<f32>>,
+}
+
+impl<'a> PointAnswer<'a> {
+    /// The parts of a row that are shown.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file if its metadata is damaged.
+    pub(super) fn of(
+        id: &'a PointId,
+        segment: &'a Segment,
+        row: RowId,
+        field: &str,
+        shown: Shown,
+    ) -> nearfield_engine::Result<PointAnswer<'a>> {
+        let metadata = if shown.metadata { segment.payload().json(row)? } else { None };
+        let mut vector = None;
+        if shown.vector {
+            let field = segment.field(field)?;
+            let elements = vector.insert(vec![0.0; field.spec().dim as usize]);
+            field.rows().decode(row, elements);
+        }
+        Ok(PointAnswer { id, metadata, vector })
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"id\":");
+        write_id(out, self.id);
+        write_content(out, self.metadata, self.vector.as_deref());
+    }
+}
+
+/// A point found
+#[derive(Debug, ToSchema)]
+pub(super) struct FoundPoint<'a> {
+    #[schema(value_type = Id)]
+    id: &'a PointId,
+    /// Similarity (larger is closer) or Euclidean distance, as score_kind says
+    score: f32,
+    #[schema(value_type = Option<Map<String, Value>>)]
+    metadata: Option<&'a str>,
+    vector: Option<Vec<f32>>,
+}
+
+impl<'a> FoundPoint<'a> {
+    pub(super) fn of(point: PointAnswer<'a>, score: f32) -> FoundPoint<'a> {
+        let PointAnswer { id, metadata, vector } = point;
+        FoundPoint { id, score, metadata, vector }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"id\":");
+        write_id(out, self.id);
+        out.extend_from_slice(b",\"score\":");
+        write(out, &self.score);
+        write_content(out, self.metadata, self.vector.as_deref());
+    }
 }
 
 /// A number, or a string.
@@ -25,54 +90,22 @@ pub(super) fn write_id(out: &mut Vec<u8>, id: &PointId) {
     }
 }
 
-/// The shortest digits that give the same `f32` again.
-pub(super) fn write_float(out: &mut Vec<u8>, value: f32) {
-    write(out, &value);
-}
-
-fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("a vector takes everything");
-}
-
-/// `,"metadata":…` as given, if the point has any, and `,"vector":[…]`, as far as they are shown.
-pub(super) fn write_rest(
-    out: &mut Vec<u8>,
-    segment: &Segment,
-    row: RowId,
-    field: &str,
-    shown: Shown,
-) -> nearfield_engine::Result<()> {
-    if shown.metadata
-        && let Some(json) = segment.payload().json(row)?
-    {
+/// `,"metadata":…` as given and `,"vector":[…]`, as far as they are there, and the end of the object.
+fn write_content(out: &mut Vec<u8>, metadata: Option<&str>, vector: Option<&[f32]>) {
+    if let Some(json) = metadata {
         out.extend_from_slice(b",\"metadata\":");
         out.extend_from_slice(json.as_bytes());
     }
-    if shown.vector {
-        let field = segment.field(field)?;
-        let mut vector = vec![0.0; field.spec().dim as usize];
-        field.rows().decode(row, &mut vector);
+    if let Some(vector) = vector {
         out.extend_from_slice(b",\"vector\":");
-        write(out, &vector);
+        write(out, vector);
     }
-    Ok(())
+    out.push(b'}');
 }
 
-/// An id in a body: a number or a string.
-pub(super) fn read_id(cursor: &mut Cursor<'_>) -> Result<PointId> {
-    let text = cursor.raw()?;
-    let number = text.parse().ok().map(PointId::U64);
-    if let Some(id) = number {
-        return Ok(id);
-    }
-    if text.starts_with('"')
-        && let Ok(Value::String(text)) = serde_json::from_str(text)
-    {
-        return Ok(PointId::from_text(&text)?);
-    }
-    let got = shown(text);
-    let message = format!("id: expected 0 to 2^64 - 1 or a string, got {got}");
-    Err(Error::invalid(Fault::Id, message).with("got", got.as_ref()).into())
+/// Numbers get the shortest digits that give the same number again.
+pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("a vector takes everything");
 }
 
 /// An id in a path: digits are a number, unless `as_string`.

@@ -16,33 +16,94 @@ use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, shown, unknown_field};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer::{self, Growing};
-use super::call::{Call, at_length};
-use super::cursor::Cursor;
-use super::error::Result;
-use super::point::{self, Shown};
+use super::point::{self, PointAnswer, Shown};
+use super::values::{Id, Ids};
+use super::write::Accepted;
+use crate::http::{self, ApiError, Call, Growing, Result, at_length, request};
 use crate::workers::{Change, Cost, StoreResult, Written};
 
 /// Most points of one page, and most ids in one request for them.
 const PAGE_MAX: usize = 10_000;
-/// Most ids in one request to delete.
-const DELETED_MAX: usize = 1_000_000;
-/// Ids whose memory is reserved at once, and bytes of one, with the room that a growing list has.
-const IDS_AT_ONCE: usize = 4096;
-const ID_BYTES: u64 = 2 * size_of::<PointId>() as u64;
 /// Rows looked at between two checks whether to go on.
 const CHECKED_ROWS: usize = 4096;
 /// Points of a page if the request does not say.
 const PAGE_DEFAULT: usize = 100;
 
-const GET_KEYS: [&str; 7] =
-    ["ids", "filter", "limit", "after", "include_metadata", "include_vector", "field"];
-const DELETE_KEYS: [&str; 3] = ["ids", "filter", "wait"];
-const COUNT_KEYS: [&str; 1] = ["filter"];
+type PageIds = Ids<PAGE_MAX>;
+type DeletedIds = Ids<1_000_000>;
 
-/// A request for points.
+request! {
+    /// Points by id, or a page of them
+    pub(super) struct PointsGet {
+        /// At most 10,000; unknown ones are left out of the answer
+        #[schema(value_type = Option<Vec<Id>>, max_items = 10_000)]
+        ids: PageIds,
+        /// Instead of ids
+        #[schema(value_type = Option<Map<String, Value>>)]
+        filter: Filter,
+        /// Points of a page, 1 to 10,000; 100 if left out
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 10_000)]
+        limit: usize,
+        /// The page begins behind this id
+        after: Id,
+        /// true if left out
+        include_metadata: bool,
+        include_vector: bool,
+        /// Vector field shown
+        field: String,
+    }
+}
+
+request! {
+    /// Points to delete: by ids or by filter
+    pub(super) struct PointsDelete {
+        #[schema(value_type = Option<Vec<Id>>, max_items = 1_000_000)]
+        ids: DeletedIds,
+        #[schema(value_type = Option<Map<String, Value>>)]
+        filter: Filter,
+        /// false: answered once it is checked and queued
+        wait: bool,
+    }
+}
+
+request! {
+    /// Which points are meant
+    pub(super) struct Filtered {
+        #[schema(value_type = Option<Map<String, Value>>)]
+        filter: Filter,
+    }
+}
+
+/// Points with their places.
+type PlacedPoints<'a> = dyn Iterator<Item = (&'a PointId, &'a Segment, RowId)> + 'a;
+
+/// Points looked up
+#[derive(ToSchema)]
+pub(super) struct Points<'a> {
+    #[schema(value_type = Vec<PointAnswer>)]
+    points: &'a mut PlacedPoints<'a>,
+    /// Behind this id comes the next page; left out at the end
+    #[schema(value_type = Option<Id>)]
+    next: Option<&'a PointId>,
+}
+
+/// What was deleted
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
+    deleted: u64,
+    lsn: u64,
+}
+
+/// How many points
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counted {
+    count: u64,
+}
+
+/// A request for points with its defaults.
 #[derive(Debug)]
 struct Wanted {
     ids: Option<Vec<PointId>>,
@@ -56,16 +117,14 @@ struct Wanted {
 /// Answers `POST points/get`.
 pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let body = call.json().await?;
-    let wanted = at_length(body.len(), || Wanted::read(&body, |text| call.filter(text)))?;
-    drop(body);
+    let wanted = Wanted::of(call.request().await?)?;
     let view = served.view();
     wanted.check_field(&view)?;
     let cost = wanted.cost(&view);
     let out = Growing::new(Arc::clone(call.store()?), call.key);
     let body =
         call.store()?.search(call.key, cost, move |go_on| wanted.answer(&view, out, go_on)).await?;
-    Ok(answer::json(StatusCode::OK, body))
+    Ok(http::json(StatusCode::OK, body))
 }
 
 /// Answers `GET points/{id}`.
@@ -78,34 +137,20 @@ pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     };
     let mut out = b"{\"data\":".to_vec();
     let shown = Shown { metadata: true, vector: true };
-    write_point(&mut out, &id, &view.segments[source].segment, row, default_field(&view), shown)?;
+    let segment = &view.segments[source].segment;
+    PointAnswer::of(&id, segment, row, default_field(&view), shown)?.write(&mut out);
     out.push(b'}');
-    Ok(answer::json(StatusCode::OK, out))
+    Ok(http::json(StatusCode::OK, out))
 }
 
 /// Answers `POST points/delete`.
 pub(super) async fn delete(mut call: Call) -> Result<Response<Body>> {
-    let (mut ids, mut filter, mut wait) = (None, None, None);
-    let body = call.json().await?;
-    at_length(body.len(), || {
-        Cursor::whole(&body, |cursor| {
-            cursor.object(&DELETE_KEYS, |key, cursor| {
-                match key {
-                    "ids" => {
-                        ids = Some(read_ids(cursor, DELETED_MAX, |bytes| call.reserve(bytes))?)
-                    }
-                    "filter" => filter = Some(call.filter(cursor.raw()?)?),
-                    _ => wait = Some(cursor.read("true or false")?),
-                }
-                Ok(())
-            })
-        })
-    })?;
+    let PointsDelete { ids, filter, wait } = call.request().await?;
     if ids.is_some() != filter.is_some() {
         call.store()?.metrics().ingest_requests.inc();
     }
     match (ids, filter) {
-        (Some(ids), None) => delete_ids(call, ids, wait).await,
+        (Some(Ids(ids)), None) => delete_ids(call, ids, wait).await,
         (None, Some(filter)) => delete_where(call, filter, wait).await,
         (Some(_), Some(_)) | (None, None) => Err(either("\"ids\" or \"filter\"")),
     }
@@ -134,29 +179,21 @@ pub(super) async fn delete_one(call: Call) -> Result<Response<Body>> {
 /// Answers `POST count`.
 pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let mut filter = None;
-    let body = call.json().await?;
-    let read = |cursor: &mut Cursor<'_>| {
-        cursor.object(&COUNT_KEYS, |_, cursor| {
-            filter = Some(call.filter(cursor.raw()?)?);
-            Ok(())
-        })
-    };
-    at_length(body.len(), || Cursor::whole(&body, read))?;
+    let Filtered { filter } = call.request().await?;
     let view = served.view();
     let cost = Cost::of_filter(&view, filter.as_ref());
     let count = call
         .store()?
         .search(call.key, cost, move |go_on| Ok(view.count_while(filter.as_ref(), go_on)?))
         .await?;
-    Ok(answer::ok(json!({ "count": count })))
+    Ok(http::ok(Counted { count }))
 }
 
 async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result<Response<Body>> {
     if ids.is_empty() {
         // Nothing to change, and nothing to log.
         let (lsn, _checked) = (call.served()?.view().lsn, call.waits(wait)?);
-        return Ok(answer::ok(json!({ "deleted": 0, "lsn": lsn })));
+        return Ok(http::ok(Deleted { deleted: 0, lsn: lsn.0 }));
     }
     let schema = call.served()?.schema();
     let time_ms = call.now_ms();
@@ -173,38 +210,24 @@ async fn carry_out(
 ) -> Result<Response<Body>> {
     let wait = call.waits(wait)?;
     Ok(match call.served()?.write(change, wait).await? {
-        Written::Durable(Applied { deleted, lsn, .. }) => {
-            answer::ok(json!({ "deleted": deleted, "lsn": lsn }))
-        }
-        Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": 1 })),
+        Written::Durable(Applied { deleted, lsn, .. }) => http::ok(Deleted { deleted, lsn: lsn.0 }),
+        Written::Queued => http::data(StatusCode::ACCEPTED, Accepted { accepted: 1 }),
     })
 }
 
 impl Wanted {
-    /// Reads a body; `read_filter` reads the text of a filter.
-    fn read(body: &[u8], mut read_filter: impl FnMut(&str) -> Result<Filter>) -> Result<Wanted> {
-        let mut wanted = Wanted {
-            ids: None,
-            filter: None,
-            limit: PAGE_DEFAULT,
-            after: None,
-            shown: Shown { metadata: true, vector: false },
-            field: String::new(),
+    fn of(request: PointsGet) -> Result<Wanted> {
+        let wanted = Wanted {
+            ids: request.ids.map(|Ids(ids)| ids),
+            filter: request.filter,
+            limit: request.limit.unwrap_or(PAGE_DEFAULT),
+            after: request.after.map(|Id(id)| id),
+            shown: Shown {
+                metadata: request.include_metadata.unwrap_or(true),
+                vector: request.include_vector.unwrap_or(false),
+            },
+            field: request.field.unwrap_or_default(),
         };
-        Cursor::whole(body, |cursor| {
-            cursor.object(&GET_KEYS, |key, cursor| {
-                match key {
-                    "ids" => wanted.ids = Some(read_ids(cursor, PAGE_MAX, |_| Ok(()))?),
-                    "filter" => wanted.filter = Some(read_filter(cursor.raw()?)?),
-                    "limit" => wanted.limit = cursor.read("a whole number")?,
-                    "after" => wanted.after = Some(point::read_id(cursor)?),
-                    "include_metadata" => wanted.shown.metadata = cursor.read("true or false")?,
-                    "include_vector" => wanted.shown.vector = cursor.read("true or false")?,
-                    _ => wanted.field = cursor.read("the name of a vector field")?,
-                }
-                Ok(())
-            })
-        })?;
         if wanted.ids.is_some() && wanted.filter.is_some() {
             return Err(either("\"ids\" or \"filter\""));
         }
@@ -238,36 +261,18 @@ impl Wanted {
         }
     }
 
-    fn answer(&self, view: &Arc<View>, mut out: Growing, go_on: GoOn<'_>) -> StoreResult<Bytes> {
-        out.text.extend_from_slice(b"{\"data\":{\"points\":[");
-        let mut first = true;
-        let mut write = |out: &mut Growing, id: &PointId, segment: &Segment, row| {
-            if !std::mem::take(&mut first) {
-                out.text.push(b',');
-            }
-            write_point(&mut out.text, id, segment, row, &self.field, self.shown)?;
-            out.pay()
-        };
+    fn answer(&self, view: &Arc<View>, out: Growing, go_on: GoOn<'_>) -> StoreResult<Bytes> {
+        let segment = |source: usize| &*view.segments[source].segment;
         let Some(ids) = &self.ids else {
             let page = self.page(view, go_on)?;
-            for (id, source, row) in page.iter().take(self.limit) {
-                write(&mut out, id, &view.segments[*source].segment, *row)?;
-            }
-            out.text.push(b']');
-            if page.len() > self.limit {
-                out.text.extend_from_slice(b",\"next\":");
-                point::write_id(&mut out.text, &page[self.limit - 1].0);
-            }
-            out.text.extend_from_slice(b"}}");
-            return Ok(out.finish());
+            let next = (page.len() > self.limit).then(|| &page[self.limit - 1].0);
+            let points = page.iter().take(self.limit);
+            let points = &mut points.map(|(id, source, row)| (id, segment(*source), *row));
+            return Points { points, next }.write(self, out);
         };
-        for id in ids {
-            if let Some((source, row)) = view.find(id) {
-                write(&mut out, id, &view.segments[source].segment, row)?;
-            }
-        }
-        out.text.extend_from_slice(b"]}}");
-        Ok(out.finish())
+        let found = ids.iter().filter_map(|id| Some((id, view.find(id)?)));
+        let points = &mut found.map(|(id, (source, row))| (id, segment(source), row));
+        Points { points, next: None }.write(self, out)
     }
 
     /// The points of the page in order of their ids, and one more if there is one.
@@ -301,47 +306,28 @@ impl Wanted {
     }
 }
 
-fn write_point(
-    out: &mut Vec<u8>,
-    id: &PointId,
-    segment: &Segment,
-    row: RowId,
-    field: &str,
-    shown: Shown,
-) -> nearfield_engine::Result<()> {
-    out.extend_from_slice(b"{\"id\":");
-    point::write_id(out, id);
-    point::write_rest(out, segment, row, field, shown)?;
-    out.push(b'}');
-    Ok(())
+impl Points<'_> {
+    fn write(self, wanted: &Wanted, mut out: Growing) -> StoreResult<Bytes> {
+        out.text.extend_from_slice(b"{\"data\":{\"points\":[");
+        for (index, (id, segment, row)) in self.points.enumerate() {
+            out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
+            let point = PointAnswer::of(id, segment, row, &wanted.field, wanted.shown)?;
+            point.write(&mut out.text);
+            out.pay()?;
+        }
+        out.text.push(b']');
+        if let Some(next) = self.next {
+            out.text.extend_from_slice(b",\"next\":");
+            point::write_id(&mut out.text, next);
+        }
+        out.text.extend_from_slice(b"}}");
+        Ok(out.finish())
+    }
 }
 
 /// The field shown if none is named: the default one, or the first.
 fn default_field(view: &View) -> &str {
     view.schema.vectors.keys().next().map_or(DEFAULT_FIELD, String::as_str)
-}
-
-/// A list of ids; `reserve` hears of its memory while it grows.
-fn read_ids(
-    cursor: &mut Cursor<'_>,
-    count_max: usize,
-    mut reserve: impl FnMut(u64) -> Result<()>,
-) -> Result<Vec<PointId>> {
-    let mut ids = Vec::new();
-    cursor.array(|cursor| {
-        if ids.len().is_multiple_of(IDS_AT_ONCE) {
-            reserve(IDS_AT_ONCE as u64 * ID_BYTES)?;
-        }
-        ids.push(point::read_id(cursor)?);
-        if ids.len() > count_max {
-            let message = format!("ids: expected at most {count_max}, got more");
-            return Err(Error::invalid(Fault::Parameter, message)
-                .with("expected", count_max)
-                .into());
-        }
-        Ok(())
-    })?;
-    Ok(ids)
 }
 
 fn path_id(call: &Call) -> Result<PointId> {
@@ -358,7 +344,7 @@ fn path_id(call: &Call) -> Result<PointId> {
     }
 }
 
-fn either(expected: &str) -> super::error::ApiError {
+fn either(expected: &str) -> ApiError {
     let message = format!("expected {expected}, and not both");
     Error::invalid(Fault::Parameter, message).with("expected", expected).into()
 }
@@ -376,11 +362,11 @@ mod tests {
         let db = Database::in_memory(Options::default(), clock, 7).expect("in memory");
         let schema = Schema::dense(768, Metric::L2, Encoding::F32).expect("a good schema");
         let view = db.create("points", &schema).expect("creates").view();
-        let no_filter = |_: &str| unreachable!("no body has one");
         let is_short = |points: usize, include_vector| {
-            let ids: Vec<usize> = (0..points).collect();
-            let body = json!({ "ids": ids, "include_vector": include_vector }).to_string();
-            Wanted::read(body.as_bytes(), no_filter).expect("good").cost(&view).is_short()
+            let ids = Ids((0..points as u64).map(PointId::U64).collect());
+            let (ids, include_vector) = (Some(ids), Some(include_vector));
+            let request = PointsGet { ids, include_vector, ..PointsGet::default() };
+            Wanted::of(request).expect("good").cost(&view).is_short()
         };
         assert!(is_short(1, false) && is_short(10, true) && is_short(1_000, false));
         assert!(!is_short(10_000, false), "by their number");

@@ -1,4 +1,4 @@
-//! `POST query`: one question, one or many vectors.
+//! `POST query`: a search with one query vector or many.
 //!
 //! The hot path: the body is read once, the search runs where it is cheapest, and the answer is written as
 //! text without a tree in between.
@@ -13,58 +13,84 @@ use bytes::Bytes;
 use nearfield_engine::{Error, Fault, Tier, View};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question};
+use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{Kernel, Pool, shown, unknown_field};
+use nearfield_segment::{Kernel, Pool, VectorSpec, unknown_field};
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-use super::answer::{self, Growing};
-use super::call::{Call, at_length};
-use super::cursor::Cursor;
-use super::error::{ApiError, Result};
-use super::point::{self, Shown};
+use super::names::{ScoreKindName, SearchTier};
+use super::point::{self, FoundPoint, PointAnswer, Shown};
+use super::values::{Vector, Vectors, wrong_dimension};
 use crate::host::Stopwatch;
+use crate::http::{self, Call, Growing, Result, request};
 use crate::workers::{Asked, Cost, StoreResult};
 
-/// Most query vectors in one request.
-const QUERIES_MAX: usize = 10_000;
 /// Results wanted if the request does not say.
 const K_DEFAULT: usize = 10;
 /// Bytes of a hit before it is written, about: for the memory budget.
 const RESULT_BYTES: u64 = 128;
 
-/// Bytes of a number in a body and the comma behind it, at least.
-const NUMBER_BYTES: usize = 2;
-/// Most places made for numbers before they are read.
-const FLOATS_AT_ONCE: usize = 4096;
+request! {
+    /// A question with one vector or many
+    pub(super) struct Query {
+        #[schema(value_type = Option<Vec<f32>>)]
+        vector: Vector,
+        /// Instead of vector: the answer is a list of lists
+        #[schema(value_type = Option<Vec<Vec<f32>>>)]
+        vectors: Vectors,
+        /// Results wanted, 1 to 1,000,000; 10 if left out
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+        k: usize,
+        /// Candidates a graph search keeps: more is slower and finds more
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+        ef: usize,
+        /// Compare with every point
+        exact: bool,
+        /// Only points whose metadata pass, as in {"price": {"lt": 10}}
+        #[schema(value_type = Option<Map<String, Value>>)]
+        filter: Filter,
+        /// all, active (memory and young files) or archive; all if left out
+        search_tier: SearchTier,
+        /// true if left out
+        include_metadata: bool,
+        include_vector: bool,
+        /// Vector field searched; the default one if left out
+        field: String,
+    }
+}
 
-const KEYS: [&str; 10] = [
-    "vector",
-    "vectors",
-    "k",
-    "ef",
-    "exact",
-    "filter",
-    "search_tier",
-    "include_metadata",
-    "include_vector",
-    "field",
-];
+/// The nearest points, closest first
+#[derive(Debug, ToSchema)]
+pub(super) struct QueryAnswer {
+    results: Results,
+    score_kind: ScoreKindName,
+    // Read once the results are written.
+    #[schema(value_type = f64)]
+    query_time_ms: Stopwatch,
+}
 
-/// The question, as read.
+/// A list of points, or for several vectors a list of such lists.
 #[derive(Debug)]
-struct Ask {
-    vectors: Vec<f32>,
-    /// Elements of each query vector.
-    dim: usize,
-    /// The answer is a list of lists.
-    many: bool,
-    k: usize,
-    ef: Option<usize>,
-    exact: bool,
-    filter: Option<Filter>,
-    tier: Tier,
-    field: String,
-    shown: Shown,
+enum Results {
+    One(Vec<Hit>),
+    Many(Vec<(Vec<Hit>, SearchStats)>),
+}
+
+impl PartialSchema for Results {
+    fn schema() -> RefOr<Schema> {
+        let point = Ref::from_schema_name(FoundPoint::name());
+        let points = || ArrayBuilder::new().items(point.clone());
+        OneOfBuilder::new().item(points()).item(ArrayBuilder::new().items(points())).into()
+    }
+}
+
+impl ToSchema for Results {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((FoundPoint::name().into_owned(), FoundPoint::schema()));
+        FoundPoint::schemas(schemas);
+    }
 }
 
 thread_local! {
@@ -77,106 +103,84 @@ pub(super) async fn query(mut call: Call) -> Result<Response<Body>> {
     let watch = Stopwatch::start();
     let store = Arc::clone(call.store()?);
     let served = call.served()?;
-    let body = call.json().await?;
-    let ask = at_length(body.len(), || Ask::read(&body, |text| call.filter(text)))?;
-    drop(body);
+    let search = Search::of(call.request().await?)?;
     let view = served.view();
-    ask.check(&view)?;
+    search.check(&view)?;
     store.metrics().query_requests.inc();
-    let wanted = (ask.k as u64).min(view.len()) * (ask.vectors.len() / ask.dim) as u64;
+    let wanted = (search.k as u64).min(view.len()) * search.count() as u64;
     call.reserve(wanted * RESULT_BYTES)?;
-    let (cost, kernel, threads) = (ask.cost(&view), served.kernel(), Arc::clone(&store));
+    let (cost, kernel, threads) = (search.cost(&view), served.kernel(), Arc::clone(&store));
     let out = Growing::new(Arc::clone(&store), call.key);
     let answered =
-        move |go_on: GoOn<'_>| ask.answer(&view, kernel, || threads.search_pool(), out, go_on);
+        move |go_on: GoOn<'_>| search.answer(&view, kernel, || threads.search_pool(), out, go_on);
     let body = store.search(call.key, cost, answered).await?;
     // Others that are ready search first, and the answers leave together: waking a client for each costs more
     // than half as much as a short search.
     tokio::task::yield_now().await;
     store.metrics().observe_query(watch.seconds());
-    Ok(answer::json(StatusCode::OK, body))
+    Ok(http::json(StatusCode::OK, body))
 }
 
-impl Ask {
-    /// Reads a body; `read_filter` reads the text of a filter.
-    fn read(body: &[u8], mut read_filter: impl FnMut(&str) -> Result<Filter>) -> Result<Ask> {
-        let mut ask = Ask {
-            // Grown by doubling it would be copied several times.
-            vectors: Vec::with_capacity((body.len() / NUMBER_BYTES).min(FLOATS_AT_ONCE)),
-            dim: 0,
-            many: false,
-            k: K_DEFAULT,
-            ef: None,
-            exact: false,
-            filter: None,
-            tier: Tier::All,
-            field: String::new(),
-            shown: Shown { metadata: true, vector: false },
-        };
-        let mut vectors_given = 0;
-        Cursor::whole(body, |cursor| {
-            cursor.object(&KEYS, |key, cursor| {
-                match key {
-                    "vector" | "vectors" => {
-                        vectors_given += 1;
-                        ask.many = key == "vectors";
-                        ask.read_vectors(cursor)?;
-                    }
-                    "k" => ask.k = cursor.read("a whole number")?,
-                    "ef" => ask.ef = Some(cursor.read("a whole number")?),
-                    "exact" => ask.exact = cursor.read("true or false")?,
-                    "filter" => ask.filter = Some(read_filter(cursor.raw()?)?),
-                    "search_tier" => ask.tier = read_tier(cursor)?,
-                    "include_metadata" => ask.shown.metadata = cursor.read("true or false")?,
-                    "include_vector" => ask.shown.vector = cursor.read("true or false")?,
-                    _ => ask.field = cursor.read("the name of a vector field")?,
-                }
-                Ok(())
-            })
-        })?;
-        if vectors_given == 1 {
-            return Ok(ask);
-        }
-        let message = format!("expected \"vector\" or \"vectors\", got {vectors_given} of them");
-        Err(Error::invalid(Fault::Parameter, message).with("got", vectors_given).into())
-    }
+/// A query with its defaults.
+#[derive(Debug)]
+struct Search {
+    vectors: Vectors,
+    /// The answer is a list of lists.
+    many: bool,
+    k: usize,
+    ef: Option<usize>,
+    exact: bool,
+    filter: Option<Filter>,
+    tier: Tier,
+    field: String,
+    shown: Shown,
+}
 
-    fn read_vectors(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
-        if !self.many {
-            cursor.floats(&mut self.vectors)?;
-            self.dim = self.vectors.len();
-            return Ok(());
-        }
-        let mut row = 0;
-        cursor.array(|cursor| {
-            let before = self.vectors.len();
-            cursor.floats(&mut self.vectors)?;
-            let len = self.vectors.len() - before;
-            if row == 0 {
-                self.dim = len;
+impl Search {
+    fn of(query: Query) -> Result<Search> {
+        let (vectors, many) = match (query.vector, query.vectors) {
+            (Some(Vector(elements)), None) => {
+                let dim = elements.len();
+                (Vectors { elements, dim }, false)
             }
-            if len != self.dim {
-                return Err(dimension(row, self.dim, len));
+            (None, Some(vectors)) => (vectors, true),
+            (one, _) => {
+                let got = if one.is_some() { 2 } else { 0 };
+                let message = format!("expected \"vector\" or \"vectors\", got {got} of them");
+                return Err(Error::invalid(Fault::Parameter, message).with("got", got).into());
             }
-            row += 1;
-            if row > QUERIES_MAX {
-                let message = format!("vectors: expected at most {QUERIES_MAX}, got more");
-                let error = Error::invalid(Fault::Parameter, message);
-                return Err(error.with("expected", QUERIES_MAX).into());
-            }
-            Ok(())
+        };
+        Ok(Search {
+            vectors,
+            many,
+            k: query.k.unwrap_or(K_DEFAULT),
+            ef: query.ef,
+            exact: query.exact.unwrap_or(false),
+            filter: query.filter,
+            tier: query.search_tier.map_or(Tier::All, Tier::from),
+            field: query.field.unwrap_or_default(),
+            shown: Shown {
+                metadata: query.include_metadata.unwrap_or(true),
+                vector: query.include_vector.unwrap_or(false),
+            },
         })
     }
 
-    /// All vectors fit the field asked for, and there are not too many results.
+    /// Query vectors. [`Search::check`] refuses a dimension of 0.
+    fn count(&self) -> usize {
+        self.vectors.elements.len() / self.vectors.dim
+    }
+
+    /// All vectors fit the field that is searched, and there are not too many results.
     fn check(&self, view: &View) -> Result<()> {
         let spec = view.schema.vectors.get(&self.field).ok_or_else(|| {
             unknown_field(&self.field, view.schema.vectors.keys().map(String::as_str))
         })?;
-        if self.dim != spec.dim as usize {
-            return Err(dimension(0, spec.dim as usize, self.dim));
+        let Vectors { elements, dim } = &self.vectors;
+        if *dim != spec.dim as usize {
+            return Err(wrong_dimension(0, spec.dim as usize, *dim));
         }
-        for (row, vector) in self.vectors.chunks_exact(self.dim).enumerate() {
+        for (row, vector) in elements.chunks_exact(*dim).enumerate() {
             spec.check_query(vector, row)?;
         }
         if self.k > K_MAX {
@@ -191,12 +195,12 @@ impl Ask {
     fn cost(&self, view: &View) -> Cost {
         let asked = Asked {
             field: &self.field,
-            vectors: self.vectors.len() / self.dim,
+            vectors: self.count(),
             candidates: self.ef.unwrap_or(EF_DEFAULT).max(self.k),
             exact: self.exact,
         };
         let hits = (self.k as u64).min(view.len()) * asked.vectors as u64;
-        let numbers = if self.shown.vector { self.dim as u64 } else { 0 };
+        let numbers = if self.shown.vector { self.vectors.dim as u64 } else { 0 };
         let found = Cost::of_query(view, asked).and(Cost::of_hits(hits, numbers));
         found.and(Cost::of_filter(view, self.filter.as_ref()))
     }
@@ -207,10 +211,10 @@ impl Ask {
         view: &View,
         kernel: Kernel,
         pool: impl FnOnce() -> Pool,
-        mut out: Growing,
+        out: Growing,
         go_on: GoOn<'_>,
     ) -> StoreResult<Bytes> {
-        let watch = Stopwatch::start();
+        let query_time_ms = Stopwatch::start();
         let question = Question {
             field: &self.field,
             k: self.k,
@@ -219,65 +223,64 @@ impl Ask {
             filter: self.filter.as_ref(),
         };
         let prepared = view.prepare_while(self.tier, question, kernel, go_on)?;
-        out.text.reserve(64 * self.k.min(1024));
-        out.text.extend_from_slice(b"{\"data\":{\"results\":");
-        out.text.extend_from_slice(if self.many { b"[" } else { b"" });
-        if self.many {
-            let answers = view.search_many_while(&prepared, &self.vectors, &pool(), go_on)?;
-            for (index, (hits, _)) in answers.iter().enumerate() {
-                out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
-                self.write_hits(&mut out, view, hits)?;
-            }
+        let vectors = &self.vectors.elements;
+        let results = if self.many {
+            Results::Many(view.search_many_while(&prepared, vectors, &pool(), go_on)?)
         } else {
-            let hits = SCRATCH.with_borrow_mut(|scratch| {
-                prepared.search_while(&self.vectors, scratch, go_on).map(|(hits, _)| hits)
-            })?;
-            self.write_hits(&mut out, view, &hits)?;
-        }
-        out.text.extend_from_slice(if self.many { b"]" } else { b"" });
+            Results::One(SCRATCH.with_borrow_mut(|scratch| {
+                prepared.search_while(vectors, scratch, go_on).map(|(hits, _)| hits)
+            })?)
+        };
         let spec = &view.schema.vectors[&self.field];
-        let kind = spec.metric.score_kind().name();
-        let time_ms = watch.seconds() * 1e3;
-        let rest = format!(",\"score_kind\":\"{kind}\",\"query_time_ms\":{time_ms:.3}}}}}");
-        out.text.extend_from_slice(rest.as_bytes());
+        let score_kind = spec.metric.score_kind().into();
+        QueryAnswer { results, score_kind, query_time_ms }.write(self, spec, view, out)
+    }
+}
+
+impl QueryAnswer {
+    fn write(
+        &self,
+        search: &Search,
+        spec: &VectorSpec,
+        view: &View,
+        mut out: Growing,
+    ) -> StoreResult<Bytes> {
+        out.text.reserve(64 * search.k.min(1024));
+        out.text.extend_from_slice(b"{\"data\":{\"results\":");
+        match &self.results {
+            Results::One(hits) => write_hits(&mut out, search, spec, view, hits)?,
+            Results::Many(lists) => {
+                out.text.push(b'[');
+                for (index, (hits, _)) in lists.iter().enumerate() {
+                    out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    write_hits(&mut out, search, spec, view, hits)?;
+                }
+                out.text.push(b']');
+            }
+        }
+        out.text.extend_from_slice(b",\"score_kind\":");
+        point::write(&mut out.text, &self.score_kind);
+        let time_ms = self.query_time_ms.seconds() * 1e3;
+        out.text.extend_from_slice(format!(",\"query_time_ms\":{time_ms:.3}}}}}").as_bytes());
         Ok(out.finish())
     }
-
-    fn write_hits(&self, out: &mut Growing, view: &View, hits: &[Hit]) -> StoreResult<()> {
-        let spec = &view.schema.vectors[&self.field];
-        out.text.push(b'[');
-        for (rank, hit) in hits.iter().enumerate() {
-            let text = &mut out.text;
-            text.extend_from_slice(if rank > 0 { b",{\"id\":" } else { b"{\"id\":" });
-            point::write_id(text, &hit.id);
-            text.extend_from_slice(b",\"score\":");
-            point::write_float(text, spec.metric.score(hit.distance));
-            let segment = &view.segments[hit.source].segment;
-            point::write_rest(text, segment, hit.row, &self.field, self.shown)?;
-            text.push(b'}');
-            out.pay()?;
-        }
-        out.text.push(b']');
-        Ok(())
-    }
 }
 
-fn read_tier(cursor: &mut Cursor<'_>) -> Result<Tier> {
-    let expected = "\"all\", \"active\" or \"archive\"";
-    match cursor.read::<String>(expected)?.as_str() {
-        "all" => Ok(Tier::All),
-        "active" => Ok(Tier::Active),
-        "archive" => Ok(Tier::Archive),
-        other => {
-            let error =
-                Error::invalid(Fault::Parameter, format!("search_tier: expected {expected}"));
-            Err(error.with("expected", expected).with("got", shown(other).as_ref()).into())
-        }
+fn write_hits(
+    out: &mut Growing,
+    search: &Search,
+    spec: &VectorSpec,
+    view: &View,
+    hits: &[Hit],
+) -> StoreResult<()> {
+    out.text.push(b'[');
+    for (rank, hit) in hits.iter().enumerate() {
+        out.text.extend_from_slice(if rank > 0 { b"," } else { b"" });
+        let segment = &view.segments[hit.source].segment;
+        let point = PointAnswer::of(&hit.id, segment, hit.row, &search.field, search.shown)?;
+        FoundPoint::of(point, spec.metric.score(hit.distance)).write(&mut out.text);
+        out.pay()?;
     }
-}
-
-fn dimension(row: usize, expected: usize, got: usize) -> ApiError {
-    let message = format!("vector {row}: expected {expected} elements, got {got}");
-    let error = Error::invalid(Fault::Dimension, message);
-    error.with("expected", expected).with("got", got).with("row", row).into()
+    out.text.push(b']');
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! `POST vectors` and `POST vectors/batch`: rows of JSON to one atomic batch.
 //!
-//! Rows are read straight into the arrays of the batch. What a row must be is checked here only as far as
-//! the arrays would hide it (their total length does not say which row was short); the rest is the
-//! engine's, in one place.
+//! Rows are read one at a time and gathered in the arrays of the batch. What a row must be is checked here only as far
+//! as the arrays would hide it (their total length does not say which row was short); the rest is the engine's, in one
+//! place.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,36 +13,113 @@ use axum::response::Response;
 use nearfield_engine::batch::{BATCH_ROWS_MAX, Batch, Draft};
 use nearfield_engine::{Error, Fault, RowOutcome};
 use nearfield_segment::{DEFAULT_FIELD, Lsn, PointId, Schema, shown, shown_list};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer;
-use super::call::{Call, at_length};
-use super::cursor::Cursor;
-use super::error::{ApiError, Result};
 use super::point;
+use super::values::{Id, Metadata, Vector};
+use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, at_length, request};
 use crate::workers::{Change, Served, Written};
-
-const ONE_KEYS: [&str; 6] = ["vector", "vectors", "id", "metadata", "idempotency_key", "wait"];
-const BATCH_KEYS: [&str; 3] = ["vectors", "idempotency_key", "wait"];
-const ROW_KEYS: [&str; 5] = ["vector", "vectors", "id", "metadata", "idempotency_key"];
 
 /// Rows whose memory beside their elements is reserved at once, and bytes of one: its id, the places of its metadata
 /// and key, with the room that a growing list has.
 const ROWS_AT_ONCE: usize = 1024;
 const ROW_BYTES: u64 = 160;
 
+request! {
+    /// A row to write
+    pub(super) struct Row {
+        /// Of the default vector field
+        #[schema(value_type = Option<Vec<f32>>)]
+        vector: Vector,
+        /// By vector field
+        #[schema(value_type = Option<BTreeMap<String, Vec<f32>>>)]
+        vectors: VectorsByField,
+        /// Left out: an id is assigned. Either every row of a batch has one or none
+        id: Id,
+        #[schema(value_type = Option<Map<String, Value>>)]
+        metadata: Metadata,
+        /// A later row with the same key is not written and answered with the id of this one
+        #[schema(min_length = 1, max_length = 256)]
+        idempotency_key: String,
+    }
+}
+
+request! {
+    /// One point to write
+    pub(super) struct WriteOne {
+        /// Of the default vector field
+        #[schema(value_type = Option<Vec<f32>>)]
+        vector: Vector,
+        /// By vector field
+        #[schema(value_type = Option<BTreeMap<String, Vec<f32>>>)]
+        vectors: VectorsByField,
+        /// Left out: an id is assigned
+        id: Id,
+        #[schema(value_type = Option<Map<String, Value>>)]
+        metadata: Metadata,
+        /// A later point with the same key is not written and answered with the id of this one
+        #[schema(min_length = 1, max_length = 256)]
+        idempotency_key: String,
+        /// false: answered once it is checked and queued
+        wait: bool,
+    }
+}
+
+request! {
+    /// Points to write as one atomic batch
+    pub(super) struct WriteBatch in Rows {
+        /// At most 1,000,000; an empty list is answered by 200 and changes nothing
+        #[schema(value_type = Vec<Row>, max_items = 1_000_000)]
+        vectors: AllRows,
+        /// A later batch with the same key is not written and answered as this one
+        #[schema(min_length = 1, max_length = 256)]
+        idempotency_key: String,
+        /// false: answered once it is checked and queued
+        wait: bool,
+    }
+}
+
+/// A change that was checked and queued
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// Rows of a write; 1 for a deletion
+    pub(super) accepted: u64,
+}
+
+/// A point that was written
+#[derive(Debug, ToSchema)]
+pub(super) struct WrittenPoint {
+    #[schema(value_type = Id)]
+    id: PointId,
+    /// false if it replaced one, or had been written before
+    created: bool,
+}
+
+/// Points as they are written into an answer.
+type WrittenPoints<'a> = dyn Iterator<Item = WrittenPoint> + 'a;
+
+/// A batch that was written
+#[derive(ToSchema)]
+pub(super) struct WrittenBatch<'a> {
+    /// In the order of the rows
+    #[schema(value_type = Vec<WrittenPoint>)]
+    results: &'a mut WrittenPoints<'a>,
+    /// Its position in the log
+    lsn: u64,
+}
+
 /// Answers `POST vectors`.
 pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let body = call.json().await?;
+    let request: WriteOne = call.request().await?;
+    let WriteOne { vector, vectors, id, metadata, idempotency_key, wait } = request;
     let mut rows = Rows::new(&served.schema());
-    let read = |cursor: &mut Cursor<'_>| rows.read_row(cursor, &ONE_KEYS);
-    at_length(body.len(), || Cursor::whole(&body, read))?;
-    drop(body);
+    rows.push(Row { vector, vectors, id, metadata, idempotency_key })?;
     call.store()?.metrics().ingest_requests.inc();
-    write(rows, &served, &mut call, |points, _| {
+    write(rows, None, wait, &served, &mut call, |points, _| {
         let mut out = b"{\"data\":".to_vec();
-        points.next().into_iter().for_each(|point| write_point(&mut out, &point));
+        points.next().into_iter().for_each(|point| point.write(&mut out));
         out.push(b'}');
         out
     })
@@ -52,88 +129,111 @@ pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
 /// Answers `POST vectors/batch`. A batch without rows changes nothing and is not logged.
 pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let body = call.json().await?;
     let mut rows = Rows::new(&served.schema());
-    let mut given = false;
-    at_length(body.len(), || {
-        Cursor::whole(&body, |cursor| {
-            cursor.object(&BATCH_KEYS, |key, cursor| match key {
-                "vectors" => {
-                    given = true;
-                    cursor.array(|cursor| {
-                        if rows.count.is_multiple_of(ROWS_AT_ONCE) {
-                            call.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
-                        }
-                        rows.read_row(cursor, &ROW_KEYS)
-                    })
-                }
-                "wait" => rows.read_wait(cursor),
-                _ => {
-                    rows.idempotency_key = Some(cursor.read("a string")?);
-                    Ok(())
-                }
-            })
-        })
-    })?;
-    drop(body);
-    if !given {
+    let request: WriteBatch = call.request_into(&mut rows).await?;
+    let WriteBatch { vectors, idempotency_key: key, wait } = request;
+    if vectors.is_none() {
         let expected = "\"vectors\": a list of rows";
         let error = Error::invalid(Fault::Parameter, format!("expected {expected}"));
         return Err(error.with("expected", expected).into());
     }
     call.store()?.metrics().ingest_requests.inc();
     if rows.count == 0 {
-        call.waits(rows.wait)?;
+        call.waits(wait)?;
         let lsn = served.view().lsn;
-        rows.into_batch(&served.schema(), call.now_ms())?;
-        return Ok(answer::ok(json!({ "results": [], "lsn": lsn })));
+        rows.into_batch(key, &served.schema(), call.now_ms())?;
+        let nothing = WrittenBatch { results: &mut std::iter::empty(), lsn: lsn.0 };
+        return Ok(http::json(StatusCode::OK, nothing.text()));
     }
-    write(rows, &served, &mut call, |points, lsn| {
-        let mut out = b"{\"data\":{\"results\":[".to_vec();
-        for (row, point) in points.enumerate() {
-            out.extend_from_slice(if row > 0 { b"," } else { b"" });
-            write_point(&mut out, &point);
-        }
-        out.extend_from_slice(format!("],\"lsn\":{lsn}}}}}").as_bytes());
-        out
+    write(rows, key, wait, &served, &mut call, |results, lsn| {
+        WrittenBatch { results, lsn: lsn.0 }.text()
     })
     .await
-}
-
-/// The id of a row and what became of it.
-type Point = (PointId, RowOutcome);
-
-fn write_point(out: &mut Vec<u8>, (id, outcome): &Point) {
-    out.extend_from_slice(b"{\"id\":");
-    point::write_id(out, id);
-    let created = *outcome == RowOutcome::Inserted;
-    out.extend_from_slice(if created { b",\"created\":true}" } else { b",\"created\":false}" });
 }
 
 /// Writes rows as one batch; `text` makes the answer once that is durable.
 async fn write(
     rows: Rows,
+    key: Option<String>,
+    wait: Option<bool>,
     served: &Served,
     call: &mut Call,
-    text: impl FnOnce(&mut dyn Iterator<Item = Point>, Lsn) -> Vec<u8> + Send,
+    text: impl FnOnce(&mut dyn Iterator<Item = WrittenPoint>, Lsn) -> Vec<u8> + Send,
 ) -> Result<Response<Body>> {
-    let (count, given) = (rows.count, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
-    let (bytes, wait, now_ms) = (rows.memory_bytes(), call.waits(rows.wait)?, call.now_ms());
-    let batch = at_length(bytes, || rows.into_batch(&served.schema(), now_ms))?;
+    let (count, given) = (rows.count as u64, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
+    let (bytes, wait, now_ms) = (rows.memory_bytes(), call.waits(wait)?, call.now_ms());
+    let batch = at_length(bytes, || rows.into_batch(key, &served.schema(), now_ms))?;
     // The queue counts the batch.
     call.release();
     Ok(match served.write(Change::Batch(batch), wait).await? {
-        Written::Queued => answer::data(StatusCode::ACCEPTED, json!({ "accepted": count })),
+        Written::Queued => http::data(StatusCode::ACCEPTED, Accepted { accepted: count }),
         Written::Durable(applied) => {
-            let mut points = applied.points(given.as_deref());
-            answer::json(StatusCode::CREATED, text(&mut points, applied.lsn))
+            let mut points = applied
+                .points(given.as_deref())
+                .map(|(id, outcome)| WrittenPoint { id, created: outcome == RowOutcome::Inserted });
+            http::json(StatusCode::CREATED, text(&mut points, applied.lsn))
         }
     })
 }
 
+impl WrittenPoint {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"id\":");
+        point::write_id(out, &self.id);
+        let created: &[u8] = if self.created { b"true" } else { b"false" };
+        out.extend_from_slice(b",\"created\":");
+        out.extend_from_slice(created);
+        out.push(b'}');
+    }
+}
+
+impl WrittenBatch<'_> {
+    /// The answer as JSON.
+    fn text(self) -> Vec<u8> {
+        let mut out = b"{\"data\":{\"results\":[".to_vec();
+        for (row, point) in self.results.enumerate() {
+            out.extend_from_slice(if row > 0 { b"," } else { b"" });
+            point.write(&mut out);
+        }
+        out.extend_from_slice(format!("],\"lsn\":{}}}}}", self.lsn).as_bytes());
+        out
+    }
+}
+
+/// The vectors of a row by field.
+#[derive(Debug)]
+pub(super) struct VectorsByField(Vec<(String, Vector)>);
+
+impl<S> FromJson<S> for VectorsByField {
+    fn read(cursor: &mut Cursor<'_>, shared: &mut S) -> Result<Self> {
+        let mut vectors = Vec::new();
+        cursor.map(|name, cursor| {
+            vectors.push((name, Vector::read(cursor, shared)?));
+            Ok(())
+        })?;
+        Ok(VectorsByField(vectors))
+    }
+}
+
+/// All rows of a batch are in the [`Rows`] that its values share.
+#[derive(Debug)]
+pub(super) struct AllRows;
+
+impl FromJson<Rows> for AllRows {
+    fn read(cursor: &mut Cursor<'_>, rows: &mut Rows) -> Result<Self> {
+        cursor.array(|cursor| {
+            if rows.count.is_multiple_of(ROWS_AT_ONCE) {
+                cursor.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
+            }
+            rows.push(Row::read(cursor, &mut ())?)
+        })?;
+        Ok(AllRows)
+    }
+}
+
 /// Rows of a request, gathered by field.
 #[derive(Debug)]
-struct Rows {
+pub(super) struct Rows {
     count: usize,
     ids: Vec<PointId>,
     /// Name, dimension and elements of each vector field.
@@ -141,9 +241,6 @@ struct Rows {
     metadata: Vec<Option<Cow<'static, str>>>,
     /// Of single rows.
     keys: Vec<Option<Cow<'static, str>>>,
-    /// Of the whole batch.
-    idempotency_key: Option<String>,
-    wait: Option<bool>,
 }
 
 impl Rows {
@@ -152,15 +249,7 @@ impl Rows {
             (name.clone(), spec.dim as usize, Vec::new())
         };
         let fields = schema.vectors.iter().map(field).collect();
-        Rows {
-            count: 0,
-            ids: Vec::new(),
-            fields,
-            metadata: Vec::new(),
-            keys: Vec::new(),
-            idempotency_key: None,
-            wait: None,
-        }
+        Rows { count: 0, ids: Vec::new(), fields, metadata: Vec::new(), keys: Vec::new() }
     }
 
     /// About what the rows take. O(rows).
@@ -170,29 +259,24 @@ impl Rows {
         4 * elements + texts.sum::<usize>()
     }
 
-    /// One row with the keys allowed there.
-    fn read_row(&mut self, cursor: &mut Cursor<'_>, keys: &[&'static str]) -> Result<()> {
+    fn push(&mut self, new: Row) -> Result<()> {
         let row = self.count;
         if row == BATCH_ROWS_MAX {
             let message = format!("vectors: expected at most {BATCH_ROWS_MAX} rows, got more");
             let error = Error::invalid(Fault::Parameter, message);
             return Err(error.with("expected", BATCH_ROWS_MAX).into());
         }
-        let (mut metadata, mut row_key) = (None, None::<String>);
-        cursor.object(keys, |key, cursor| {
-            match key {
-                "vector" => self.read_vector(DEFAULT_FIELD, cursor)?,
-                "vectors" => cursor.map(|name, cursor| self.read_vector(&name, cursor))?,
-                "id" => self.ids.push(point::read_id(cursor)?),
-                "metadata" => metadata = Some(Cow::Owned(cursor.raw()?.to_owned())),
-                "wait" => self.read_wait(cursor)?,
-                _ => row_key = Some(cursor.read("a string")?),
-            }
-            Ok(())
-        })?;
+        let Row { vector, vectors, id, metadata, idempotency_key } = new;
+        if let Some(vector) = vector {
+            self.push_vector(DEFAULT_FIELD, vector)?;
+        }
+        for (name, vector) in vectors.into_iter().flat_map(|VectorsByField(vectors)| vectors) {
+            self.push_vector(&name, vector)?;
+        }
         self.count += 1;
-        self.metadata.push(metadata);
-        self.keys.push(row_key.map(Cow::Owned));
+        self.ids.extend(id.map(|Id(id)| id));
+        self.metadata.push(metadata.map(|Metadata(text)| text));
+        self.keys.push(idempotency_key.map(Cow::Owned));
         if !self.ids.is_empty() && self.ids.len() != self.count {
             let message = format!("row {row}: expected an id in every row or in none");
             return Err(Error::invalid(Fault::Id, message).with("row", row).into());
@@ -206,7 +290,7 @@ impl Rows {
         Ok(())
     }
 
-    fn read_vector(&mut self, name: &str, cursor: &mut Cursor<'_>) -> Result<()> {
+    fn push_vector(&mut self, name: &str, Vector(new): Vector) -> Result<()> {
         let Some(position) = self.fields.iter().position(|(there, ..)| there == name) else {
             let known = shown_list(self.fields.iter().map(|(name, ..)| name.as_str()));
             let name = shown(name);
@@ -214,17 +298,21 @@ impl Rows {
             let error = Error::invalid(Fault::Parameter, message);
             return Err(error.with("expected", known).with("got", name.as_ref()).into());
         };
-        let (_, dim, elements) = &mut self.fields[position];
-        elements.reserve(*dim);
-        cursor.floats(elements)
-    }
-
-    fn read_wait(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
-        self.wait = Some(cursor.read("true or false")?);
+        let (_, _, elements) = &mut self.fields[position];
+        if elements.is_empty() {
+            *elements = new;
+        } else {
+            elements.extend_from_slice(&new);
+        }
         Ok(())
     }
 
-    fn into_batch(self, schema: &Schema, time_ms: u64) -> Result<Batch<'static>> {
+    fn into_batch(
+        self,
+        key: Option<String>,
+        schema: &Schema,
+        time_ms: u64,
+    ) -> Result<Batch<'static>> {
         let vectors =
             self.fields.into_iter().map(|(name, _, elements)| (name, Cow::Owned(elements)));
         let vectors: BTreeMap<String, Cow<'static, [f32]>> = vectors.collect();
@@ -235,7 +323,7 @@ impl Rows {
             metadata: self.metadata,
             row_keys: self.keys,
             time_ms,
-            idempotency_key: self.idempotency_key,
+            idempotency_key: key,
             ..Draft::default()
         };
         Ok(Batch::new(draft, schema)?)

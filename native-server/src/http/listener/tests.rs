@@ -25,7 +25,7 @@ fn connected(dir: &TempDir, stop: &Stop) -> DuplexStream {
     let config = Flags::parse_from(["serve"]).config;
     let limits = Limits { answer_bytes_per_second: 1_000, ..Limits::of(&config) };
     let catalog = Catalog::open(dir.path(), Arc::new(SystemClock)).expect("an empty directory");
-    let server = Server::new(config, catalog, Arc::new(SystemClock)).expect("no demo page");
+    let server = Server::new(config, catalog, Arc::new(SystemClock), "").expect("no demo page");
     let router = Router::new().route("/", get(|| async { vec![7; ANSWER_BYTES] }));
     let place = Places::new(1, 0).enter(Ipv4Addr::LOCALHOST.into()).expect("the only one");
     let shared = Shared { router, server, limits, place };

@@ -56,10 +56,11 @@ pub(super) const CRATES: [CrateFloors; 4] = [
     CrateFloors {
         src: "native-server/src",
         steps: &[
-            ("F10", &["host", "json", "sample"]),
+            ("F10", &["host", "json", "sample", "demo_files"]),
             ("F10", &["config", "catalog", "metrics", "rows", "pacing"]),
             ("F11", &["workers"]),
             ("F11", &["http"]),
+            ("F11", &["api"]),
             ("F11", &["client"]),
             ("F11", &["cli"]),
         ],
