@@ -2,6 +2,7 @@
 //!
 //! Nothing outside `tests/` imports this crate, and it is never published.
 
+#[cfg(feature = "server")]
 pub mod data;
 pub mod fixture;
 pub mod oracle;

@@ -2,8 +2,8 @@
 //!
 //! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds
 //! (never fused), and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register
-//! of any width holds a whole number of lanes, so AVX-512, AVX2, wasm SIMD and plain loops agree in
-//! every bit. Rows and queries are padded with zeros to a multiple of [`PADDING`] elements; a zero
+//! of any width holds a whole number of lanes, so AVX-512, AVX2, NEON, wasm SIMD and plain loops agree
+//! in every bit. Rows and queries are padded with zeros to a multiple of [`PADDING`] elements; a zero
 //! adds +0.0 to a lane, which changes nothing.
 //!
 //! This module knows no metric and no norms: those are one multiplication a row, and belong to `codec`.
@@ -38,6 +38,8 @@ pub enum InstructionSet {
     Avx512,
     /// 256-bit registers (x86-64-v3).
     Avx2,
+    /// 128-bit registers of 64-bit ARM.
+    Neon,
     /// WebAssembly's fixed-width SIMD.
     Simd128,
     /// Plain loops; the reference for the others.
@@ -50,6 +52,7 @@ names!(
     "instruction set",
     Avx512 = "avx512",
     Avx2 = "avx2",
+    Neon = "neon",
     Simd128 = "simd128",
     Scalar = "scalar"
 );
@@ -67,6 +70,8 @@ enum Token {
     Avx512(pulp::x86::V4),
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128(pulp::wasm::Simd128),
     Scalar,
@@ -86,6 +91,7 @@ impl Kernel {
         let token = match set {
             InstructionSet::Avx512 => avx512(),
             InstructionSet::Avx2 => avx2(),
+            InstructionSet::Neon => neon(),
             InstructionSet::Simd128 => simd128(),
             InstructionSet::Scalar => Some(Token::Scalar),
         };
@@ -99,6 +105,8 @@ impl Kernel {
             Token::Avx512(_) => InstructionSet::Avx512,
             #[cfg(target_arch = "x86_64")]
             Token::Avx2(_) => InstructionSet::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(_) => InstructionSet::Neon,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Token::Simd128(_) => InstructionSet::Simd128,
             Token::Scalar => InstructionSet::Scalar,
@@ -115,9 +123,10 @@ impl Kernel {
         comparison.check();
         match self.set() {
             InstructionSet::Scalar => scalar::compare(comparison),
-            InstructionSet::Avx512 | InstructionSet::Avx2 | InstructionSet::Simd128 => {
-                self.vectorize(comparison);
-            }
+            InstructionSet::Avx512
+            | InstructionSet::Avx2
+            | InstructionSet::Neon
+            | InstructionSet::Simd128 => self.vectorize(comparison),
         }
     }
 
@@ -128,6 +137,8 @@ impl Kernel {
             Token::Avx512(token) => pulp::Simd::vectorize(token, code),
             #[cfg(target_arch = "x86_64")]
             Token::Avx2(token) => pulp::Simd::vectorize(token, code),
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(token) => pulp::Simd::vectorize(token, code),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Token::Simd128(token) => pulp::Simd::vectorize(token, code),
             Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), code),
@@ -163,6 +174,16 @@ fn avx512() -> Option<Token> {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn avx2() -> Option<Token> {
+    None
+}
+
+#[cfg(target_arch = "aarch64")]
+fn neon() -> Option<Token> {
+    pulp::aarch64::Neon::try_new().map(Token::Neon)
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn neon() -> Option<Token> {
     None
 }
 

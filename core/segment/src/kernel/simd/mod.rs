@@ -55,7 +55,8 @@ fn by_width<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>
     match S::F32_LANES {
         16 => in_groups::<S, T, E, 2, 4>(simd, comparison),
         8 => in_groups::<S, T, E, 4, 2>(simd, comparison),
-        4 => one_by_one::<S, T, E>(simd, comparison),
+        4 if cfg!(target_arch = "wasm32") => one_by_one::<S, T, E>(simd, comparison),
+        4 => in_groups::<S, T, E, 8, 2>(simd, comparison),
         lanes => unreachable!("no instruction set here has registers of {lanes} lanes"),
     }
 }
@@ -84,7 +85,7 @@ fn in_groups<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
     }
 }
 
-/// For registers of four lanes, which the browser has. Its module is compiled for size, which unrolls no loop
+/// For registers of four lanes in the browser. Its module is compiled for size, which unrolls no loop
 /// over an array of registers and keeps the array in memory, at three times the cost: hence eight names.
 #[inline(always)]
 fn one_by_one<S: Simd, T: Term, E: Element>(simd: S, comparison: Comparison<'_, E>) {
