@@ -11,7 +11,7 @@ use nearfield_server::cli::{self, Command};
 /// A vector search engine: one index format for notebook, command line and what comes next.
 ///
 /// Exit codes: 0 ok, 1 findings or a failure of the system, 2 usage, 3 not found, 4 locked, 5 damaged.
-/// NEARFIELD_KERNEL=avx512|avx2|scalar chooses the instructions, RUST_LOG what is logged (default: info for
+/// NEARFIELD_KERNEL=avx512|avx2|neon|scalar chooses the instructions, RUST_LOG what is logged (default: info for
 /// serve-v2, warn for other commands).
 #[derive(Debug, Parser)]
 #[command(name = "nearfield", version, arg_required_else_help = true)]

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from killed_writer import DIM, KEPT, ROWS, vectors
 
-KILLS = int(os.environ.get("NEARFIELD_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("NEARFIELD_TEST_KILLS", "10"))
 READER = """
 import json, sys, time
 import nearfield

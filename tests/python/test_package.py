@@ -25,7 +25,7 @@ def test_importing_brings_in_little_beyond_numpy() -> None:
 def test_the_package_says_what_it_is() -> None:
     info = nearfield.info()
     assert info["version"] == nearfield.__version__ and re.fullmatch(r"\d+\.\d+\.\d+.*", info["version"])
-    assert info["instruction_set"] in ("avx512", "avx2", "scalar") and info["threads"] >= 1
+    assert info["instruction_set"] in ("avx512", "avx2", "neon", "scalar") and info["threads"] >= 1
     assert info["oldest_readable_format"] <= info["format"]
 
 

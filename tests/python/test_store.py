@@ -314,7 +314,7 @@ def test_the_instructions_can_be_forced_and_change_no_bit(path: Path) -> None:
         "print(json.dumps([db['c'].stats()['instruction_set'], hits.ids.tolist(), hits.scores.tobytes().hex()]))\n"
     )
     results = {}
-    for name in ("avx512", "avx2", "scalar"):
+    for name in ("avx512", "avx2", "neon", "scalar"):
         environment = {**os.environ, "NEARFIELD_KERNEL": name}
         run = subprocess.run([sys.executable, "-c", script, path], env=environment, capture_output=True, text=True)
         if run.returncode != 0:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from batches import ROWS, Id, Writer, check_acknowledged, rows_of
 from served import Client, Refused, Server
 
-KILLS = int(os.environ.get("NEARFIELD_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("NEARFIELD_TEST_KILLS", "10"))
 WRITERS = 4
 EVERY_SECOND = ["--checkpoint-interval-secs", "1", "--compaction-interval-secs", "1"]
 COLLECTION = ["--collection", "c", "--dim", "8"]

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use super::disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 use super::locks::{SHARED_HOLDERS, owner_line};
+#[cfg(unix)]
+use super::lost;
 use super::mounts::network_type;
-use super::{AlignedBuffer, Bytes, Directory, Lock, LockMode, lost};
+use super::{AlignedBuffer, Bytes, Directory, Lock, LockMode};
 use crate::error::{Error, ErrorKind, Fault, Result};
 
 /// Shorter files are read whole: a map costs a system call, a page fault and a table entry.
@@ -293,7 +295,12 @@ impl Disk for OsDisk {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let mut lock = OsLock { file, mode, path };
+        let mut lock = OsLock {
+            file,
+            mode,
+            #[cfg(unix)]
+            path,
+        };
         if mode == LockMode::Exclusive {
             lock.file.set_len(0)?;
             // The line is for messages only: a full disk must not keep the writer, who frees space, out.
@@ -411,6 +418,7 @@ fn holder(file: &File, mode: LockMode) -> String {
 struct OsLock {
     file: File,
     mode: LockMode,
+    #[cfg(unix)]
     path: PathBuf,
 }
 
