@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_engine::{Collection, Database, ErrorKind, Fault, ManualClock, Mode, RowOutcome};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Question, Rung};
+use nearfield_segment::search::{AccessPath, Question};
 use nearfield_segment::storage::SimDisk;
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema};
 use nearfield_tests::oracle::{Change, KEYS_MAX, Oracle, Point};
@@ -290,7 +290,7 @@ impl Pair {
             Ok(_) if !answered => return Err("a filter on an unknown field passed".to_owned()),
             other => other.map_err(|error| error.to_string())?,
         };
-        let graphs = prepared.plans().filter(|plan| matches!(plan.rung, Rung::Graph { .. }));
+        let graphs = prepared.plans().filter(|plan| matches!(plan.path, AccessPath::Graph { .. }));
         GRAPHS_SEARCHED.fetch_add(graphs.count() as u64, Ordering::Relaxed);
         let found = view.search_many(&prepared, query, &Pool::SERIAL);
         if self.shape.metric == Metric::Cosine && query.iter().all(|&element| element == 0.0) {

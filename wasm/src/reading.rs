@@ -6,7 +6,7 @@
 use js_sys::{Array, Uint32Array};
 use nearfield_engine::{Scan, View, recall};
 use nearfield_segment::cancel::always;
-use nearfield_segment::search::Rung;
+use nearfield_segment::search::AccessPath;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, RowId, VectorSpec, unknown_field};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ impl Reading<'_> {
         let object = answers::hits(&points, columns, scores, counts);
         let scored: u64 = answers.iter().map(|(_, stats)| stats.vectors_scored).sum();
         set(&object, "scored", &JsValue::from_f64(scored as f64));
-        let approx = prepared.plans().any(|plan| matches!(plan.rung, Rung::Graph { .. }));
+        let approx = prepared.plans().any(|plan| matches!(plan.path, AccessPath::Graph { .. }));
         set(&object, "approx", &JsValue::from_bool(approx));
         Ok(object.into())
     }

@@ -11,7 +11,9 @@ use std::time::Instant;
 use nearfield_segment::vector::graph::{
     EF_DEFAULT, Effort, Graph, GraphBuilder, GraphParams, Scratch,
 };
-use nearfield_segment::vector::{EncodedRows, RowEncoder, SearchStats, VectorRows, flat};
+use nearfield_segment::vector::{
+    EncodedRows, Geometry, Lift, OriginalCodec, RowScorer, SearchStats, VectorRows, flat,
+};
 use nearfield_segment::{
     Allowed, Encoding, Error, ErrorKind, Kernel, Metric, Pool, Result, Rng, RowId, VectorSpec,
     cancel,
@@ -37,13 +39,15 @@ fn main() -> Result<()> {
             .map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
     }
     let spec = VectorSpec { dim: dim as u32, metric: Metric::L2, store: Encoding::F32 };
-    let encoded = RowEncoder::all(&spec, count as u32, rows.iter().map(Vec::as_slice))?;
-    let EncodedRows { vectors, inv_norms } = &encoded;
-    let rows = VectorRows::new(&spec, count as u32, vectors, inv_norms)?;
+    let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(&spec), count);
+    rows.iter().try_for_each(|row| encoded.push(row))?;
+    let rows = encoded.rows();
     let (kernel, pool, start) = (Kernel::detect(), Pool::new(2), Instant::now());
-    let mut builder = GraphBuilder::new(&rows, kernel, GraphParams::default(), 1, None, &pool);
+    let lift = Lift::new(&rows, &pool);
+    let space = Geometry::new(rows, kernel, &lift);
+    let mut builder = GraphBuilder::new(&space, GraphParams::default(), 1, None, &pool);
     while {
-        let progress = builder.step(&rows, &pool);
+        let progress = builder.step(&space, &pool);
         progress.done < progress.total
     } {}
     let graph = Graph::open(builder.finish().into(), count as u32)?;
@@ -65,7 +69,7 @@ fn measure(
     let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
     let (mut found, mut unused, mut searching) = (0, SearchStats::default(), 0.0);
     for query in queries {
-        let scorer = rows.scorer(kernel, query);
+        let scorer = RowScorer::new(*rows, kernel, query);
         let wanted = flat::Wanted::nearest(K);
         let order = |a: RowId, b: RowId| a.cmp(&b);
         let (all, always) = (Allowed::All, &cancel::always);

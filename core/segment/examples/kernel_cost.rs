@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nearfield_segment::vector::{EncodedRows, RowEncoder, Scorer, VectorRows};
+use nearfield_segment::vector::{EncodedRows, OriginalCodec, RowScorer, Scorer};
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, Rng, RowId, VectorSpec};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -45,10 +45,9 @@ fn random(count: usize) -> Vec<f32> {
 fn by_the_rule(kernel: Kernel, spec: &VectorSpec) -> f64 {
     let dim = spec.dim as usize;
     let values = random(ROWS * dim);
-    let EncodedRows { vectors, inv_norms } =
-        RowEncoder::all(spec, ROWS as u32, values.chunks(dim)).expect("small numbers");
-    let rows = VectorRows::new(spec, ROWS as u32, &vectors, &inv_norms).expect("own sections");
-    let scorer = rows.scorer(kernel, &values[..dim]);
+    let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(spec), ROWS);
+    values.chunks(dim).for_each(|row| encoded.push(row).expect("small numbers"));
+    let scorer = RowScorer::new(encoded.rows(), kernel, &values[..dim]);
     let list: Vec<RowId> = (0..ROWS as u32).map(RowId).collect();
     let mut out = vec![0.0; ROWS];
     nanoseconds_a_row(|| scorer.score_many(black_box(&list), black_box(&mut out)))

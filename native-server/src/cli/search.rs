@@ -151,7 +151,7 @@ impl Search {
             }
         }
         for plan in answers.plans.iter().filter(|_| self.explain) {
-            let SourcePlan { segment, rows, allowed, pruned, rung } = plan;
+            let SourcePlan { segment, rows, allowed, pruned, path: rung } = plan;
             let pruned = if *pruned { ", ruled out by statistics" } else { "" };
             writeln!(out, "{segment}: {allowed} of {rows} rows allowed, {rung}{pruned}")?;
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::format::{
-    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
+    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKey, SectionKind, align64,
 };
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
@@ -187,7 +187,7 @@ fn gather(
             }
             if live.dead.count() > 0 {
                 let bytes = dead_list(live, view.lsn);
-                pieces.push(new_piece(place, SectionKind::Deletes, 0, &bytes));
+                pieces.push(new_piece(place, SectionKey::of(SectionKind::Deletes), &bytes));
             }
             add_cells(&mut pieces, place, live, kernel, pool, go_on)?;
         }
@@ -240,23 +240,23 @@ fn add_cells(
         let Some(built) = lists::build(&field.rows(), &rows, &id_of, kernel, pool, go_on)? else {
             continue;
         };
-        pieces.push(new_piece(place, SectionKind::CellTable, ordinal, &built.table));
-        pieces.push(new_piece(place, SectionKind::Cells, ordinal, &built.cells));
+        for (key, bytes) in built.by_key(ordinal) {
+            pieces.push(new_piece(place, key, bytes));
+        }
     }
     Ok(())
 }
 
 fn new_piece(
     (collection, segment): (usize, usize),
-    kind: SectionKind,
-    field: u16,
+    SectionKey { kind, field, encoding, ordinal }: SectionKey,
     bytes: &[u8],
 ) -> Piece {
     let entry = SectionEntry {
         kind,
         field,
-        encoding: 0,
-        ordinal: 0,
+        encoding,
+        ordinal,
         offset: 0,
         len: bytes.len() as u64,
         block_crcs: bytes.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect(),

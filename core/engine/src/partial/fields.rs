@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use nearfield_segment::format::{Front, Residence, Section, SectionKind, Verified};
+use nearfield_segment::format::{Front, Residence, Section, SectionKey, SectionKind, Verified};
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes};
-use nearfield_segment::vector::lists::{Cell, CellTable};
-use nearfield_segment::vector::{VectorRows, norm_bytes, row_bytes};
+use nearfield_segment::vector::lists::{InvertedList, ListTable};
+use nearfield_segment::vector::{Codec, OriginalCodec, RowScorer, Scorer, VectorRows};
 use nearfield_segment::{Error, Kernel, Result, RowId, VectorSpec};
 
 use super::reads::{all, once};
@@ -27,7 +27,7 @@ pub(super) struct PartField {
 /// The cell table, and which cells were checked against it.
 #[derive(Debug)]
 struct Opened {
-    table: CellTable,
+    table: ListTable,
     verified: Verified,
 }
 
@@ -56,8 +56,8 @@ impl PartField {
         spec: &VectorSpec,
     ) -> PartField {
         let find = |kind| {
-            let mut entries = front.sections.iter();
-            let entry = entries.find(|entry| entry.kind == kind && entry.field == ordinal)?;
+            let key = SectionKey::of_field(kind, ordinal);
+            let entry = front.sections.iter().find(|entry| entry.key() == key)?;
             Some(Section::new(name, Arc::clone(blob), entry.clone()))
         };
         PartField {
@@ -78,7 +78,7 @@ impl PartField {
     }
 
     /// The cell table; `None` if there are no cells.
-    pub(super) fn table(&self) -> Result<Option<&CellTable>> {
+    pub(super) fn table(&self) -> Result<Option<&ListTable>> {
         Ok(self.opened()?.map(|opened| &opened.table))
     }
 
@@ -87,7 +87,7 @@ impl PartField {
         once(&self.opened, || {
             let bytes = table.read_all(Residence::Copied)?;
             let len = cells.entry().len;
-            let table = CellTable::open(&self.name, &bytes, &self.spec, self.rows, len)?;
+            let table = ListTable::open(&self.name, &bytes, &self.spec, self.rows, len)?;
             let verified = Verified::new(table.places().len());
             Ok(Opened { table, verified })
         })
@@ -100,7 +100,7 @@ impl PartField {
     }
 
     /// A cell, checked against its checksum.
-    pub(super) fn cell(&self, index: usize) -> Result<Cell> {
+    pub(super) fn cell(&self, index: usize) -> Result<InvertedList> {
         let (Some(opened), Some(section)) = (self.opened()?, &self.cells) else {
             return Err(Error::corrupt(&self.name, "section Cells", "there is none"));
         };
@@ -111,7 +111,7 @@ impl PartField {
             place.verify(&self.name, &bytes, self.cells_start() + place.range.start)?;
             opened.verified.add(index);
         }
-        Cell::open(&self.name, &bytes, place, &self.spec, self.rows)
+        InvertedList::open(&self.name, &bytes, place, &self.spec, self.rows)
     }
 
     /// All rows as stored.
@@ -123,10 +123,9 @@ impl PartField {
 
     /// The exact distance of a row, in the same bits as any other exact search.
     pub(super) fn distance(&self, row: RowId, query: &[f32], kernel: Kernel) -> Result<f32> {
-        use nearfield_segment::vector::Scorer;
         let mut distance = [0.0];
         self.with_row(row, |rows| {
-            rows.scorer(kernel, query).score_many(&[RowId(0)], &mut distance);
+            RowScorer::new(rows, kernel, query).score_many(&[RowId(0)], &mut distance);
         })?;
         Ok(distance[0])
     }
@@ -154,8 +153,9 @@ impl PartField {
             .as_ref()
             .ok_or_else(|| Error::corrupt(&self.name, "section table", "no section Vectors"))?;
         let norms = self.inverse_norms.as_ref().filter(|section| section.entry().len > 0);
-        let norms = norms.map(|section| read(section, norm_bytes(&self.spec)));
-        let vectors = read(vectors, row_bytes(&self.spec));
+        let codec = OriginalCodec::new(&self.spec);
+        let norms = norms.map(|section| read(section, codec.norm_bytes()));
+        let vectors = read(vectors, codec.code_bytes());
         let norms = norms.unwrap_or_else(|| Ok(AlignedBuffer::default().into()));
         let mut both = all([vectors, norms])?.into_iter();
         match (both.next(), both.next()) {

@@ -3,10 +3,8 @@
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::K_MAX;
-use nearfield_segment::vector::CodedQuery;
-use nearfield_segment::vector::VectorRows;
-use nearfield_segment::vector::lists::{Budget, Cell, Spot, choose};
-use nearfield_segment::vector::{SearchStats, flat};
+use nearfield_segment::vector::lists::{Budget, InvertedList, Spot, choose};
+use nearfield_segment::vector::{Codec, ListCodec, RowScorer, SearchStats, flat};
 use nearfield_segment::{
     Allowed, Error, Fault, Metric, PointId, Result, RowId, RowSet, VectorSpec, unknown_field,
 };
@@ -193,7 +191,7 @@ fn sources<'a>(collection: &'a PartialCollection, asked: &Asked<'_>) -> Result<V
 impl Asked<'_> {
     /// Cells to read, as (segment, cell), and how many there are.
     fn choose_cells(&self, sources: &[Source<'_>]) -> Result<(Vec<(usize, usize)>, usize)> {
-        let query = CodedQuery::new(self.spec, self.question.vector);
+        let query = ListCodec::new(self.spec).query(self.question.vector);
         let (mut places, mut total) = (Vec::new(), 0);
         for (segment, source) in sources.iter().enumerate() {
             let field = source.part.field(self.field);
@@ -203,7 +201,8 @@ impl Asked<'_> {
                 continue;
             }
             let start = field.cells_start();
-            let cells = table.places().iter().zip(table.distances(&query)).enumerate();
+            let cells =
+                table.places().iter().zip(table.distances(self.export.kernel, &query)).enumerate();
             places.extend(cells.map(|(cell, (place, distance))| {
                 (start + place.range.start..start + place.range.end, distance, (segment, cell))
             }));
@@ -221,21 +220,24 @@ impl Asked<'_> {
         let cells = self.question.cells.unwrap_or((usual as usize).max(CELLS_DEFAULT_MIN));
         // Who wants everything wants it in however many runs.
         let runs = if cells >= spots.len() { spots.len() } else { self.question.requests_max };
-        let chosen = choose(&spots, Budget { cells, runs });
+        let chosen = choose(&spots, Budget { lists: cells, runs });
         Ok((chosen.into_iter().map(|position| places[position].2).collect(), total))
     }
 
     /// The best of the allowed rows by their codes, and how many were compared.
-    fn score(&self, sources: &[Source<'_>], cells: &[(usize, Cell)]) -> (Vec<Scored>, u64) {
-        let query = CodedQuery::new(self.spec, self.question.vector);
+    fn score(&self, sources: &[Source<'_>], cells: &[(usize, InvertedList)]) -> (Vec<Scored>, u64) {
+        let query = ListCodec::new(self.spec).query(self.question.vector);
         let mut found = Vec::new();
         for (place, (segment, cell)) in cells.iter().enumerate() {
             let allowed = Allowed::Only(&sources[*segment].allowed);
-            for (index, &row) in cell.rows().iter().enumerate() {
-                if allowed.contains(row) {
-                    found.push((cell.distance(&query, index), place, index));
-                }
-            }
+            let positions = (0..cell.rows().len() as u32).map(RowId);
+            let may_return = |position: &RowId| allowed.contains(cell.rows()[position.index()]);
+            let positions: Vec<RowId> = positions.filter(may_return).collect();
+            let distances = cell.distances(self.export.kernel, &query, &positions);
+            let places = positions.iter().map(|position| (place, position.index()));
+            found.extend(
+                distances.zip(places).map(|(distance, (place, index))| (distance, place, index)),
+            );
         }
         let count = found.len() as u64;
         keep_best(&mut found, self.question.k.max(self.question.rerank));
@@ -284,8 +286,8 @@ impl Asked<'_> {
                 continue;
             }
             let (all_rows, ids) = (field.all_rows()?, source.part.ids()?);
-            let rows: VectorRows<'_> = all_rows.rows()?;
-            let scorer = rows.scorer(self.export.kernel, self.question.vector);
+            let rows = all_rows.rows()?;
+            let scorer = RowScorer::new(rows, self.export.kernel, self.question.vector);
             let tie = |a, b| ids.id(a).cmp(&ids.id(b));
             let allowed = Allowed::Only(&source.allowed);
             let found = flat::search(

@@ -12,6 +12,7 @@
 
 mod front;
 mod section;
+mod sections;
 mod verified;
 
 pub use front::{
@@ -19,7 +20,10 @@ pub use front::{
     SectionKind, decode_table, encode_table, front_len,
 };
 pub use section::{Residence, Section};
+pub use sections::{SectionKey, Sections, resident};
 pub use verified::Verified;
+
+pub(crate) use sections::Content;
 
 /// Next multiple of 64.
 pub fn align64(offset: u64) -> u64 {

@@ -4,8 +4,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::PADDING;
 use crate::ids::RowId;
+use crate::kernel::comparison::PADDING;
 
 /// A query against the codes of some rows; `out[i]` receives the inner product with `rows[i]`. The caller sees to
 /// it that no sum leaves an i32.
@@ -26,8 +26,12 @@ impl WithSimd for CodeProducts<'_> {
         let stride = self.query.len();
         for (place, row) in self.out.iter_mut().zip(self.rows) {
             let codes = &self.codes[row.index() * stride..][..stride];
-            let pairs = self.query.iter().zip(codes);
-            *place = pairs.map(|(&q, &c)| i32::from(q) * i32::from(i16::from(c))).sum();
+            let mut sum = 0i32;
+            for (&q, &c) in self.query.iter().zip(codes) {
+                // Damaged codes may leave an i32; what becomes of them then does not matter.
+                sum = sum.wrapping_add(i32::from(q) * i32::from(i16::from(c)));
+            }
+            *place = sum;
         }
     }
 }

@@ -9,6 +9,7 @@
 //! This module knows no metric and no norms: those are one multiplication a row, and belong to `codec`.
 
 mod codes;
+mod comparison;
 mod element;
 mod scalar;
 mod simd;
@@ -16,20 +17,14 @@ mod simd;
 mod tests;
 
 pub(crate) use codes::{CodeProducts, Quantise, Quantised};
+pub(crate) use comparison::{Comparison, LANES, Measure, padded};
 pub(crate) use element::{Element, half_from_f32, half_to_f32};
 pub(crate) use simd::prefetch_slice;
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::ids::RowId;
 use crate::names::{self, names};
-
-/// Virtual lanes of a sum.
-pub(crate) const LANES: usize = 32;
-
-/// Rows and queries are padded to a multiple of this many elements.
-pub(crate) const PADDING: usize = 16;
 
 /// Families of vector instructions the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,46 +190,4 @@ fn simd128() -> Option<Token> {
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 fn simd128() -> Option<Token> {
     None
-}
-
-/// What is summed over the elements of two vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Measure {
-    /// Σ a·b
-    Product,
-    /// Σ (a−b)²
-    SquaredDifference,
-}
-
-/// A query against some rows of a matrix; `out[i]` receives the sum for `rows[i]`.
-#[derive(Debug)]
-pub(crate) struct Comparison<'a, E> {
-    pub(crate) measure: Measure,
-    /// Padded; its length is the stride of the matrix.
-    pub(crate) query: &'a [f32],
-    /// Rows of `query.len()` elements, one after the other.
-    pub(crate) matrix: &'a [E],
-    pub(crate) rows: &'a [RowId],
-    pub(crate) out: &'a mut [f32],
-}
-
-impl<'a, E> Comparison<'a, E> {
-    fn check(&self) {
-        assert_eq!(self.query.len() % PADDING, 0, "queries are padded");
-        assert_eq!(self.rows.len(), self.out.len(), "one place for each row");
-    }
-
-    /// The elements of one row.
-    ///
-    /// # Panics
-    /// If the matrix has no such row.
-    #[inline(always)]
-    fn row(&self, row: RowId) -> &'a [E] {
-        &self.matrix[row.index() * self.query.len()..][..self.query.len()]
-    }
-}
-
-/// `dim` rounded up to whole padding units.
-pub(crate) fn padded(dim: usize) -> usize {
-    dim.next_multiple_of(PADDING)
 }

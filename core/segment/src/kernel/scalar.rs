@@ -1,6 +1,7 @@
 //! The reference: the summation rule as plain loops, one row at a time.
 
-use super::{Comparison, Element, LANES, Measure, PADDING};
+use crate::kernel::comparison::{Comparison, LANES, Measure, PADDING};
+use crate::kernel::element::Element;
 
 /// Computes the comparison with no special instructions.
 pub(super) fn compare<E: Element>(comparison: Comparison<'_, E>) {

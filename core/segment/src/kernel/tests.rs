@@ -1,6 +1,8 @@
 //! Every instruction set against the plain loops (all bits) and against f64 (closely).
 
+use super::comparison::PADDING;
 use super::*;
+use crate::ids::RowId;
 use crate::rng::Rng;
 
 fn kernels() -> Vec<Kernel> {

@@ -6,21 +6,22 @@
 
 mod plan;
 
-pub use plan::{Rung, Situation, plan};
+pub use plan::{PlanInput, plan};
+
+pub use crate::vector::AccessPath;
 
 pub use crate::vector::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
-use crate::cancel::{self, GoOn, always};
+use crate::cancel::{GoOn, always};
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
 use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
-use crate::vector::flat::{self, Wanted};
-use crate::vector::graph::{Effort, Scratch};
-use crate::vector::{self, Candidate};
+use crate::vector::graph::Scratch;
+use crate::vector::{self, Candidate, FieldSearch};
 
 /// Most results of one query.
 pub const K_MAX: usize = 1_000_000;
@@ -77,7 +78,7 @@ pub struct SourcePlan {
     pub pruned: bool,
     /// The way chosen.
     #[serde(flatten)]
-    pub rung: Rung,
+    pub path: AccessPath,
 }
 
 /// What a query cost.
@@ -151,7 +152,7 @@ fn prepare_source<'a>(
     };
     let live = segment.rows() - source.dead.count();
     let allowed = passing.as_ref().map_or(live, RowSet::count);
-    let situation = Situation {
+    let input = PlanInput {
         rows: segment.rows(),
         allowed,
         has_graph: field.graph().is_some(),
@@ -159,9 +160,9 @@ fn prepare_source<'a>(
         ef: question.ef,
         exact: question.exact,
     };
-    let rung = plan(situation);
+    let path = plan(input);
     let name = segment.name().to_owned();
-    let plan = SourcePlan { segment: name, rows: segment.rows(), allowed, pruned, rung };
+    let plan = SourcePlan { segment: name, rows: segment.rows(), allowed, pruned, path };
     Ok(PreparedSource { source, passing, plan })
 }
 
@@ -200,7 +201,7 @@ impl Prepared<'_> {
     ) -> Result<(Vec<Hit>, SearchStats)> {
         let (mut hits, mut stats) = (Vec::new(), SearchStats::default());
         for (index, source) in self.sources.iter().enumerate() {
-            if source.plan.rung == Rung::Nothing {
+            if source.plan.path == AccessPath::Nothing {
                 stats.segments_pruned += 1;
                 continue;
             }
@@ -225,43 +226,19 @@ impl Prepared<'_> {
         let Work { vector, scratch, go_on } = work;
         let segment = prepared.source.segment;
         let field = segment.field(self.question.field).expect("prepare looked it up");
-        let scorer = field.scorer(self.kernel, vector);
         let allowed = match &prepared.passing {
             Some(rows) => Allowed::Only(rows),
             None if prepared.source.dead.count() == 0 => Allowed::All,
             None => Allowed::Except(prepared.source.dead),
         };
-        let k = self.question.k.min(prepared.plan.allowed as usize);
+        let SourcePlan { path, allowed: allowed_count, .. } = prepared.plan;
+        let k = self.question.k.min(allowed_count as usize);
+        let kernel = self.kernel;
+        let search = FieldSearch { path, vector, kernel, k, allowed, allowed_count, go_on };
+        let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
         let mut stats = vector::SearchStats::default();
-        let through_graph = match (prepared.plan.rung, field.graph()) {
-            (Rung::Graph { ef }, Some(graph)) => {
-                // Beyond this a scan of the allowed rows would have been cheaper, and it is exact.
-                let scored_max = u64::from(prepared.plan.allowed);
-                let effort = Effort { ef: ef as usize, k, scored_max };
-                graph.search(&scorer, allowed, effort, scratch, &mut stats, go_on)
-            }
-            (Rung::Graph { .. } | Rung::Exact | Rung::Nothing, _) => None,
-        };
-        cancel::check(go_on)?;
-        let scanned;
-        let candidates = if let Some(candidates) = through_graph {
-            candidates
-        } else {
-            let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
-            let limit =
-                if field.approximations().is_some() { self.limit(hits) } else { f32::INFINITY };
-            scanned = flat::search(
-                &scorer,
-                segment.rows(),
-                allowed,
-                Wanted { k, limit },
-                tie,
-                &mut stats,
-                go_on,
-            )?;
-            &scanned
-        };
-        let nearest = with_ties(candidates, k);
+        let candidates = field.search(&search, || self.limit(hits), tie, scratch, &mut stats)?;
+        let nearest = with_ties(&candidates, k);
         hits.extend(nearest.iter().map(|candidate| Hit {
             id: segment.id_of(candidate.row()),
             distance: candidate.distance(),

@@ -7,22 +7,23 @@
 
 mod builder;
 mod ids;
-mod rows;
 
 pub use builder::{Base, SegmentBuilder, SegmentIndexing, SegmentOptions};
 pub use ids::IdTable;
-pub use rows::VectorField;
 
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKind};
+use crate::error::{Error, Result};
+use crate::format::{
+    FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKey, SectionKind, Sections,
+    resident,
+};
 use crate::ids::{FileId, PointId, RowId};
 use crate::payload::Payload;
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
-use crate::storage::{Blob, Bytes};
-use crate::vector::Approximations;
+use crate::storage::Blob;
+use crate::vector::VectorField;
 
 /// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
 #[derive(Debug)]
@@ -67,16 +68,20 @@ impl Segment {
             .iter()
             .map(|entry| Section::new(name, Arc::clone(&blob), entry.clone()))
             .collect();
-        let parts = Parts { name, sections: &sections, rows: front.rows, residence };
-        let schema = parts.schema()?;
-        let ids = IdTable::open(name, parts.required(SectionKind::Ids, 0)?, front.rows)?;
+        let opening = Sections { name, sections: &sections, rows: front.rows, residence };
+        let schema = open_schema(&opening)?;
+        let ids = opening.required(SectionKey::of(SectionKind::Ids))?;
+        let ids = IdTable::open(name, ids, front.rows)?;
         let mut degraded = Vec::new();
-        let fields = rows::open_fields(&parts, &schema, &mut degraded)?;
-        let payload = parts.payload(&mut degraded)?;
-        let stats = parts.derived(SectionKind::Stats, &mut degraded, |bytes| {
+        let mut fields = Vec::with_capacity(schema.vectors.len());
+        for (ordinal, (field, spec)) in (0..).zip(&schema.vectors) {
+            fields.push(VectorField::open(&opening, ordinal, field, spec, &mut degraded)?);
+        }
+        let payload = open_payload(&opening, &mut degraded)?;
+        let stats = opening.derived(SectionKind::Stats, &mut degraded, |bytes| {
             Stats::from_bytes(&bytes, front.rows)
         })?;
-        let bloom = parts.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
+        let bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
         let name = name.to_owned();
         Ok(Segment { name, front, schema, ids, bloom, fields, payload, stats, sections, degraded })
     }
@@ -116,11 +121,10 @@ impl Segment {
 
     /// Bytes of memory of what is kept beside the bytes of the file.
     fn beside_bytes(&self) -> u64 {
-        let approximations = self.fields.iter().filter_map(VectorField::approximations);
         let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
         let own = (size_of::<Segment>() + sections) as u64;
-        let approximations: u64 = approximations.map(Approximations::bytes).sum();
-        approximations + self.payload.directory_bytes() + own
+        let fields: u64 = self.fields.iter().map(VectorField::beside_bytes).sum();
+        fields + self.payload.directory_bytes() + own
     }
 
     /// Rows, dead ones included.
@@ -197,77 +201,23 @@ impl Segment {
     }
 }
 
-/// The sections of a segment that is being opened.
-struct Parts<'a> {
-    name: &'a str,
-    sections: &'a [Section],
-    rows: u32,
-    residence: Residence,
+fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
+    let bytes = sections.required(SectionKey::of(SectionKind::Schema))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::corrupt(sections.name, "section Schema", error))
 }
 
-impl Parts<'_> {
-    fn find(&self, kind: SectionKind, field: u16) -> Option<&Section> {
-        self.sections.iter().find(|section| {
-            let entry = section.entry();
-            let place = (entry.kind, entry.field, entry.encoding, entry.ordinal);
-            place == (kind, field, 0, 0)
-        })
-    }
-
-    fn required(&self, kind: SectionKind, field: u16) -> Result<Bytes> {
-        self.read(kind, field, self.residence)
-    }
-
-    fn read(&self, kind: SectionKind, field: u16, residence: Residence) -> Result<Bytes> {
-        let section = self.find(kind, field).ok_or_else(|| {
-            Error::corrupt(
-                self.name,
-                "section table",
-                format!("no section {kind:?} of field {field}"),
-            )
-        })?;
-        section.read_all(residence)
-    }
-
-    fn schema(&self) -> Result<Schema> {
-        let bytes = self.required(SectionKind::Schema, 0)?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::corrupt(self.name, "section Schema", error))
-    }
-
-    fn payload(&self, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
-        let texts = self.read(SectionKind::Metadata, 0, Residence::InPlace)?;
-        let columns = self.required(SectionKind::Columns, 0);
-        let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), self.rows));
-        let payload = match here(opened)? {
-            Ok(payload) => Ok(payload),
-            Err(_damage) => {
-                degraded.push(SectionKind::Columns);
-                Payload::rebuild(texts, self.rows)
-            }
-        };
-        payload.map_err(|error| error.context(self.name))
-    }
-
-    /// A section that can be done without; noted if it is damaged or missing.
-    fn derived<T>(
-        &self,
-        kind: SectionKind,
-        degraded: &mut Vec<SectionKind>,
-        open: impl FnOnce(Bytes) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let opened = here(self.required(kind, 0).and_then(open))?;
-        if opened.is_err() {
-            degraded.push(kind);
+/// Columns and texts; damaged columns are noted and made again.
+fn open_payload(sections: &Sections<'_>, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
+    let texts = sections.read(SectionKey::of(SectionKind::Metadata), Residence::InPlace)?;
+    let columns = sections.required(SectionKey::of(SectionKind::Columns));
+    let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), sections.rows));
+    let payload = match resident(opened)? {
+        Ok(payload) => Ok(payload),
+        Err(_damage) => {
+            degraded.push(SectionKind::Columns);
+            Payload::rebuild(texts, sections.rows)
         }
-        Ok(opened.ok())
-    }
-}
-
-/// Bytes that are not here yet are no damage: whoever opens the segment fetches them and tries again.
-fn here<T>(opened: Result<T>) -> Result<Result<T>> {
-    match opened {
-        Err(error) if error.kind() == ErrorKind::NotResident => Err(error),
-        Ok(_) | Err(_) => Ok(opened),
-    }
+    };
+    payload.map_err(|error| error.context(sections.name))
 }

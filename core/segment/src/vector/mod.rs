@@ -1,14 +1,26 @@
-//! One vector field: its rows, their codes, and the indexes over them.
+//! One vector field: its rows as they are stored, their codes, and the indexes over them.
 //!
-//! `originals` holds the rows as they are stored, `codec` encodes them once more for faster scans, `index` finds
-//! candidates among them. `field` puts the three together for one field of an open segment.
+//! | part | what it knows |
+//! |---|---|
+//! | `scorer` | distances, whatever rows are made of: [`Scorer`], [`Space`] |
+//! | `codec` | how rows become bytes: [`Codec`], [`EncodedRows`] |
+//! | `originals` | the stored values: their codec, exact distances, the geometry for graphs |
+//! | `codes` | codecs of fewer bytes |
+//! | `index` | how candidates are found, over any scorer: `flat`, `graph`; for readers of ranges `lists` |
+//! | `field` | which of all that a field has, and in which sections |
 
 mod codec;
+mod codes;
+mod field;
 mod index;
 mod originals;
+mod scorer;
 
-pub use codec::{Approximations, CodedQuery};
-pub use index::{Candidate, SearchStats, flat, graph, lists};
-pub use originals::{
-    EncodedRows, RowEncoder, RowScorer, Scorer, VectorRows, norm_bytes, row_bytes,
-};
+pub use codec::{Codec, EncodedRows};
+pub use codes::{ListCodec, ListQuery};
+pub use field::VectorField;
+pub use index::{AccessPath, Candidate, SearchStats, flat, graph, lists};
+pub use originals::{Geometry, Lift, OriginalCodec, RowScorer, VectorRows};
+pub use scorer::{Scorer, Space};
+
+pub(crate) use field::{FieldBuilder, FieldSearch};

@@ -141,7 +141,7 @@ fn show_recall(out: &mut dyn Write, view: &View) -> Result {
     let (kernel, pool) = (host::kernel()?, host::pool(None));
     let prepared = view.prepare(question(None), kernel)?;
     for plan in prepared.plans() {
-        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.rung);
+        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
         writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {rung}")?;
     }
     let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;

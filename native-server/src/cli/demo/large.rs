@@ -110,7 +110,7 @@ fn measure(out: &mut dyn Write, view: &View, queries: &[f32]) -> Result {
          {queries} queries that are not in the set)"
     )?;
     for plan in view.prepare(question(false), kernel)?.plans() {
-        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.rung);
+        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
         writeln!(out, "explain {allowed} of {rows} rows allowed, {rung}")?;
     }
     Ok(())

@@ -82,13 +82,8 @@ pub(super) const CRATES: [CrateFloors; 4] = [
 ];
 
 /// Circles of files that are still to be opened, per source directory; parts of one are known too.
-pub(super) const KNOWN_FILE_CYCLES: [(&str, &[&str]); 13] = [
-    ("core/segment/src", &["vector::index::lists::cell", "vector::index::lists::table"]),
-    ("core/segment/src", &["vector::index::graph", "vector::index::graph::duplicates"]),
-    ("core/segment/src", &["vector::index::graph::build", "vector::index::graph::inherit"]),
-    ("core/segment/src", &["kernel", "kernel::scalar"]),
+pub(super) const KNOWN_FILE_CYCLES: [(&str, &[&str]); 8] = [
     ("core/segment/src", &["payload::column", "payload::columns", "payload::select"]),
-    ("core/segment/src", &["segment", "segment::rows"]),
     (
         "native-server/src",
         &[

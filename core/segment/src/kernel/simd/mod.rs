@@ -13,7 +13,8 @@ pub(crate) use prefetch::prefetch_slice;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Comparison, Element, LANES, Measure, PADDING};
+use crate::kernel::comparison::{Comparison, LANES, Measure, PADDING};
+use crate::kernel::element::Element;
 
 impl<E: Element> WithSimd for Comparison<'_, E> {
     type Output = ();

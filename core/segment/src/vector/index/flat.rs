@@ -7,7 +7,7 @@ use crate::cancel::{self, GoOn};
 use crate::error::Result;
 use crate::ids::RowId;
 use crate::vector::index::{Candidate, SearchStats};
-use crate::vector::originals::Scorer;
+use crate::vector::scorer::Scorer;
 
 /// Rows scored by one call of the scorer.
 const BATCH_ROWS: usize = 256;

@@ -45,6 +45,31 @@ impl Candidate {
     }
 }
 
+/// The way the rows of a field are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "rung")]
+pub enum AccessPath {
+    /// No row can match: nothing is read.
+    Nothing,
+    /// Every allowed row is scored. Exact.
+    Exact,
+    /// Best-first through the graph, keeping `ef` allowed candidates.
+    Graph {
+        /// Length of the candidate list.
+        ef: u32,
+    },
+}
+
+impl std::fmt::Display for AccessPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AccessPath::Nothing => f.write_str("nothing to search"),
+            AccessPath::Exact => f.write_str("every allowed row compared"),
+            AccessPath::Graph { ef } => write!(f, "searched through the graph (ef {ef})"),
+        }
+    }
+}
+
 /// What a search did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SearchStats {

@@ -8,7 +8,9 @@ use crate::ids::{RowId, mix64};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::rng::Rng;
-use crate::vector::originals::{VectorRows, norm};
+
+use super::codec::norm;
+use super::rows::VectorRows;
 
 /// Smaller groups stay ordinary rows: the candidate list of a search has room for them.
 const GROUP_MIN: usize = 8;
@@ -23,7 +25,7 @@ const STEP: f64 = 1.0 / (1 << 16) as f64;
 
 /// Pairs of the first row of a group of equal rows and another of the group, for each group of at
 /// least [`GROUP_MIN`]. O(rows × dim).
-pub(in crate::vector) fn equal_rows(rows: &VectorRows<'_>, pool: &Pool) -> Vec<(RowId, RowId)> {
+pub(super) fn equal_rows(rows: &VectorRows<'_>, pool: &Pool) -> Vec<(RowId, RowId)> {
     let form = Form::new(rows);
     let mut keys = vec![(0u64, RowId(0)); rows.len() as usize];
     pool.for_each_chunk(&mut keys, 1024, Vec::new, |elements, offset, chunk| {

@@ -1,9 +1,16 @@
 //! Distances against f64 over the decoded rows, halves against their widened twins, bad sections.
 
-use super::*;
-use crate::kernel::InstructionSet;
+use crate::error::ErrorKind;
+use crate::ids::RowId;
+use crate::kernel::{InstructionSet, Kernel};
+use crate::metric::Metric;
 use crate::rng::Rng;
+use crate::schema::{Encoding, VectorSpec};
 use crate::storage::AlignedBuffer;
+use crate::vector::codec::EncodedRows;
+use crate::vector::scorer::Scorer;
+
+use super::{OriginalCodec, RowScorer, VectorRows};
 
 fn spec(dim: u32, metric: Metric, store: Encoding) -> VectorSpec {
     VectorSpec { dim, metric, store }
@@ -14,17 +21,17 @@ fn random_rows(seed: u64, count: usize, dim: usize) -> Vec<Vec<f32>> {
     (0..count).map(|_| (0..dim).map(|_| rng.unit_f32() * 4.0 - 2.0).collect()).collect()
 }
 
-fn encode(spec: &VectorSpec, rows: &[Vec<f32>]) -> EncodedRows {
-    RowEncoder::all(spec, rows.len() as u32, rows.iter().map(Vec::as_slice)).expect("in range")
+fn encode(spec: &VectorSpec, rows: &[Vec<f32>]) -> EncodedRows<OriginalCodec> {
+    let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(spec), rows.len());
+    rows.iter().for_each(|row| encoded.push(row).expect("in range"));
+    encoded
 }
 
 fn score(spec: &VectorSpec, rows: &[Vec<f32>], kernel: Kernel, query: &[f32]) -> Vec<f32> {
     let encoded = encode(spec, rows);
-    let view = VectorRows::new(spec, rows.len() as u32, &encoded.vectors, &encoded.inv_norms)
-        .expect("own sections");
     let list: Vec<RowId> = (0..rows.len() as u32).map(RowId).collect();
     let mut out = vec![f32::NAN; rows.len()];
-    view.scorer(kernel, query).score_many(&list, &mut out);
+    RowScorer::new(encoded.rows(), kernel, query).score_many(&list, &mut out);
     out
 }
 
@@ -70,7 +77,7 @@ fn halves_answer_as_the_values_they_decode_to() {
         let (rows, half) = (random_rows(3, 8, dim as usize), spec(dim, metric, Encoding::F16));
         let query = &random_rows(4, 1, dim as usize)[0];
         let encoded = encode(&half, &rows);
-        let view = VectorRows::new(&half, 8, &encoded.vectors, &encoded.inv_norms).expect("own");
+        let view = encoded.rows();
         let decoded: Vec<Vec<f32>> = (0..8)
             .map(|row| {
                 let mut out = vec![0.0; dim as usize];
@@ -103,7 +110,9 @@ fn zero_vectors_and_zero_queries_have_cosine_zero_and_never_negative_zero() {
 fn elements_beyond_a_half_are_refused_with_row_and_column() {
     let spec = spec(2, Metric::L2, Encoding::F16);
     let rows = [[1.0, 2.0], [3.0, 70_000.0]];
-    let error = RowEncoder::all(&spec, 2, rows.iter().map(|row| &row[..])).expect_err("too large");
+    let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(&spec), 2);
+    encoded.push(&rows[0]).expect("in range");
+    let error = encoded.push(&rows[1]).expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::InvalidInput(crate::error::Fault::NonFinite));
     assert_eq!(error.detail("row").and_then(serde_json::Value::as_u64), Some(1));
     assert_eq!(error.detail("column").and_then(serde_json::Value::as_u64), Some(1));

@@ -9,22 +9,21 @@
 //! The builder owns no rows: every call is given the same ones, and the caller keeps them.
 
 use crate::ids::RowId;
-use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::rowset::RowSet;
 use crate::storage::AlignedBuffer;
 use crate::vector::index::Candidate;
+use crate::vector::index::graph::adjacency::{Adjacency, NO_ROW};
 use crate::vector::index::graph::connect::Connector;
 use crate::vector::index::graph::duplicates::Duplicates;
 use crate::vector::index::graph::entries::{Probe, move_far_apart_to_front};
 use crate::vector::index::graph::inherit::{BaseGraph, Inheritance};
+use crate::vector::index::graph::links::Lists;
 use crate::vector::index::graph::prune::prune;
 use crate::vector::index::graph::search::{Scratch, walk_expanded};
-use crate::vector::index::graph::{Adjacency, NO_ROW, ROWS_MAX, is_degree, write};
-use crate::vector::originals::VectorRows;
-use crate::vector::originals::equal_rows;
-use crate::vector::originals::{Lift, Space};
+use crate::vector::index::graph::{ROWS_MAX, is_degree, write};
+use crate::vector::scorer::Space;
 
 /// Shape of a graph and effort of its construction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,8 +61,6 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct GraphBuilder {
     params: GraphParams,
-    kernel: Kernel,
-    lift: Lift,
     row_count: u32,
     entries: Vec<u32>,
     duplicates: Duplicates,
@@ -97,14 +94,13 @@ const PROBED_MIN: usize = 2048;
 const CONNECT_ROWS: u64 = 1024;
 
 impl GraphBuilder {
-    /// A builder over `rows`, which adds to `base` if there is one. O(rows × dim).
+    /// A builder over the rows of `space`, which adds to `base` if there is one. O(rows × dim).
     ///
     /// # Panics
     /// If `params` are out of range, there are more than [`ROWS_MAX`] rows, or `base` has not one new row for each row
     /// of its graph, or one that is not among `rows`.
     pub fn new(
-        rows: &VectorRows<'_>,
-        kernel: Kernel,
+        space: &impl Space,
         params: GraphParams,
         seed: u64,
         base: Option<BaseGraph>,
@@ -113,34 +109,31 @@ impl GraphBuilder {
         let degree = params.degree as usize;
         assert!(is_degree(params.degree), "degree {degree}");
         assert!(params.build_ef > 0 && params.alpha >= 1.0, "{params:?}");
-        assert!(rows.len() <= ROWS_MAX, "{} rows", rows.len());
-        let lift = Lift::new(rows, pool);
-        let mut order: Vec<RowId> = (0..rows.len()).map(RowId).collect();
+        let row_count = space.row_count();
+        assert!(row_count <= ROWS_MAX, "{row_count} rows");
+        let mut order: Vec<RowId> = (0..row_count).map(RowId).collect();
         shuffle(&mut order, seed);
-        let pairs = equal_rows(rows, pool);
+        let pairs = space.equal_rows(pool);
         let inheritance = base.map(|base| Inheritance::new(base, &pairs));
-        let duplicates = Duplicates::new(rows.len(), pairs);
+        let duplicates = Duplicates::new(row_count, pairs);
         order.retain(|&row| !duplicates.contains(row));
-        let space = Space { rows: *rows, kernel, lift: &lift };
-        let entry_count = move_far_apart_to_front(&space, &mut order);
+        let entry_count = move_far_apart_to_front(space, &mut order);
         let groups = duplicates.largest(GROUP_ENTRIES_MAX);
         let entry_count = move_to_front(&groups, &mut order, entry_count);
         let mut entries: Vec<u32> = order[..entry_count].iter().map(|row| row.0).collect();
         let inherited = inheritance.as_ref().map(Inheritance::inherited).unwrap_or_default();
         let entries_linked =
-            move_inherited_to_front(&inherited, rows.len(), &mut order, &mut entries);
+            move_inherited_to_front(&inherited, row_count, &mut order, &mut entries);
         GraphBuilder {
             params,
-            kernel,
-            row_count: rows.len(),
+            row_count,
             entries,
             inserted: inherited.len().max(order.len().min(1)),
             inherited: inherited.len(),
             entries_linked,
             probed: 0,
             inheritance,
-            lists: Lists::new(rows.len() as usize, degree + SLACK),
-            lift,
+            lists: Lists::new(row_count as usize, degree + SLACK),
             duplicates,
             order,
             connector: None,
@@ -148,35 +141,32 @@ impl GraphBuilder {
     }
 
     /// Does a piece of the work: at most some thousand searches. Call until done equals total.
-    pub fn step(&mut self, rows: &VectorRows<'_>, pool: &Pool) -> Progress {
-        assert_eq!(rows.len(), self.row_count, "the rows of the start");
-        let lift = std::mem::take(&mut self.lift);
-        let space = Space { rows: *rows, kernel: self.kernel, lift: &lift };
+    pub fn step(&mut self, space: &impl Space, pool: &Pool) -> Progress {
+        assert_eq!(space.row_count(), self.row_count, "the rows of the start");
         if let Some(inheritance) = &mut self.inheritance {
             let (degree, alpha_squared) =
                 (self.params.degree as usize, self.params.alpha_squared());
-            if !inheritance.step(&mut self.lists, &space, degree, alpha_squared, pool) {
+            if !inheritance.step(&mut self.lists, space, degree, alpha_squared, pool) {
                 self.inheritance = None;
             }
         } else if self.inserted < self.order.len() {
             if self.inserted >= PROBED_MIN.max(2 * self.probed) {
-                let missed = self.missed(self.lists.adjacency(), &space, pool);
+                let missed = self.missed(self.lists.adjacency(), space, pool);
                 self.add_entries(&missed);
             }
-            self.insert_batch(&space, pool);
+            self.insert_batch(space, pool);
         } else if let Some(connector) = &mut self.connector {
-            connector.step(&space, &self.entries, CONNECT_ROWS);
+            connector.step(space, &self.entries, CONNECT_ROWS);
         } else {
-            let places = self.trimmed(&space, pool);
+            let places = self.trimmed(space, pool);
             let degree = self.params.degree as usize;
             let adjacency = Adjacency { places: &places, stride: degree };
-            let missed = self.missed(adjacency, &space, pool);
+            let missed = self.missed(adjacency, space, pool);
             self.add_entries(&missed);
             let duplicates = std::mem::take(&mut self.duplicates);
             self.connector = Some(Connector::new(places, degree, &self.entries, duplicates));
             self.lists = Lists::new(0, 1);
         }
-        self.lift = lift;
         self.progress()
     }
 
@@ -202,7 +192,7 @@ impl GraphBuilder {
         write(&entries, Adjacency { places: &places, stride: degree }, degree)
     }
 
-    fn insert_batch(&mut self, space: &Space<'_>, pool: &Pool) {
+    fn insert_batch(&mut self, space: &impl Space, pool: &Pool) {
         let size = self.inserted.min(BATCH_MAX).min(self.order.len() - self.inserted);
         let batch = &self.order[self.inserted..][..size];
         let chosen = self.neighbours_of(batch, space, pool);
@@ -220,7 +210,7 @@ impl GraphBuilder {
     fn neighbours_of(
         &self,
         batch: &[RowId],
-        space: &Space<'_>,
+        space: &impl Space,
         pool: &Pool,
     ) -> Vec<(RowId, Vec<Candidate>)> {
         let GraphParams { degree, build_ef, .. } = self.params;
@@ -238,13 +228,13 @@ impl GraphBuilder {
     }
 
     /// Inserted rows that searches of the graph as it is do not reach.
-    fn missed(&self, adjacency: Adjacency<'_>, space: &Space<'_>, pool: &Pool) -> Vec<RowId> {
+    fn missed(&self, adjacency: Adjacency<'_>, space: &impl Space, pool: &Pool) -> Vec<RowId> {
         let inserted = &self.order[..self.inserted];
         // Fewer candidates than a usual search keeps, so that a usual one has a margin.
         let (entries, ef) = (self.ready_entries(), self.params.build_ef.div_ceil(3));
         // Another sample than the last time.
         let offset = inserted.len().checked_ilog2().unwrap_or(0) as usize;
-        Probe { adjacency, entries, ef, space: *space }.missed(inserted, offset, pool)
+        Probe { adjacency, entries, ef, space }.missed(inserted, offset, pool)
     }
 
     /// The entries that are inserted; they are before other rows.
@@ -263,7 +253,7 @@ impl GraphBuilder {
     }
 
     /// Adds links to many rows; a row with too many is pruned.
-    fn add_links(&mut self, mut links: Vec<(RowId, Candidate)>, space: &Space<'_>, pool: &Pool) {
+    fn add_links(&mut self, mut links: Vec<(RowId, Candidate)>, space: &impl Space, pool: &Pool) {
         links.sort_unstable();
         let groups = links.chunk_by(|a, b| a.0 == b.0);
         let mut updates: Vec<_> = groups.map(|group| (group, Vec::new())).collect();
@@ -288,7 +278,7 @@ impl GraphBuilder {
     }
 
     /// The final neighbours: sorted, of each row as many as it has places for distinct rows.
-    fn trimmed(&self, space: &Space<'_>, pool: &Pool) -> Vec<u32> {
+    fn trimmed(&self, space: &impl Space, pool: &Pool) -> Vec<u32> {
         let degree = self.params.degree as usize;
         let mut places = vec![NO_ROW; self.row_count as usize * degree];
         let mut rows: Vec<&mut [u32]> = places.chunks_exact_mut(degree).collect();
@@ -363,39 +353,4 @@ fn move_inherited_to_front(
         entries.insert(0, first.0);
     }
     count.max(1)
-}
-
-/// Neighbours with their distances while building.
-#[derive(Debug)]
-pub(super) struct Lists {
-    stride: usize,
-    places: Vec<u32>,
-    distances: Vec<f32>,
-}
-
-impl Lists {
-    fn new(rows: usize, stride: usize) -> Self {
-        let len = rows * stride;
-        Lists { stride, places: vec![NO_ROW; len], distances: vec![0.0; len] }
-    }
-
-    fn adjacency(&self) -> Adjacency<'_> {
-        Adjacency { places: &self.places, stride: self.stride }
-    }
-
-    fn get(&self, row: RowId) -> impl Iterator<Item = Candidate> + '_ {
-        let start = row.index() * self.stride;
-        let neighbours = self.adjacency().neighbours(row);
-        neighbours.zip(&self.distances[start..]).map(|(row, &d)| Candidate::new(d, row))
-    }
-
-    pub(super) fn set(&mut self, row: RowId, links: &[Candidate]) {
-        let start = row.index() * self.stride;
-        let places = &mut self.places[start..][..self.stride];
-        places[links.len()..].fill(NO_ROW);
-        for (index, link) in links.iter().enumerate() {
-            places[index] = link.row().0;
-            self.distances[start + index] = link.distance();
-        }
-    }
 }

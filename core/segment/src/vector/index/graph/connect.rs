@@ -8,10 +8,10 @@
 //! Duplicates are left out: they are reached through their representatives, by links written at the end.
 
 use crate::ids::RowId;
+use crate::vector::index::graph::adjacency::{Adjacency, NO_ROW};
 use crate::vector::index::graph::duplicates::Duplicates;
 use crate::vector::index::graph::search::{Scratch, walk_expanded};
-use crate::vector::index::graph::{Adjacency, NO_ROW};
-use crate::vector::originals::Space;
+use crate::vector::scorer::Space;
 
 /// Close rows considered as the origin of a new link.
 const ORIGINS: usize = 64;
@@ -74,7 +74,7 @@ impl Connector {
     }
 
     /// Links up to `links_max` unreached rows.
-    pub(super) fn step(&mut self, space: &Space<'_>, entries: &[u32], links_max: u64) {
+    pub(super) fn step(&mut self, space: &impl Space, entries: &[u32], links_max: u64) {
         self.spread();
         let mut links = 0;
         while links < links_max {
@@ -123,7 +123,7 @@ impl Connector {
     }
 
     /// The place in the list of a reached row that may be overwritten with a link to `row`.
-    fn place_for(&mut self, row: RowId, space: &Space<'_>, entries: &[u32]) -> usize {
+    fn place_for(&mut self, row: RowId, space: &impl Space, entries: &[u32]) -> usize {
         let adjacency = Adjacency { places: &self.places, stride: self.degree };
         let scorer = space.scorer(row);
         let found = walk_expanded(adjacency, entries, &scorer, ORIGINS, &mut self.scratch);

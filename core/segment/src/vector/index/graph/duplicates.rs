@@ -13,7 +13,7 @@
 
 use crate::ids::RowId;
 use crate::rowset::RowSet;
-use crate::vector::index::graph::{Adjacency, NO_ROW};
+use crate::vector::index::graph::adjacency::{Adjacency, NO_ROW};
 
 /// Places of a duplicate's list that name its representative.
 const MARK: usize = 2;

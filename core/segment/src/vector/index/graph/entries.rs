@@ -9,9 +9,9 @@
 use crate::ids::RowId;
 use crate::parallel::Pool;
 use crate::vector::index::Candidate;
-use crate::vector::index::graph::Adjacency;
+use crate::vector::index::graph::adjacency::Adjacency;
 use crate::vector::index::graph::search::{Scratch, walk_expanded};
-use crate::vector::originals::{Scorer, Space};
+use crate::vector::scorer::{Scorer, Space};
 
 /// Rows the entries are chosen from.
 const SAMPLE_MAX: usize = 4096;
@@ -28,7 +28,7 @@ const MISSED_MAX: usize = 1024;
 /// Moves the entries of all searches to the front and counts them: the row closest to the mean, then
 /// always the row farthest from the entries so far (Gonzalez, 1985), so that no far cluster is
 /// without one. All are from a sample, the first rows of `order`, and differ from each other.
-pub(super) fn move_far_apart_to_front(space: &Space<'_>, order: &mut [RowId]) -> usize {
+pub(super) fn move_far_apart_to_front(space: &impl Space, order: &mut [RowId]) -> usize {
     let len = order.len().min(SAMPLE_MAX);
     let sample = &mut order[..len];
     let mut distances = vec![0.0; len];
@@ -55,15 +55,15 @@ pub(super) fn move_far_apart_to_front(space: &Space<'_>, order: &mut [RowId]) ->
 
 /// A search for rows by their own vectors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Probe<'a> {
+pub(super) struct Probe<'a, S> {
     pub(super) adjacency: Adjacency<'a>,
     pub(super) entries: &'a [u32],
     /// Candidates that it keeps.
     pub(super) ef: usize,
-    pub(super) space: Space<'a>,
+    pub(super) space: &'a S,
 }
 
-impl Probe<'_> {
+impl<S: Space> Probe<'_, S> {
     /// Rows among `rows` whose region the search misses, one a region. It searches for one of every `PROBED_EVERY`
     /// rows, from the `offset`-th on.
     pub(super) fn missed(&self, rows: &[RowId], offset: usize, pool: &Pool) -> Vec<RowId> {

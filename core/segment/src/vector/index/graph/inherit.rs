@@ -13,11 +13,11 @@ use std::sync::Arc;
 use crate::ids::RowId;
 use crate::parallel::Pool;
 use crate::vector::index::Candidate;
-use crate::vector::index::graph::build::Lists;
+use crate::vector::index::graph::Graph;
+use crate::vector::index::graph::adjacency::NO_ROW;
+use crate::vector::index::graph::links::Lists;
 use crate::vector::index::graph::prune::prune;
-use crate::vector::index::graph::{Graph, NO_ROW};
-use crate::vector::originals::Scorer;
-use crate::vector::originals::Space;
+use crate::vector::scorer::{Scorer, Space};
 
 /// Lists taken over by one step.
 const STEP_ROWS: usize = 4096;
@@ -94,7 +94,7 @@ impl Inheritance {
     pub(super) fn step(
         &mut self,
         lists: &mut Lists,
-        space: &Space<'_>,
+        space: &impl Space,
         degree: usize,
         alpha_squared: f32,
         pool: &Pool,
@@ -125,7 +125,7 @@ impl Inheritance {
     fn read_links(
         &self,
         sources: &[(RowId, RowId)],
-        space: &Space<'_>,
+        space: &impl Space,
         buffers: &mut Buffers,
     ) -> bool {
         let Buffers { rows, distances, candidates } = buffers;

@@ -18,13 +18,17 @@
 //!
 //! A graph says nothing about distances, metrics or deleted rows: those come with the search.
 
+mod adjacency;
 mod build;
 mod connect;
 mod duplicates;
 mod entries;
 mod inherit;
+mod links;
 mod prune;
 mod search;
+#[cfg(test)]
+mod space_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,17 +39,13 @@ pub use search::{Effort, Scratch};
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::RowId;
-use crate::kernel::prefetch_slice;
 use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::index::graph::adjacency::{Adjacency, NO_ROW};
 use crate::vector::index::graph::duplicates::Duplicates;
 
 const VERSION: u32 = 1;
 
 const HEADER_BYTES: usize = 64;
-
-/// Fills the places of missing neighbours, so it is no row.
-const NO_ROW: u32 = u32::MAX;
 
 /// Most rows of a graph: the top bit of a row number is a mark during a search.
 pub const ROWS_MAX: u32 = 1 << 31;
@@ -141,30 +141,6 @@ fn is_degree(degree: u32) -> bool {
 
 fn corrupt(message: String) -> Error {
     Error::new(ErrorKind::Corrupt, format!("graph: {message}"))
-}
-
-/// Neighbours by row: `stride` places each, `NO_ROW` from the first unused one on.
-#[derive(Debug, Clone, Copy)]
-struct Adjacency<'a> {
-    places: &'a [u32],
-    stride: usize,
-}
-
-impl<'a> Adjacency<'a> {
-    #[inline]
-    fn neighbours(self, row: RowId) -> impl Iterator<Item = RowId> + 'a {
-        let places = &self.places[row.index() * self.stride..][..self.stride];
-        places.iter().take_while(|&&place| place != NO_ROW).map(|&place| RowId(place))
-    }
-
-    #[inline]
-    fn prefetch(self, row: RowId) {
-        prefetch_slice(&self.places[row.index() * self.stride..][..self.stride]);
-    }
-
-    fn rows(self) -> usize {
-        self.places.len() / self.stride
-    }
 }
 
 /// The bytes of a graph section. `places` has `stride >= degree` places a row.

@@ -3,8 +3,7 @@
 
 use crate::ids::RowId;
 use crate::vector::index::Candidate;
-use crate::vector::originals::Scorer;
-use crate::vector::originals::Space;
+use crate::vector::scorer::{Scorer, Space};
 
 /// Chosen rows compared with a candidate at once; most candidates are left out by the first few.
 const CHUNK: usize = 4;
@@ -12,7 +11,7 @@ const CHUNK: usize = 4;
 /// Fills `chosen` with at most `degree` of `candidates`, which are sorted by distance from `row`.
 /// `alpha_squared` is α² because distances are squared.
 pub(super) fn prune(
-    space: &Space<'_>,
+    space: &impl Space,
     row: RowId,
     candidates: &[Candidate],
     degree: usize,
@@ -37,7 +36,7 @@ pub(super) fn prune(
 }
 
 /// Whether one of `chosen` is within `limit` of `row`.
-fn is_occluded(space: &Space<'_>, row: RowId, chosen: &[RowId], limit: f32) -> bool {
+fn is_occluded(space: &impl Space, row: RowId, chosen: &[RowId], limit: f32) -> bool {
     let scorer = space.scorer(row);
     let mut distances = [0.0; CHUNK];
     chosen.chunks(CHUNK).any(|chunk| {

@@ -14,10 +14,11 @@ use std::collections::BinaryHeap;
 use crate::allowed::Allowed;
 use crate::cancel::{GoOn, always};
 use crate::ids::RowId;
+use crate::vector::index::graph::adjacency::Adjacency;
 use crate::vector::index::graph::duplicates::Duplicates;
-use crate::vector::index::graph::{Adjacency, EF_DEFAULT, Graph};
+use crate::vector::index::graph::{EF_DEFAULT, Graph};
 use crate::vector::index::{Candidate, SearchStats};
-use crate::vector::originals::Scorer;
+use crate::vector::scorer::Scorer;
 
 /// Rows expanded between two checks whether to go on.
 const CHECKED_HOPS: u64 = 256;

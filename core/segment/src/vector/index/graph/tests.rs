@@ -4,20 +4,21 @@ use super::*;
 use crate::allowed::Allowed;
 use crate::cancel::always;
 use crate::error::ErrorKind;
+use crate::ids::RowId;
 use crate::kernel::{InstructionSet, Kernel};
 use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::rowset::RowSet;
 use crate::schema::{Encoding, VectorSpec};
+use crate::vector::codec::EncodedRows;
 use crate::vector::index::{Candidate, SearchStats, flat};
-use crate::vector::originals::{EncodedRows, RowEncoder, VectorRows};
+use crate::vector::originals::{Geometry, Lift, OriginalCodec, RowScorer, VectorRows};
 
 /// Rows with their sections, and a graph over them.
 struct Fixture {
-    spec: VectorSpec,
     count: u32,
-    encoded: EncodedRows,
+    encoded: EncodedRows<OriginalCodec>,
 }
 
 impl Fixture {
@@ -25,13 +26,13 @@ impl Fixture {
         let dim = rows.first().map_or(4, Vec::len) as u32;
         let spec = VectorSpec { dim, metric, store };
         let count = rows.len() as u32;
-        let encoded = RowEncoder::all(&spec, count, rows.iter().map(Vec::as_slice)).expect("small");
-        Fixture { spec, count, encoded }
+        let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(&spec), rows.len());
+        rows.iter().for_each(|row| encoded.push(row).expect("small"));
+        Fixture { count, encoded }
     }
 
     fn rows(&self) -> VectorRows<'_> {
-        let EncodedRows { vectors, inv_norms } = &self.encoded;
-        VectorRows::new(&self.spec, self.count, vectors, inv_norms).expect("own sections")
+        self.encoded.rows()
     }
 
     fn build(&self, kernel: Kernel, pool: &Pool, seed: u64) -> AlignedBuffer {
@@ -57,10 +58,12 @@ impl Fixture {
         seed: u64,
     ) -> AlignedBuffer {
         let rows = self.rows();
-        let mut builder = GraphBuilder::new(&rows, kernel, params, seed, base, pool);
+        let lift = Lift::new(&rows, pool);
+        let space = Geometry::new(rows, kernel, &lift);
+        let mut builder = GraphBuilder::new(&space, params, seed, base, pool);
         let mut before = builder.progress();
         while before.done < before.total {
-            let now = builder.step(&rows, pool);
+            let now = builder.step(&space, pool);
             assert!(now.total == before.total && now.done >= before.done, "{now:?}");
             before = now;
         }
@@ -88,7 +91,7 @@ impl Fixture {
         let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
         let (mut found, mut expected) = (0, 0);
         for query in queries {
-            let scorer = rows.scorer(Kernel::detect(), query);
+            let scorer = RowScorer::new(rows, Kernel::detect(), query);
             let exact = flat::search(
                 &scorer,
                 self.count,
@@ -176,7 +179,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
         assert!(recall >= 0.97, "{percent} %: recall {recall}");
     }
     let rows = fixture.rows();
-    let scorer = rows.scorer(Kernel::detect(), &queries[0]);
+    let scorer = RowScorer::new(rows, Kernel::detect(), &queries[0]);
     let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
     let none = RowSet::empty(3000);
     assert!(
@@ -312,7 +315,7 @@ fn few_rows_are_all_found() {
             let fixture = Fixture::new(metric, Encoding::F32, &rows);
             let graph = fixture.graph();
             let view = fixture.rows();
-            let scorer = view.scorer(Kernel::detect(), &vec![1.0; view.dim()]);
+            let scorer = RowScorer::new(view, Kernel::detect(), &vec![1.0; view.dim()]);
             let (mut scratch, mut stats) = (Scratch::default(), SearchStats::default());
             for ef in [count, usize::MAX] {
                 let found = graph
@@ -356,7 +359,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
     for (fixture, graph) in [(&large, &large_graph), (&small, &small_graph), (&large, &large_graph)]
     {
         let rows = fixture.rows();
-        let scorer = rows.scorer(Kernel::detect(), &query);
+        let scorer = RowScorer::new(rows, Kernel::detect(), &query);
         let mut stats = [SearchStats::default(); 2];
         let reused = graph
             .search(
@@ -500,7 +503,7 @@ fn searches_reach_every_one_of_many_far_clusters() {
     for (base, name) in [(None, "new"), (Some(base), "grown")] {
         let (graph, fixture) = graph_of(&rows, base);
         let mut search = |query: &Vec<f32>| {
-            let scorer = fixture.rows().scorer(Kernel::detect(), query);
+            let scorer = RowScorer::new(fixture.rows(), Kernel::detect(), query);
             let effort = Effort::unbounded(ef);
             let found =
                 graph.search(&scorer, Allowed::All, effort, &mut scratch, &mut stats, &always);

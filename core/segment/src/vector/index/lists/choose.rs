@@ -1,11 +1,11 @@
-//! Which cells are worth reading, when they are to lie in few runs.
+//! Which lists are worth reading, when they are to lie in few runs.
 //!
-//! A cell is worth 1 / (1 + its rank by distance): about how the true neighbours are spread over cells. Of all
-//! ways to pick so many cells in so many runs, the best is found exactly, by dynamic programming over the cells
-//! in file order: what is best so far, with r runs and n cells, and the last cell taken or not. Cells between
+//! A list is worth 1 / (1 + its rank by distance): about how the true neighbours are spread over lists. Of all
+//! ways to pick so many lists in so many runs, the best is found exactly, by dynamic programming over the lists
+//! in file order: what is best so far, with r runs and n lists, and the last list taken or not. Lists between
 //! two near ones are then taken in place of farther ones that would be a request of their own.
 
-/// A cell as a candidate, in file order.
+/// A list as a candidate, in file order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spot {
     /// Distance of its centroid.
@@ -17,9 +17,9 @@ pub struct Spot {
 /// How much may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Cells.
-    pub cells: usize,
-    /// Runs of cells.
+    /// Lists.
+    pub lists: usize,
+    /// Runs of lists.
     pub runs: usize,
 }
 
@@ -30,30 +30,30 @@ const STATES_MAX: usize = 1 << 22;
 const FROM_LEFT: u8 = 0;
 const FROM_TAKEN: u8 = 1;
 
-/// Positions of the cells to read, ascending: at most `budget.cells`, in at most `budget.runs` runs, and those with the greatest worth.
+/// Positions of the lists to read, ascending: at most `budget.lists`, in at most `budget.runs` runs, and those with the greatest worth.
 pub fn choose(spots: &[Spot], budget: Budget) -> Vec<usize> {
-    if budget.cells >= spots.len() && budget.runs >= spots.len() {
+    if budget.lists >= spots.len() && budget.runs >= spots.len() {
         return (0..spots.len()).collect();
     }
-    let runs = budget.runs.min(budget.cells).min(spots.len());
+    let runs = budget.runs.min(budget.lists).min(spots.len());
     let mut together = 1;
-    while states(spots.len() / together, runs, budget.cells.min(spots.len()) / together)
+    while states(spots.len() / together, runs, budget.lists.min(spots.len()) / together)
         > STATES_MAX
     {
         together += 1;
     }
     let groups: Vec<Group> = groups(spots, together);
-    let cells = (budget.cells / together).max(1).min(groups.len());
-    let taken = best(&groups, runs, cells);
+    let lists = (budget.lists / together).max(1).min(groups.len());
+    let taken = best(&groups, runs, lists);
     let positions = taken.into_iter().flat_map(|group| {
         let start = group * together;
         start..(start + together).min(spots.len())
     });
-    positions.take(budget.cells).collect()
+    positions.take(budget.lists).collect()
 }
 
-fn states(spots: usize, runs: usize, cells: usize) -> usize {
-    2 * spots.saturating_mul(runs + 1).saturating_mul(cells + 1)
+fn states(spots: usize, runs: usize, lists: usize) -> usize {
+    2 * spots.saturating_mul(runs + 1).saturating_mul(lists + 1)
 }
 
 /// Neighbours that are taken or left together.
@@ -78,10 +78,10 @@ fn groups(spots: &[Spot], together: usize) -> Vec<Group> {
 }
 
 /// The groups of the best choice, ascending.
-fn best(groups: &[Group], runs: usize, cells: usize) -> Vec<usize> {
-    let width = cells + 1;
+fn best(groups: &[Group], runs: usize, lists: usize) -> Vec<usize> {
+    let width = lists + 1;
     let state =
-        |runs: usize, cells: usize, taken: u8| 2 * (runs * width + cells) + usize::from(taken);
+        |runs: usize, lists: usize, taken: u8| 2 * (runs * width + lists) + usize::from(taken);
     let count = 2 * (runs + 1) * width;
     let mut worth = vec![f64::NEG_INFINITY; count];
     worth[state(0, 0, FROM_LEFT)] = 0.0;
@@ -89,27 +89,27 @@ fn best(groups: &[Group], runs: usize, cells: usize) -> Vec<usize> {
     for (group, came_from) in groups.iter().zip(came_from.chunks_mut(count)) {
         let before = worth.clone();
         for run in 0..=runs {
-            for cell in 0..=cells {
+            for list in 0..=lists {
                 let (left, taken) =
-                    (before[state(run, cell, FROM_LEFT)], before[state(run, cell, FROM_TAKEN)]);
-                worth[state(run, cell, 0)] = left.max(taken);
-                came_from[state(run, cell, 0)] = u8::from(taken > left);
-                let longer = match (cell, group.joined) {
-                    (1.., true) => before[state(run, cell - 1, FROM_TAKEN)],
+                    (before[state(run, list, FROM_LEFT)], before[state(run, list, FROM_TAKEN)]);
+                worth[state(run, list, 0)] = left.max(taken);
+                came_from[state(run, list, 0)] = u8::from(taken > left);
+                let longer = match (list, group.joined) {
+                    (1.., true) => before[state(run, list - 1, FROM_TAKEN)],
                     _ => f64::NEG_INFINITY,
                 };
                 let (mut begun, mut from) = (f64::NEG_INFINITY, FROM_LEFT);
-                if run > 0 && cell > 0 {
+                if run > 0 && list > 0 {
                     for last in [FROM_LEFT, FROM_TAKEN] {
-                        if before[state(run - 1, cell - 1, last)] > begun {
-                            (begun, from) = (before[state(run - 1, cell - 1, last)], last);
+                        if before[state(run - 1, list - 1, last)] > begun {
+                            (begun, from) = (before[state(run - 1, list - 1, last)], last);
                         }
                     }
                 }
-                worth[state(run, cell, 1)] = longer.max(begun) + group.worth;
+                worth[state(run, list, 1)] = longer.max(begun) + group.worth;
                 // Two bits: whether a run was begun, and the state of the group before.
                 let step = if longer >= begun { FROM_TAKEN } else { 2 | from };
-                came_from[state(run, cell, 1)] = step;
+                came_from[state(run, list, 1)] = step;
             }
         }
     }
@@ -125,12 +125,12 @@ fn walk_back(groups: usize, worth: &[f64], came_from: &[u8], width: usize) -> Ve
         }
     }
     let (mut taken, mut chosen) = (at % 2, Vec::new());
-    let (mut run, mut cell) = (at / 2 / width, at / 2 % width);
+    let (mut run, mut list) = (at / 2 / width, at / 2 % width);
     for group in (0..groups).rev() {
-        let step = came_from[group * worth.len() + 2 * (run * width + cell) + taken];
+        let step = came_from[group * worth.len() + 2 * (run * width + list) + taken];
         if taken == 1 {
             chosen.push(group);
-            cell -= 1;
+            list -= 1;
             run -= usize::from(step & 2 != 0);
         }
         taken = usize::from(step & 1);

@@ -116,7 +116,7 @@ fn farthest_ahead(products: &[f32], halves: &[f32]) -> u32 {
     best
 }
 
-pub(super) fn squared(values: &[f32]) -> f64 {
+fn squared(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 

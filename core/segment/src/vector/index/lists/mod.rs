@@ -1,23 +1,24 @@
-//! The index for a reader of ranges: rows in *cells* of near rows, so that a search fetches a few stretches.
+//! Inverted lists (IVF), the index for a reader of ranges: a search fetches a few stretches of the file.
 //!
-//! Two sections of a vector field, in exports only, both derived. The *cell table* has the centroids and where
-//! each cell is; it is read once. *Cells* have the rows as codes of one byte an element, with their ids: what a
-//! search reads names its hits without another request. Cells whose centroids are near stand near in the file,
-//! and [`choose`] picks those worth reading in few runs.
+//! Rows that are near each other stand in one list. There are two sections of a vector field, in exports only, both
+//! derived; the file format calls lists *cells*. The *list table* (`CellTable`) has the centroids and where each list
+//! is; it is read once. The *lists* (`Cells`) have the rows as codes of one byte an element, with their ids: what a
+//! search reads names its hits without another request. Lists whose centroids are near stand near in the file, and
+//! [`choose`] picks those worth reading in few runs.
 //!
-//! Cell table:
+//! List table:
 //!
 //! | at | size | field |
 //! |---|---|---|
 //! | 0 | 4 | version of both sections, 1 |
-//! | 4 | 4 | rows in all cells |
+//! | 4 | 4 | rows in all lists |
 //! | 8 | 4 | dim |
-//! | 12 | 4 | cells C |
+//! | 12 | 4 | lists L |
 //! | 16 | 48 | zero |
-//! | 64 | 16 × C | by cell, in file order: rows, length in bytes, CRC32C (u32 each), scale of its centroid (f32) |
-//! | … | dim × C | codes of the centroids, i8 |
+//! | 64 | 16 × L | by list, in file order: rows, length in bytes, CRC32C (u32 each), scale of its centroid (f32) |
+//! | … | dim × L | codes of the centroids, i8 |
 //!
-//! A cell of n rows, at a multiple of 64; the first is at 0, and zeros stand between two:
+//! A list of n rows, at a multiple of 64; the first is at 0, and zeros stand between two:
 //!
 //! | size | field |
 //! |---|---|
@@ -28,23 +29,23 @@
 //! | … | ids: u8 kind and value, as in a batch |
 //!
 //! Invariant: the bytes depend on the live rows alone, not on threads or the instruction set; distances of codes
-//! are sums of integers, so they are equal everywhere. They are near the exact ones, not equal: whoever needs
-//! those reads the rows ([`crate::vector::originals`]). Not here: reading and waiting (`engine/partial`).
+//! are sums of integers, so they are equal everywhere. They are near the exact ones, not equal: a caller that needs
+//! those reads the originals. Not here: reading and waiting (`engine/partial`).
 
 mod build;
-mod cell;
 mod choose;
+mod ids;
+mod list;
 mod means;
-mod names;
 mod order;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use build::{CellSections, build};
-pub use cell::Cell;
+pub use build::{ListSections, build};
 pub use choose::{Budget, Spot, choose};
-pub use table::{CellPlace, CellTable};
+pub use list::InvertedList;
+pub use table::{ListPlace, ListTable};
 
 /// Version written and read.
 const VERSION: u32 = 1;

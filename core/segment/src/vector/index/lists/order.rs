@@ -1,7 +1,7 @@
-//! In which order cells stand in the file: near ones near each other, so that a search reads few stretches.
+//! In which order lists stand in the file: near ones near each other, so that a search reads few stretches.
 //!
 //! The centroids are halved across their main axis again and again; where two halves meet, each may be turned
-//! around, so that the ends that meet are near. O(cells × dim × log cells).
+//! around, so that the ends that meet are near. O(lists × dim × log lists).
 
 use super::means::Centroids;
 

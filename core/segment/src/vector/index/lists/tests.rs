@@ -1,4 +1,4 @@
-//! Cells against the rows they were made of: every row once, distances near the exact ones, the same bytes for
+//! Lists against the rows they were made of: every row once, distances near the exact ones, the same bytes for
 //! any number of threads, and no bytes that make a reader panic. What is chosen, against trying every choice.
 
 use proptest::prelude::*;
@@ -13,13 +13,19 @@ use crate::parallel::Pool;
 use crate::rng::Rng;
 use crate::schema::{Encoding, VectorSpec};
 use crate::storage::{AlignedBuffer, Bytes};
-use crate::vector::CodedQuery;
-use crate::vector::originals::{EncodedRows, RowEncoder, Scorer, VectorRows};
+use crate::vector::codec::{Codec, EncodedRows};
+use crate::vector::codes::{ListCodec, ListQuery};
+use crate::vector::originals::{OriginalCodec, RowScorer, VectorRows};
+use crate::vector::scorer::Scorer;
 
 struct Field {
     spec: VectorSpec,
-    encoded: EncodedRows,
+    encoded: EncodedRows<OriginalCodec>,
     count: u32,
+}
+
+fn distance(list: &InvertedList, query: &ListQuery, position: usize) -> f32 {
+    list.distances(Kernel::detect(), query, &[RowId(position as u32)]).next().unwrap()
 }
 
 impl Field {
@@ -38,36 +44,40 @@ impl Field {
     fn of(values: &[f32], dim: usize, metric: Metric) -> Field {
         let spec = VectorSpec { dim: dim as u32, metric, store: Encoding::F32 };
         let count = (values.len() / dim) as u32;
-        let encoded = RowEncoder::all(&spec, count, values.chunks_exact(dim)).unwrap();
+        let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(&spec), count as usize);
+        values.chunks_exact(dim).for_each(|row| encoded.push(row).unwrap());
         Field { spec, encoded, count }
     }
 
     fn rows(&self) -> VectorRows<'_> {
-        let EncodedRows { vectors, inv_norms } = &self.encoded;
-        VectorRows::new(&self.spec, self.count, vectors, inv_norms).unwrap()
+        self.encoded.rows()
+    }
+
+    fn query(&self, values: &[f32]) -> ListQuery {
+        ListCodec::new(&self.spec).query(values)
     }
 
     fn all(&self) -> Vec<RowId> {
         (0..self.count).map(RowId).collect()
     }
 
-    fn build(&self, live: &[RowId], kernel: Kernel, pool: &Pool) -> CellSections {
+    fn build(&self, live: &[RowId], kernel: Kernel, pool: &Pool) -> ListSections {
         build(&self.rows(), live, &id_of, kernel, pool, &always).unwrap().unwrap()
     }
 
-    fn table(&self, sections: &CellSections) -> crate::Result<CellTable> {
-        let len = sections.cells.len() as u64;
-        CellTable::open("test", &bytes(&sections.table), &self.spec, self.count, len)
+    fn table(&self, sections: &ListSections) -> crate::Result<ListTable> {
+        let len = sections.lists.len() as u64;
+        ListTable::open("test", &bytes(&sections.table), &self.spec, self.count, len)
     }
 
-    /// Opens every cell.
-    fn cells(&self, sections: &CellSections) -> crate::Result<Vec<Cell>> {
-        let all = bytes(&sections.cells);
+    /// Opens every list.
+    fn lists(&self, sections: &ListSections) -> crate::Result<Vec<InvertedList>> {
+        let all = bytes(&sections.lists);
         let table = self.table(sections)?;
-        let open = |place: &CellPlace| {
+        let open = |place: &ListPlace| {
             let bytes = all.slice(place.range.start as usize..place.range.end as usize);
             place.verify("test", &bytes, 0)?;
-            Cell::open("test", &bytes, place, &self.spec, self.count)
+            InvertedList::open("test", &bytes, place, &self.spec, self.count)
         };
         table.places().iter().map(open).collect()
     }
@@ -87,21 +97,21 @@ fn id_of(row: RowId) -> PointId {
 }
 
 #[test]
-fn every_live_row_is_in_one_cell_under_its_id_and_no_cell_is_much_larger_than_the_mean() {
+fn every_live_row_is_in_one_list_under_its_id_and_no_list_is_much_larger_than_the_mean() {
     for metric in Metric::ALL {
         let field = Field::clumped(3000, 19, metric, 3);
         let live: Vec<RowId> = field.all().into_iter().filter(|row| row.0 % 7 != 0).collect();
-        let cells = field.cells(&field.build(&live, Kernel::detect(), &Pool::SERIAL)).unwrap();
+        let lists = field.lists(&field.build(&live, Kernel::detect(), &Pool::SERIAL)).unwrap();
         let mut found = Vec::new();
-        for cell in &cells {
-            assert!(cell.rows().len() <= 4 * live.len() / cells.len() + 8, "{}", cell.rows().len());
-            for (index, &row) in cell.rows().iter().enumerate() {
-                assert_eq!(cell.id(index), id_of(row));
+        for list in &lists {
+            assert!(list.rows().len() <= 4 * live.len() / lists.len() + 8, "{}", list.rows().len());
+            for (index, &row) in list.rows().iter().enumerate() {
+                assert_eq!(list.id(index), id_of(row));
                 found.push(row);
             }
         }
         found.sort_unstable();
-        assert_eq!((found, cells.len() > 20), (live, true), "{metric:?}");
+        assert_eq!((found, lists.len() > 20), (live, true), "{metric:?}");
     }
 }
 
@@ -120,16 +130,16 @@ fn the_bytes_are_the_same_for_any_threads_and_instructions() {
 }
 
 #[test]
-fn equal_rows_zeros_and_single_rows_have_cells_too() {
+fn equal_rows_zeros_and_single_rows_have_lists_too() {
     for metric in Metric::ALL {
         for count in [1, 2, 63, 64, 5000] {
             for value in [0.0, 1e-30, 3.0, 1e18] {
                 let field = Field::of(&vec![value; count * 3], 3, metric);
                 let sections = field.build(&field.all(), Kernel::detect(), &Pool::SERIAL);
-                let cells = field.cells(&sections).unwrap();
-                let rows: usize = cells.iter().map(|cell| cell.rows().len()).sum();
+                let lists = field.lists(&sections).unwrap();
+                let rows: usize = lists.iter().map(|list| list.rows().len()).sum();
                 assert_eq!(rows, count, "{metric:?} {value}");
-                let distance = cells[0].distance(&CodedQuery::new(&field.spec, &[1.0; 3]), 0);
+                let distance = distance(&lists[0], &field.query(&[1.0; 3]), 0);
                 assert!(distance.is_finite(), "{metric:?} {value}: {distance}");
             }
         }
@@ -157,15 +167,15 @@ proptest! {
         };
         let field = Field::of(&values(40 * dim), dim, metric);
         let query = values(dim);
-        let coded = CodedQuery::new(&field.spec, &query);
+        let coded = field.query(&query);
         let rows = field.rows();
-        let scorer = rows.scorer(Kernel::detect(), &query);
-        for cell in field.cells(&field.build(&field.all(), Kernel::detect(), &Pool::SERIAL)).unwrap() {
-            let mut exact = vec![0.0; cell.rows().len()];
-            scorer.score_many(cell.rows(), &mut exact);
+        let scorer = RowScorer::new(rows, Kernel::detect(), &query);
+        for list in field.lists(&field.build(&field.all(), Kernel::detect(), &Pool::SERIAL)).unwrap() {
+            let mut exact = vec![0.0; list.rows().len()];
+            scorer.score_many(list.rows(), &mut exact);
             for (index, exact) in exact.into_iter().enumerate() {
                 let mut row = vec![0.0; dim];
-                rows.decode(cell.rows()[index], &mut row);
+                rows.decode(list.rows()[index], &mut row);
                 let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
                 let largest = |v: &[f32]| v.iter().fold(0.0f32, |m, x| m.max(x.abs()));
                 let sum = |v: &[f32]| v.iter().map(|x| x.abs()).sum::<f32>();
@@ -176,7 +186,7 @@ proptest! {
                     Metric::Dot => half_steps,
                     Metric::L2 => 2.0 * half_steps,
                 };
-                let found = cell.distance(&coded, index);
+                let found = distance(&list, &coded, index);
                 let slack = bound * 1.01 + exact.abs() * 1e-4;
                 prop_assert!((found - exact).abs() <= slack, "{found} {exact} {bound}");
             }
@@ -185,33 +195,33 @@ proptest! {
 
     /// Any damage is refused or harmless: what opens can be searched.
     #[test]
-    fn hostile_tables_and_cells_never_panic(
+    fn hostile_tables_and_lists_never_panic(
         edits in prop::collection::vec((0usize..4096, any::<u8>()), 1..6),
         cut in 0usize..200,
         in_table in any::<bool>(),
     ) {
         let field = Field::clumped(300, 5, Metric::L2, 9);
         let mut sections = field.build(&field.all(), Kernel::detect(), &Pool::SERIAL);
-        let hurt = if in_table { &mut sections.table } else { &mut sections.cells };
+        let hurt = if in_table { &mut sections.table } else { &mut sections.lists };
         for (at, value) in edits {
             let at = at % hurt.len();
             hurt[at] = value;
         }
         hurt.truncate(hurt.len() - if cut < 100 { cut } else { 0 });
         let Ok(table) = field.table(&sections) else { return Ok(()) };
-        let query = CodedQuery::new(&field.spec, &[0.5; 5]);
-        prop_assert!(table.distances(&query).len() == table.places().len());
-        let all = bytes(&sections.cells);
+        let query = field.query(&[0.5; 5]);
+        prop_assert!(table.distances(Kernel::detect(), &query).len() == table.places().len());
+        let all = bytes(&sections.lists);
         for place in table.places() {
             let range = place.range.start as usize..place.range.end as usize;
             prop_assert!(range.end <= all.len());
-            let Ok(cell) = Cell::open("test", &all.slice(range), place, &field.spec, 300) else {
+            let Ok(list) = InvertedList::open("test", &all.slice(range), place, &field.spec, 300) else {
                 continue;
             };
-            for index in 0..cell.rows().len() {
-                prop_assert!(cell.rows()[index].0 < 300);
-                prop_assert!(!cell.distance(&query, index).is_nan());
-                drop(cell.id(index));
+            for index in 0..list.rows().len() {
+                prop_assert!(list.rows()[index].0 < 300);
+                prop_assert!(!distance(&list, &query, index).is_nan());
+                drop(list.id(index));
             }
         }
     }
@@ -220,14 +230,14 @@ proptest! {
     fn no_other_choice_within_the_budget_is_worth_more(
         distances in prop::collection::vec(0u8..50, 1..12),
         breaks in any::<u16>(),
-        cells in 1usize..6,
+        lists in 1usize..6,
         runs in 1usize..4,
     ) {
         let spot = |(index, &distance): (usize, &u8)| {
             Spot { distance: f32::from(distance), joined: index > 0 && breaks >> index & 1 == 0 }
         };
         let spots: Vec<Spot> = distances.iter().enumerate().map(spot).collect();
-        let budget = Budget { cells, runs };
+        let budget = Budget { lists, runs };
         let chosen = choose(&spots, budget);
         let mask = chosen.iter().fold(0u32, |mask, position| mask | 1 << position);
         prop_assert!(fits(&spots, mask, budget) && chosen.is_sorted(), "{chosen:?}");
@@ -242,7 +252,7 @@ fn fits(spots: &[Spot], mask: u32, budget: Budget) -> bool {
     let begins = |&position: &usize| {
         taken(position) && (position == 0 || !taken(position - 1) || !spots[position].joined)
     };
-    mask.count_ones() as usize <= budget.cells
+    mask.count_ones() as usize <= budget.lists
         && (0..spots.len()).filter(begins).count() <= budget.runs
 }
 
@@ -254,27 +264,27 @@ fn worth(spots: &[Spot], mask: u32) -> f64 {
 }
 
 #[test]
-fn many_cells_are_chosen_in_bounded_work_and_within_the_budget() {
+fn many_lists_are_chosen_in_bounded_work_and_within_the_budget() {
     let mut rng = Rng::new(4);
     let spots: Vec<Spot> =
         (0..20_000).map(|_| Spot { distance: rng.unit_f32(), joined: true }).collect();
-    for budget in [Budget { cells: 5000, runs: 9 }, Budget { cells: 24, runs: 8 }] {
+    for budget in [Budget { lists: 5000, runs: 9 }, Budget { lists: 24, runs: 8 }] {
         let chosen = choose(&spots, budget);
         let runs = chosen.chunk_by(|a, b| a + 1 == *b).count();
-        assert!(runs <= budget.runs && chosen.len() <= budget.cells, "{runs} {}", chosen.len());
-        assert!(chosen.len() * 2 > budget.cells, "{}", chosen.len());
+        assert!(runs <= budget.runs && chosen.len() <= budget.lists, "{runs} {}", chosen.len());
+        assert!(chosen.len() * 2 > budget.lists, "{}", chosen.len());
     }
-    assert_eq!(choose(&spots, Budget { cells: 20_000, runs: 20_000 }).len(), 20_000);
-    assert!(choose(&[], Budget { cells: 3, runs: 1 }).is_empty());
+    assert_eq!(choose(&spots, Budget { lists: 20_000, runs: 20_000 }).len(), 20_000);
+    assert!(choose(&[], Budget { lists: 3, runs: 1 }).is_empty());
 }
 
 #[test]
-fn bytes_of_another_cell_are_corrupt() {
+fn bytes_of_another_list_are_corrupt() {
     let field = Field::clumped(600, 8, Metric::Dot, 2);
     let mut sections = field.build(&field.all(), Kernel::detect(), &Pool::SERIAL);
-    let at = sections.cells.len() / 2;
-    sections.cells[at] ^= 1;
-    let error = field.cells(&sections).unwrap_err();
+    let at = sections.lists.len() / 2;
+    sections.lists[at] ^= 1;
+    let error = field.lists(&sections).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("checksum"), "{}", error.message());
 }

@@ -1,20 +1,20 @@
-//! One opened cell: rows as codes, with their ids.
+//! One opened list: rows as codes, with their ids.
 
 use crate::error::{Error, Result};
 use crate::ids::{PointId, RowId};
-use crate::metric::Metric;
 use crate::schema::VectorSpec;
 use crate::storage::Bytes;
 
-use super::names;
-use super::table::CellPlace;
-use crate::vector::codec::CodedQuery;
+use super::ids;
+use super::table::{ListPlace, fixed_bytes};
+use crate::kernel::Kernel;
+use crate::vector::codes::ListQuery;
 
 const PLACE: &str = "section Cells";
 
-/// The rows of a cell. What a lookup relies on was checked.
+/// The rows of a list. What a lookup relies on was checked.
 #[derive(Debug)]
-pub struct Cell {
+pub struct InvertedList {
     rows: Vec<RowId>,
     scales: Vec<f32>,
     /// For l2; else zeros.
@@ -22,37 +22,23 @@ pub struct Cell {
     codes: Bytes,
     ids: Bytes,
     id_starts: Vec<u32>,
-    dim: usize,
 }
 
-/// Bytes of the arrays of a row, without its codes and id.
-fn fixed_bytes(spec: &VectorSpec) -> usize {
-    match spec.metric {
-        Metric::Cosine | Metric::Dot => 8,
-        Metric::L2 => 12,
-    }
-}
-
-/// Fewest bytes a row takes in a cell.
-pub(super) fn row_bytes_min(spec: &VectorSpec) -> u64 {
-    fixed_bytes(spec) as u64 + u64::from(spec.dim) + PointId::ENCODED_BYTES_MIN
-}
-
-impl Cell {
+impl InvertedList {
     /// Opens the bytes of `place`, of a segment with `segment_rows` rows. `blob` is for messages.
     /// O(rows), without the codes.
     ///
     /// # Errors
-    /// `Corrupt` if they are no cell of that many rows.
+    /// `Corrupt` if they are no list of that many rows.
     pub fn open(
         blob: &str,
         bytes: &Bytes,
-        place: &CellPlace,
+        place: &ListPlace,
         spec: &VectorSpec,
         segment_rows: u32,
-    ) -> Result<Cell> {
+    ) -> Result<InvertedList> {
         let corrupt = |found: String| {
-            Error::corrupt(blob, PLACE, format!("cell at {}: {found}", place.range.start))
+            Error::corrupt(blob, PLACE, format!("list at {}: {found}", place.range.start))
         };
         let (count, dim) = (place.rows as usize, spec.dim as usize);
         let codes_at = count * fixed_bytes(spec);
@@ -68,11 +54,11 @@ impl Cell {
         let mut squared_norms: Vec<f32> = floats(&words[2 * count..]);
         squared_norms.resize(count, 0.0);
         let ids = bytes.slice(ids_at..bytes.len());
-        let id_starts = names::starts(&ids, count).map_err(corrupt)?;
+        let id_starts = ids::starts(&ids, count).map_err(corrupt)?;
         let codes = bytes.slice(codes_at..ids_at);
-        let cell = Cell { rows, scales, squared_norms, codes, ids, id_starts, dim };
-        cell.check(segment_rows).map_err(corrupt)?;
-        Ok(cell)
+        let list = InvertedList { rows, scales, squared_norms, codes, ids, id_starts };
+        list.check(segment_rows).map_err(corrupt)?;
+        Ok(list)
     }
 
     fn check(&self, segment_rows: u32) -> std::result::Result<(), String> {
@@ -92,16 +78,21 @@ impl Cell {
         &self.rows
     }
 
-    /// The distance of the codes of the row at `index` to the query: near the exact one. O(dim).
-    #[inline]
-    pub fn distance(&self, query: &CodedQuery, index: usize) -> f32 {
-        let codes = &self.codes[index * self.dim..(index + 1) * self.dim];
-        let codes = bytemuck::cast_slice(codes);
-        query.distance(codes, self.scales[index], self.squared_norms[index])
+    /// Distances of the codes of the rows at `positions` to the query, in order: near the exact ones. O(positions × dim).
+    pub fn distances(
+        &self,
+        kernel: Kernel,
+        query: &ListQuery,
+        positions: &[RowId],
+    ) -> impl Iterator<Item = f32> {
+        let scale = |position: RowId| self.scales[position.index()];
+        let products = query.products(kernel, &self.codes, positions, scale);
+        let squared_norm = |&position: &RowId| self.squared_norms[position.index()];
+        products.zip(positions.iter().map(squared_norm)).map(|(p, n)| query.distance(p, n))
     }
 
     /// The point of the row at `index`.
     pub fn id(&self, index: usize) -> PointId {
-        names::id_at(&self.ids, self.id_starts[index])
+        ids::id_at(&self.ids, self.id_starts[index])
     }
 }

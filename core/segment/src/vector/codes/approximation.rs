@@ -5,10 +5,14 @@
 //! x ≈ step · codes, |x − step · codes| ≤ error; the query likewise in 16 bits. The bound holds for distances as
 //! they are computed, in f32, not only for the true ones. Kept in memory only: nothing of it is in a file.
 
+use crate::error::Result;
 use crate::ids::RowId;
 use crate::kernel::{CodeProducts, Kernel, LANES, Quantise, Quantised};
 use crate::metric::Metric;
+use crate::vector::codec::{Codec, EncodedRows};
 use crate::vector::originals::VectorRows;
+
+use super::int8::QueryCodes;
 
 /// Fewer rows are scanned as fast without.
 const ROWS_MIN: u32 = 64;
@@ -19,14 +23,20 @@ const WORTH_IT: bool = cfg!(not(target_arch = "wasm32"));
 
 /// Approximations of all rows of a field: a quarter of what the rows take as f32, half of what they take as f16.
 #[derive(Debug)]
-pub struct Approximations {
-    codes: Vec<i8>,
-    rows: Vec<Approximated>,
+pub(in crate::vector) struct Approximations(EncodedRows<ScanCodec>);
+
+/// Codes of one byte an element with a bound on what they leave out. See `int8` for how they differ from those of
+/// inverted lists.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScanCodec {
+    kernel: Kernel,
+    /// Elements of a row with padding.
+    stride: usize,
 }
 
 /// What belongs to the codes of one row.
 #[derive(Debug, Clone, Copy)]
-struct Approximated {
+pub(super) struct Approximated {
     step: f32,
     /// Length of step · codes.
     norm: f32,
@@ -34,28 +44,62 @@ struct Approximated {
     error: f32,
 }
 
+/// A query in 16 bits with what rounding can make of it.
+#[derive(Debug, Clone)]
+pub(super) struct ApproximatedQuery {
+    codes: Vec<i16>,
+    step: f64,
+    norm: f64,
+    /// Of the query in 16 bits.
+    error: f64,
+}
+
+impl Codec for ScanCodec {
+    type Factors = Approximated;
+    type Query = ApproximatedQuery;
+
+    fn code_bytes(&self) -> usize {
+        self.stride
+    }
+
+    fn encode(&self, values: &[f32], code: &mut [u8]) -> Result<Approximated> {
+        let codes = bytemuck::cast_slice_mut(code);
+        Ok(Approximated::of(self.kernel.vectorize(Quantise { values, codes })))
+    }
+
+    /// A query as the scorer of the originals has it: padded, and of length one for cosine.
+    fn query(&self, values: &[f32]) -> ApproximatedQuery {
+        let QueryCodes { codes, step } = QueryCodes::new(values);
+        let (mut squared_error, mut squared_norm) = (0.0, 0.0);
+        for (&value, &code) in values.iter().zip(&codes) {
+            let value = f64::from(value);
+            squared_error += (value - step * f64::from(code)).powi(2);
+            squared_norm += value * value;
+        }
+        let norm = f64::sqrt(squared_norm) * (1.0 + 1e-9);
+        ApproximatedQuery { codes, step, norm, error: f64::sqrt(squared_error) * (1.0 + 1e-9) }
+    }
+}
+
 impl Approximations {
     /// Approximates rows that are scanned, if that makes their scans faster. O(rows × dim).
-    pub(crate) fn of(rows: VectorRows<'_>) -> Option<Approximations> {
+    pub(in crate::vector) fn of(rows: VectorRows<'_>) -> Option<Approximations> {
         if !WORTH_IT || !(ROWS_MIN..=ROWS_MAX).contains(&rows.len()) {
             return None;
         }
-        let (stride, kernel) = (rows.stride(), Kernel::detect());
-        let mut codes = vec![0; rows.len() as usize * stride];
-        let mut values = vec![0.0; stride];
-        let places = codes.chunks_exact_mut(stride).enumerate();
-        let rows = places
-            .map(|(row, codes)| {
-                rows.widen(RowId(row as u32), &mut values);
-                Approximated::of(kernel.vectorize(Quantise { values: &values, codes }))
-            })
-            .collect();
-        Some(Approximations { codes, rows })
+        let codec = ScanCodec { kernel: Kernel::detect(), stride: rows.stride() };
+        let mut encoded = EncodedRows::with_capacity(codec, rows.len() as usize);
+        let mut values = vec![0.0; codec.stride];
+        for row in (0..rows.len()).map(RowId) {
+            rows.widen(row, &mut values);
+            encoded.push(&values).expect("a row of any floats has codes");
+        }
+        Some(Approximations(encoded))
     }
 
     /// Bytes of memory.
-    pub fn bytes(&self) -> u64 {
-        (self.codes.len() + size_of_val(&*self.rows)) as u64
+    pub(in crate::vector) fn bytes(&self) -> u64 {
+        self.0.bytes()
     }
 }
 
@@ -68,53 +112,33 @@ impl Approximated {
     }
 }
 
-/// A query, ready to refuse rows.
+/// A query, ready to refuse rows of a field.
 #[derive(Debug, Clone)]
 pub(in crate::vector) struct Bounds<'a> {
     approximations: &'a Approximations,
     kernel: Kernel,
     metric: Metric,
     inv_norms: &'a [f32],
-    query: Vec<i16>,
-    step: f64,
-    norm: f64,
-    /// Of the query in 16 bits.
-    error: f64,
+    query: ApproximatedQuery,
     /// What rounding can make of a sum of `dim` terms: relative to the sum of their sizes, and absolute.
     rounding: f64,
     underflow: f64,
 }
 
 impl<'a> Bounds<'a> {
-    /// For a query as the scorer has it: padded, and of length one for cosine.
+    /// For a query as the scorer of `rows` has it.
     pub(in crate::vector) fn new(
         approximations: &'a Approximations,
         rows: VectorRows<'a>,
         kernel: Kernel,
         query: &[f32],
     ) -> Self {
-        // No sum of products with codes leaves an i32.
-        let most = f64::from(i32::MAX) / (f64::from(i8::MAX) * query.len() as f64);
-        let most = most.min(f64::from(i16::MAX)).floor();
-        let largest = query.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let step = if largest > 0.0 { f64::from(largest) / most } else { 1.0 };
-        let (mut codes, mut squared_error, mut squared_norm) = (Vec::new(), 0.0, 0.0);
-        for &value in query {
-            let value = f64::from(value);
-            let code = (value / step).round();
-            codes.push(code as i16);
-            squared_error += (value - step * code).powi(2);
-            squared_norm += value * value;
-        }
         Bounds {
             approximations,
             kernel,
             metric: rows.metric(),
             inv_norms: rows.inv_norms(),
-            query: codes,
-            step,
-            norm: squared_norm.sqrt() * (1.0 + 1e-9),
-            error: squared_error.sqrt() * (1.0 + 1e-9),
+            query: approximations.0.codec().query(query),
             // Every lane adds its share of the terms, then the tree; one more for each product and for norms.
             rounding: (query.len() / LANES + 16) as f64 * f64::from(f32::EPSILON),
             underflow: query.len() as f64 * f64::from(f32::MIN_POSITIVE),
@@ -128,8 +152,8 @@ impl<'a> Bounds<'a> {
         }
         let mut products = vec![0; rows.len()];
         self.kernel.vectorize(CodeProducts {
-            query: &self.query,
-            codes: &self.approximations.codes,
+            query: &self.query.codes,
+            codes: bytemuck::cast_slice(self.approximations.0.codes()),
             rows,
             out: &mut products,
         });
@@ -146,14 +170,14 @@ impl<'a> Bounds<'a> {
 
     /// Every comparison with a number that is none keeps the row.
     fn is_beyond(&self, limit: f64, reach: f64, row: RowId, product: i32) -> bool {
-        let Approximated { step, norm, error } = self.approximations.rows[row.index()];
+        let Approximated { step, norm, error } = self.approximations.0.factors()[row.index()];
         let (norm, error) = (f64::from(norm), f64::from(error));
         // ⟨query, step · codes⟩ at most.
-        let product =
-            self.step * f64::from(step) * f64::from(product) + self.error * (norm + error);
+        let product = self.query.step * f64::from(step) * f64::from(product)
+            + self.query.error * (norm + error);
         match self.metric {
             Metric::L2 => {
-                let squares = self.norm * self.norm + norm * norm;
+                let squares = self.query.norm * self.query.norm + norm * norm;
                 let apart = squares - 2.0 * product - 1e-6 * squares;
                 apart > (reach + error).powi(2)
             }
@@ -167,7 +191,8 @@ impl<'a> Bounds<'a> {
 
     /// ⟨query, row⟩ at most, as it is computed.
     fn most(&self, product: f64, norm: f64, error: f64) -> f64 {
-        product + self.norm * error + self.rounding * self.norm * (norm + error) + self.underflow
+        let length = self.query.norm;
+        product + length * error + self.rounding * length * (norm + error) + self.underflow
     }
 }
 
@@ -177,7 +202,8 @@ mod tests {
     use crate::kernel::InstructionSet;
     use crate::rng::Rng;
     use crate::schema::{Encoding, VectorSpec};
-    use crate::vector::originals::{EncodedRows, RowEncoder, Scorer};
+    use crate::vector::originals::{OriginalCodec, RowScorer};
+    use crate::vector::scorer::Scorer;
 
     /// Rows around few centres, some of them equal, zero, tiny, or large.
     fn rows(rng: &mut Rng, count: usize, dim: usize) -> Vec<Vec<f32>> {
@@ -194,8 +220,10 @@ mod tests {
         (0..count).map(row).collect()
     }
 
-    fn encoded(spec: &VectorSpec, rows: &[Vec<f32>]) -> EncodedRows {
-        RowEncoder::all(spec, rows.len() as u32, rows.iter().map(Vec::as_slice)).expect("in range")
+    fn encoded(spec: &VectorSpec, rows: &[Vec<f32>]) -> EncodedRows<OriginalCodec> {
+        let mut encoded = EncodedRows::with_capacity(OriginalCodec::new(spec), rows.len());
+        rows.iter().for_each(|row| encoded.push(row).expect("in range"));
+        encoded
     }
 
     /// All rows with their distances, and those kept for each of some limits.
@@ -207,9 +235,10 @@ mod tests {
     ) -> (Vec<f32>, Vec<(f32, Vec<RowId>)>) {
         let encoded = encoded(spec, rows);
         let count = rows.len() as u32;
-        let view = VectorRows::new(spec, count, &encoded.vectors, &encoded.inv_norms).expect("own");
+        let view = encoded.rows();
         let approximations = Approximations::of(view).expect("enough rows");
-        let scorer = view.scorer(kernel, query).refusing_by(&approximations);
+        let scorer = RowScorer::new(view, kernel, query);
+        let bounds = Bounds::new(&approximations, view, kernel, scorer.query());
         let all: Vec<RowId> = (0..count).map(RowId).collect();
         let mut distances = vec![0.0; rows.len()];
         scorer.score_many(&all, &mut distances);
@@ -218,7 +247,7 @@ mod tests {
         let limits = [0, 9, rows.len() / 2, rows.len() - 1].map(|place| sorted[place]);
         let keep = |limit: f32| {
             let mut left = all.clone();
-            scorer.refuse(limit, &mut left);
+            bounds.refuse(limit, &mut left);
             (limit, left)
         };
         (distances, limits.map(keep).to_vec())

@@ -1,4 +1,4 @@
-//! The ids of a cell's rows, one after the other, each as [`PointId::encode`] writes it.
+//! The ids of a list's rows, one after the other, each as [`PointId::encode`] writes it.
 
 use crate::ids::PointId;
 use crate::reader::ByteReader;
@@ -22,9 +22,9 @@ pub(super) fn starts(bytes: &[u8], count: usize) -> Result<Vec<u32>, String> {
 /// The id at `at`, which is one of [`starts`].
 pub(super) fn id_at(bytes: &Bytes, at: u32) -> PointId {
     PointId::decode(&mut ids(&bytes[at as usize..]))
-        .expect("every id was read when the cell was opened")
+        .expect("every id was read when the list was opened")
 }
 
 fn ids(bytes: &[u8]) -> ByteReader<'_> {
-    ByteReader::new("cell", "ids", bytes)
+    ByteReader::new("list", "ids", bytes)
 }

@@ -11,14 +11,19 @@ use crate::ids::RowId;
 use crate::kernel::{Kernel, Measure};
 use crate::metric::Metric;
 use crate::parallel::Pool;
-use crate::vector::originals::{Matrix, Scorer, VectorRows, norm};
+use crate::vector::scorer::{Scorer, Space};
+
+use super::codec::norm;
+use super::equal::equal_rows;
+use super::rows::VectorRows;
 
 /// The extra coordinate of each row; empty unless the metric is dot.
 #[derive(Debug, Clone, Default)]
-pub(in crate::vector) struct Lift(Vec<f32>);
+pub struct Lift(Vec<f32>);
 
 impl Lift {
-    pub(in crate::vector) fn new(rows: &VectorRows<'_>, pool: &Pool) -> Self {
+    /// O(rows × dim) for dot, else O(1).
+    pub fn new(rows: &VectorRows<'_>, pool: &Pool) -> Self {
         if rows.metric() != Metric::Dot {
             return Lift::default();
         }
@@ -38,30 +43,45 @@ impl Lift {
 
 /// Rows with the geometry of their metric.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::vector) struct Space<'a> {
-    pub(in crate::vector) rows: VectorRows<'a>,
-    pub(in crate::vector) kernel: Kernel,
-    pub(in crate::vector) lift: &'a Lift,
+pub struct Geometry<'a> {
+    rows: VectorRows<'a>,
+    kernel: Kernel,
+    lift: &'a Lift,
 }
 
-impl<'a> Space<'a> {
-    /// Squared distances (for cosine: half of them) from one row to others.
-    pub(in crate::vector) fn scorer(&self, row: RowId) -> FromRow<'a> {
-        let (stride, start) = (self.rows.stride(), row.index() * self.rows.stride());
-        let query = match self.rows.matrix() {
-            Matrix::F32(elements) => Cow::Borrowed(&elements[start..][..stride]),
-            Matrix::F16(_) => {
-                let mut values = vec![0.0; stride];
-                self.rows.widen(row, &mut values);
-                Cow::Owned(values)
-            }
-        };
-        let own = self.per_row().get(row.index()).copied().unwrap_or(0.0);
-        FromRow { space: *self, query, own }
+impl<'a> Geometry<'a> {
+    /// Of rows and the lift that was made of them.
+    pub fn new(rows: VectorRows<'a>, kernel: Kernel, lift: &'a Lift) -> Self {
+        Geometry { rows, kernel, lift }
     }
 
-    /// The scorer of a point that is no row: the mean of some rows.
-    pub(in crate::vector) fn mean_scorer(&self, sample: &[RowId]) -> FromRow<'a> {
+    /// One number a row: inverse norms for cosine, extra coordinates for dot, nothing for l2.
+    fn per_row(&self) -> &'a [f32] {
+        match self.rows.metric() {
+            Metric::Cosine => self.rows.inv_norms(),
+            Metric::Dot => &self.lift.0,
+            Metric::L2 => &[],
+        }
+    }
+}
+
+impl<'a> Space for Geometry<'a> {
+    type Scorer<'s>
+        = FromPoint<'a>
+    where
+        Self: 's;
+
+    fn row_count(&self) -> u32 {
+        self.rows.len()
+    }
+
+    /// For cosine half of the squared distances.
+    fn scorer(&self, row: RowId) -> FromPoint<'a> {
+        let own = self.per_row().get(row.index()).copied().unwrap_or(0.0);
+        FromPoint { space: *self, query: self.rows.row(row), own }
+    }
+
+    fn mean_scorer(&self, sample: &[RowId]) -> FromPoint<'a> {
         let stride = self.rows.stride();
         let (mut sums, mut own) = (vec![0.0f64; stride], 0.0f64);
         let mut values = vec![0.0; stride];
@@ -83,31 +103,26 @@ impl<'a> Space<'a> {
             Metric::Cosine => 1.0,
             Metric::Dot | Metric::L2 => (own / count) as f32,
         };
-        FromRow { space: *self, query: Cow::Owned(query), own }
+        FromPoint { space: *self, query: Cow::Owned(query), own }
     }
 
-    /// One number a row: inverse norms for cosine, extra coordinates for dot, nothing for l2.
-    fn per_row(&self) -> &'a [f32] {
-        match self.rows.metric() {
-            Metric::Cosine => self.rows.inv_norms(),
-            Metric::Dot => &self.lift.0,
-            Metric::L2 => &[],
-        }
+    fn equal_rows(&self, pool: &Pool) -> Vec<(RowId, RowId)> {
+        equal_rows(&self.rows, pool)
     }
 }
 
-/// Scores rows against one row of the space.
+/// Scores rows against a row of the space, or against the mean of some.
 #[derive(Debug, Clone)]
-pub(in crate::vector) struct FromRow<'a> {
-    space: Space<'a>,
+pub struct FromPoint<'a> {
+    space: Geometry<'a>,
     query: Cow<'a, [f32]>,
-    /// The row's own inverse norm or extra coordinate.
+    /// The point's own inverse norm or extra coordinate.
     own: f32,
 }
 
-impl Scorer for FromRow<'_> {
+impl Scorer for FromPoint<'_> {
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        let Space { rows: vectors, kernel, .. } = self.space;
+        let Geometry { rows: vectors, kernel, .. } = self.space;
         let measure = match vectors.metric() {
             Metric::Cosine => Measure::Product,
             Metric::Dot | Metric::L2 => Measure::SquaredDifference,

@@ -1,0 +1,130 @@
+//! The sections of a file by key: while it is opened, and before it is written.
+
+use std::ops::Deref;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::Bytes;
+
+use super::front::{SectionEntry, SectionKind};
+use super::section::{Residence, Section};
+
+/// Which section of a segment; no two have the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionKey {
+    /// What it holds.
+    pub kind: SectionKind,
+    /// Which vector field, by position in name order; 0 where there is none.
+    pub field: u16,
+    /// How a kind with several encodings is encoded.
+    pub encoding: u16,
+    /// Distinguishes several sections of one kind and field.
+    pub ordinal: u32,
+}
+
+impl SectionKey {
+    /// The one section of a kind, of no field.
+    pub fn of(kind: SectionKind) -> Self {
+        SectionKey::of_field(kind, 0)
+    }
+
+    /// The one section of a kind and field.
+    pub fn of_field(kind: SectionKind, field: u16) -> Self {
+        SectionKey { kind, field, encoding: 0, ordinal: 0 }
+    }
+}
+
+impl SectionEntry {
+    /// Which section it is.
+    pub fn key(&self) -> SectionKey {
+        let SectionEntry { kind, field, encoding, ordinal, .. } = *self;
+        SectionKey { kind, field, encoding, ordinal }
+    }
+}
+
+/// The sections of a segment that is being opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Sections<'a> {
+    /// What the file is called in errors.
+    pub name: &'a str,
+    /// All of them.
+    pub sections: &'a [Section],
+    /// Rows of the segment.
+    pub rows: u32,
+    /// Where the bytes that searches read should be.
+    pub residence: Residence,
+}
+
+impl<'a> Sections<'a> {
+    /// The section of this key.
+    pub fn find(&self, key: SectionKey) -> Option<&'a Section> {
+        self.sections.iter().find(|section| section.entry().key() == key)
+    }
+
+    /// All bytes of a section that must be there.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not, or is damaged; what the blob returns.
+    pub fn required(&self, key: SectionKey) -> Result<Bytes> {
+        self.read(key, self.residence)
+    }
+
+    /// As [`required`](Sections::required), with a residence of its own.
+    ///
+    /// # Errors
+    /// As [`required`](Sections::required).
+    pub fn read(&self, key: SectionKey, residence: Residence) -> Result<Bytes> {
+        let section = self.find(key).ok_or_else(|| {
+            let SectionKey { kind, field, .. } = key;
+            let found = format!("no section {kind:?} of field {field}");
+            Error::corrupt(self.name, "section table", found)
+        })?;
+        section.read_all(residence)
+    }
+
+    /// What `open` makes of a section that can be done without; `None`, noted in `degraded`, if it is damaged or missing.
+    ///
+    /// # Errors
+    /// `NotResident`.
+    pub fn derived<T>(
+        &self,
+        kind: SectionKind,
+        degraded: &mut Vec<SectionKind>,
+        open: impl FnOnce(Bytes) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let opened = resident(self.required(SectionKey::of(kind)).and_then(open))?;
+        if opened.is_err() {
+            degraded.push(kind);
+        }
+        Ok(opened.ok())
+    }
+}
+
+/// Tells missing bytes from damage: a caller that meets `NotResident` fetches them and opens the segment again.
+///
+/// # Errors
+/// `NotResident`.
+pub fn resident<T>(opened: Result<T>) -> Result<Result<T>> {
+    match opened {
+        Err(error) if error.kind() == ErrorKind::NotResident => Err(error),
+        Ok(_) | Err(_) => Ok(opened),
+    }
+}
+
+/// Bytes of a section or of a part of it, freed once they are copied to the file.
+type Piece = Box<dyn Deref<Target = [u8]>>;
+
+/// What a section will hold: the pieces one after the other.
+pub(crate) struct Content {
+    pub(crate) key: SectionKey,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Content {
+    pub(crate) fn of(key: SectionKey, bytes: impl Deref<Target = [u8]> + 'static) -> Content {
+        Content { key, pieces: vec![Box::new(bytes)] }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+}

@@ -1,0 +1,9 @@
+//! Rows encoded a second time, in fewer bytes than they are stored in.
+
+mod approximation;
+mod int8;
+mod listed;
+
+pub use listed::{ListCodec, ListQuery};
+
+pub(super) use approximation::{Approximations, Bounds};

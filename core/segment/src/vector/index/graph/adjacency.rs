@@ -1,0 +1,31 @@
+//! The lists of neighbours, of a finished graph and of one that is being built.
+
+use crate::ids::RowId;
+use crate::kernel::prefetch_slice;
+
+/// Fills the places of missing neighbours, so it is no row.
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// Neighbours by row: `stride` places each, `NO_ROW` from the first unused one on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Adjacency<'a> {
+    pub(super) places: &'a [u32],
+    pub(super) stride: usize,
+}
+
+impl<'a> Adjacency<'a> {
+    #[inline]
+    pub(super) fn neighbours(self, row: RowId) -> impl Iterator<Item = RowId> + 'a {
+        let places = &self.places[row.index() * self.stride..][..self.stride];
+        places.iter().take_while(|&&place| place != NO_ROW).map(|&place| RowId(place))
+    }
+
+    #[inline]
+    pub(super) fn prefetch(self, row: RowId) {
+        prefetch_slice(&self.places[row.index() * self.stride..][..self.stride]);
+    }
+
+    pub(super) fn rows(self) -> usize {
+        self.places.len() / self.stride
+    }
+}
