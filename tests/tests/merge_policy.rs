@@ -123,7 +123,7 @@ impl Model {
                     level: file.level,
                     rows,
                     live,
-                    dead_at_cut: rows - live,
+                    dead_at_checkpoint: rows - live,
                     busy: file.merge.is_some(),
                     ..SegmentFacts::default()
                 }

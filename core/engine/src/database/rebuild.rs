@@ -65,7 +65,7 @@ fn read_log(
             begun = true;
             apply(lsn, body)
         };
-        match replay(&log, base.cut, Mode::Through(through), &mut note) {
+        match replay(&log, base.checkpoint_lsn, Mode::Through(through), &mut note) {
             Err(error)
                 if error.kind() == ErrorKind::NotFound && !begun && attempt < ATTEMPTS_MAX =>
             {

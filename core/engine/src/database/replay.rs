@@ -90,11 +90,16 @@ impl Database {
         let first = marks.successor(base, Reason::Replay, now_ms);
         let (built, points) =
             rebuild(source, base, first, target, self.ground(location.clone(), pool))?;
-        bring_past(source, base, built.cut, &location)?;
+        bring_past(source, base, built.checkpoint_lsn, &location)?;
         let place =
             LogDirectory::new(Arc::clone(&location.storage), &location.dir, built.collection);
-        let log = replay(&place, built.cut, LogMode::Through(built.cut), &mut |_, _| Ok(()))?;
-        marks.begin_timeline(&place, &log, built.cut, now_ms)?;
+        let log = replay(
+            &place,
+            built.checkpoint_lsn,
+            LogMode::Through(built.checkpoint_lsn),
+            &mut |_, _| Ok(()),
+        )?;
+        marks.begin_timeline(&place, &log, built.checkpoint_lsn, now_ms)?;
         Ok(points)
     }
 

@@ -87,7 +87,7 @@ impl Source {
                 &source.dir,
                 manifest.document.collection,
             )
-            .live_after(manifest.document.cut)?,
+            .live_after(manifest.document.checkpoint_lsn)?,
         };
         let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
         for file in files.chain(log) {
@@ -302,7 +302,7 @@ impl Database {
         commit(&*location.storage, &location.dir, first)?;
         let place =
             LogDirectory::new(Arc::clone(&location.storage), &location.dir, manifest.collection);
-        let log = replay(&place, manifest.cut, Mode::Recover, &mut |_, _| Ok(()))?;
+        let log = replay(&place, manifest.checkpoint_lsn, Mode::Recover, &mut |_, _| Ok(()))?;
         marks.begin_timeline(&place, &log, log.last, now_ms).map(drop)
     }
 }

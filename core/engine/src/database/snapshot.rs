@@ -125,17 +125,17 @@ fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<(u64, 
     Ok((files + log.files.len() as u64 + 1, log))
 }
 
-/// Copies the log after the manifest's cut: the newest file still grows.
+/// Copies the log after the manifest's checkpoint LSN: the newest file still grows.
 fn copy_log(writer: &Writer, target: &CollectionPath, go_on: GoOn<'_>) -> Result<SnapshotLog> {
-    let (location, cut) = (&writer.location, writer.manifest().cut);
+    let (location, checkpoint_lsn) = (&writer.location, writer.manifest().checkpoint_lsn);
     let storage = &*location.storage;
-    let mut log = SnapshotLog { last: writer.log.durable().max(cut), files: Vec::new() };
-    if writer.log.last() <= cut {
+    let mut log = SnapshotLog { last: writer.log.durable().max(checkpoint_lsn), files: Vec::new() };
+    if writer.log.last() <= checkpoint_lsn {
         return Ok(log);
     }
     let place =
         LogDirectory::new(location.storage.clone(), &location.dir, writer.manifest().collection);
-    for file in place.live_after(cut)? {
+    for file in place.live_after(checkpoint_lsn)? {
         let (len, crc) = copy(storage, &location.path(&file), storage, &target.path(&file), go_on)?;
         log.files.push(SnapshotLogFile { file, len, crc });
     }

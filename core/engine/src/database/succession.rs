@@ -55,7 +55,7 @@ impl HighWaterMarks {
             collection: Some(manifest.collection),
             epoch: manifest.epoch,
             timeline: manifest.timeline,
-            lsn: manifest.cut,
+            lsn: manifest.checkpoint_lsn,
             next_id: manifest.next_assigned_id,
             history_ms: manifest.history_ms,
         }

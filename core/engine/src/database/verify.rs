@@ -314,7 +314,7 @@ fn verify_files(
         seen.extend(manifest.segments.iter().map(|entry| format!("{dir}/{}", entry.file)));
     }
     verify_named(&**storage, dir, &manifest, &mut seen, report, go_on);
-    let batches = verify_log(storage, dir, &manifest, manifest.cut, report, go_on);
+    let batches = verify_log(storage, dir, &manifest, manifest.checkpoint_lsn, report, go_on);
     report.log_batches += batches;
     if depth == Depth::PresentButSegments {
         return;

@@ -219,7 +219,7 @@ fn dead_list(live: &LiveSegment, lsn: Lsn) -> Vec<u8> {
     let list = DeleteList {
         segment: live.segment.id(),
         segment_rows: live.segment.rows(),
-        cut: lsn,
+        checkpoint_lsn: lsn,
         entries: rows.map(|row| (row, lsn)).collect(),
     };
     list.encode().0

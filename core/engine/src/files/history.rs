@@ -1,10 +1,10 @@
 //! The past of a collection: which manifests are kept beside the newest one, and what they need.
 //!
-//! A moment is reached from the newest manifest at or before it and the log after its cut. So what is kept
-//! is one manifest from before the window, all log after its cut, and a few manifests between, so that
+//! A moment is reached from the newest manifest at or before it and the log after its checkpoint LSN. So what is kept
+//! is one manifest from before the window, all log after its checkpoint LSN, and a few manifests between, so that
 //! replay is short and disk use does not grow with the number of checkpoints.
 //!
-//! **Invariant.** A manifest that is there names only files that are there, and the log after the lowest cut
+//! **Invariant.** A manifest that is there names only files that are there, and the log after the lowest checkpoint LSN
 //! is whole. Vacuum therefore removes manifests durably before anything they need: a removal that a power
 //! cut undoes brings back files, never a manifest without them.
 //!
@@ -75,13 +75,16 @@ impl Past {
     /// The newest manifest, of these and `newest`, from which `target` can be reached by going forward.
     pub(crate) fn base<'a>(&'a self, newest: &'a Manifest, target: Lsn) -> Option<&'a Manifest> {
         let all = self.manifests.iter().chain([newest]);
-        all.filter(|manifest| manifest.cut <= target).max_by_key(|m| (m.cut, m.number))
+        all.filter(|manifest| manifest.checkpoint_lsn <= target)
+            .max_by_key(|m| (m.checkpoint_lsn, m.number))
     }
 
     /// The lowest LSN that can be reached.
     pub(crate) fn oldest(&self, newest: &Manifest) -> Lsn {
-        let cuts = self.manifests.iter().map(|manifest| manifest.cut);
-        cuts.min().map_or(newest.cut, |cut| cut.min(newest.cut))
+        let cuts = self.manifests.iter().map(|manifest| manifest.checkpoint_lsn);
+        cuts.min().map_or(newest.checkpoint_lsn, |checkpoint_lsn| {
+            checkpoint_lsn.min(newest.checkpoint_lsn)
+        })
     }
 }
 
@@ -152,7 +155,7 @@ pub(crate) fn vacuum(
         number < newest.number && !kept.iter().any(|manifest| manifest.number == number)
     });
     let gone: Vec<String> = gone.map(|number| document_name::<Manifest>("", number)).collect();
-    let mut unneeded = log.archived_through(oldest_cut(&kept, newest))?;
+    let mut unneeded = log.archived_through(oldest_checkpoint_lsn(&kept, newest))?;
     let needed: HashSet<&str> = names(kept.iter().chain([newest])).collect();
     for name in storage.list(&format!("{dir}/segments"))? {
         let file = format!("segments/{name}");
@@ -169,8 +172,8 @@ pub(crate) fn vacuum(
 }
 
 /// All log after this is needed.
-fn oldest_cut(kept: &[Manifest], newest: &Manifest) -> Lsn {
-    kept.iter().map(|manifest| manifest.cut).min().unwrap_or(newest.cut)
+fn oldest_checkpoint_lsn(kept: &[Manifest], newest: &Manifest) -> Lsn {
+    kept.iter().map(|manifest| manifest.checkpoint_lsn).min().unwrap_or(newest.checkpoint_lsn)
 }
 
 fn names<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> impl Iterator<Item = &'a str> {
@@ -203,7 +206,7 @@ fn give_up(
         return Ok(());
     }
     let present: HashSet<&str> = newest.files().map(|(file, _, _)| file).collect();
-    while let Some(oldest) = kept.iter().map(|manifest| manifest.cut).min() {
+    while let Some(oldest) = kept.iter().map(|manifest| manifest.checkpoint_lsn).min() {
         let files = kept.iter().flat_map(Manifest::files);
         let only_past = files.filter(|(file, _, _)| !present.contains(file));
         let lens: BTreeMap<&str, u64> = only_past.map(|(file, len, _)| (file, len)).collect();

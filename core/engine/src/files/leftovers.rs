@@ -145,8 +145,9 @@ fn content(storage: &dyn Storage, dir: &str) -> Result<Content> {
 }
 
 fn is_first(storage: &dyn Storage, dir: &str) -> bool {
-    load::<Manifest>(storage, dir, 1)
-        .is_ok_and(|stored| stored.document.cut == Lsn(0) && stored.document.segments.is_empty())
+    load::<Manifest>(storage, dir, 1).is_ok_and(|stored| {
+        stored.document.checkpoint_lsn == Lsn(0) && stored.document.segments.is_empty()
+    })
 }
 
 /// Removes the files and directories of a collection. When this returns no power cut brings them back. A

@@ -1,6 +1,6 @@
 //! The log files of one collection: their names, and reading frames out of them.
 //!
-//! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's cut. Other names
+//! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's checkpoint LSN. Other names
 //! in these directories, and numbers that no LSN reaches, are ignored; recovery warns of them. A file is written
 //! by one writer from front to back and never again.
 
@@ -107,25 +107,25 @@ impl LogDirectory {
         }
     }
 
-    /// Paths of archived files that hold nothing after `cut`: the next file begins at or before what follows. The
+    /// Paths of archived files that hold nothing after `checkpoint_lsn`: the next file begins at or before what follows. The
     /// newest file stays: if a power cut undid the removal of an older one alone, the log would seem to end there.
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_through(&self, cut: Lsn) -> Result<Vec<String>> {
+    pub(crate) fn archived_through(&self, checkpoint_lsn: Lsn) -> Result<Vec<String>> {
         let files = self.list()?;
-        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let start = files.iter().rposition(|file| file.first <= checkpoint_lsn.next()).unwrap_or(0);
         let archived = files[..start].iter().filter(|file| !file.live);
         Ok(archived.map(|file| self.archive_name(file.first)).collect())
     }
 
-    /// Live files that may hold batches after `cut`, below the collection's directory, oldest first.
+    /// Live files that may hold batches after `checkpoint_lsn`, below the collection's directory, oldest first.
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn live_after(&self, cut: Lsn) -> Result<Vec<String>> {
+    pub(crate) fn live_after(&self, checkpoint_lsn: Lsn) -> Result<Vec<String>> {
         let files = self.list()?;
-        let start = files.iter().rposition(|file| file.first <= cut.next()).unwrap_or(0);
+        let start = files.iter().rposition(|file| file.first <= checkpoint_lsn.next()).unwrap_or(0);
         let live = files[start..].iter().filter(|file| file.live);
         Ok(live.map(|file| format!("wal/{:020}.log", file.first.0)).collect())
     }
@@ -159,12 +159,12 @@ impl LogDirectory {
         Ok(bound)
     }
 
-    /// Bytes of the other archived files: those that replay from `cut` may read.
+    /// Bytes of the other archived files: those that replay from `checkpoint_lsn` may read.
     ///
     /// # Errors
     /// Those of the storage.
-    pub(crate) fn archived_bytes_after(&self, cut: Lsn) -> Result<u64> {
-        let unneeded = self.archived_through(cut)?;
+    pub(crate) fn archived_bytes_after(&self, checkpoint_lsn: Lsn) -> Result<u64> {
+        let unneeded = self.archived_through(checkpoint_lsn)?;
         let archived = self.list()?.into_iter().filter(|file| !file.live);
         let names = archived.map(|file| self.archive_name(file.first));
         let needed = names.filter(|name| !unneeded.contains(name));

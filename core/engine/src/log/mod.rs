@@ -89,7 +89,7 @@ pub trait Log: Send + Debug {
 
     /// Moves files that hold only LSNs up to `lsn` to the archive and returns how many. If `lsn` covers the whole
     /// log, an empty file is begun first; the newest file always stays. Nothing is deleted. Call it after the
-    /// manifest with that cut is committed.
+    /// manifest with that checkpoint LSN is committed.
     ///
     /// # Errors
     /// Those of the storage; files already moved stay moved, and the log goes on. A file that cannot be begun

@@ -68,7 +68,7 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Calls `apply` with every batch after `from` (an LSN that is durable elsewhere: a manifest's cut), in
+/// Calls `apply` with every batch after `from` (an LSN that is durable elsewhere: a manifest's checkpoint LSN), in
 /// order. Bodies start at a multiple of 8 bytes of their file.
 ///
 /// Two passes: the log is validated before the first batch is delivered.

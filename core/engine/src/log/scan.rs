@@ -1,7 +1,7 @@
 //! Which frames of the log are valid, and whether damage is a torn tail or corruption.
 //!
 //! **Evidence.** A frame names the LSN that was durable when it was appended; a file's header is written
-//! after everything before the file was durable; a manifest's cut is durable. Damage at an LSN that some
+//! after everything before the file was durable; a manifest's checkpoint LSN is durable. Damage at an LSN that some
 //! evidence calls durable is corruption and refused, wherever it lies. All other damage is the
 //! unsynced tail of a crash: sectors of it may be missing, torn or reordered, so nothing behind the
 //! first invalid byte is used.

@@ -32,14 +32,14 @@ pub struct DeleteList {
     /// Its rows.
     pub segment_rows: u32,
     /// No delete is newer than this.
-    pub cut: Lsn,
-    /// Rows, growing, with the LSN of their delete: 1 to `cut`.
+    pub checkpoint_lsn: Lsn,
+    /// Rows, growing, with the LSN of their delete: 1 to `checkpoint_lsn`.
     pub entries: Vec<(RowId, Lsn)>,
 }
 
-/// Name of the list of `segment` at `cut`, relative to the collection's directory.
-pub fn delete_list_name(segment: FileId, cut: Lsn) -> String {
-    format!("segments/{segment}-{:020}.del", cut.0)
+/// Name of the list of `segment` at `checkpoint_lsn`, relative to the collection's directory.
+pub fn delete_list_name(segment: FileId, checkpoint_lsn: Lsn) -> String {
+    format!("segments/{segment}-{:020}.del", checkpoint_lsn.0)
 }
 
 impl DeleteList {
@@ -57,7 +57,7 @@ impl DeleteList {
         bytes.extend_from_slice(&DELETES_VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.segment.0.to_le_bytes());
-        bytes.extend_from_slice(&self.cut.0.to_le_bytes());
+        bytes.extend_from_slice(&self.checkpoint_lsn.0.to_le_bytes());
         bytes.extend_from_slice(&self.segment_rows.to_le_bytes());
         bytes.extend_from_slice(&(count as u32).to_le_bytes());
         bytes.resize(HEADER_BYTES, 0);
@@ -89,7 +89,7 @@ impl DeleteList {
             return Err(Error::new(ErrorKind::Version, message).with("file", name));
         }
         let segment = FileId(header.u128()?);
-        let cut = Lsn(header.u64()?);
+        let checkpoint_lsn = Lsn(header.u64()?);
         let segment_rows = header.u32()?;
         let count = header.u32()?;
         if bytes.len() as u64 != file_bytes(u64::from(count)) {
@@ -99,7 +99,7 @@ impl DeleteList {
         let lsns = bytes[bytes.len() - 8 * count as usize..].as_chunks().0;
         let lsns = lsns.iter().copied().map(u64::from_le_bytes);
         let entries = rows.map(RowId).zip(lsns.map(Lsn)).collect();
-        let list = DeleteList { segment, segment_rows, cut, entries };
+        let list = DeleteList { segment, segment_rows, checkpoint_lsn, entries };
         list.check().map_err(|problem| corrupt("content", problem))?;
         Ok((list, crc))
     }
@@ -113,10 +113,11 @@ impl DeleteList {
         {
             return Err(format!("row {} of a segment of {}", row.0, self.segment_rows));
         }
-        match self.entries.iter().find(|(_, lsn)| lsn.0 == 0 || *lsn > self.cut) {
-            Some((row, lsn)) => {
-                Err(format!("row {} deleted at LSN {lsn}, the cut is {}", row.0, self.cut))
-            }
+        match self.entries.iter().find(|(_, lsn)| lsn.0 == 0 || *lsn > self.checkpoint_lsn) {
+            Some((row, lsn)) => Err(format!(
+                "row {} deleted at LSN {lsn}, the cut is {}",
+                row.0, self.checkpoint_lsn
+            )),
             None => Ok(()),
         }
     }

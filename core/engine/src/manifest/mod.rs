@@ -53,19 +53,20 @@ pub struct Manifest {
     /// Timeline of the log it belongs to, from 1.
     pub timeline: u32,
     /// Every batch up to this LSN is in the files below, and nothing after it.
-    pub cut: Lsn,
+    #[serde(rename = "cut")]
+    pub checkpoint_lsn: Lsn,
     /// The vector fields.
     pub schema: Schema,
     /// The next id to assign.
     pub next_assigned_id: NextId,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
-    /// The idempotency keys used up to `cut`, if there were any. Everybody who writes has to heed them, so
+    /// The idempotency keys used up to `checkpoint_lsn`, if there were any. Everybody who writes has to heed them, so
     /// a manifest that names some has version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysEntry>,
-    /// The metadata fields known at `cut`, if there are any. Versions that do not know this record keep it as it is: one
-    /// that is older than `cut` is completed from the segments.
+    /// The metadata fields known at `checkpoint_lsn`, if there are any. Versions that do not know this record keep it as it is: one
+    /// that is older than `checkpoint_lsn` is completed from the segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<FieldsEntry>,
     /// How far back who wrote it keeps every moment, in milliseconds; none if only the present. For writers that
@@ -137,7 +138,8 @@ pub struct DeletesEntry {
     /// Rows it names.
     pub count: u32,
     /// No delete in it is newer than this LSN.
-    pub cut: Lsn,
+    #[serde(rename = "cut")]
+    pub checkpoint_lsn: Lsn,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -147,7 +149,8 @@ pub struct DeletesEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldsEntry {
     /// They are those of all batches up to this LSN.
-    pub cut: Lsn,
+    #[serde(rename = "cut")]
+    pub checkpoint_lsn: Lsn,
     /// Paths in their text form, sorted.
     pub names: Vec<String>,
     /// True if there were more than are remembered: every name counts as known.
@@ -167,8 +170,9 @@ pub struct KeysEntry {
     pub len: u64,
     /// The checksum in its header.
     pub crc: u32,
-    /// It holds the keys up to this LSN; between it and the manifest's cut there were none.
-    pub cut: Lsn,
+    /// It holds the keys up to this LSN; between it and the manifest's checkpoint LSN there were none.
+    #[serde(rename = "cut")]
+    pub checkpoint_lsn: Lsn,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -192,10 +196,14 @@ impl DeletesEntry {
             let found = format!("of segment {} with checksum {crc:08x}", list.segment);
             return Err(Error::corrupt(&path, "header", format!("{found}, not the one named")));
         }
-        let (count, cut, len) = (list.entries.len() as u64, list.cut, blob.len());
-        if count != u64::from(self.count) || cut != self.cut || len != self.len {
-            let found = format!("{count} rows up to LSN {cut} in {len} bytes");
-            let named = format!("{} up to LSN {} in {}", self.count, self.cut, self.len);
+        let (count, checkpoint_lsn, len) =
+            (list.entries.len() as u64, list.checkpoint_lsn, blob.len());
+        if count != u64::from(self.count)
+            || checkpoint_lsn != self.checkpoint_lsn
+            || len != self.len
+        {
+            let found = format!("{count} rows up to LSN {checkpoint_lsn} in {len} bytes");
+            let named = format!("{} up to LSN {} in {}", self.count, self.checkpoint_lsn, self.len);
             return Err(Error::corrupt(
                 &path,
                 "header",
@@ -215,7 +223,7 @@ impl Manifest {
             parent: None,
             epoch,
             timeline: 1,
-            cut: Lsn(0),
+            checkpoint_lsn: Lsn(0),
             schema,
             next_assigned_id: NextId::FIRST,
             segments: Vec::new(),
@@ -263,10 +271,13 @@ impl Document for Manifest {
         if self.timeline == 0 {
             return Err("timelines count from 1".to_owned());
         }
-        let counters = [self.epoch, self.cut.0, u64::from(self.timeline) << 31];
+        let counters = [self.epoch, self.checkpoint_lsn.0, u64::from(self.timeline) << 31];
         if counters.into_iter().any(|counter| counter >= COUNTER_END) {
-            let (epoch, cut, timeline) = (self.epoch, self.cut, self.timeline);
-            return Err(format!("used up: epoch {epoch}, cut {cut} or timeline {timeline}"));
+            let (epoch, checkpoint_lsn, timeline) =
+                (self.epoch, self.checkpoint_lsn, self.timeline);
+            return Err(format!(
+                "used up: epoch {epoch}, cut {checkpoint_lsn} or timeline {timeline}"
+            ));
         }
         let mut files = HashSet::new();
         let mut ids = HashSet::new();
@@ -274,16 +285,18 @@ impl Document for Manifest {
             if !ids.insert(segment.id) {
                 return Err(format!("segment {} occurs twice", segment.id));
             }
-            check_segment(segment, self.cut)?;
+            check_segment(segment, self.checkpoint_lsn)?;
         }
-        if let Some(keys) = self.keys.as_ref().filter(|keys| keys.cut > self.cut) {
+        if let Some(keys) =
+            self.keys.as_ref().filter(|keys| keys.checkpoint_lsn > self.checkpoint_lsn)
+        {
             return Err(format!(
                 "{}: cut {} above the manifest's {}",
-                keys.file, keys.cut, self.cut
+                keys.file, keys.checkpoint_lsn, self.checkpoint_lsn
             ));
         }
         if let Some(fields) = &self.fields {
-            check_fields(fields, self.cut)?;
+            check_fields(fields, self.checkpoint_lsn)?;
         }
         for (file, _, _) in self.files() {
             check_file(file)?;
@@ -308,10 +321,13 @@ pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// What is wrong with a record of known fields of a document with this cut, if anything.
-pub(crate) fn check_fields(fields: &FieldsEntry, cut: Lsn) -> std::result::Result<(), String> {
-    if fields.cut > cut {
-        return Err(format!("fields: cut {} above {cut}", fields.cut));
+/// What is wrong with a record of known fields of a document with this checkpoint LSN, if anything.
+pub(crate) fn check_fields(
+    fields: &FieldsEntry,
+    checkpoint_lsn: Lsn,
+) -> std::result::Result<(), String> {
+    if fields.checkpoint_lsn > checkpoint_lsn {
+        return Err(format!("fields: cut {} above {checkpoint_lsn}", fields.checkpoint_lsn));
     }
     let illegal = fields.names.iter().find(|name| FieldPath::parse(name).is_err());
     match illegal {
@@ -320,16 +336,19 @@ pub(crate) fn check_fields(fields: &FieldsEntry, cut: Lsn) -> std::result::Resul
     }
 }
 
-fn check_segment(segment: &SegmentEntry, cut: Lsn) -> std::result::Result<(), String> {
+fn check_segment(segment: &SegmentEntry, checkpoint_lsn: Lsn) -> std::result::Result<(), String> {
     let dead: u64 = segment.deletes.iter().map(|list| u64::from(list.count)).sum();
     if dead > u64::from(segment.rows) {
         return Err(format!("segment {}: {dead} of {} rows deleted", segment.id, segment.rows));
     }
-    if !segment.deletes.is_sorted_by(|a, b| a.cut < b.cut) {
+    if !segment.deletes.is_sorted_by(|a, b| a.checkpoint_lsn < b.checkpoint_lsn) {
         return Err(format!("segment {}: delete lists out of order", segment.id));
     }
-    match segment.deletes.iter().find(|list| list.cut > cut) {
-        Some(list) => Err(format!("{}: cut {} above the manifest's {cut}", list.file, list.cut)),
+    match segment.deletes.iter().find(|list| list.checkpoint_lsn > checkpoint_lsn) {
+        Some(list) => Err(format!(
+            "{}: cut {} above the manifest's {checkpoint_lsn}",
+            list.file, list.checkpoint_lsn
+        )),
         None => Ok(()),
     }
 }

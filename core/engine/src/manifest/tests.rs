@@ -9,14 +9,14 @@ fn schema() -> Schema {
     Schema::dense(8, Metric::Dot, Encoding::F32).expect("valid")
 }
 
-fn segment(rng: &mut Rng, cut: u64) -> SegmentEntry {
+fn segment(rng: &mut Rng, checkpoint_lsn: u64) -> SegmentEntry {
     let id = rng.file_id();
     let deletes = (1..=rng.below(3)).map(|index| DeletesEntry {
-        file: delete_list_name(id, Lsn(cut + index)),
+        file: delete_list_name(id, Lsn(checkpoint_lsn + index)),
         len: rng.next_u64(),
         crc: rng.next_u64() as u32,
         count: rng.below(5) as u32,
-        cut: Lsn(cut + index),
+        checkpoint_lsn: Lsn(checkpoint_lsn + index),
         unknown: BTreeMap::new(),
     });
     let deletes = deletes.collect();
@@ -35,7 +35,7 @@ fn segment(rng: &mut Rng, cut: u64) -> SegmentEntry {
 fn manifest(seed: u64) -> Manifest {
     let mut rng = Rng::new(seed);
     let mut manifest = Manifest::first(rng.file_id(), schema(), 1, rng.next_u64());
-    manifest.cut = Lsn(100);
+    manifest.checkpoint_lsn = Lsn(100);
     manifest.next_assigned_id = if seed.is_multiple_of(3) {
         NextId::EXHAUSTED
     } else {
@@ -154,7 +154,7 @@ fn broken_invariants_are_refused_when_read() {
         |m| m.parent = Some(Parent { number: 1, crc: 0 }),
         |m| m.timeline = 0,
         |m| m.schema.vectors.values_mut().for_each(|spec| spec.dim = 0),
-        |m| m.cut = Lsn(1),
+        |m| m.checkpoint_lsn = Lsn(1),
         |m| m.segments.iter_mut().for_each(|segment| segment.rows = 0),
     ];
     assert!(with(|_| ()).is_ok());
@@ -217,7 +217,7 @@ fn list(count: u32) -> DeleteList {
     DeleteList {
         segment: FileId(77),
         segment_rows: 3 * count + 1,
-        cut: Lsn(50),
+        checkpoint_lsn: Lsn(50),
         entries: (0..count).map(|i| (RowId(3 * i), Lsn(u64::from(i) % 50 + 1))).collect(),
     }
 }

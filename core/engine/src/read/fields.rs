@@ -44,7 +44,7 @@ impl KnownFields {
         known
     }
 
-    /// The fields known at the manifest's cut. A manifest whose record is absent or older than its cut was written by a
+    /// The fields known at the manifest's checkpoint LSN. A manifest whose record is absent or older than its checkpoint LSN was written by a
     /// version that does not keep the record: the fields of the segments are added.
     pub(crate) fn of_manifest<'a>(
         manifest: &Manifest,
@@ -52,8 +52,8 @@ impl KnownFields {
     ) -> KnownFields {
         let recorded = manifest.fields.as_ref();
         let mut known = recorded.map_or_else(KnownFields::default, KnownFields::of_entry);
-        if recorded.is_none_or(|entry| entry.cut < manifest.cut) {
-            payloads.for_each(|payload| known.note(manifest.cut, payload));
+        if recorded.is_none_or(|entry| entry.checkpoint_lsn < manifest.checkpoint_lsn) {
+            payloads.for_each(|payload| known.note(manifest.checkpoint_lsn, payload));
         }
         known
     }
@@ -63,20 +63,20 @@ impl KnownFields {
         let mut known = KnownFields::default();
         // Their syntax was checked when the document was read.
         let paths = entry.names.iter().filter_map(|name| FieldPath::parse(name).ok());
-        paths.into_iter().for_each(|path| known.add(entry.cut, &path));
+        paths.into_iter().for_each(|path| known.add(entry.checkpoint_lsn, &path));
         if entry.open {
-            known.open(entry.cut);
+            known.open(entry.checkpoint_lsn);
         }
         known
     }
 
-    /// The record of the fields known at `cut`; `None` if there are none.
-    pub(crate) fn entry(&self, cut: Lsn) -> Option<FieldsEntry> {
-        let known = self.names.iter().filter(|(_, lsn)| **lsn <= cut);
+    /// The record of the fields known at `checkpoint_lsn`; `None` if there are none.
+    pub(crate) fn entry(&self, checkpoint_lsn: Lsn) -> Option<FieldsEntry> {
+        let known = self.names.iter().filter(|(_, lsn)| **lsn <= checkpoint_lsn);
         let names: Vec<String> = known.map(|(path, _)| path.as_str().to_owned()).collect();
-        let open = self.open_since.is_some_and(|lsn| lsn <= cut);
+        let open = self.open_since.is_some_and(|lsn| lsn <= checkpoint_lsn);
         let unknown = BTreeMap::new();
-        (open || !names.is_empty()).then_some(FieldsEntry { cut, names, open, unknown })
+        (open || !names.is_empty()).then_some(FieldsEntry { checkpoint_lsn, names, open, unknown })
     }
 
     /// True if a batch with this metadata adds something. O(paths of the batch × log names).
@@ -152,7 +152,7 @@ mod tests {
         known.note(Lsn(3), &payload(&json!({"a": {"b": null}})));
         known.note(Lsn(5), &payload(&json!({"a": 1, "c": []})));
         assert_eq!(known.entry(Lsn(2)), None);
-        let names = |cut| known.entry(Lsn(cut)).expect("some").names;
+        let names = |checkpoint_lsn| known.entry(Lsn(checkpoint_lsn)).expect("some").names;
         assert_eq!(names(4), ["a", "a.b"]);
         assert_eq!(names(5), ["a", "a.b", "c"]);
         let again = KnownFields::of_entry(&known.entry(Lsn(5)).expect("some"));

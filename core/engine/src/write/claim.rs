@@ -15,7 +15,7 @@ use nearfield_segment::FileId;
 pub(crate) struct Claim {
     /// Files that it writes and no manifest names yet, below the collection's directory.
     pub(crate) files: Vec<String>,
-    /// It takes what is in memory, and moves the cut.
+    /// It takes what is in memory, and moves the checkpoint LSN.
     pub(crate) checkpoint: bool,
     /// Memory that it holds, in bytes, without what a checkpoint of rows in memory takes; an estimate.
     pub(crate) bytes: u64,

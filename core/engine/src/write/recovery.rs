@@ -3,7 +3,7 @@
 //! 1. The newest manifest is the truth; a damaged one is a blocker, never a silent step back.
 //! 2. Files that neither it nor one of the past names are orphans of unfinished work: they go to `quarantine/`.
 //! 3. Segments and delete lists are opened and verified; a damaged derived section is done without.
-//! 4. The log after the manifest's cut is replayed; a torn tail is cut off, damage inside refuses.
+//! 4. The log after the manifest's checkpoint LSN is replayed; a torn tail is cut off, damage inside refuses.
 //! 5. A fresh log file is begun, so that nothing is ever appended to a file a crash has touched.
 
 use std::collections::HashSet;
@@ -116,7 +116,8 @@ pub(crate) fn open_writer(
     let untidy = health == Health::Writable && is_covered(&replayed, &manifest.document);
     let log_options = FileLogOptions { file_bytes_max: options.log_file_bytes_max, epoch };
     let log: Box<dyn Log> = Box::new(FileLog::open(place, &replayed, log_options));
-    let time_ms = (manifest.document.cut > Lsn(0)).then_some(manifest.document.created_ms);
+    let time_ms =
+        (manifest.document.checkpoint_lsn > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
     let window = Window::of(&options, &manifest.document);
     let writer = Writer {
@@ -154,7 +155,7 @@ fn replay_as_far_as_possible<T>(
 
 /// Whether there are log files and the segments contain all of them.
 fn is_covered(replayed: &ReplayReport, manifest: &Manifest) -> bool {
-    replayed.last == manifest.cut && !replayed.sealed.is_empty()
+    replayed.last == manifest.checkpoint_lsn && !replayed.sealed.is_empty()
 }
 
 /// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
@@ -223,7 +224,7 @@ pub(crate) fn open_without_log(
 ) -> Result<Writer> {
     let (manifest, rng) = (newest_manifest(&location)?, Rng::new(seed));
     let state = open_state(&location, &manifest.document, &options, rng, &[])?;
-    let log = Box::new(MemoryLog::new(manifest.document.cut));
+    let log = Box::new(MemoryLog::new(manifest.document.checkpoint_lsn));
     // Without a log no moment of the past could be reached.
     let writer = Writer::new(location, options, clock, manifest, state, log);
     writer.publish();
@@ -314,7 +315,7 @@ fn open_state(
         schema: Arc::new(manifest.schema.clone()),
         fields,
         segments,
-        lsn: manifest.cut,
+        lsn: manifest.checkpoint_lsn,
         next_id: manifest.next_assigned_id,
         keys: read_keys(location, manifest, options.idempotency_keys_max)?,
         options: options.segment.clone(),
@@ -341,7 +342,7 @@ fn open_segment(
     Ok(segment)
 }
 
-/// The keys used up to the manifest's cut. Who cannot write, and so has `max` 0, needs none.
+/// The keys used up to the manifest's checkpoint LSN. Who cannot write, and so has `max` 0, needs none.
 fn read_keys(location: &CollectionPath, manifest: &Manifest, max: usize) -> Result<Keys> {
     let Some(entry) = manifest.keys.as_ref().filter(|_| max > 0) else { return Ok(Keys::new(max)) };
     keys::open(&*location.storage, &location.dir, manifest.collection, entry, max)

@@ -8,7 +8,7 @@
 //! than the newest, become one, unless it would exceed `MERGED_ROWS_MAX` rows. So batches of
 //! similar size are few segments, and a row is built again about once for each class; small batches between
 //! batches of nearly `MERGED_ROWS_MAX` rows stay apart until a checkpoint. Dead rows are dropped on
-//! the way: rows and their deletion both lie behind the last cut, so no manifest ever needs them.
+//! the way: rows and their deletion both lie behind the last checkpoint LSN, so no manifest ever needs them.
 
 use std::sync::Arc;
 
@@ -74,10 +74,10 @@ impl SegmentState {
         self.deletes.push((row, lsn));
     }
 
-    /// Rows that were dead at `cut`.
-    pub(crate) fn dead_at(&self, cut: Lsn) -> DeadRows {
+    /// Rows that were dead at `checkpoint_lsn`.
+    pub(crate) fn dead_at(&self, checkpoint_lsn: Lsn) -> DeadRows {
         let mut dead = DeadRows::new(self.live.segment.rows());
-        for &(row, _) in self.deletes.iter().take_while(|(_, lsn)| *lsn <= cut) {
+        for &(row, _) in self.deletes.iter().take_while(|(_, lsn)| *lsn <= checkpoint_lsn) {
             dead.insert(row);
         }
         dead

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use nearfield_segment::format::SectionKind;
 use nearfield_segment::segment::Segment;
+use nearfield_segment::vector::graph::SLACK_LINKS;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
@@ -28,7 +29,7 @@ use crate::files::CollectionPath;
 use crate::files::history::{self, Window};
 use crate::files::pin;
 use crate::files::space;
-use crate::log::{Log, LogDirectory};
+use crate::log::{BODY_BYTES_MAX, Log, LogDirectory};
 use crate::manifest::{
     DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
 };
@@ -71,6 +72,8 @@ pub struct Writer {
     pub(crate) unsettled: bool,
     /// Of the tasks under way: files that no manifest names may be theirs.
     pub(crate) claims: Claims,
+    /// Bytes of the ids that one batch of a delete by filter may have.
+    pub(crate) deletes_bytes_max: usize,
     /// Number of this recovery within the process.
     pub(crate) incarnation: u64,
 }
@@ -100,6 +103,7 @@ impl Writer {
             untidy: false,
             unsettled: false,
             claims: Claims::default(),
+            deletes_bytes_max: BODY_BYTES_MAX / 2,
             incarnation: 0,
         }
     }
@@ -167,7 +171,7 @@ impl Writer {
 
     fn situation(&self) -> Situation {
         let segments = self.state.segments.iter().map(|held| self.facts(held)).collect();
-        let pending = self.cut() < self.state.lsn;
+        let pending = self.checkpoint_lsn() < self.state.lsn;
         let small = self.options.merge_bytes_max / SMALL_MERGE_PART;
         let large = self.claims.live().map(|claim| claim.bytes).filter(|&bytes| bytes > small);
         Situation {
@@ -187,7 +191,10 @@ impl Writer {
             level: held.live.file.as_ref().map_or(0, |entry| entry.level),
             rows: segment.rows(),
             live,
-            dead_at_cut: held.deletes.partition_point(|(_, lsn)| *lsn <= self.cut()) as u32,
+            dead_at_checkpoint: held
+                .deletes
+                .partition_point(|(_, lsn)| *lsn <= self.checkpoint_lsn())
+                as u32,
             degraded: !segment.degraded().is_empty(),
             busy: held.claimed.is_busy() || held.damaged,
             merge_bytes: merge_bytes(segment, live, self.options.segment.graph.degree),
@@ -222,14 +229,14 @@ impl Writer {
         // Only with nothing left in memory do the output and the files say everything up to now.
         let checkpoint = work.inputs.iter().any(|&at| self.state.segments[at].in_memory())
             || work.inputs.is_empty();
-        let cut = if checkpoint { self.state.lsn } else { self.cut() };
-        if cut > self.cut() {
-            // What is written meanwhile goes to another file, so that whole files lie behind the new cut. A log
+        let checkpoint_lsn = if checkpoint { self.state.lsn } else { self.checkpoint_lsn() };
+        if checkpoint_lsn > self.checkpoint_lsn() {
+            // What is written meanwhile goes to another file, so that whole files lie behind the new checkpoint LSN. A log
             // that cannot be closed is poisoned, which the next write reports.
             let _poisoned = self.log.rotate();
         }
         let id = self.state.rng.file_id();
-        let keys = self.keys_to_write(cut);
+        let keys = self.keys_to_write(checkpoint_lsn);
         let names = keys.iter().map(|(_, entry)| entry.file.clone());
         let files = names.chain([segment_file(id)]).collect();
         let bytes =
@@ -241,7 +248,7 @@ impl Writer {
             let held = &mut self.state.segments[index];
             held.claimed = Claimed::by(&claim);
             let segment = Arc::clone(&held.live.segment);
-            inputs.push(MergeInput { segment, dead: held.dead_at(cut) });
+            inputs.push(MergeInput { segment, dead: held.dead_at(checkpoint_lsn) });
         }
         let mut options = self.options.segment.clone();
         if work.level == 0 {
@@ -251,7 +258,7 @@ impl Writer {
             id,
             claim,
             inputs,
-            cut,
+            checkpoint_lsn,
             keys,
             level: work.level,
             base: work.base.and_then(|base| work.inputs.iter().position(|&index| index == base)),
@@ -277,16 +284,16 @@ impl Writer {
         }
     }
 
-    /// The file of idempotency keys for a manifest with this cut, if the newest manifest has not that one.
-    fn keys_to_write(&self, cut: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
+    /// The file of idempotency keys for a manifest with this checkpoint LSN, if the newest manifest has not that one.
+    fn keys_to_write(&self, checkpoint_lsn: Lsn) -> Option<(Vec<u8>, KeysEntry)> {
         let manifest = &self.manifest.document;
-        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.cut);
-        let due = cut > manifest.cut && self.state.keys.changed() > written;
-        due.then(|| keys::write(&self.state.keys, manifest.collection, cut))
+        let written = manifest.keys.as_ref().map_or(Lsn(0), |entry| entry.checkpoint_lsn);
+        let due = checkpoint_lsn > manifest.checkpoint_lsn && self.state.keys.changed() > written;
+        due.then(|| keys::write(&self.state.keys, manifest.collection, checkpoint_lsn))
     }
 
     /// Commits a finished task: delete lists, then a manifest by `put_new`, then the new view. Deletions that
-    /// came after the task's cut are carried over. Other tasks may have been committed since it was planned, and
+    /// came after the task's checkpoint LSN are carried over. Other tasks may have been committed since it was planned, and
     /// others may go on: the new manifest differs from the newest one in this task's inputs and output. What the
     /// merge leaves behind is [`Writer::tidy`]'s.
     ///
@@ -302,14 +309,18 @@ impl Writer {
         self.untidy = true;
         self.check_writable()?;
         let (id, claim) = (output.id, Arc::clone(&output.claim));
-        let cut = output.cut.max(self.cut());
-        let reason = if cut > self.cut() { Reason::Checkpoint } else { Reason::Compaction };
+        let checkpoint_lsn = output.checkpoint_lsn.max(self.checkpoint_lsn());
+        let reason = if checkpoint_lsn > self.checkpoint_lsn() {
+            Reason::Checkpoint
+        } else {
+            Reason::Compaction
+        };
         let keys = output.keys.clone().or_else(|| self.manifest.document.keys.clone());
         let mut segments = self.merged_segments(output)?;
         for held in &mut segments {
-            self.persist_deletes(held, cut)?;
+            self.persist_deletes(held, checkpoint_lsn)?;
         }
-        let manifest = Manifest { keys, ..self.next_manifest(&segments, cut, reason) };
+        let manifest = Manifest { keys, ..self.next_manifest(&segments, checkpoint_lsn, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
         self.claims.end(id);
@@ -321,7 +332,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Archives the log behind the cut and removes what nothing needs, if there was a task since it last
+    /// Archives the log behind the checkpoint LSN and removes what nothing needs, if there was a task since it last
     /// succeeded. Leaving it costs space and nothing else: merging is done when its manifest is. True if that is
     /// done now; false if there was nothing to do, or files stay because a reader is opening the collection.
     ///
@@ -336,7 +347,7 @@ impl Writer {
         if !self.settle()? {
             return Ok(false);
         }
-        self.log.archive_through(self.cut())?;
+        self.log.archive_through(self.checkpoint_lsn())?;
         let cleaned = self.clean()?.is_some();
         (self.untidy, self.unsettled) = (!cleaned, false);
         self.publish();
@@ -355,7 +366,7 @@ impl Writer {
 
     /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
     fn merged_segments(&self, output: MergeOutput) -> Result<Vec<SegmentState>> {
-        let MergeOutput { inputs, output, cut, .. } = output;
+        let MergeOutput { inputs, output, checkpoint_lsn, .. } = output;
         let mut merged = output.map(|(entry, segment)| SegmentState::new(segment, Some(entry)));
         let mut later: Vec<(RowId, Lsn)> = Vec::new();
         for (id, map) in &inputs {
@@ -366,7 +377,7 @@ impl Writer {
                         format!("segment {id} was merged by somebody else"),
                     )
                 })?;
-            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > cut);
+            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > checkpoint_lsn);
             later.extend(carried.map(|&(row, lsn)| (RowId(map[row.index()]), lsn)));
         }
         later.sort_by_key(|&(_, lsn)| lsn);
@@ -383,12 +394,13 @@ impl Writer {
         Ok(segments)
     }
 
-    /// Writes the deletions of a file up to `cut` that no delete list has yet.
-    fn persist_deletes(&self, held: &mut SegmentState, cut: Lsn) -> Result<()> {
+    /// Writes the deletions of a file up to `checkpoint_lsn` that no delete list has yet.
+    fn persist_deletes(&self, held: &mut SegmentState, checkpoint_lsn: Lsn) -> Result<()> {
         let SegmentState { live, deletes: all, .. } = held;
         let Some(entry) = &mut live.file else { return Ok(()) };
-        let persisted = entry.deletes.iter().map(|list| list.cut).max().unwrap_or_default();
-        let upto = all.partition_point(|(_, lsn)| *lsn <= cut);
+        let persisted =
+            entry.deletes.iter().map(|list| list.checkpoint_lsn).max().unwrap_or_default();
+        let upto = all.partition_point(|(_, lsn)| *lsn <= checkpoint_lsn);
         let from = all.partition_point(|(_, lsn)| *lsn <= persisted);
         if from >= upto {
             return Ok(());
@@ -398,8 +410,8 @@ impl Writer {
         let mut entries = listed.to_vec();
         entries.sort_unstable();
         let (segment, segment_rows) = (entry.id, entry.rows);
-        let (bytes, crc) = DeleteList { segment, segment_rows, cut, entries }.encode();
-        let file = delete_list_name(segment, cut);
+        let (bytes, crc) = DeleteList { segment, segment_rows, checkpoint_lsn, entries }.encode();
+        let file = delete_list_name(segment, checkpoint_lsn);
         let path = self.location.path(&file);
         self.location.storage.put(&path, &mut |out| {
             out.write_all(&bytes).map_err(|error| Error::io("write", &path, error))
@@ -408,17 +420,22 @@ impl Writer {
             entry.deletes.clear();
         }
         let (len, count, unknown) = (bytes.len() as u64, listed.len() as u32, BTreeMap::new());
-        entry.deletes.push(DeletesEntry { file, len, crc, count, cut, unknown });
+        entry.deletes.push(DeletesEntry { file, len, crc, count, checkpoint_lsn, unknown });
         Ok(())
     }
 
-    fn next_manifest(&self, segments: &[SegmentState], cut: Lsn, reason: Reason) -> Manifest {
+    fn next_manifest(
+        &self,
+        segments: &[SegmentState],
+        checkpoint_lsn: Lsn,
+        reason: Reason,
+    ) -> Manifest {
         let files = segments.iter().filter_map(|held| held.live.file.clone());
         Manifest {
             epoch: self.epoch,
-            cut,
+            checkpoint_lsn,
             next_assigned_id: self.state.next_id,
-            fields: self.state.fields.entry(cut),
+            fields: self.state.fields.entry(checkpoint_lsn),
             segments: files.collect(),
             history_ms: self.history_ms(),
             created_ms: self.clock.now_ms(),
@@ -435,8 +452,8 @@ impl Writer {
     }
 
     /// Everything up to here is in files.
-    fn cut(&self) -> Lsn {
-        self.manifest.document.cut
+    fn checkpoint_lsn(&self) -> Lsn {
+        self.manifest.document.checkpoint_lsn
     }
 
     /// Whether there is space to recover and to log `bytes` more; a writer that is poisoned by a full disk
@@ -504,7 +521,7 @@ impl Writer {
             truncated_ms: mark.time_ms,
             last: self.log.last(),
             durable: self.log.durable(),
-            cut: self.cut(),
+            cut: self.checkpoint_lsn(),
             syncs: written.syncs,
         };
         let (memory_bytes, keys) = (self.memory_bytes(), self.state.keys.counts());
@@ -543,13 +560,11 @@ fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
     const GATHERED_COLUMNS: u64 = 3;
     /// Places and distances while a graph is built, with the places that are its result.
     const LINK_BYTES: u64 = 12;
-    /// Links that a list has room for beyond the degree, as in `index::graph::build`.
-    const SLACK_LINKS: u64 = 16;
     let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
     let kind_bytes = |kind| segment.section_bytes(kind);
     let file = segment.front().file_len - kind_bytes(SectionKind::Graph);
     let gathered = file + GATHERED_COLUMNS * kind_bytes(SectionKind::Columns);
-    let links = if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS) };
+    let links = if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS as u64) };
     let copied = kind_bytes(SectionKind::Vectors) / rows;
     (gathered / rows + ROW_BYTES + links.max(copied)) * live
 }

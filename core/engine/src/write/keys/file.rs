@@ -1,4 +1,4 @@
-//! The file of idempotency keys: what is remembered at a manifest's cut. Immutable.
+//! The file of idempotency keys: what is remembered at a manifest's checkpoint LSN. Immutable.
 //!
 //! `segments/keys-<cut, 20 digits>.keys`. Little-endian.
 //!
@@ -34,14 +34,14 @@ const MAGIC: [u8; 8] = *b"NEARKEY\n";
 const HEADER_BYTES: usize = 64;
 
 /// The bytes of the file, and its entry in the manifest. O(keys).
-pub(crate) fn write(keys: &Keys, collection: FileId, cut: Lsn) -> (Vec<u8>, KeysEntry) {
-    assert!(keys.changed <= cut, "a cut holds every batch that brought a key");
+pub(crate) fn write(keys: &Keys, collection: FileId, checkpoint_lsn: Lsn) -> (Vec<u8>, KeysEntry) {
+    assert!(keys.changed <= checkpoint_lsn, "a cut holds every batch that brought a key");
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&KEYS_VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&collection.0.to_le_bytes());
-    bytes.extend_from_slice(&cut.0.to_le_bytes());
+    bytes.extend_from_slice(&checkpoint_lsn.0.to_le_bytes());
     bytes.extend_from_slice(&keys.changed.0.to_le_bytes());
     for count in [keys.batches.order.len(), keys.rows.order.len()] {
         bytes.extend_from_slice(&(count as u32).to_le_bytes());
@@ -62,8 +62,9 @@ pub(crate) fn write(keys: &Keys, collection: FileId, cut: Lsn) -> (Vec<u8>, Keys
     }
     let crc = checksum(&bytes);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-    let file = format!("segments/keys-{:020}.keys", cut.0);
-    let entry = KeysEntry { file, len: bytes.len() as u64, crc, cut, unknown: BTreeMap::new() };
+    let file = format!("segments/keys-{:020}.keys", checkpoint_lsn.0);
+    let entry =
+        KeysEntry { file, len: bytes.len() as u64, crc, checkpoint_lsn, unknown: BTreeMap::new() };
     (bytes, entry)
 }
 
@@ -113,17 +114,21 @@ pub(super) fn read(
         let message = format!("{name}: version {version}; this build reads {KEYS_VERSION}");
         return Err(Error::new(ErrorKind::Version, message).with("file", name));
     }
-    let (owner, cut) = (FileId(input.u128()?), Lsn(input.u64()?));
-    if owner != collection || crc != entry.crc || cut != entry.cut {
-        let found = format!("of collection {owner} at cut {cut} with checksum {crc:08x}");
+    let (owner, checkpoint_lsn) = (FileId(input.u128()?), Lsn(input.u64()?));
+    if owner != collection || crc != entry.crc || checkpoint_lsn != entry.checkpoint_lsn {
+        let found =
+            format!("of collection {owner} at cut {checkpoint_lsn} with checksum {crc:08x}");
         return Err(corrupt("header", format!("{found}, not the one named")));
     }
     let changed = Lsn(input.u64()?);
     let counts = [input.u32()?, input.u32()?];
-    if changed > cut || input.u64()? != 0 {
-        return Err(corrupt("header", format!("changed at LSN {changed}, the cut is {cut}")));
+    if changed > checkpoint_lsn || input.u64()? != 0 {
+        return Err(corrupt(
+            "header",
+            format!("changed at LSN {changed}, the cut is {checkpoint_lsn}"),
+        ));
     }
-    let batches = read_all(&mut input, counts[0], max, |input| read_done(input, cut))?;
+    let batches = read_all(&mut input, counts[0], max, |input| read_done(input, checkpoint_lsn))?;
     let rows = read_all(&mut input, counts[1], max, PointId::decode)?;
     if input.at() != bytes.len() {
         return Err(corrupt("length", format!("{} bytes, expected {}", bytes.len(), input.at())));
@@ -148,7 +153,7 @@ fn read_all<V>(
     Ok(remembered)
 }
 
-fn read_done(input: &mut ByteReader<'_>, cut: Lsn) -> Result<Done> {
+fn read_done(input: &mut ByteReader<'_>, checkpoint_lsn: Lsn) -> Result<Done> {
     let at = input.at();
     let done = Done {
         lsn: Lsn(input.u64()?),
@@ -166,7 +171,11 @@ fn read_done(input: &mut ByteReader<'_>, cut: Lsn) -> Result<Done> {
         },
     };
     let rows_max = done.rows as usize <= BATCH_ROWS_MAX;
-    if done.lsn > cut || done.replaced > done.rows || done.deleted > done.deletes || !rows_max {
+    if done.lsn > checkpoint_lsn
+        || done.replaced > done.rows
+        || done.deleted > done.deletes
+        || !rows_max
+    {
         return Err(input.corrupt_at(at, format!("{done:?} cannot be")));
     }
     Ok(done)

@@ -111,7 +111,7 @@ fn the_file_of_another_collection_or_cut_is_refused() {
     let (bytes, entry) = write(&some_keys(), COLLECTION, Lsn(9));
     let other = file::read(&bytes, NAME, FileId(6), &entry, 10).expect_err("of another");
     assert_eq!(other.kind(), ErrorKind::Corrupt);
-    let later = KeysEntry { cut: Lsn(10), ..entry };
+    let later = KeysEntry { checkpoint_lsn: Lsn(10), ..entry };
     assert_eq!(read_back(&bytes, &later, 10).expect_err("of another").kind(), ErrorKind::Corrupt);
 }
 

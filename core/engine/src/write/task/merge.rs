@@ -20,7 +20,7 @@ use crate::manifest::{KeysEntry, SegmentEntry};
 use crate::write::claim::Claim;
 use crate::write::state::append_live;
 
-/// A segment that goes in, with the rows that were dead at the task's cut.
+/// A segment that goes in, with the rows that were dead at the task's checkpoint LSN.
 #[derive(Debug)]
 pub(crate) struct MergeInput {
     pub(crate) segment: Arc<Segment>,
@@ -52,10 +52,10 @@ pub struct MergeOutput {
     pub(crate) inputs: Vec<(FileId, Vec<u32>)>,
     /// The file and the open segment; `None` if no row was live.
     pub(crate) output: Option<(SegmentEntry, Segment)>,
-    /// The file of idempotency keys at the cut, if they changed since there was one.
+    /// The file of idempotency keys at the checkpoint LSN, if they changed since there was one.
     pub(crate) keys: Option<KeysEntry>,
     /// The merge contains exactly the effects of batches up to here.
-    pub(crate) cut: Lsn,
+    pub(crate) checkpoint_lsn: Lsn,
     /// Of the writer that planned it.
     pub(crate) incarnation: u64,
     /// That of the task.
@@ -71,7 +71,7 @@ pub struct Task {
     pub(crate) id: FileId,
     pub(crate) claim: Arc<Claim>,
     pub(crate) inputs: Vec<MergeInput>,
-    pub(crate) cut: Lsn,
+    pub(crate) checkpoint_lsn: Lsn,
     /// The file of idempotency keys to write, with its bytes.
     pub(crate) keys: Option<(Vec<u8>, KeysEntry)>,
     pub(crate) level: u8,
@@ -231,9 +231,17 @@ impl Task {
     fn done(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> Result<Step> {
         let keys = self.write_keys()?;
         let inputs = self.inputs.iter().map(|input| input.segment.id()).zip(maps).collect();
-        let (cut, incarnation, id) = (self.cut, self.incarnation, self.id);
+        let (checkpoint_lsn, incarnation, id) = (self.checkpoint_lsn, self.incarnation, self.id);
         let claim = Arc::clone(&self.claim);
-        Ok(Step::Done(Box::new(MergeOutput { inputs, output, keys, cut, incarnation, id, claim })))
+        Ok(Step::Done(Box::new(MergeOutput {
+            inputs,
+            output,
+            keys,
+            checkpoint_lsn,
+            incarnation,
+            id,
+            claim,
+        })))
     }
 
     fn write_keys(&self) -> Result<Option<KeysEntry>> {

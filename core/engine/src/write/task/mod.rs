@@ -6,7 +6,7 @@
 //! linked twice in its first minutes. A merge adds rows to the graph of its largest input.
 //!
 //! Tasks over disjoint inputs run at the same time, and each is committed onto the manifest of its moment. Only
-//! checkpoints move the cut, and one of them is under way at most.
+//! checkpoints move the checkpoint LSN, and one of them is under way at most.
 
 mod merge;
 mod plan;

@@ -12,8 +12,8 @@
 //! fresh files beside the busy ones: [`FILES_MAX`] bounds both together as long as merges keep up with writes.
 //!
 //! **Memory.** A merge is planned only if it fits [`Options::one_merge_bytes_max`]. A file with graphs that takes more than
-//! half of that is *grown*: merged with another of its kind it would not fit. So is a flat file that takes more than all
-//! of it, which searches scan. Grown files stand apart, count for none of the limits on files, and are rewritten alone
+//! half of that is *oversized*: merged with another of its kind it would not fit. So is a flat file that takes more than all
+//! of it, which searches scan. Oversized files stand apart, count for none of the limits on files, and are rewritten alone
 //! when they are worn. Rows in memory go to a file before they are too many to be linked.
 //!
 //! Does not decide how many threads merge: the host does, by asking.
@@ -56,8 +56,8 @@ pub struct SegmentFacts {
     pub rows: u32,
     /// Rows that count.
     pub live: u32,
-    /// Rows that were dead at the manifest's cut: those that rewriting the file alone would drop.
-    pub dead_at_cut: u32,
+    /// Rows that were dead at the manifest's checkpoint LSN: those that rewriting the file alone would drop.
+    pub dead_at_checkpoint: u32,
     /// A derived section of it is damaged.
     pub degraded: bool,
     /// An input of a running task, or damaged: it cannot be an input.
@@ -115,7 +115,7 @@ pub enum Effort {
 /// The most urgent work for an effort, if there is any that does not touch a busy segment.
 ///
 /// Each piece of work removes its own reason, so that work comes to an end: a file whose dead rows lie
-/// behind the cut would be as worn after a rewrite as before, so a checkpoint comes first.
+/// behind the checkpoint LSN would be as worn after a rewrite as before, so a checkpoint comes first.
 pub fn plan(effort: Effort, situation: &Situation, options: &Options) -> Option<Work> {
     let desk = Desk::new(situation, options);
     match effort {
@@ -130,10 +130,10 @@ pub fn plan(effort: Effort, situation: &Situation, options: &Options) -> Option<
 struct Desk<'a> {
     situation: &'a Situation,
     options: &'a Options,
-    /// Files that are neither busy nor grown, by live rows.
+    /// Files that are neither busy nor oversized, by live rows.
     free: Vec<usize>,
-    /// Grown files that are not busy.
-    grown: Vec<usize>,
+    /// Oversized files that are not busy.
+    oversized: Vec<usize>,
     /// Files that are busy.
     busy: usize,
 }
@@ -144,13 +144,13 @@ impl<'a> Desk<'a> {
         let (busy, free): (Vec<_>, Vec<_>) = files.partition(|(_, facts)| facts.busy);
         let mut free: Vec<usize> = free.into_iter().map(|(index, _)| index).collect();
         free.sort_by_key(|&index| situation.segments[index].live);
-        let is_grown = |index: &usize| {
+        let is_oversized = |index: &usize| {
             let facts = &situation.segments[*index];
             let most = options.one_merge_bytes_max;
             facts.merge_bytes > if facts.level > 0 { most / 2 } else { most }
         };
-        let (grown, free) = free.into_iter().partition(is_grown);
-        Desk { situation, options, free, grown, busy: busy.len() }
+        let (oversized, free) = free.into_iter().partition(is_oversized);
+        Desk { situation, options, free, oversized, busy: busy.len() }
     }
 
     fn due(&self) -> Option<Work> {
@@ -201,7 +201,7 @@ impl<'a> Desk<'a> {
         Some(self.work(inputs, 0))
     }
 
-    /// Dead rows that a rewrite would drop if they lay before the cut.
+    /// Dead rows that a rewrite would drop if they lay before the checkpoint LSN.
     fn checkpoint_before_wear(&self) -> Option<Work> {
         let soon_worn = |facts: &SegmentFacts| {
             !facts.in_memory && !facts.busy && self.too_dead(facts.rows - facts.live, facts)
@@ -216,7 +216,7 @@ impl<'a> Desk<'a> {
         let segments = &self.situation.segments;
         let is_worn = |&&index: &&usize| {
             let facts = &segments[index];
-            facts.degraded || self.too_dead(facts.dead_at_cut, facts)
+            facts.degraded || self.too_dead(facts.dead_at_checkpoint, facts)
         };
         let places = (0..self.free.len()).rev().filter(|&place| is_worn(&&self.free[place]));
         let beside = places.flat_map(|place| {
@@ -224,7 +224,7 @@ impl<'a> Desk<'a> {
             let worn = self.free[place];
             [[&self.free[..smaller], &[worn]].concat(), vec![worn]]
         });
-        let alone = self.grown.iter().filter(is_worn).map(|&index| vec![index]);
+        let alone = self.oversized.iter().filter(is_worn).map(|&index| vec![index]);
         let level = |inputs: &[usize]| {
             let levels = inputs.iter().map(|&index| segments[index].level);
             levels.max().unwrap_or_default().max(self.level_of(inputs))
@@ -289,7 +289,7 @@ impl<'a> Desk<'a> {
 
     /// As many files as fit the memory of a merge become one; if there are not two, one that gains by a rewrite.
     fn everything(&self) -> Option<Work> {
-        if self.free.is_empty() && self.grown.is_empty() && self.busy == 0 {
+        if self.free.is_empty() && self.oversized.is_empty() && self.busy == 0 {
             // Without files memory need not be written twice.
             return self.checkpoint().map(|work| Work { level: 1, ..work });
         }
@@ -301,10 +301,10 @@ impl<'a> Desk<'a> {
         }
         let gains = |index: &&usize| {
             let facts = &self.situation.segments[**index];
-            let rewritten = facts.dead_at_cut > 0 || facts.degraded || facts.level == 0;
+            let rewritten = facts.dead_at_checkpoint > 0 || facts.degraded || facts.level == 0;
             rewritten && facts.merge_bytes <= most
         };
-        let alone = self.free.iter().chain(&self.grown).find(gains)?;
+        let alone = self.free.iter().chain(&self.oversized).find(gains)?;
         Some(self.anew(vec![*alone]))
     }
 

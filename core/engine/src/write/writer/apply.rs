@@ -10,11 +10,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
 use super::{Health, UNKNOWN, Writer};
-use crate::log::BODY_BYTES_MAX;
 use crate::write::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
-
-/// Bytes of the ids that one batch of a delete by filter may have. The tests of this crate have few ids.
-const DELETES_BYTES_MAX: usize = if cfg!(test) { 64 } else { BODY_BYTES_MAX / 2 };
 
 impl Writer {
     /// Makes one change durable and visible. See [`Writer::apply_all`].
@@ -27,7 +23,7 @@ impl Writer {
     }
 
     /// Makes changes durable with one sync and visible in order. Each is one atomic batch, except a delete by filter
-    /// whose ids take more than `DELETES_BYTES_MAX`: of its batches a crash may leave the first ones. Points without
+    /// whose ids take more than `deletes_bytes_max`: of its batches a crash may leave the first ones. Points without
     /// ids get theirs here. One answer for each change, in order. O(rows) plus one fsync.
     ///
     /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
@@ -111,7 +107,7 @@ impl Writer {
             let draft = Draft { deletes, time_ms, ..Draft::default() };
             Batch::new(draft, &self.state.schema)
         };
-        split_ids(ids, DELETES_BYTES_MAX).into_iter().map(batch).collect()
+        split_ids(ids, self.deletes_bytes_max).into_iter().map(batch).collect()
     }
 
     /// Logs and applies a batch that repeats nothing.

@@ -37,11 +37,11 @@ pub struct CollectionStats {
     pub keys: KeyCounts,
 }
 
-/// What there is to watch about a log. It is truncated by each checkpoint: what lies behind the cut is no
+/// What there is to watch about a log. It is truncated by each checkpoint: what lies behind the checkpoint LSN is no
 /// longer replayed, and whole files of it are archived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LogStats {
-    /// Bytes of the live files, those of the newest file behind the cut included.
+    /// Bytes of the live files, those of the newest file behind the checkpoint LSN included.
     pub bytes: u64,
     /// Bytes written since the last truncation; after opening, also those that were replayed.
     pub bytes_since_truncation: u64,
@@ -64,7 +64,7 @@ pub(crate) struct LogMark {
     pub(crate) time_ms: Option<u64>,
     /// What the log had written by then.
     pub(crate) written_bytes: u64,
-    /// Bytes that were in the log behind the cut already.
+    /// Bytes that were in the log behind the checkpoint LSN already.
     pub(crate) bytes_before: u64,
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 
 fn file(level: u8, rows: u32, live: u32) -> SegmentFacts {
-    let dead_at_cut = rows - live;
-    SegmentFacts { level, rows, live, dead_at_cut, ..SegmentFacts::default() }
+    let dead_at_checkpoint = rows - live;
+    SegmentFacts { level, rows, live, dead_at_checkpoint, ..SegmentFacts::default() }
 }
 
 fn flat(rows: u32) -> SegmentFacts {
@@ -120,7 +120,7 @@ fn checkpoints() {
     let log_bytes = 4 * options().log_file_bytes_max;
     let long = Situation { log_bytes, ..situation(vec![flat(100), memory(10)], 0, true) };
     assert_eq!(due(&long), work(&[1], 0), "a long log");
-    let late = SegmentFacts { dead_at_cut: 19, ..file(1, 100, 80) };
+    let late = SegmentFacts { dead_at_checkpoint: 19, ..file(1, 100, 80) };
     let worn = situation(vec![late, memory(10)], 0, true);
     assert_eq!(due(&worn), work(&[1], 0), "a fifth dead, but only after the cut");
 }
@@ -226,14 +226,18 @@ fn no_merge_takes_more_memory_than_one_may() {
         pair(plan(effort, &situation, &options))
     };
     let due = |segments: &[SegmentFacts]| ask(Effort::Due, segments);
-    let grown = heavy(graph(20_000), 600);
+    let oversized = heavy(graph(20_000), 600);
     let fresh = heavy(flat(16_000), 500);
     assert_eq!(due(&[heavy(graph(8_000), 400), fresh]), work(&[0, 1], 1), "both fit");
-    assert_eq!(due(&[heavy(graph(8_000), 501), fresh]), work(&[1], 1), "a grown file stands apart");
-    assert_eq!(due(&[grown; 9]), None, "grown files are never too many");
-    assert_eq!(due(&[grown, heavy(file(1, 20_000, 15_000), 450)]), work(&[1], 1), "worn");
+    assert_eq!(
+        due(&[heavy(graph(8_000), 501), fresh]),
+        work(&[1], 1),
+        "an oversized file stands apart"
+    );
+    assert_eq!(due(&[oversized; 9]), None, "oversized files are never too many");
+    assert_eq!(due(&[oversized, heavy(file(1, 20_000, 15_000), 450)]), work(&[1], 1), "worn");
     let worn = heavy(file(1, 30_000, 20_000), 600);
-    assert_eq!(due(&[grown, worn]), work(&[1], 1), "a grown file that is worn, alone");
+    assert_eq!(due(&[oversized, worn]), work(&[1], 1), "an oversized file that is worn, alone");
     assert_eq!(due(&[heavy(worn, 1_001)]), None, "it fits no more");
     let huge = heavy(flat(50_000), 1_001);
     assert_eq!(
@@ -254,10 +258,10 @@ fn no_merge_takes_more_memory_than_one_may() {
     let long_rows = heavy(flat(3_000), 600);
     assert_eq!(due(&[long_rows; 6]), None, "alone they are too few for a graph");
     let all = |segments: &[SegmentFacts]| ask(Effort::Everything, segments);
-    assert_eq!(all(&[grown, few, few, few]), work(&[1, 2], 1), "as many as fit");
-    assert_eq!(all(&[grown, few]), work(&[1], 1));
-    assert_eq!(all(&[grown, grown]), None, "nothing is gained");
-    assert_eq!(all(&[grown, heavy(file(1, 9, 8), 600)]), work(&[1], 1), "dead rows are");
+    assert_eq!(all(&[oversized, few, few, few]), work(&[1, 2], 1), "as many as fit");
+    assert_eq!(all(&[oversized, few]), work(&[1], 1));
+    assert_eq!(all(&[oversized, oversized]), None, "nothing is gained");
+    assert_eq!(all(&[oversized, heavy(file(1, 9, 8), 600)]), work(&[1], 1), "dead rows are");
     assert_eq!(ask(Effort::Worthwhile, &[heavy(graph(8_000), 400); 3]), work(&[0, 1], 1));
     let memory = heavy(memory(100), 5_000);
     let checkpoint = |bytes| ask(Effort::Checkpoint, &[heavy(flat(90), bytes), memory]);

@@ -112,12 +112,17 @@ fn in_a_group_that_fills_log_files_what_is_answered_as_done_is_seen_whatever_fai
     assert!(files > 1 && failed > 12, "{files} files were begun, {failed} failures were noticed");
 }
 
-/// Twenty points, of which a filter removes the first ten. Their ids take four batches, by the bound of the tests.
+/// Twenty points, of which a filter removes the first ten. Their ids take four batches.
 fn many_batches() -> (Bench, Change<'static>) {
     let bench = Bench::new();
     let metadata = (0..20).map(|n| Some(format!("{{\"n\":{n}}}").into())).collect();
     let points = Draft { ids: Some(numbers(0..20)), metadata, ..draft(20) };
     lsns(bench.collection.apply_all(vec![change(points)], &Pool::SERIAL));
+    let bounded = bench.collection.with_writer(|writer| {
+        writer.deletes_bytes_max = 64;
+        Ok(())
+    });
+    bounded.expect("a writer");
     let filter = Filter::from_json(&json!({"n": {"lt": 10}})).expect("a filter");
     (bench, Change::DeleteWhere(filter))
 }

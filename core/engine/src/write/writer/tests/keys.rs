@@ -138,7 +138,7 @@ fn a_checkpoint_without_new_keys_writes_none() {
     drop(db);
 }
 
-/// A task holds the keys of its cut, not those that came while it ran.
+/// A task holds the keys of its checkpoint LSN, not those that came while it ran.
 #[test]
 fn keys_written_beside_a_checkpoint_come_from_the_log() {
     let Bench { collection, db, disk } = Bench::new();

@@ -81,8 +81,9 @@ pub struct GraphBuilder {
 /// Most rows of a batch: they do not see each other.
 const BATCH_MAX: usize = 1024;
 
-/// Places beyond the degree, so that a row is pruned once for many back links.
-const SLACK: usize = 16;
+/// Links that a list has room for beyond the degree while a graph is built, so that a row is pruned once for many back
+/// links.
+pub const SLACK_LINKS: usize = 16;
 
 /// Representatives of large groups that every search starts from too: a missed one costs a whole answer.
 const GROUP_ENTRIES_MAX: usize = 16;
@@ -133,7 +134,7 @@ impl GraphBuilder {
             entries_linked,
             probed: 0,
             inheritance,
-            lists: Lists::new(row_count as usize, degree + SLACK),
+            lists: Lists::new(row_count as usize, degree + SLACK_LINKS),
             duplicates,
             order,
             connector: None,

@@ -32,7 +32,7 @@ mod space_tests;
 #[cfg(test)]
 mod tests;
 
-pub use build::{GraphBuilder, GraphParams, Progress};
+pub use build::{GraphBuilder, GraphParams, Progress, SLACK_LINKS};
 pub use inherit::BaseGraph;
 pub use search::{Effort, Scratch};
 
