@@ -4,12 +4,16 @@
 //! Metadata is the text that was given, borrowed from the view. Not here: what passes a filter (`view`).
 
 use std::borrow::Cow;
+use std::collections::BinaryHeap;
 
-use nearfield_segment::cancel::GoOn;
+use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{PointId, Result, RowId, RowSet};
 
 use crate::read::view::View;
+
+/// Rows of a page looked at between two checks whether to go on.
+const CHECKED_ROWS: usize = 4096;
 
 /// A row of a view: the index of its segment, and its row there.
 pub type Place = (usize, RowId);
@@ -103,6 +107,34 @@ impl View {
         }
         Ok((points, missing))
     }
+
+    /// The first `limit` points behind the id `after` that pass `filter`, in order of their ids; until `go_on` ends it.
+    /// O(rows × log limit).
+    ///
+    /// # Errors
+    /// As [`View::count_while`].
+    pub fn page(
+        &self,
+        after: Option<&PointId>,
+        limit: usize,
+        filter: Option<&Filter>,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<(PointId, Place)>> {
+        let mut smallest = BinaryHeap::new();
+        for (index, place) in Scan::new(self, filter, go_on)?.places().enumerate() {
+            if index.is_multiple_of(CHECKED_ROWS) {
+                cancel::check(go_on)?;
+            }
+            let id = self.id_at(place);
+            if after.is_none_or(|after| id > *after) {
+                smallest.push((id, place));
+            }
+            if smallest.len() > limit {
+                smallest.pop();
+            }
+        }
+        Ok(smallest.into_sorted_vec())
+    }
 }
 
 /// A position among the live rows of a view that pass a filter, in the order of segments and rows. Takes one view
@@ -178,5 +210,85 @@ impl Scan {
         }
         self.next = next;
         Ok(points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nearfield_segment::cancel::always;
+    use nearfield_segment::{Encoding, Metric, Pool, Schema};
+    use serde_json::json;
+
+    use super::*;
+    use crate::write::batch::{Batch, Draft};
+    use crate::{Database, ManualClock, Options};
+
+    /// Points `{"n": id}` with the vector `[id]` in several segments, ids falling; 3 is deleted.
+    fn view() -> Arc<View> {
+        let clock = Arc::new(ManualClock::new(1));
+        let database = Database::in_memory(Options::default(), clock, 1).expect("opens");
+        let schema = Schema::dense(1, Metric::L2, Encoding::F32).expect("a good schema");
+        let collection = database.create("points", &schema).expect("creates");
+        let apply = |draft| {
+            let batch = Batch::new(draft, &schema).expect("a good batch");
+            collection.apply(batch, &Pool::SERIAL).expect("applies");
+        };
+        for ids in [[9u64, 8, 7], [6, 5, 4], [3, 2, 1]] {
+            apply(Draft {
+                ids: Some(ids.map(PointId::U64).to_vec()),
+                rows: 3,
+                vectors: [(String::new(), ids.map(|id| id as f32).to_vec().into())].into(),
+                metadata: ids.map(|id| Some(format!("{{\"n\":{id}}}").into())).to_vec(),
+                ..Draft::default()
+            });
+        }
+        apply(Draft { deletes: vec![PointId::U64(3)], ..Draft::default() });
+        collection.view()
+    }
+
+    fn ids(points: &Points<'_>) -> Vec<PointId> {
+        points.ids.clone()
+    }
+
+    fn numbers<const N: usize>(ids: [u64; N]) -> Vec<PointId> {
+        ids.map(PointId::U64).to_vec()
+    }
+
+    #[test]
+    fn columns_are_in_the_order_of_the_ids_and_missing_ones_are_named() {
+        let columns = Columns { vectors: &[""], metadata: true };
+        let view = view();
+        let (points, missing) = view.get(&numbers([5, 3, 9]), columns).expect("reads");
+        assert_eq!((ids(&points), missing), (numbers([5, 9]), vec![1]));
+        assert_eq!(points.vectors, [[5.0, 9.0]]);
+        assert_eq!(points.metadata[1].as_deref(), Some("{\"n\":9}"));
+    }
+
+    #[test]
+    fn a_scan_goes_on_where_it_stopped_and_ends_at_either_bound() {
+        let (view, all) = (view(), Columns { vectors: &[""], metadata: true });
+        let mut scan = Scan::new(&view, None, &always).expect("begins");
+        assert_eq!(scan.total(), 8);
+        let mut next = |count, bytes| ids(&scan.next(&view, all, count, bytes).expect("reads"));
+        assert_eq!(next(2, usize::MAX), numbers([9, 8]));
+        assert_eq!(next(9, 12), numbers([7, 6]), "a point has eleven bytes");
+        assert_eq!(next(4, usize::MAX), numbers([5, 4, 2, 1]));
+        assert_eq!(scan.place(), None);
+        let again = Scan::new(&view, None, &always).expect("begins").at((1, RowId(1)));
+        assert_eq!(
+            again.places().map(|place| view.id_at(place)).collect::<Vec<_>>(),
+            numbers([5, 4, 2, 1])
+        );
+    }
+
+    #[test]
+    fn a_page_is_in_the_order_of_ids() {
+        let view = view();
+        let filter = Filter::from_json(&json!({"n": {"lt": 8}})).expect("a filter");
+        let page = view.page(Some(&PointId::U64(1)), 3, Some(&filter), &always).expect("reads");
+        let found: Vec<PointId> = page.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(found, numbers([2, 4, 5]));
     }
 }
