@@ -1,7 +1,9 @@
 //! A point as JSON text, piece by piece, and an id as it is written in a path.
 
-use nearfield_segment::segment::Segment;
-use nearfield_segment::{PointId, RowId};
+use std::borrow::Cow;
+
+use nearfield_engine::{Columns, Place, View};
+use nearfield_segment::PointId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,36 +23,32 @@ pub(super) struct PointAnswer<'a> {
     #[schema(value_type = Id)]
     id: &'a PointId,
     #[schema(value_type = Option<Map<String, Value>>)]
-    metadata: Option<&'a str>,
+    metadata: Option<Cow<'a, str>>,
     vector: Option<Vec<f32>>,
 }
 
 impl<'a> PointAnswer<'a> {
-    /// The parts of a row that are shown.
+    /// The parts of a point that are shown.
     ///
     /// # Errors
     /// `Corrupt` naming the file if its metadata is damaged.
     pub(super) fn of(
-        id: &'a PointId,
-        segment: &'a Segment,
-        row: RowId,
+        view: &'a View,
+        (id, place): (&'a PointId, Place),
         field: &str,
         shown: Shown,
     ) -> nearfield_engine::Result<PointAnswer<'a>> {
-        let metadata = if shown.metadata { segment.payload().json(row)? } else { None };
-        let mut vector = None;
-        if shown.vector {
-            let field = segment.field(field)?;
-            let elements = vector.insert(vec![0.0; field.spec().dim as usize]);
-            field.rows().decode(row, elements);
-        }
-        Ok(PointAnswer { id, metadata, vector })
+        let fields = [field];
+        let vectors: &[&str] = if shown.vector { &fields } else { &[] };
+        let mut point = view.points([place], Columns { vectors, metadata: shown.metadata })?;
+        let metadata = point.metadata.pop().flatten();
+        Ok(PointAnswer { id, metadata, vector: point.vectors.pop() })
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":");
         write_id(out, self.id);
-        write_content(out, self.metadata, self.vector.as_deref());
+        write_content(out, self.metadata.as_deref(), self.vector.as_deref());
     }
 }
 
@@ -62,7 +60,7 @@ pub(super) struct FoundPoint<'a> {
     /// Similarity (larger is closer) or Euclidean distance, as score_kind says
     score: f32,
     #[schema(value_type = Option<Map<String, Value>>)]
-    metadata: Option<&'a str>,
+    metadata: Option<Cow<'a, str>>,
     vector: Option<Vec<f32>>,
 }
 
@@ -77,7 +75,7 @@ impl<'a> FoundPoint<'a> {
         write_id(out, self.id);
         out.extend_from_slice(b",\"score\":");
         write(out, &self.score);
-        write_content(out, self.metadata, self.vector.as_deref());
+        write_content(out, self.metadata.as_deref(), self.vector.as_deref());
     }
 }
 

@@ -3,7 +3,6 @@
 //! A page is in order of ids, so that the last id of one is where the next begins, whatever was written
 //! between the two. It costs a look at every row; who wants everything takes `export`.
 
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,11 +10,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Applied, Error, ErrorKind, Fault, View};
-use nearfield_segment::cancel::{self, GoOn};
+use nearfield_engine::{Applied, Error, ErrorKind, Fault, Place, View};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::segment::Segment;
-use nearfield_segment::{DEFAULT_FIELD, PointId, RowId, shown, unknown_field};
+use nearfield_segment::{DEFAULT_FIELD, PointId, shown, unknown_field};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -27,8 +25,6 @@ use crate::workers::{Change, Cost, StoreResult, Written};
 
 /// Most points of one page, and most ids in one request for them.
 const PAGE_MAX: usize = 10_000;
-/// Rows looked at between two checks whether to go on.
-const CHECKED_ROWS: usize = 4096;
 /// Points of a page if the request does not say.
 const PAGE_DEFAULT: usize = 100;
 
@@ -78,7 +74,7 @@ request! {
 }
 
 /// Points with their places.
-type PlacedPoints<'a> = dyn Iterator<Item = (&'a PointId, &'a Segment, RowId)> + 'a;
+type PlacedPoints<'a> = dyn Iterator<Item = (&'a PointId, Place)> + 'a;
 
 /// Points looked up
 #[derive(ToSchema)]
@@ -131,14 +127,13 @@ pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
 pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     let id = path_id(&call)?;
     let view = call.served()?.view();
-    let Some((source, row)) = view.find(&id) else {
+    let Some(place) = view.find(&id) else {
         let message = format!("there is no point {}", shown(&id.to_string()));
         return Err(Error::new(ErrorKind::NotFound, message).into());
     };
     let mut out = b"{\"data\":".to_vec();
     let shown = Shown { metadata: true, vector: true };
-    let segment = &view.segments[source].segment;
-    PointAnswer::of(&id, segment, row, default_field(&view), shown)?.write(&mut out);
+    PointAnswer::of(&view, (&id, place), default_field(&view), shown)?.write(&mut out);
     out.push(b'}');
     Ok(http::json(StatusCode::OK, out))
 }
@@ -262,56 +257,24 @@ impl Wanted {
     }
 
     fn answer(&self, view: &Arc<View>, out: Growing, go_on: GoOn<'_>) -> StoreResult<Bytes> {
-        let segment = |source: usize| &*view.segments[source].segment;
         let Some(ids) = &self.ids else {
-            let page = self.page(view, go_on)?;
+            let after = self.after.as_ref();
+            let page = view.page(after, self.limit + 1, self.filter.as_ref(), go_on)?;
             let next = (page.len() > self.limit).then(|| &page[self.limit - 1].0);
-            let points = page.iter().take(self.limit);
-            let points = &mut points.map(|(id, source, row)| (id, segment(*source), *row));
-            return Points { points, next }.write(self, out);
+            let points = &mut page.iter().take(self.limit).map(|(id, place)| (id, *place));
+            return Points { points, next }.write(self, view, out);
         };
-        let found = ids.iter().filter_map(|id| Some((id, view.find(id)?)));
-        let points = &mut found.map(|(id, (source, row))| (id, segment(source), row));
-        Points { points, next: None }.write(self, out)
-    }
-
-    /// The points of the page in order of their ids, and one more if there is one.
-    fn page(
-        &self,
-        view: &View,
-        go_on: GoOn<'_>,
-    ) -> nearfield_engine::Result<Vec<(PointId, usize, RowId)>> {
-        let sets = match &self.filter {
-            Some(filter) => view.matching_while(filter, go_on)?,
-            None => view.live_rows(),
-        };
-        let mut smallest = BinaryHeap::with_capacity(self.limit + 2);
-        for (source, rows) in sets.iter().enumerate() {
-            let segment = &view.segments[source].segment;
-            for (index, row) in rows.iter().enumerate() {
-                if index.is_multiple_of(CHECKED_ROWS) {
-                    cancel::check(go_on)?;
-                }
-                let id = segment.id_of(row);
-                if self.after.as_ref().is_some_and(|after| id <= *after) {
-                    continue;
-                }
-                smallest.push((id, source, row));
-                if smallest.len() > self.limit + 1 {
-                    smallest.pop();
-                }
-            }
-        }
-        Ok(smallest.into_sorted_vec())
+        let points = &mut ids.iter().filter_map(|id| Some((id, view.find(id)?)));
+        Points { points, next: None }.write(self, view, out)
     }
 }
 
 impl Points<'_> {
-    fn write(self, wanted: &Wanted, mut out: Growing) -> StoreResult<Bytes> {
+    fn write(self, wanted: &Wanted, view: &View, mut out: Growing) -> StoreResult<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
-        for (index, (id, segment, row)) in self.points.enumerate() {
+        for (index, found) in self.points.enumerate() {
             out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
-            let point = PointAnswer::of(id, segment, row, &wanted.field, wanted.shown)?;
+            let point = PointAnswer::of(view, found, &wanted.field, wanted.shown)?;
             point.write(&mut out.text);
             out.pay()?;
         }

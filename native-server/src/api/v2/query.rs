@@ -276,8 +276,8 @@ fn write_hits(
     out.text.push(b'[');
     for (rank, hit) in hits.iter().enumerate() {
         out.text.extend_from_slice(if rank > 0 { b"," } else { b"" });
-        let segment = &view.segments[hit.source].segment;
-        let point = PointAnswer::of(&hit.id, segment, hit.row, &search.field, search.shown)?;
+        let found = (&hit.id, (hit.source, hit.row));
+        let point = PointAnswer::of(view, found, &search.field, search.shown)?;
         FoundPoint::of(point, spec.metric.score(hit.distance)).write(&mut out.text);
         out.pay()?;
     }
