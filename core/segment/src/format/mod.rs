@@ -8,7 +8,7 @@
 //! Sections start at multiples of 64, in the order of their entries, without overlap; pads are written as
 //! zeros and never read. Each 64 KiB block of a section has a CRC32C in the front; the front has its own.
 //! Little-endian throughout.
-//! `docs/internals/format.md` holds the tables. What a section means is the business of whoever reads it.
+//! `docs/internals/format.md` holds the tables. What a section means is the business of the module that reads it.
 
 mod front;
 mod section;

@@ -79,7 +79,7 @@ impl Section {
         self.blob.read(self.entry.offset + range.start..self.entry.offset + range.end)
     }
 
-    /// Bytes of the section as they lie in the blob, for whoever has a checksum of his own for them.
+    /// Bytes of the section as they are in the blob, for callers that verify their own checksum.
     ///
     /// # Errors
     /// `Corrupt` for a range outside the section; what the blob returns.

@@ -15,7 +15,7 @@ pub struct PlanInput {
     pub has_graph: bool,
     /// Results wanted.
     pub k: usize,
-    /// Candidate list asked for by the caller, if any.
+    /// Length of the candidate list in the query, if it names one.
     pub ef: Option<usize>,
     /// The caller wants exact answers.
     pub exact: bool,

@@ -1,7 +1,7 @@
 //! One immutable file of rows: ids, vectors, indexes, metadata, statistics.
 //!
-//! A segment is opened from any [`Blob`] and answers from it for ever; it never changes, so anybody may
-//! share it. Rows that were deleted or replaced since are the business of its owner (`DeadRows`).
+//! A segment is opened from any [`Blob`] and answers from it for ever; it never changes, so it may be
+//! shared. Rows that were deleted or replaced since are the business of its owner (`DeadRows`).
 //! A damaged *derived* section (graph, columns, statistics) does not stop a segment from opening: it is
 //! rebuilt or done without, and [`Segment::degraded`] names it. Damage to anything else is an error.
 

@@ -31,7 +31,7 @@ impl Wanted {
 }
 
 /// The closest allowed rows out of `rows`, closest first; of those beyond the limit any may be missing.
-/// Rows at the same distance are ordered by `tie`, which is asked only where it decides. O(allowed rows × dim).
+/// Rows at the same distance are ordered by `tie`, which is called only where it decides. O(allowed rows × dim).
 ///
 /// # Errors
 /// `Cancelled` if `go_on` ends it.
