@@ -1,4 +1,5 @@
-//! Words that must not stay: marks of unfinished work, and `unwrap` where a caller could be hurt.
+//! Words that must not stay: marks of unfinished work, `unwrap` where a caller could be hurt, and pronouns that
+//! leave open which part of the system is meant.
 
 use super::rust::words;
 use super::{Finding, Tree};
@@ -52,6 +53,45 @@ pub fn unwraps(tree: &Tree) -> Vec<Finding> {
     found
 }
 
+/// Words without a noun: name the client, the caller, the reader, the writer, the process.
+const VAGUE: [&str; 12] = [
+    "who",
+    "whom",
+    "whoever",
+    "whomever",
+    "somebody",
+    "nobody",
+    "anybody",
+    "everybody",
+    "he",
+    "him",
+    "his",
+    "told",
+];
+
+/// Pronouns that leave the subject open, in code, comments, messages and documentation.
+pub fn vague(tree: &Tree) -> Vec<Finding> {
+    let is_text = |extension| {
+        matches!(
+            extension,
+            "rs" | "md" | "py" | "pyi" | "js" | "mjs" | "ts" | "html" | "sh" | "toml" | "ipynb"
+        )
+    };
+    let mut found = Vec::new();
+    // This file has the list.
+    let files = tree.files.iter().filter(|file| !file.path.ends_with("tidy/words.rs"));
+    for file in files.filter(|file| is_text(file.extension())) {
+        for (index, line) in file.text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            if let Some((_, word)) = words(&lower).find(|(_, word)| VAGUE.contains(word)) {
+                let message = format!("{word:?}: name the part of the system or the person");
+                found.push(Finding::new(&file.path, index + 1, message));
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +120,14 @@ mod tests {
         let text = "fn f() { g().unwrap() }\n// .unwrap()\n#[cfg(test)]\nmod t {\n x.unwrap() }\n";
         let tree = Tree::of(&[("src/a.rs", text), ("src/tests.rs", text), ("benches/b.rs", text)]);
         assert_eq!(lines(unwraps(&tree)), [("src/a.rs".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn vague_words_are_found_in_any_case_and_not_in_longer_words() {
+        let rust =
+            "// Whoever reads\nlet whole = this; // told\nlet x = \"hear him\";\n// the reader\n";
+        let tree = Tree::of(&[("a.rs", rust), ("b.md", "the one who\nthis\n"), ("c.csv", "who\n")]);
+        let expected = [("a.rs", 1), ("a.rs", 2), ("a.rs", 3), ("b.md", 1)];
+        assert_eq!(lines(vague(&tree)), expected.map(|(path, line)| (path.to_owned(), line)));
     }
 }
