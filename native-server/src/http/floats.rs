@@ -1,10 +1,8 @@
 //! A JSON array of numbers to `f32`, exactly and at the speed a query needs.
 //!
 //! The value of a number is the nearest `f64`, and of that the nearest `f32`: what a general JSON reader and
-//! a cast give. Numbers are read in one pass; the nearest `f64` itself is worked out only where it could
-//! matter for the `f32` (Clinger, *How to Read Floating Point Numbers Accurately*, 1990, has the exact short
-//! way; the interval test below is its neighbour). A number too large becomes infinite, and is for the
-//! schema to refuse: it knows row and column.
+//! a cast give. `fast-float2` finds the `f64`; the grammar is checked here. A number too large becomes infinite, and
+//! is for the schema to refuse: it knows row and column.
 
 /// What was expected instead of the byte at `position`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,18 +12,6 @@ pub(super) struct Malformed {
     /// What would have fitted.
     pub(super) expected: &'static str,
 }
-
-/// Powers of ten that an `f64` holds exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
-
-/// Digits that always fit a `u64`.
-const DIGITS_MAX: usize = 19;
-
-/// Relative width on either side of three rounded operations (each within 2⁻⁵³), with room.
-const MARGIN: f64 = 1.0 / (1u64 << 50) as f64;
 
 /// Appends the numbers of the array at `text[start..]` to `out`; returns the index behind its `]`.
 ///
@@ -64,108 +50,30 @@ pub(super) fn skip_blank(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The number at `start` and the index behind it.
+/// The number at `start` and the index behind it. The grammar of JSON is narrower than the library's.
 fn number(text: &[u8], start: usize) -> std::result::Result<(f32, usize), Malformed> {
-    let negative = text.get(start) == Some(&b'-');
-    let first = start + usize::from(negative);
-    let mut mantissa = 0u64;
-    let mut at = digits(text, first, &mut mantissa);
-    let mut count = at - first;
-    if count == 0 || (count > 1 && text[first] == b'0') {
-        return Err(Malformed { position: first, expected: "a number" });
+    let first = start + usize::from(text.get(start) == Some(&b'-'));
+    let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
+    let no_number = Malformed { position: first, expected: "a number" };
+    if !is_digit(first) || (text[first] == b'0' && is_digit(first + 1)) {
+        return Err(no_number);
     }
-    let mut exponent = 0i64;
-    if text.get(at) == Some(&b'.') {
-        let fraction = at + 1;
-        at = digits(text, fraction, &mut mantissa);
-        if at == fraction {
-            return Err(Malformed { position: at, expected: "a digit" });
-        }
-        count += at - fraction;
-        exponent = -((at - fraction) as i64);
+    let mut point = first + 1;
+    while is_digit(point) {
+        point += 1;
     }
-    if let Some(b'e' | b'E') = text.get(at) {
-        let (power, end) = power(text, at + 1)?;
-        exponent = exponent.saturating_add(power);
-        at = end;
+    if text.get(point) == Some(&b'.') && !is_digit(point + 1) {
+        return Err(Malformed { position: point + 1, expected: "a digit" });
     }
-    if count > DIGITS_MAX {
-        let zeros = text[first..].iter().take_while(|&&byte| matches!(byte, b'0' | b'.')).count();
-        count = (count + 1).saturating_sub(zeros);
+    let parsed = fast_float2::parse_partial::<f64, _>(&text[start..]);
+    let (value, len_bytes) = parsed.map_err(|_| no_number)?;
+    let end = start + len_bytes;
+    // An exponent without digits: the library ends before it.
+    if let Some(b'e' | b'E') = text.get(end) {
+        let is_signed = matches!(text.get(end + 1), Some(b'+' | b'-'));
+        return Err(Malformed { position: end + 1 + usize::from(is_signed), expected: "a digit" });
     }
-    let quick = if count <= DIGITS_MAX { quick(mantissa, exponent) } else { None };
-    let magnitude = quick.unwrap_or_else(|| slow(&text[first..at]));
-    Ok((if negative { -magnitude } else { magnitude }, at))
-}
-
-/// The decimal exponent behind an `e`. A longer one than an `i64` holds is as good as any that large.
-fn power(text: &[u8], start: usize) -> std::result::Result<(i64, usize), Malformed> {
-    let signed = matches!(text.get(start), Some(b'+' | b'-'));
-    let first = start + usize::from(signed);
-    let mut at = first;
-    let mut power = 0i64;
-    while let Some(digit @ b'0'..=b'9') = text.get(at) {
-        power = power.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
-        at += 1;
-    }
-    if at == first {
-        return Err(Malformed { position: at, expected: "a digit" });
-    }
-    Ok((if text[start] == b'-' { -power } else { power }, at))
-}
-
-/// Appends decimal digits to `mantissa` (which wraps if there are too many), eight at a time.
-fn digits(text: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        if !eight_digits(word) {
-            break;
-        }
-        *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(value_of_eight(word));
-        at += 8;
-    }
-    while let Some(digit @ b'0'..=b'9') = text.get(at) {
-        *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-        at += 1;
-    }
-    at
-}
-
-/// Whether all eight bytes are ASCII digits: high half 3, and no carry out of the low half from adding 6.
-fn eight_digits(word: u64) -> bool {
-    const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    word & HIGH == ZEROS && word.wrapping_add(0x0606_0606_0606_0606) & HIGH == ZEROS
-}
-
-/// The number eight digits spell, the first in the lowest byte: pairs, fours, then all eight.
-fn value_of_eight(word: u64) -> u64 {
-    let pairs = (word & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul((10 << 8) + 1) >> 8;
-    let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_mul((100 << 16) + 1) >> 16;
-    (fours & 0x0000_FFFF_0000_FFFF).wrapping_mul((10_000 << 32) + 1) >> 32
-}
-
-/// `mantissa × 10^exponent`, unless it lies so close to the middle of two `f32` that only the nearest
-/// `f64` can tell which one it is.
-fn quick(mantissa: u64, exponent: i64) -> Option<f32> {
-    let tens = exponent.unsigned_abs() as usize;
-    if tens >= 2 * POWERS.len() - 1 {
-        return None;
-    }
-    let (near, far) = (POWERS[tens.min(22)], POWERS[tens.saturating_sub(22)]);
-    let whole = mantissa as f64;
-    let value = if exponent < 0 { whole / near / far } else { whole * near * far };
-    if mantissa < 1 << 53 && tens <= 22 {
-        return Some(value as f32);
-    }
-    let (low, high) = ((value - value * MARGIN) as f32, (value + value * MARGIN) as f32);
-    (low == high).then_some(low)
-}
-
-/// The long way, through the standard library, which accepts all that was checked here.
-fn slow(text: &[u8]) -> f32 {
-    let text = std::str::from_utf8(text).expect("digits, point, sign and e are ASCII");
-    text.parse::<f64>().expect("the grammar of JSON numbers is part of the library's") as f32
+    Ok((value as f32, end))
 }
 
 #[cfg(test)]
