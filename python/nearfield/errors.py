@@ -100,7 +100,7 @@ class NotFoundError(NearfieldError, LookupError):
 
 
 class ConflictError(NearfieldError):
-    """The name is taken, or somebody else was faster."""
+    """The name is taken, or another writer was faster."""
 
     kind = "conflict"
 

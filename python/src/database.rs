@@ -352,7 +352,7 @@ fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// One line that tells others who holds the lock.
+/// One line for the lock file that identifies the holder of the lock.
 fn owner(py: Python<'_>) -> Result<String> {
     let datetime = py.import("datetime")?;
     let utc = datetime.getattr("timezone")?.getattr("utc")?;

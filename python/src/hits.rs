@@ -1,7 +1,7 @@
-//! Results of a search: ids and scores as arrays, metadata when it is asked for.
+//! Results of a search: ids and scores as arrays, metadata when it is read.
 //!
-//! Nothing is converted before it is read: a caller who wants ids pays for ids. The view the search ran on
-//! is kept, so that metadata is that of the moment of the search, whatever has been written since.
+//! Nothing is converted before it is read: a caller that reads ids pays for ids only. The view of the search is
+//! kept, so that metadata is that of the moment of the search, whatever has been written since.
 
 use std::iter::repeat;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-"""A program of a user who checks types strictly; run by mypy, not by pytest."""
+"""A user's program whose types are checked strictly; run by mypy, not by pytest."""
 
 from __future__ import annotations
 

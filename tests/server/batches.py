@@ -1,4 +1,4 @@
-"""Writers whose batches can be told from one another afterwards, and the check that they are there.
+"""Writers whose batches can be distinguished afterwards, and the check that they are there.
 
 A batch is known by its number: rows, vectors and idempotency key follow from it. A writer that lost its
 connection does not know whether its last batch was written; it tries that one again under the same key.

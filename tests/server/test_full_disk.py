@@ -162,7 +162,7 @@ def test_a_server_starts_and_serves_reads_without_one_free_byte(start: Start, sm
     with server.client(token) as client:
         for number in acknowledged:
             client.post("/v2/vectors/batch", batch(number))
-    # What is put by lasts for one start; after the last end nobody else takes what that end gave back.
+    # The reserve of disk space lasts for one start; the space that the last stop frees is not filled again.
     for end, filled in ((Server.stop, True), (Server.kill, True), (Server.stop, False)):
         assert end(server) in (0, None)
         filler = fill(small_disk) if filled else small_disk / "filler"

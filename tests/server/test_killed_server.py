@@ -79,7 +79,7 @@ def check_round(client: Client, writers: list[Writer], checked: set[int]) -> Non
     check_acknowledged(client, fresh)
     checked |= set(fresh)
     total = client.post("/v2/count")["count"]
-    assert total == ROWS * len(checked) + whole, "rows of batches nobody acknowledged, or rows lost"
+    assert total == ROWS * len(checked) + whole, "rows of batches that were never acknowledged, or rows lost"
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(start: Start) -> None:

@@ -1,7 +1,7 @@
-"""Bodies and connections of people who mean ill, over real sockets, while others are served.
+"""Bodies and connections of hostile clients, over real sockets, while others are served.
 
-Each gets a clear 4xx with a code, the server goes on, and its memory stays bounded: what a request declares
-is never what is allocated.
+Each gets a clear 4xx with a code, the server goes on, and its memory stays bounded: the size that a request
+declares is never allocated in advance.
 """
 
 from __future__ import annotations

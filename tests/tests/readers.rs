@@ -87,7 +87,7 @@ impl Audience {
         self.seen = view.lsn;
         let expected = self.acknowledged.get(&view.lsn).unwrap_or_else(|| {
             assert!(self.synced, "LSN {} is not durable yet", view.lsn);
-            self.pending.as_ref().expect("an LSN that nobody wrote")
+            self.pending.as_ref().expect("an LSN that was never written")
         });
         assert_eq!(expected.difference(view), None, "at LSN {}", view.lsn);
     }
@@ -101,8 +101,7 @@ impl Audience {
     }
 }
 
-/// Whether a step puts something else, or nothing, in the place of the collection: who holds it has to ask
-/// for it again.
+/// Whether a step replaces or removes the collection: holders of a handle have to open it again.
 fn replaces(step: &Step) -> bool {
     matches!(step, Step::Drop(NAME) | Step::Replay(NAME, _) | Step::Restore)
 }

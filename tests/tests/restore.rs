@@ -167,7 +167,7 @@ fn a_damaged_snapshot_is_refused_and_nothing_changes() {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
                 refused += 1;
             }
-            // A part that is made again, or the log below the cut, which nobody reads.
+            // A derived part, which is rebuilt, or the log below the cut, which is not read.
             Ok(_) => world = world.after(&Step::Restore),
         }
         same_content(&session.db, &world.collections).unwrap();

@@ -89,10 +89,10 @@ fn nothing_acknowledged_is_lost_by_a_crash_at_any_primitive() {
 fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> std::result::Result<(), String> {
     let slots = SimSlots::new(SEED ^ op, SLOTS);
     slots.fail_at(op, failure);
-    let told = |error: nearfield_engine::Error| error.to_string();
+    let message = |error: nearfield_engine::Error| error.to_string();
     let session = match storage(&slots).and_then(|files| open(files, 0, SEED)) {
         Ok(session) => session,
-        Err(_) => storage(&slots).and_then(|files| open(files, 0, SEED + 1)).map_err(told)?,
+        Err(_) => storage(&slots).and_then(|files| open(files, 0, SEED + 1)).map_err(message)?,
     };
     let mut world = World::default();
     for step in script {
@@ -112,7 +112,7 @@ fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> std::result::Re
         }
         for name in session.db.names() {
             match session.db.collection(&name) {
-                Ok(collection) => collection.recover().map_err(told).map_err(context)?,
+                Ok(collection) => collection.recover().map_err(message).map_err(context)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(context(error.to_string())),
             }
@@ -124,7 +124,7 @@ fn fail_and_go_on(script: &[Step], op: u64, failure: Failure) -> std::result::Re
         world = World { collections, steps: after.steps, ..world.clone() }.settled();
         if world.collections != after.collections || step.is_keyed() {
             let again = world.after(step);
-            session.perform_in(step, &world).map_err(told).map_err(context)?;
+            session.perform_in(step, &world).map_err(message).map_err(context)?;
             world = again;
         }
     }

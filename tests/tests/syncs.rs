@@ -61,7 +61,7 @@ const RESTARTS: u64 = 3;
 /// For losses that hang on one operation and on which of two names it makes durable.
 const MANY_RESTARTS: u64 = 60;
 
-/// Storage over a disk that leaves out the syncs `lie` says yes to, told what is being done.
+/// Storage over a disk that leaves out the syncs for which `lie` returns true; `lie` sees the current operation.
 fn lying(disk: &SimDisk, lie: Lie) -> Arc<dyn Storage> {
     let current = Arc::new(Mutex::new(("", String::new())));
     let seen = Arc::clone(&current);

@@ -195,7 +195,7 @@ fn a_snapshot_that_is_stopped_leaves_no_files() {
     assert_eq!(oracle.difference(&session.db.collection(NAME).unwrap().view()), None);
 }
 
-/// Storage that keeps whoever opens a file of `dir` waiting until it is told to go on.
+/// Storage that blocks the first opening of a file of `dir` until the sender is used or dropped.
 fn waiting_at(
     disk: &SimDisk,
     dir: String,
@@ -204,10 +204,10 @@ fn waiting_at(
     let waits = Mutex::new(Some((reached, may_go_on)));
     let watcher = Arc::new(move |operation, name: &str| {
         if operation == "open" && name.starts_with(&dir) {
-            // Only the first: what follows finds nobody to wait for.
+            // Only the first opening waits.
             if let Some((reached, may_go_on)) = waits.lock().unwrap().take() {
                 reached.send(()).unwrap();
-                let _told_or_gone = may_go_on.recv();
+                let _sent_or_dropped = may_go_on.recv();
             }
         }
     });
@@ -242,7 +242,7 @@ fn a_collection_that_is_being_opened_keeps_nobody_else_waiting() {
     });
 }
 
-/// Who waits for a collection that is dropped meanwhile gets no handle to it.
+/// A caller that waits for a collection that is dropped meanwhile gets no handle to it.
 #[test]
 fn a_collection_dropped_while_it_is_opened_is_closed_and_gone() {
     let disk = SimDisk::new(1);

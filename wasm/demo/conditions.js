@@ -8,7 +8,7 @@ export const OPERATORS = {
 
 /** @typedef {{field: string, operator: string, value: string}} Condition a row of the builder, as typed */
 
-/** What somebody means by a text: a number or true or false where it is one, else the text; quotes keep it a text. */
+/** The value that a typed text stands for: a number, true or false, else the text; quotes keep it a text. */
 export function valueOf(text) {
   const trimmed = text.trim();
   if (/^".*"$/.test(trimmed)) return trimmed.slice(1, -1);
@@ -63,7 +63,7 @@ function row(filter) {
   return { field, operator, value: isList ? value.map(textOf).join(', ') : textOf(value) };
 }
 
-/** A filter somebody typed; an empty text is none. @throws SyntaxError with the position in words */
+/** The filter that the user typed; an empty text is none. @throws SyntaxError with the position in words */
 export function readFilter(text) {
   return text.trim() === '' ? undefined : JSON.parse(text);
 }

@@ -1,5 +1,5 @@
-// The page: what is open, what is asked, and who is told. Each part of the page is a module of its own; here
-// they are joined and nothing else is done.
+// The page: the open file, the searches, and the parts of the page that show their results. Each part is a module
+// of its own; this one only connects them.
 
 import * as address from './address.js';
 import { nameOf, showHits, showNothing, showProblem } from './answer.js';
@@ -95,7 +95,7 @@ async function enter(name) {
   keeper.refresh();
 }
 
-/** Once the first answer is there: what makes later ones faster, or possible offline. Its failure is nobody's. */
+/** After the first answer: downloads what makes later ones faster, or possible offline. A failure is ignored. */
 async function prepare({ snapshot, source: from, collection, isDigits }) {
   if (from.kind !== 'file') await snapshot.download(from.kind === 'sample' ? 'all' : 'codes').catch(() => {});
   const stats = await snapshot.stats().catch(() => undefined);
@@ -179,9 +179,9 @@ function again() {
 }
 
 /**
- * Asks, and shows what comes.
+ * Searches, and shows the results.
  * @param {{vector: Float32Array, id?: unknown, words: string}} next
- * @param {boolean} isPassing while somebody draws: only the hits follow
+ * @param {boolean} isPassing while the user draws: only the hits are shown
  */
 async function search(next, isPassing = false) {
   const { searcher, collection, isDigits, snapshot, progress } = opened;
@@ -202,15 +202,15 @@ async function search(next, isPassing = false) {
     map.mark(next.vector, hits);
     if (isPassing) return;
     const stats = await snapshot.stats();
-    if (question === next) await told(hits, next, asked, stats, progress);
+    if (question === next) await showRest(hits, next, asked, stats, progress);
   } catch (error) {
     if (error.code === 'FILTER') filter.refuse(sentence(error));
     if (error.code !== 'CLOSED') showProblem(sentence(error));
   }
 }
 
-/** Everything else that follows a question. */
-async function told(hits, { vector, id }, asked, stats, progress) {
+/** Shows everything but the hits after a search. */
+async function showRest(hits, { vector, id }, asked, stats, progress) {
   const { source: from, collection } = opened;
   if (progress.answered(stats)) prepare(opened);
   const fields = new Set(hits.flatMap(({ metadata }) => Object.keys(metadata ?? {})));

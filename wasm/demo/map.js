@@ -35,7 +35,7 @@ async function sampled(collection, signal) {
   return points;
 }
 
-/** @param {(id: unknown) => void} onPick somebody chose a point to search by */
+/** @param {(id: unknown) => void} onPick called when the user picks a point to search by */
 export function mapping(onPick) {
   const [canvas, list] = [at('map'), at('map-list')];
   let [points, place, frame, isDigits] = [[], undefined, undefined, false];

@@ -1,5 +1,5 @@
-// Asks the engine: one question at a time, the newest wins. While somebody draws, questions come faster than
-// a distant file answers; those that are overtaken are aborted and never shown.
+// Runs one search at a time; the newest wins. While the user draws, searches start faster than a remote file
+// answers; an outdated search is aborted and its result is never shown.
 
 /** Latest-wins searches of one collection. */
 export class Searcher {

@@ -1,4 +1,4 @@
-// A vector that somebody pasted: JSON, or numbers between commas or spaces. Pure.
+// A vector that the user pasted: JSON, or numbers between commas or spaces. Pure.
 
 /** What is wrong with it, and at which character (from 0). */
 export class VectorProblem extends Error {

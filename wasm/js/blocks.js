@@ -65,7 +65,7 @@ export class BlockCache {
     if (record.have.length === 0) this.#data.truncate(0);
     const others = record.urls.filter((url) => url !== this.#url);
     this.#record = { ...record, urls: [...others, this.#url].slice(-URLS), used: Date.now() };
-    // Named before its first bytes come, so that no file is left that nobody finds.
+    // The record is written before the first bytes arrive, so that every file with bytes can be found.
     this.flush();
   }
 

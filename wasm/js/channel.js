@@ -31,7 +31,7 @@ class WorkerLink {
     if (this.#death) return Promise.reject(fromPlain(this.#death));
     if (signal?.aborted) return Promise.reject(aborted(signal));
     const call = (this.#last += 1);
-    // What goes on after a call has ended is told to whoever listened last.
+    // Progress after a call has ended goes to the listener that was given last.
     this.#onProgress = onProgress ?? this.#onProgress;
     return new Promise((resolve, reject) => {
       const abort = () => {
@@ -62,7 +62,7 @@ class WorkerLink {
     if (error?.fatal) this.#die(error);
   }
 
-  /** Everybody who waits is told; nobody gets an answer from an instance that is broken. */
+  /** Rejects all pending calls; no call is answered by a broken instance. */
   #die(error) {
     if (this.#death) return;
     this.#death = error;
@@ -135,7 +135,7 @@ export class Channel {
     return this.#link ? this.#link.call(method, arguments_, options) : this.call(method, arguments_, options);
   }
 
-  /** A call whose answer nobody waits for, to the session there is: none is started for it. */
+  /** A call to the present session without waiting for its answer; starts no session. */
   tell(method, arguments_) {
     this.#link?.call(method, arguments_).catch(() => {});
   }

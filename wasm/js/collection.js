@@ -16,7 +16,7 @@ const RECALL = [...COMMON, 'sample', 'queries', 'seed'];
 const GET = ['signal', 'field', 'vectors', 'metadata'];
 const SCAN = [...GET, 'where', 'batchSize'];
 
-/** Scans that nobody can go on with any more. */
+/** Ends scans whose iterator was garbage collected. */
 const forgotten = new FinalizationRegistry(({ channel, scan }) => channel.tell('endScan', { scan }));
 
 /** Points with vectors, ids and metadata, to be searched. */

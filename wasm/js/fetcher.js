@@ -4,7 +4,8 @@
 // GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. (Only after a
 // failure without a reason a HEAD or two find out which: CORS, compression or the network.) The
 // browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
-// Keeps nothing: `deliver` gets each byte range once. Who waits for what is `Flights`, what a reply must be `replies.js`.
+// Keeps nothing: `deliver` gets each byte range once. `Flights` keeps the requests and the reads that wait for them;
+// `replies.js` checks the replies.
 
 import { NearfieldError, aborted } from './errors.js';
 import { Flights } from './flights.js';
@@ -147,8 +148,8 @@ export class Fetcher {
   }
 
   /**
-   * Fetches `ranges` and delivers them. Bytes that are on their way for somebody else are waited for. What
-   * arrived before an error or abort was delivered and need not be fetched again.
+   * Fetches `ranges` and delivers them. It waits for bytes that another read has already requested. Bytes that
+   * arrived before an error or abort were delivered and need not be fetched again.
    * @param {import('./ranges.js').Range[]} ranges
    * @param {{ signal?: AbortSignal, background?: boolean }} [options] background waits until no other read is
    *   under way

@@ -1,7 +1,7 @@
 // Requests on their way and those that wait: at most six at once, and in the background two, when no other is under way.
 //
-// Who asks for bytes that are on their way waits for those; a request ends when nobody waits for it any more. What
-// a request does is its maker's business.
+// A read of bytes that are already requested waits for that request; a request without a waiting read is aborted.
+// The caller of `launch` says what a request does.
 
 import { aborted } from './errors.js';
 import { intersect } from './ranges.js';
@@ -9,7 +9,7 @@ import { intersect } from './ranges.js';
 const AT_ONCE = 6;
 const BACKGROUND_AT_ONCE = 2;
 
-/** One range on its way, for all who wait for it. */
+/** The request of one range, with the number of reads that wait for it. */
 class Flight {
   controller = new AbortController();
   waiting = 0;
@@ -33,7 +33,7 @@ export class Flights {
   #running = [];
 
   /**
-   * Those that bring bytes of `ranges`, for somebody in the background or not: who is not does not wait for what waits.
+   * The requests of bytes of `ranges`. A read in the foreground leaves out background requests that have not started.
    * @param {import('./ranges.js').Range[]} ranges merged
    */
   bringing(ranges, background) {
@@ -63,7 +63,7 @@ export class Flights {
   }
 
   /**
-   * Resolves when all of `flights` have; what nobody waits for any more ends.
+   * Resolves when all of `flights` have; a request without a waiting read is aborted.
    * @param {Flight[]} flights @param {AbortSignal} [signal]
    */
   async wait(flights, signal) {

@@ -1,4 +1,4 @@
-// The package: open a `.near` file and search it, in a worker unless told otherwise.
+// The package: open a `.near` file and search it, in a worker by default.
 // No dependencies and no build step; docs/browser.md is the manual.
 
 import { checkOptions, describe } from './asked.js';

@@ -2,8 +2,8 @@
 // record, that says from which URLs they came, which of them are there, and when they were used last. They stand in one
 // directory of the browser's private file system (OPFS), named by the snapshot's key.
 //
-// Finds, lists and removes them; `BlockCache` reads and writes them. Who has a snapshot open has its files locked, so
-// nothing is taken from under an open one.
+// Finds, lists and removes them; `BlockCache` reads and writes them. An open snapshot holds a lock on its files, so
+// they are not removed.
 
 import { align, total } from './ranges.js';
 
@@ -94,8 +94,8 @@ export async function forgetKept(key) {
 }
 
 /**
- * What those that are open may keep, by key. It stands in the names of locks, which end with who holds them; of a tab
- * that was killed a file would go on to say it.
+ * The bytes that open snapshots may keep, by key. They are in the names of locks, which end with their tab; an entry
+ * in a file would outlive a killed tab.
  */
 async function taken() {
   const { held } = await navigator.locks.query();
@@ -120,7 +120,7 @@ export function takeRoom(key, url, wanted, most) {
 }
 
 /**
- * Removes what nobody finds any more, what `url` was before it was `key`, and, what was used longest ago first, what
+ * Removes files without a record, the files of an earlier snapshot of `url`, and, least recently used first, what
  * other snapshots keep above `most` bytes. @returns {Promise<number>} bytes that others keep or may keep
  */
 async function makeRoom(key, url, most) {

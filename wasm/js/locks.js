@@ -3,7 +3,7 @@
 
 import { NearfieldError } from './errors.js';
 
-/** A tab that is reloaded may still be on its way out; a second tab is told after this. */
+/** A tab that is reloaded may still hold the lock for a moment; a second tab is refused only after this. */
 const GRACE_MS = 250;
 /** A worker of ours that was ended is sure to go. */
 const RESTART_MS = 10_000;

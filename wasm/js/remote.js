@@ -3,8 +3,8 @@
 //
 // Answers the same questions as a file in memory (`Whole`), with promises. Once every byte is here it *is* one, with
 // its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
-// front differs) or is damaged. What was fetched is kept, also by calls that fail. Never a download of everything that
-// nobody asked for: what has no cells is not searched in part.
+// front differs) or is damaged. What was fetched is kept, also by calls that fail. The whole file
+// is downloaded only on request: a collection without cells is not searched in part.
 
 import { NearfieldError } from './errors.js';
 import { Fetcher } from './fetcher.js';
@@ -73,7 +73,7 @@ export class Remote {
     try {
       this.#resident.deliver(offset, bytes);
     } catch (error) {
-      // At once: what else is on its way may come before whoever waits for this hears of it.
+      // At once: other bytes may arrive before the waiting call gets this error.
       if (error.code === undefined) this.#break(error);
       throw error;
     }
@@ -213,7 +213,7 @@ export class Remote {
       }
     };
     const failed = (error) => {
-      // Nobody waits any more for what the other lanes would go on with.
+      // The download has failed; the other lanes start no further piece.
       pieces.length = 0;
       throw error;
     };
@@ -238,7 +238,7 @@ export class Remote {
     return this.#askSearch('explain', [collection, vectors, asked], signal);
   }
 
-  /** A question that reads cells, and without cells everything: the latter only for those who allow it. */
+  /** A search. It reads cells; of a collection without cells it reads everything, only if the options allow it. */
   #askSearch(method, args, signal, cost) {
     const entry = this.#info.collections.find(({ name }) => name === args[0]);
     if (entry?.hasCells !== false) return this.#ask(method, args, signal, { cost });
@@ -274,14 +274,14 @@ export class Remote {
     return this.#ask('stats', [collection], signal);
   }
 
-  /** Everything, at once, for somebody who waits; what it cost. */
+  /** Downloads everything at once, for a waiting call; returns the bytes and requests. */
   async #gather(signal) {
     const { bytes, requests } = this.#fetcher;
     await this.download('all', { signal, background: false });
     return { bytes: this.#fetcher.bytes - bytes, requests: this.#fetcher.requests - requests };
   }
 
-  /** Begins what is wanted in the background, if all of it may be fetched. Its failure is nobody's: searches ask again. */
+  /** Begins the download in the background, if all of it may be fetched. A failure is ignored: searches fetch again. */
   #prefetch() {
     const { prefetch = 'codes' } = this.#options;
     if (this.#prefetched || this.#resident.whole || prefetch === 'none') return;

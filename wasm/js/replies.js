@@ -106,7 +106,7 @@ export const wrongLength = (expected, got) =>
  * The body; at most what was asked for. What came before it broke off is `kept` if its place is certain.
  * @param {Response} response @param {import('./ranges.js').Range} range
  * @param {number} [said] where it ends, if the headers say so
- * @param {(count: number) => void} count is told of all that comes
+ * @param {(count: number) => void} count called with the length of each piece that arrives
  */
 export async function readBody(response, [start, end], said, count) {
   const bytes = new Uint8Array((said ?? end) - start);

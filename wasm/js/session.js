@@ -1,6 +1,6 @@
 // What one open snapshot does, where the engine is: in a worker, or in the page with `worker: false`.
 // Methods take and return what can be posted. Errors leave as plain objects; after a fatal one the session
-// is dead, and whoever owns it starts another from the source.
+// is dead, and its owner starts another from the source.
 
 import { forgetEngine, loadEngine } from './engine.js';
 import { NearfieldError, toPlain } from './errors.js';
@@ -17,7 +17,7 @@ export class Session {
   /** The error it died of. */
   #death;
 
-  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be told later too. */
+  /** Carries out `method`; `arguments_` is one object. Rejects with a plain object. `progress` may be called afterwards. */
   async run(method, arguments_, { signal, progress } = {}) {
     try {
       if (this.#isClosed && method !== 'close') throw new NearfieldError('CLOSED', 'it was closed');

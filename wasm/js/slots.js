@@ -1,7 +1,7 @@
 // A pool of open files of the origin (OPFS), which the engine reads and writes without waiting.
 //
 // The engine's own names are inside of the files (docs/internals/format.md, Slots); here they are only numbered. Handles
-// are exclusive: while they are open nobody else opens these files. Works in a worker only.
+// are exclusive: while they are open no other context can open these files. Works in a worker only.
 
 import { NearfieldError } from './errors.js';
 
@@ -139,7 +139,7 @@ async function bytesOf(directory) {
   return bytes;
 }
 
-/** Removes the files of a store that nobody has open; whether there was one. */
+/** Removes the files of a store that is not open; returns whether there was one. */
 export async function removeFiles(name) {
   const stores = await directoryOfStores();
   try {

@@ -14,7 +14,7 @@ export class Store {
   #news;
   #last = Promise.resolve();
   #upkeep = false;
-  /** What the engine died of, which may be background work: for whoever calls next, because nothing may enter it again. */
+  /** The error that stopped the engine, perhaps in background work; the next call reports it and does not enter it. */
   #broken;
 
   /**
@@ -130,7 +130,7 @@ export class Store {
         const isMore = await this.#inOrder(() => this.#upkeep && this.engine.step(Date.now()));
         this.#upkeep &&= isMore;
       } catch {
-        // Begins again after the next change; of an engine that died the next call is told.
+        // Begins again after the next change; the next call reports an engine that has stopped.
         this.#upkeep = false;
       }
       // A turn for others.

@@ -25,7 +25,7 @@ use crate::object::to_js;
 use crate::reading::Reading;
 use crate::slots::{JsSlots, SlotPool};
 
-/// Name of an export on its way out; nobody sees it.
+/// Temporary name of an export; it is not visible outside.
 const EXPORT: &str = "export.near";
 
 /// Smaller pieces than a server's: a tab has one thread and less memory.

@@ -48,7 +48,7 @@ test('errors in filters name the place', async () => {
   await refused(filtered({ n: { lt: NaN } }), 'FILTER', { position: 'n.lt' });
   await refused(filtered({ n: { in: [1, undefined] } }), 'FILTER', { position: 'n.in[1]' });
   await refused(filtered({ n: { eq: new Date() } }), 'FILTER', { position: 'n.eq' });
-  await refused(filtered({ nobody: 1 }), 'FILTER');
+  await refused(filtered({ unknown: 1 }), 'FILTER');
   await refused(filtered('n < 1'), 'FILTER');
   const endless = {};
   endless.not = endless;

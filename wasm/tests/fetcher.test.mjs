@@ -70,7 +70,7 @@ test('neighbours within 32 kB are one request, others are their own', async (con
   assert.ok(has(delivered, 100_000, 110_100) && has(delivered, 200_000, 200_100));
 });
 
-test('who asks for bytes on their way waits for them', async (context) => {
+test('a read of bytes that are already requested waits for them', async (context) => {
   const { server, fetcher, delivered } = await open(context);
   await fetcher.first();
   await Promise.all([
@@ -234,7 +234,7 @@ test('reads under way count against maxBytes, and what is not received is given 
   await fetcher.read([[400_000, 400_001]]);
 });
 
-test('an abort ends only what nobody else waits for', async (context) => {
+test('an abort ends only requests that no other read waits for', async (context) => {
   let release = false;
   const ways = { hold: (start) => !release && start === 100_000 };
   const { server, fetcher, delivered } = await open(context, ways);

@@ -37,7 +37,7 @@ test('what is written is found, replaced and deleted', async () => {
     { ...nearest },
     { id: 7, score: 0, scoreKind: 'distance', metadata: { parity: 'odd', n: 7 }, vector: vectorOf(7) },
   );
-  assert.equal(await collection.delete([7, 8, 'nobody']), 2);
+  assert.equal(await collection.delete([7, 8, 'unknown']), 2);
   assert.equal(collection.size, 118);
   assert.equal(await collection.count({ parity: { eq: 'odd' } }), 59);
   const rows = await collection.get([7, 9]);
@@ -125,7 +125,7 @@ test('what a scan keeps is given back at its end, when it is left, refused, abor
     collect();
     await new Promise(setImmediate);
   }
-  assert.equal(await kept(), 0, 'nobody has that scan any more');
+  assert.equal(await kept(), 0, 'the scan has ended');
   await collection.close();
 });
 

@@ -7,7 +7,7 @@ import { create } from '../dist/index.js';
 import { DIM, rowsOf } from './points.mjs';
 import { trapOnce } from './trap.mjs';
 
-test('a trap in background work is told to the next call, and a new store works', async () => {
+test('the next call reports a trap in background work, and a new store works', async () => {
   const collection = await create({ dim: DIM, metric: 'l2' });
   const trapped = trapOnce('store_step');
   assert.equal((await collection.upsert(rowsOf(0, 10))).inserted, 10);

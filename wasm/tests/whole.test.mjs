@@ -25,8 +25,8 @@ for (const version of ['v1', 'v2']) {
     assert.equal(collection.size, points.size);
     assert.equal(await collection.count(), points.size);
     const ids = [...points.keys()];
-    const rows = await collection.get([...ids, 'nobody'], { vectors: true });
-    assert.deepEqual(rows.missing, ['nobody']);
+    const rows = await collection.get([...ids, 'unknown'], { vectors: true });
+    assert.deepEqual(rows.missing, ['unknown']);
     const scanned = [];
     for await (const row of collection.scan({ vectors: true, batchSize: 7 })) scanned.push(row);
     assert.equal(scanned.length, points.size);

@@ -5,7 +5,7 @@
 // Wants the package (`cargo run -p xtask -- wasm`), a Python with the wheel and numpy, and a folder of base.npy and query.npy.
 // Every engine has a browser of its own and answers one query at a time. The least setting with recall@10 >= .95
 // is found first; then the 300 queries are asked in rounds, a part of them from each engine in turn, each query
-// timed once. Figures are medians. It asserts nothing; who cannot build in time is left out and named.
+// timed once. Figures are medians. It asserts nothing; an engine that cannot build in time is left out and named.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';

@@ -55,7 +55,7 @@ pub enum Step {
     Compact(&'static str),
     /// Does background work until none is due.
     Maintain(&'static str),
-    /// Removes files nobody needs.
+    /// Removes files that are no longer needed.
     Vacuum(&'static str),
     /// Takes a snapshot.
     Snapshot,

@@ -1,4 +1,4 @@
-//! Storage that tells somebody what is about to be asked of it.
+//! Storage that calls a watcher before each operation.
 //!
 //! Names of files that are being written are hidden from a disk behind temporary ones; a watcher knows
 //! the real ones. A watcher may also look at the store from outside, in the middle of anything.

@@ -54,7 +54,7 @@ async function newPage() {
   return page;
 }
 
-/** Writes batches until told to stop or all are written; resolves with what was acknowledged. */
+/** Writes batches until it is stopped or all are written; resolves with what was acknowledged. */
 async function write(page, name, { until = ALL, flushAt = -1 } = {}) {
   let acknowledged = 0;
   let enough;
@@ -160,7 +160,7 @@ test('a killed browser loses nothing that was acknowledged', async () => {
   assert.equal(await check('all', ALL), ALL, 'and an older store is as it was');
 });
 
-test('a second tab is told that the first one writes, hears of it, and may go on after it', async () => {
+test('a second tab is refused while the first one writes, gets its broadcasts, and may write after it', async () => {
   const [first, second] = [await newPage(), await newPage()];
   const heard = second.evaluate(
     () => new Promise((resolve) => {
@@ -285,7 +285,7 @@ test('a store whose worker stopped is opened again by the next call; one in memo
   await page.close();
 });
 
-test('a trap in background work is told to the next call, and the one after it opens the store again', async () => {
+test('the next call reports a trap in background work, and the one after it opens the store again', async () => {
   const page = await newPage();
   const found = await page.evaluate(async () => {
     const scripts = ['/tests/browser/trapping_upkeep.js', '/dist/worker.js'];
@@ -296,17 +296,17 @@ test('a trap in background work is told to the next call, and the one after it o
     const collection = await near.create({ dim: points.DIM, metric: 'l2', name: 'upkeep', worker });
     const written = await attempt(collection.upsert(points.rowsOf(0, 300)));
     await trapped;
-    const [told, count] = [await attempt(collection.count()), await attempt(collection.count())];
+    const [reported, count] = [await attempt(collection.count()), await attempt(collection.count())];
     await collection.close();
-    return { written, told, count, left: scripts.length };
+    return { written, reported, count, left: scripts.length };
   });
   assert.equal(found.written.value?.inserted, 300, JSON.stringify(found));
-  assert.equal(found.told.error?.code, 'WASM', JSON.stringify(found));
+  assert.equal(found.reported.error?.code, 'WASM', JSON.stringify(found));
   assert.deepEqual([found.count, found.left], [{ value: 300 }, 0]);
   await page.close();
 });
 
-test('wrong calls are told apart and the store lives on', async () => {
+test('each wrong call has its own error code and the store goes on', async () => {
   const page = await newPage();
   const codes = await page.evaluate(async () => {
     const collection = await store('wrong');

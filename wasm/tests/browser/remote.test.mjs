@@ -78,7 +78,7 @@ test('another origin that exposes no header: no preflight, right answers, kept o
   assert.ok(stats.cachedBytes > 0 && stats.cachedBytes <= stats.bytes);
 });
 
-test('a page that may not read the file is told CORS, a missing server NETWORK', async (t) => {
+test('a page that may not read the file gets CORS, a missing server is NETWORK', async (t) => {
   const { server, page } = await site(t, { cors: undefined });
   assert.equal(await page.evaluate(() => codeOf(near())), 'CORS');
   await server.close();
@@ -154,7 +154,7 @@ test('evict removes the bytes from disk, what is in memory goes on', async (t) =
   assert.deepEqual(outcome, { before: 2, after: [], storage: 'memory', requests: 0, same: true });
 });
 
-test('the storage that was asked for is what is told: one tab has the files, others memory', async (t) => {
+test('the reported storage is the one in use: one tab has the files, others memory', async (t) => {
   const { server, page } = await site(t);
   assert.equal(await page.evaluate(() => near({ storage: 'opfs' })), 'opfs');
   const [tab] = await Promise.all([page.waitForEvent('popup'), page.evaluate(() => void globalThis.open('/'))]);

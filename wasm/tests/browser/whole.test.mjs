@@ -38,7 +38,7 @@ test('a file gives the known answer in a worker and in the page, from a buffer, 
   for (const found of answers) assert.deepEqual(found, answer);
 });
 
-test('the engine runs on SIMD and the capabilities are told', async (t) => {
+test('the engine runs on SIMD and reports its capabilities', async (t) => {
   const page = await openPage(t);
   await prepare(page);
   const [set, can] = await page.evaluate(async () => {
@@ -91,7 +91,7 @@ test('an abort reaches calls that wait in the worker, close reaches all', async 
   assert.deepEqual(codes, ['none', 'ABORTED', 'CLOSED', 'CLOSED']);
 });
 
-test('a browser without SIMD and a missing module are told in words', async (t) => {
+test('a browser without SIMD and a missing module have messages of their own', async (t) => {
   const page = await openPage(t);
   await prepare(page);
   const [simd, missing, worker] = await page.evaluate(async () => {

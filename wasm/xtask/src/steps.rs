@@ -9,7 +9,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::Result;
 
-/// A panic is a trap without a word: nobody could read it, and the JavaScript gives up the instance either way.
+/// A panic is a trap without a message: it could not be read, and the JavaScript discards the instance either way.
 /// Loops keep their own pointers (no `lsr`): their loads then carry their offsets, which is shorter and faster.
 const FLAGS: &str = "-C target-feature=+simd128 -Zunstable-options -Cpanic=immediate-abort \
                      -Cllvm-args=-disable-lsr";

@@ -32,7 +32,7 @@ async function opened(data, worker, suffix = '') {
   return { ...engine(snapshot.collection(), data), openMs, store: async () => bytes, reopen };
 }
 
-/** In a worker, as `open` does unless told otherwise. */
+/** In a worker, as `open` does by default. */
 export const inWorker = (data) => opened(data, undefined);
 
 /** Without one: no message between question and answer. */

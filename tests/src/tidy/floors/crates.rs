@@ -1,4 +1,4 @@
-//! Which crates may know each other: the core knows nobody, bindings and server know the core only.
+//! Which crates may know each other: the core knows no other crate, bindings and server know the core only.
 
 use crate::tidy::{Finding, Tree};
 
