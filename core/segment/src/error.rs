@@ -19,7 +19,7 @@ pub enum ErrorKind {
     InvalidInput(Fault),
     /// The named thing does not exist; the message lists near names where there are any.
     NotFound,
-    /// The named thing exists already, or somebody else changed it first.
+    /// The named thing exists already, or another writer changed it first.
     Conflict,
     /// Bytes on disk are not what was written. Restore from a snapshot; `verify` says how much is hurt.
     Corrupt,
@@ -86,7 +86,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind` whose message is a sentence for the person who made the call.
+    /// An error of `kind` whose message is a sentence for the caller.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Error(Box::new(Inner { kind, message, details: Vec::new(), source: None }))
@@ -136,7 +136,7 @@ impl Error {
         self
     }
 
-    /// The same error once more, without its source: for everybody who waited for one failed call.
+    /// A copy of the error without its source, for each caller that waited for one failed call.
     #[must_use]
     pub fn again(&self) -> Self {
         let Inner { kind, message, details, source: _ } = &*self.0;

@@ -273,7 +273,7 @@ mod tests {
                 assert_eq!(table.id(RowId(row as u32)), *id);
             }
             assert_eq!(table.find(&PointId::U64(123_456_789)), None);
-            assert_eq!(table.find(&PointId::Str("nobody".into())), None);
+            assert_eq!(table.find(&PointId::Str("unknown".into())), None);
         }
     }
 

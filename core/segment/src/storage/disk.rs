@@ -121,7 +121,7 @@ pub struct DirectoryEntry {
 pub enum LockAttempt {
     /// It is held until dropped.
     Held(Box<dyn Lock>),
-    /// Somebody else has it.
+    /// Another holder has it.
     Refused {
         /// The holder's line; empty if it left none.
         holder: String,

@@ -28,7 +28,7 @@ const OWNER_BYTES_MAX: u64 = 256;
 #[cfg(unix)]
 const FOREIGN_RIGHTS: u32 = 0o077;
 
-/// Whom files and directories are for.
+/// The access rights of new files and directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// Their owner alone, whatever the umask.
@@ -57,7 +57,7 @@ pub fn open_target_directory(path: impl AsRef<Path>) -> Result<Directory<OsDisk>
     open_as(path.as_ref(), Access::Umask)
 }
 
-/// Opens the directory at `path` as storage; for readers, who must not leave traces.
+/// Opens the directory at `path` as storage; for readers, which must not create or change files.
 ///
 /// # Errors
 /// `NotFound` if there is none, else as [`open_directory`].
@@ -303,7 +303,7 @@ impl Disk for OsDisk {
         };
         if mode == LockMode::Exclusive {
             lock.file.set_len(0)?;
-            // The line is for messages only: a full disk must not keep the writer, who frees space, out.
+            // The line is for messages only: a full disk must not keep out the writer, which frees space.
             let _unnamed = writeln!(lock.file, "{}", owner_line(owner));
         }
         Ok(LockAttempt::Held(Box::new(lock)))
@@ -341,10 +341,10 @@ impl DiskFile for OsFile {
 
 /// Maps the first `len` bytes, which the file has.
 fn map(file: &File, len: usize) -> io::Result<Bytes> {
-    // SAFETY: the map is sound as long as nobody changes or truncates these bytes. Blobs are written
+    // SAFETY: the map is sound as long as no process changes or truncates these bytes. Blobs are written
     // under another name and never edited after their rename; append-only files are only extended, and
-    // `len` is their length now; the store's exclusive lock keeps other writers of ours out. Somebody
-    // else's truncation is excluded by the documentation of this module and of the data directory.
+    // `len` is their length now; the store's exclusive lock keeps our other writers out. Truncation by
+    // other programs is excluded by the documentation of this module and of the data directory.
     let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
     Ok(Bytes::from_map(Arc::new(map), 0..len))
 }
@@ -443,7 +443,7 @@ impl Lock for OsLock {
 impl Drop for OsLock {
     fn drop(&mut self) {
         if self.mode == LockMode::Exclusive {
-            // A line that stays behind is harmless: it is shown only while somebody holds the lock.
+            // A line that stays behind is harmless: it is shown only while the lock is held.
             let _stays = self.file.set_len(0);
         }
     }

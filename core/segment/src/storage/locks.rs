@@ -10,7 +10,7 @@ use super::disk::LockAttempt;
 use super::{Lock, LockMode, lost, refused};
 use crate::error::Result;
 
-/// What refused callers are told about shared holders, who leave no line of their own.
+/// Stands for shared holders in the message of a refusal; they leave no line of their own.
 pub(super) const SHARED_HOLDERS: &str = "readers (shared)";
 
 /// The one line an exclusive holder leaves.
@@ -44,7 +44,7 @@ impl Held {
 }
 
 impl LockTable {
-    /// Takes the lock or says who holds it.
+    /// Takes the lock or returns the line of its holder.
     pub(super) fn attempt(&self, name: &str, mode: LockMode, owner: &str) -> LockAttempt {
         let mut held = self.table();
         let generation = held.generation(name);

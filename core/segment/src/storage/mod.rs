@@ -9,8 +9,8 @@
 //! nothing, and which of the two is unknown: read before deciding. Bytes of a blob stay readable through
 //! an open handle after the name is removed.
 //!
-//! *After a killed process* names may be visible that a power cut would still undo. Whoever takes over as
-//! writer calls [`Storage::settle`] before it trusts what it reads.
+//! *After a killed process* names may be visible that a power cut would still undo. The next writer calls
+//! [`Storage::settle`] before it relies on what it reads.
 //!
 //! Files of a store are mapped: do not truncate or edit them by hand (see [`open_directory`]'s module).
 
@@ -151,8 +151,8 @@ pub trait Storage: Send + Sync + Debug {
     }
 
     /// Takes an advisory lock on a file (made if missing), without waiting. `owner` is one line written
-    /// into the file by an exclusive holder, for the message of whoever is refused. Dropped = released;
-    /// the lock also ends with its process.
+    /// into the file by an exclusive holder, for the error of a refused caller. Dropping the lock releases
+    /// it; it also ends with its process.
     ///
     /// # Errors
     /// `Locked`, with the holder's line in the message (and the detail `pid` where the line has the word
@@ -205,7 +205,7 @@ fn pid_in(line: &str) -> Option<u64> {
 /// Whether others may hold the same lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// Nobody else.
+    /// A single holder.
     Exclusive,
     /// Any number of shared holders.
     Shared,

@@ -1,7 +1,7 @@
 //! A blob whose bytes arrive piece by piece, from somewhere that must be waited for.
 //!
-//! The core does not wait. A read of what is not here yet notes the range as wanted and fails with
-//! `NotResident`; whoever owns the waiting takes the list ([`RangeBlob::take_wanted`]), fetches, supplies,
+//! The core does not wait. A read of a range that is not resident notes it as wanted and fails with
+//! `NotResident`; the caller takes the list ([`RangeBlob::take_wanted`]), fetches the ranges, supplies them,
 //! and makes the same call again.
 //!
 //! Invariant: pieces do not overlap, so a byte is kept once, and no piece is longer than [`PIECE_BYTES`] or has

@@ -1,7 +1,7 @@
 //! Writing a file front to back: whole and synced, or appended to for as long as nothing fails.
 //!
 //! A failure of the medium is never overlooked: it wins over what a `fill` makes of it, and ends an
-//! appender. Names, and their durability, are the business of whoever owns the file.
+//! appender. Names, and their durability, are the business of the caller.
 
 use std::io::{self, BufWriter, Write};
 
@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// Small writes of a `fill` are gathered up to this.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
 
-/// Fills and syncs a file. A failure of the disk wins over what `fill` made of it, so that a full disk is
-/// told as such and a `fill` that overlooks an error cannot publish half a blob.
+/// Fills and syncs a file. A failure of the disk takes precedence over the result of `fill`, so that a full
+/// disk is reported as such and a `fill` that overlooks an error cannot publish half a blob.
 pub(super) fn write_synced<F: DiskFile>(file: F, name: &str, fill: Fill<'_>) -> Result<()> {
     let observed = Observed { file, failure: None };
     let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, observed);

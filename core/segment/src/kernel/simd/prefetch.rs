@@ -42,7 +42,7 @@ pub(crate) fn read_lines<E: Element>(slice: &[E]) {
     let start = slice.as_ptr().cast::<u8>();
     let read = |line: usize| {
         // SAFETY: the line begins inside the slice, so the byte is one of it; elements are numbers, without
-        // padding. Volatile, because the compiler would drop a read that nobody uses.
+        // padding. Volatile, because the compiler would drop a read without a use.
         unsafe { start.add(line * LINE_BYTES).read_volatile() };
     };
     let lines = size_of_val(slice).div_ceil(LINE_BYTES).min(LINES_MAX);

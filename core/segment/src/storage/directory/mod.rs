@@ -14,7 +14,7 @@
 //! already there is synced into its parent once per instance all the same: a process that was killed may
 //! have made it without getting to the sync. For files such names are made durable by `settle`.
 //!
-//! Does not retry: after a failed sync nobody knows what the disk holds.
+//! Does not retry: after a failed sync the content of the disk is unknown.
 
 use std::collections::BTreeSet;
 use std::io;

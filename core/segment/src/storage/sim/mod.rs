@@ -181,7 +181,7 @@ impl SimDisk {
         self.state().hard_links = false;
     }
 
-    /// Changes the bytes of a file behind everybody's back, durably: bit rot, or an editor.
+    /// Changes the bytes of a file outside the storage, durably: bit rot, or an editor.
     ///
     /// # Panics
     /// If there is no such file.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::storage::disk::DiskFile;
 use crate::storage::{AlignedBuffer, Blob, Bytes};
 
-/// Whoever has one of these uses the slot; it is free again when all are dropped.
+/// One use of a slot; the slot is free again when all its holds are dropped.
 pub(super) type Hold = Arc<()>;
 
 /// The writing end of a slot's content, which begins empty.

@@ -45,8 +45,8 @@ pub use sim::SimSlots;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
-/// Files that are open for reading and writing, and nobody else's. They outlive the process; names and
-/// order do not matter. Errors are the system's own.
+/// Files that this process alone has open for reading and writing. They outlive it; names and order do not
+/// matter. Errors are the system's own.
 pub trait Slots: Send + Sync + Debug {
     /// How many there are. Grows when the host adds some, which are empty; never shrinks.
     fn count(&self) -> u32;

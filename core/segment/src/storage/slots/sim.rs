@@ -126,7 +126,7 @@ impl SimSlots {
         self.state().log.clone()
     }
 
-    /// Changes the bytes of a file behind everybody's back, durably.
+    /// Changes the bytes of a file outside the storage, durably.
     ///
     /// # Panics
     /// If there is no such slot.

@@ -299,8 +299,8 @@ fn a_slot_is_not_used_again_while_it_is_read() {
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert_eq!(blob.read(0..4).unwrap()[..], *b"read");
     drop(blob);
-    storage.put_new("c", b"third").expect("nobody reads it now");
-    assert_eq!(slots.used_bytes(), 2 * CONTENT_AT as usize + 10, "its space was given back");
+    storage.put_new("c", b"third").expect("it is no longer read");
+    assert_eq!(slots.used_bytes(), 2 * CONTENT_AT as usize + 10, "its space was freed");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn one_damaged_copy_is_mended_and_two_refuse_the_store() {
         });
         let opened = open(&slots);
         if copies == [true, true] {
-            let error = opened.expect_err("nobody knows what it was");
+            let error = opened.expect_err("its name is lost");
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
             assert!(error.message().contains("slot 0"), "{error}");
             continue;
