@@ -1,4 +1,4 @@
-//! What time it is. The only place of the core that asks the operating system; everybody else is told.
+//! The clock. The only place of the core that reads the time of the operating system; other code gets it by argument.
 //!
 //! Time is written into batches and manifests for people to read and for "as of" queries. Nothing is
 //! ordered by it: order is the LSN.

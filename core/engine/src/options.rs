@@ -27,10 +27,10 @@ pub struct Options {
     pub log_file_bytes_max: u64,
     /// Log files of a database that stay open for the next write; each takes a file handle.
     pub open_logs_max: usize,
-    /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only. `None`: as
-    /// far as the collection says, where who wrote it before had chosen; else the present only.
+    /// How far back every moment stays reachable by replay, in milliseconds; 0 keeps the present only. `None`: the
+    /// setting of the collection's last writer, if it had one; else the present only.
     pub history_ms: Option<u64>,
-    /// Bytes that files kept for the past alone may have; above, the oldest past is given up first. 0: no
+    /// Bytes that files kept for the history alone may have; above, the oldest history is removed first. 0: no
     /// bound, the whole of `history_ms` is kept.
     pub history_bytes_max: u64,
     /// How long a file that no manifest names stays in quarantine, in milliseconds.

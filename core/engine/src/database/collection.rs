@@ -314,7 +314,7 @@ impl Collection {
         self.turns.is_wanted()
     }
 
-    /// Calls `work` with the writer, which nobody else has meanwhile.
+    /// Calls `work` with the writer, under the writer's lock.
     ///
     /// # Errors
     /// `ReadOnly`, or what `work` returns.
@@ -487,7 +487,7 @@ mod tests {
         let read = open(Mode::Read).collection("points").expect("opens");
         let Role::Follower(follower) = &read.role else { panic!("opened for reading") };
         let panics = || -> () {
-            let _held = follower.lock().expect("nobody panicked yet");
+            let _held = follower.lock().expect("no panic yet");
             panic!("on purpose")
         };
         assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());

@@ -77,8 +77,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database in `storage`; a writer creates one in an empty directory. `owner` is one line that
-    /// tells others who holds the lock; it should name the process.
+    /// Opens the database in `storage`; a writer creates one in an empty directory. `owner` is one line for
+    /// the lock file; it should name the process that holds the lock.
     ///
     /// # Errors
     /// `Locked` if there is another writer; `NotFound` if a reader finds no database; `InvalidInput(Parameter)` if
@@ -467,7 +467,7 @@ mod tests {
         let database = database(Mode::Write);
         let collection = collection(&database);
         write(&collection, 3, Vec::new()).expect("writes");
-        let mut stop = |_| Err(Error::new(ErrorKind::Cancelled, "somebody waits"));
+        let mut stop = |_| Err(Error::new(ErrorKind::Cancelled, "a caller waits"));
         let stopped = collection.maintain_by(Effort::Checkpoint, &mut stop);
         assert!(!stopped.expect("no error"), "nothing was done");
         let mut aside = |task: Task| {

@@ -1,7 +1,7 @@
-//! The door to one collection of a database: opened by the first who asks, while all others are served.
+//! One collection of a database, opened by the first caller that needs it.
 //!
-//! Opening reads a whole log and may fail; nobody who wants another collection waits for it. Whoever wants
-//! this one waits and shares what comes of it; a failure is tried again by the next who asks.
+//! Opening reads a whole log and may fail. Callers of the same collection wait for it and share the result; callers
+//! of other collections do not wait. After a failure the next caller tries again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -29,20 +29,20 @@ enum State {
     #[default]
     Closed,
     Open(Arc<Collection>),
-    /// Dropped or replaced: its files belong to nobody.
+    /// Dropped or replaced: its files are no longer used.
     Retired,
 }
 
 impl Opening {
-    /// The door of a collection that is open.
+    /// The entry of a collection that is open.
     pub(crate) fn opened(collection: Arc<Collection>) -> Opening {
         Opening { state: Mutex::new(State::Open(collection)) }
     }
 
-    /// The collection, opened by `open` if nobody did before; `None` if it is retired.
+    /// The collection, opened by `open` if it is closed; `None` if it is retired.
     ///
     /// # Errors
-    /// What `open` returns; the door stays closed then.
+    /// What `open` returns; the collection stays closed then.
     pub(crate) fn enter(
         &self,
         open: impl FnOnce() -> Result<Collection>,
@@ -59,7 +59,7 @@ impl Opening {
         }
     }
 
-    /// The collection if it is open; what is being opened at this moment is not.
+    /// The collection if it is open; `None` while it is being opened.
     pub(crate) fn now(&self) -> Option<Arc<Collection>> {
         match self.state.try_lock() {
             Ok(state) => state.collection(),
@@ -68,7 +68,7 @@ impl Opening {
         }
     }
 
-    /// Shuts the door for good, after who is opening it; returns the collection if it is open.
+    /// Retires the collection for good, after a running opening has ended; returns it if it is open.
     pub(crate) fn retire(&self) -> Option<Arc<Collection>> {
         let mut state = self.state();
         let open = state.collection();

@@ -20,7 +20,7 @@ use crate::files::transfer::bring;
 use crate::log::{LogDirectory, Mode as LogMode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, Reason, commit, document_name, load_newest};
 
-/// What those are told who still hold the collection.
+/// The cause in the errors of older handles of the collection.
 const CAUSE: &str = "the collection went back to an earlier LSN, or should have";
 
 /// A collection that is what it was.

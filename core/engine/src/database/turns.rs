@@ -1,4 +1,4 @@
-//! Threads that carry out tasks of one collection, and callers who wait for them to end.
+//! Threads that carry out tasks of one collection, and callers that wait for them to end.
 //!
 //! Background work enters and leaves as it likes, unless a caller waits to be alone: then nothing new enters, and what
 //! runs is expected to stop at its next step. Checkpoints never wait for merges.
@@ -20,7 +20,7 @@ struct State {
     working: usize,
     /// Threads that have stopped working, ever.
     ended: u64,
-    /// Callers who wait to be alone.
+    /// Callers that wait for exclusive use.
     waiting: usize,
 }
 

@@ -22,8 +22,8 @@ const CRC_OFFSET: usize = 12;
 /// Most bytes of a front beside its checksums of blocks. A segment takes about 800, a schema 300.
 const FRONT_BYTES_MAX: u64 = 16 << 20;
 
-/// Longest front of a file of `file_len` bytes. Whoever reads over a network gets the whole front before its checksum
-/// tells whether its length is true; an honest one has 4 bytes for each block, and is else small.
+/// Longest front of a file of `file_len` bytes. A reader over a network gets the whole front before its checksum
+/// confirms the length; a valid front has 4 bytes for each block, and is otherwise small.
 pub(super) fn front_len_max(file_len: u64) -> u64 {
     FRONT_BYTES_MAX + file_len / BLOCK_BYTES * 4
 }

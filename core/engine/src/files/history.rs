@@ -37,7 +37,7 @@ impl Past {
     /// Reads every manifest in `dir` with a number below `newest`.
     ///
     /// # Errors
-    /// `Io`; what is damaged, or of another version, is told apart and no error.
+    /// `Io`; manifests that are damaged, or of another version, are listed separately and are no error.
     pub(crate) fn read(storage: &dyn Storage, dir: &str, newest: u64) -> Result<Past> {
         let mut past = Past::default();
         let numbers = list_numbers::<Manifest>(storage, dir)?;
@@ -104,7 +104,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// What a writer of `newest` is told by its options, or else by the manifest.
+    /// The window of a writer of `newest`: from its options, or else from the manifest.
     pub(crate) fn of(options: &Options, newest: &Manifest) -> Window {
         let history_ms = options.history_ms.or(newest.history_ms).unwrap_or(0);
         Window { history_ms, bytes_max: options.history_bytes_max, ahead_ms: None }

@@ -28,8 +28,8 @@ pub(crate) const BACKUPS: &str = "tmp";
 pub const SNAPSHOTS: &str = "snapshots";
 /// File in the directory of a snapshot while it is being made.
 pub(crate) const UNFINISHED: &str = "unfinished";
-/// Directories of a collection. Manifests are removed first: whoever still reads then finds no collection,
-/// rather than one with damage.
+/// Directories of a collection. Manifests are removed first: a reader then finds no collection, rather than
+/// a damaged one.
 pub(crate) const COLLECTION_DIRS: [&str; 5] = ["", "segments", "wal", "archive", "quarantine"];
 /// Starts of the names of backups; milliseconds follow.
 const BACKUP_KINDS: [&str; 2] = ["replay_backup_", "restore_backup_"];

@@ -1,4 +1,4 @@
-//! Files that no manifest names, kept for a while in case somebody misses them.
+//! Files that no manifest names, kept for a while in case they are needed.
 //!
 //! `quarantine/<when put here, ms, 14 digits>.<reason>.<own name>`: the name says all there is to know, so
 //! that a crash cannot part a file from its reason. Nothing depends on these files. The oldest go first:

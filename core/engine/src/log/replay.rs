@@ -22,13 +22,13 @@ const CHANGED: &str = "changed while it was read";
 /// Bytes copied at a time while the tail is rewritten.
 const COPY_BYTES: u64 = 1 << 20;
 
-/// Who is reading.
+/// The purpose of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The writer, alone: every whole batch, then the tail is repaired.
     Recover,
-    /// Beside a writer: batches up to the LSN he published as durable. An unfinished frame at the end is
-    /// no error.
+    /// Beside a writer: batches up to the LSN that the writer published as durable. An unfinished frame at
+    /// the end is no error.
     ReadOnly,
     /// A moment of the past: batches up to this LSN, also from the archive. Nothing is repaired.
     Through(Lsn),

@@ -124,8 +124,8 @@ pub fn load<D: Document>(storage: &dyn Storage, dir: &str, number: u64) -> Resul
     Ok(stored)
 }
 
-/// Reads the document with the highest number; `None` if there is none. Beside a writer who replaces it
-/// meanwhile, the newer one.
+/// Reads the document with the highest number; `None` if there is none. If a writer replaces it meanwhile,
+/// the newer one.
 ///
 /// # Errors
 /// As [`load`]; a damaged newest document is an error even if older ones are whole.
@@ -151,7 +151,7 @@ pub fn load_newest<D: Document>(storage: &dyn Storage, dir: &str) -> Result<Opti
 ///
 /// # Errors
 /// `InvalidInput(Parameter)` for a document that would be too long to be read; nothing was written then.
-/// `Conflict` if somebody else committed that number; else those of the storage, after which it is
+/// `Conflict` if another process committed that number; else those of the storage, after which it is
 /// unknown whether the commit happened: load the newest.
 ///
 /// # Panics

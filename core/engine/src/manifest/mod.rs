@@ -61,7 +61,7 @@ pub struct Manifest {
     pub next_assigned_id: NextId,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
-    /// The idempotency keys used up to `checkpoint_lsn`, if there were any. Everybody who writes has to heed them, so
+    /// The idempotency keys used up to `checkpoint_lsn`, if there were any. Every writer has to check them, so
     /// a manifest that names some has version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysEntry>,
@@ -69,8 +69,8 @@ pub struct Manifest {
     /// that is older than `checkpoint_lsn` is completed from the segments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<FieldsEntry>,
-    /// How far back who wrote it keeps every moment, in milliseconds; none if only the present. For writers that
-    /// are told nothing else.
+    /// How far back the writer of this manifest keeps every moment, in milliseconds; none if only the present. A
+    /// writer without a setting of its own uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_ms: Option<u64>,
     /// When it was made, milliseconds since 1970.

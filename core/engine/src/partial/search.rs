@@ -13,7 +13,7 @@ use super::part::Part;
 use super::reads::all;
 use super::{PartialCollection, PartialExport};
 
-/// When nobody says how many cells, about this many bytes of them are read: measured (docs/internals/decisions/0032).
+/// About as many bytes of cells are read by default: measured (docs/internals/decisions/0032).
 pub const CELL_BYTES_DEFAULT: u64 = 1_400_000;
 /// Fewest cells that are read unasked, however large they are.
 const CELLS_DEFAULT_MIN: usize = 16;
@@ -218,7 +218,7 @@ impl Asked<'_> {
         let bytes: u64 = places.iter().map(|(range, _, _)| range.end - range.start).sum();
         let usual = CELL_BYTES_DEFAULT * places.len() as u64 / bytes.max(1);
         let cells = self.question.cells.unwrap_or((usual as usize).max(CELLS_DEFAULT_MIN));
-        // Who wants everything wants it in however many runs.
+        // A search of all cells has no bound on its runs.
         let runs = if cells >= spots.len() { spots.len() } else { self.question.requests_max };
         let chosen = choose(&spots, Budget { lists: cells, runs });
         Ok((chosen.into_iter().map(|position| places[position].2).collect(), total))

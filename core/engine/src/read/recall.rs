@@ -1,7 +1,7 @@
 //! Measuring recall: the share of the true nearest points that a search finds.
 //!
-//! Recall is measured, never assumed: the same questions are asked as they would be, and again exactly.
-//! A found point counts if it is no farther than the k-th true one, so ties are not held against anybody.
+//! Recall is measured, never assumed: the same queries run with the given parameters, and again exactly. A found
+//! point counts if it is no farther than the k-th true one, so the order of ties does not change the recall.
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;

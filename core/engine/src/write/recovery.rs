@@ -211,8 +211,8 @@ pub(crate) fn create_in_memory(
     open_without_log(location, options, clock, rng.next_u64())
 }
 
-/// Opens what the newest manifest names, over a log that forgets: for collections in memory, and for building
-/// files that nobody uses yet.
+/// Opens what the newest manifest names, over a log that keeps nothing: for collections in memory, and for
+/// building files that are not in use yet.
 ///
 /// # Errors
 /// As [`open_writer`].
@@ -342,7 +342,7 @@ fn open_segment(
     Ok(segment)
 }
 
-/// The keys used up to the manifest's checkpoint LSN. Who cannot write, and so has `max` 0, needs none.
+/// The keys used up to the manifest's checkpoint LSN. A reader, with a `max` of 0, needs none.
 fn read_keys(location: &CollectionPath, manifest: &Manifest, max: usize) -> Result<Keys> {
     let Some(entry) = manifest.keys.as_ref().filter(|_| max > 0) else { return Ok(Keys::new(max)) };
     keys::open(&*location.storage, &location.dir, manifest.collection, entry, max)
@@ -411,7 +411,7 @@ impl Follower {
         self.reader.clone()
     }
 
-    /// Has the next refresh open everything anew: whoever had the follower last left it halfway.
+    /// Makes the next refresh open everything anew, after a call that left the follower in an unknown state.
     pub(crate) fn distrust(&mut self) {
         self.manifest = 0;
     }
@@ -423,7 +423,7 @@ impl Follower {
     pub fn refresh(&mut self) -> Result<Arc<View>> {
         let rng = self.state.rng.clone();
         let numbers = list_numbers::<Manifest>(&*self.location.storage, &self.location.dir)?;
-        // Whatever fails here, opening anew says whether it is damage or a writer who moved on.
+        // After a failure here, opening anew decides whether it is damage or a writer that moved on.
         let moved = numbers.last() != Some(&self.manifest)
             || replay_into(&mut self.state, &self.place, Mode::ReadOnly).is_err();
         if moved {

@@ -1,4 +1,4 @@
-//! The one who changes a collection: logs batches, applies them, plans tasks and commits their results.
+//! The writer of a collection: logs batches, applies them, plans tasks and commits their results.
 //!
 //! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
 //! synced. Searching never waits for the writer: each change publishes a new [`View`].
@@ -64,7 +64,7 @@ pub struct Writer {
     pub(crate) window: Window,
     pub(crate) reader: Reader,
     pub(crate) health: Health,
-    /// When the log was last truncated, for those who watch it.
+    /// When the log was last truncated, for metrics.
     pub(crate) mark: LogMark,
     /// Files are left that a merge or an archived log should have taken away.
     pub(crate) untidy: bool,
@@ -374,7 +374,7 @@ impl Writer {
                 self.state.segments.iter().find(|held| held.id() == *id).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Conflict,
-                        format!("segment {id} was merged by somebody else"),
+                        format!("segment {id} was merged by another task"),
                     )
                 })?;
             let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > checkpoint_lsn);

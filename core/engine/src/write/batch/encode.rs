@@ -90,7 +90,7 @@ impl Batch<'_> {
             sections.write(kind::DEADLINE, |out| out.extend_from_slice(&bytes));
         }
         if !self.row_keys.is_empty() {
-            // Whoever skips them has every row, and only forgets that a key was used.
+            // A build that skips them has every row, and misses only that a key was used.
             sections.write_flagged(kind::ROW_KEYS, FLAG_OPTIONAL, |out| {
                 for key in &self.row_keys {
                     let key = key.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What the writer shows: the newest view, and numbers for those who watch it.
+//! What the writer publishes: the newest view, and statistics for metrics.
 //!
-//! Both are replaced whole, after what they tell is durable. Looking takes no lock that is held during IO, so
-//! neither a search nor a scrape of metrics ever waits for an fsync.
+//! Both are replaced whole, after the state they describe is durable. Reading them takes no lock that is held during
+//! IO, so neither a search nor a scrape of metrics ever waits for an fsync.
 
 use std::sync::{Arc, RwLock};
 
@@ -23,7 +23,7 @@ struct Published {
     stats: CollectionStats,
 }
 
-/// What a writer tells of itself, as of its newest view. Zeros for who cannot write.
+/// Statistics of a writer, as of its newest view. Zeros for a reader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CollectionStats {
     /// The log.

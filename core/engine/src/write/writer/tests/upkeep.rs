@@ -74,7 +74,7 @@ fn what_is_kept_because_somebody_opens_files_goes_with_the_next_piece_of_upkeep(
     bench.write_many();
     let storage = Directory::new(bench.disk.clone());
     let dir = format!("c/{}", bench.disk.list("c").expect("listed")[0].name);
-    let opening = pin::shared(&storage, &dir).expect("no trouble").expect("nobody removes files");
+    let opening = pin::shared(&storage, &dir).expect("no trouble").expect("no vacuum runs");
     bench.collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).expect("merges");
     assert_eq!(bench.files("segments"), 3, "those that were merged are kept beside the new one");
     assert!(!maintain(&bench.collection).expect("works"), "it does not count as done");
@@ -104,16 +104,16 @@ fn a_writer_that_is_told_nothing_keeps_the_past_that_the_one_before_kept() {
         collection.vacuum().expect("removes files");
         manifests()
     };
-    assert_eq!(write(None), 1, "nobody asked for a past");
+    assert_eq!(write(None), 1, "no history was set");
     let kept = write(Some(u64::MAX));
     assert_eq!(kept, 2);
-    assert!(write(None) >= kept, "nobody gave it up");
+    assert!(write(None) >= kept, "the history stays");
     let db = open_seeded(&disk, small_files(), 100);
     db.replay_to("points", Lsn(2), &Pool::SERIAL).expect("the past can be reached");
     assert_eq!(db.collection("points").expect("opens").view().len(), 40);
     drop(db);
     assert!(write(None) >= kept, "nor by going back");
-    assert_eq!(write(Some(0)), 1, "it is given up by who says so");
+    assert_eq!(write(Some(0)), 1, "a setting of 0 gives it up");
     assert_eq!(write(None), 1, "for good");
 }
 
@@ -181,7 +181,7 @@ fn numbers_are_published_with_the_view_and_need_no_writer() {
     assert_eq!(before.log.truncated_ms, None);
     bench.checkpoint().expect("checkpoints");
     one(&bench.collection, change(Draft { idempotency_key: Some("k".into()), ..draft(1) }));
-    // Whoever writes holds the writer; looking does not wait for it.
+    // `with_writer` holds the writer's lock; reading the statistics does not wait for it.
     let after = bench.collection.with_writer(|_| Ok(bench.collection.stats())).expect("no wait");
     assert_eq!((after.log.cut.0, after.log.truncated_ms), (8, Some(1_000)));
     assert!(after.log.bytes < before.log.bytes, "archived");
