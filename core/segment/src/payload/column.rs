@@ -4,10 +4,11 @@
 //! as unsigned distances from the smallest, so each selection becomes one range of distances, found once,
 //! and one pass over the values in their stored width.
 
-use super::columns::{Block, ColumnEntry, cast, read_set};
+use super::block::{Block, ColumnEntry, cast, read_set};
 use super::layout::ColumnKind;
 use super::scalar::{Comparison, Number};
 use super::select;
+use super::values::{Owners, Values};
 use crate::rowset::RowSet;
 
 type Found<T> = std::result::Result<T, String>;
@@ -21,25 +22,6 @@ pub(crate) struct Column<'a> {
     values: Values<'a>,
     owners: Owners<'a>,
     dictionary: Option<Dictionary<'a>>,
-}
-
-/// The values in their stored width.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Values<'a> {
-    One(&'a [u8]),
-    Two(&'a [u16]),
-    Four(&'a [u32]),
-    Eight(&'a [u64]),
-    Floats(&'a [f64]),
-}
-
-/// Which row each value belongs to.
-#[derive(Debug, Clone)]
-pub(super) enum Owners<'a> {
-    /// One value a row; the set says which rows have it.
-    Dense(RowSet),
-    /// The row of each value, ascending.
-    Listed(&'a [u32]),
 }
 
 /// Sorted unique strings.
@@ -230,36 +212,6 @@ impl<'a> Column<'a> {
         wanted.sort_unstable();
         wanted.dedup();
         select::any_distance(self.values, &self.owners, &wanted, out);
-    }
-}
-
-impl Values<'_> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Values::One(values) => values.len(),
-            Values::Two(values) => values.len(),
-            Values::Four(values) => values.len(),
-            Values::Eight(values) => values.len(),
-            Values::Floats(values) => values.len(),
-        }
-    }
-
-    fn are_finite(&self) -> bool {
-        match self {
-            Values::Floats(values) => values.iter().all(|value| value.is_finite()),
-            Values::One(_) | Values::Two(_) | Values::Four(_) | Values::Eight(_) => true,
-        }
-    }
-
-    /// The greatest distance; 0 of floats and of nothing.
-    fn greatest(&self) -> u64 {
-        match self {
-            Values::One(values) => values.iter().copied().max().map_or(0, u64::from),
-            Values::Two(values) => values.iter().copied().max().map_or(0, u64::from),
-            Values::Four(values) => values.iter().copied().max().map_or(0, u64::from),
-            Values::Eight(values) => values.iter().copied().max().unwrap_or(0),
-            Values::Floats(_) => 0,
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Invariant: columns say of every row and path what its text says ([`validate`] has the rules of texts).
 //! Not here: what a filter means (`filter`), changing a row (rows are immutable), full-text search.
 
+mod block;
 mod build;
 mod column;
 mod columns;
@@ -19,6 +20,7 @@ mod scalar;
 mod select;
 #[cfg(test)]
 mod tests;
+mod values;
 mod walk;
 
 pub use build::{PATHS_MAX, PayloadBuilder, PayloadBytes};

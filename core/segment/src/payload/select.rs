@@ -3,7 +3,7 @@
 //! The compare loops have a fixed length and no branch, so that the compiler turns them into vector
 //! instructions; flags of one byte are then gathered into bits by a multiplication.
 
-use super::column::{Owners, Values};
+use super::values::{Owners, Values};
 use crate::rowset::RowSet;
 
 /// Up to this many wanted values are looked for one by one: a pass of vector compares costs about a tenth of
