@@ -107,7 +107,7 @@ pub(crate) enum Behind {
 
 /// Makes the calling thread, and those it starts, step back. False if the system refuses or cannot.
 #[cfg(target_os = "linux")]
-pub(crate) fn step_back(behind: Behind) -> bool {
+pub(crate) fn lower_priority(behind: Behind) -> bool {
     use thread_priority::ThreadPriority;
     use thread_priority::unix::{
         NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
@@ -130,7 +130,7 @@ pub(crate) fn step_back(behind: Behind) -> bool {
 
 /// Other systems have no such thing behind a safe call.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn step_back(_behind: Behind) -> bool {
+pub(crate) fn lower_priority(_behind: Behind) -> bool {
     false
 }
 
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_thread_can_step_back_behind_requests_alone() {
+    fn a_thread_can_lower_priority_behind_requests_alone() {
         let nice = || {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux has it");
             let behind_the_name = stat.rsplit_once(") ").expect("as proc(5) says").1;
@@ -189,7 +189,7 @@ mod tests {
         };
         let before = nice().expect("a number");
         let (done, after) = std::thread::scope(|scope| {
-            let stepped_back = scope.spawn(|| (step_back(Behind::Requests), nice()));
+            let stepped_back = scope.spawn(|| (lower_priority(Behind::Requests), nice()));
             stepped_back.join().expect("no panic")
         });
         // Who starts with a higher nice value keeps it.
@@ -199,13 +199,13 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_thread_and_those_it_starts_can_step_back() {
+    fn a_thread_and_those_it_starts_can_lower_priority() {
         use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         let policy = || thread_priority::unix::thread_schedule_policy().expect("has one");
         std::thread::scope(|scope| {
             let stepped_back = scope.spawn(|| {
-                assert!(step_back(Behind::Everything));
+                assert!(lower_priority(Behind::Everything));
                 let inherited = std::thread::scope(|inner| inner.spawn(policy).join());
                 (policy(), inherited.expect("no panic"))
             });

@@ -118,7 +118,7 @@ async fn serve(
     tokio::spawn(listener.serve(&server, api::ROUTES, &stop));
     let (checked, passed) = oneshot::channel();
     let (settings, keys) = (config.clone(), Arc::clone(&catalog));
-    let mut opening = pin!(aside(move || {
+    let mut opening = pin!(run_blocking(move || {
         // Whether anything waits for this does not matter to the opening.
         Store::open_checked(&settings, keys, || {
             let _received = checked.send(());
@@ -151,7 +151,7 @@ async fn serve(
     if let Some(path) = control {
         drop(std::fs::remove_file(path));
     }
-    let closed = aside(move || store.close()).await;
+    let closed = run_blocking(move || store.close()).await;
     catalog.close();
     closed
 }
@@ -173,8 +173,8 @@ fn announce(
     Ok(out.flush()?)
 }
 
-/// Does what may take long on a thread of its own.
-async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+/// Runs work that may take long on a thread of its own.
+async fn run_blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?)
 }

@@ -20,7 +20,7 @@ use super::error::{ApiError, Result};
 use super::request::FromJson;
 use super::server::Server;
 use crate::catalog::KeyId;
-use crate::workers::{Reservation, Served, Store, StoreError};
+use crate::workers::{Reservation, CollectionService, Store, StoreError};
 
 /// Most time between two pieces of a body.
 const BODY_IDLE: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl Call {
 
     /// The collection that the path names, or the default one. Which others there are is said to callers only that
     /// may list them.
-    pub(crate) fn served(&self) -> Result<Arc<Served>> {
+    pub(crate) fn served(&self) -> Result<Arc<CollectionService>> {
         let name = self.collection.as_deref();
         self.store()?.collection(name).map_err(|error| match (name, error) {
             (Some(name), StoreError::Engine(error))

@@ -1,4 +1,4 @@
-//! How merges and other long work are carried out beside requests: on threads that step back.
+//! How merges and other long work run beside requests: on threads with a low priority.
 //!
 //! Only computing and writing new files happens at low priority. A thread that holds the lock of a writer must not
 //! wait for a processor behind all others, because writes wait for the lock: plans are made and results committed by
@@ -14,11 +14,10 @@ use nearfield_segment::Pool;
 use prometheus::IntGauge;
 
 use super::budget::Reservation;
-use super::context::Context;
-use super::line::Line;
+use super::managed::{Context, ManagedCollection};
 use crate::host::{self, Behind};
 
-/// Carries long work out.
+/// Runs long work.
 #[derive(Debug)]
 pub(super) struct Background {
     context: Arc<Context>,
@@ -38,7 +37,7 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Runs a task of `line` until it is done, `gives_way` returns true or the server closes. A merge first waits until
+    /// Runs a task of `managed` until it is done, `gives_way` returns true or the server closes. A merge first waits until
     /// the memory budget has room for it; a checkpoint does not. `gives_way` is called with each step, and while the
     /// merge waits with a progress of 0 of 0. A merge that waits also makes way for any caller that must be alone, a
     /// recovery above all: it may be what frees the memory.
@@ -47,7 +46,7 @@ impl Background {
     /// As [`Task::run`]; `Cancelled` if it made way; `Io` if it panicked.
     pub(super) fn carry(
         &self,
-        line: &Line,
+        managed: &ManagedCollection,
         task: Task,
         gives_way: &(dyn Fn(Progress) -> bool + Sync),
     ) -> Result<MergeOutput> {
@@ -58,12 +57,12 @@ impl Background {
         };
         let stops = |progress| gives_way(progress) || self.is_stopping();
         let waiting = Progress { done: 0, total: 0 };
-        let _held = self.memory_for(&task, &|| line.collection.is_wanted() || stops(waiting))?;
+        let _held = self.memory_for(&task, &|| managed.collection.is_wanted() || stops(waiting))?;
         let _counted = UnderWay::new(under_way);
         let mut watch = |progress| {
             if stops(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let output = self.aside(|| task.run(&self.pool, &mut watch));
+        let output = self.run_low_priority(|| task.run(&self.pool, &mut watch));
         // What the task gathered was in many small blocks, which the allocator keeps when they are freed.
         host::trim();
         let output = output?;
@@ -82,17 +81,17 @@ impl Background {
         budget.wait_to_merge(bytes, stops).ok_or_else(made_way)
     }
 
-    /// Does `work` on a thread of its own that steps back.
+    /// Runs `work` on a thread of its own with a low priority, and waits for it.
     ///
     /// # Errors
     /// What `work` returns; `Io` if it panicked, or without a thread.
-    pub(super) fn aside<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    pub(super) fn run_low_priority<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("background".to_owned());
             let behind = self.behind;
             let started = builder.spawn_scoped(scope, move || {
-                if !host::step_back(behind) {
-                    tracing::debug!(?behind, "the system does not let this thread step back");
+                if !host::lower_priority(behind) {
+                    tracing::debug!(?behind, "the system does not let this thread lower its priority");
                 }
                 work()
             });
@@ -109,11 +108,11 @@ impl Background {
     ///
     /// # Errors
     /// As [`nearfield_engine::Collection::checkpoint`].
-    pub(super) fn last_checkpoint(&self, line: &Line, gives_way: &dyn Fn() -> bool) -> Result<()> {
+    pub(super) fn last_checkpoint(&self, managed: &ManagedCollection, gives_way: &dyn Fn() -> bool) -> Result<()> {
         let mut watch =
             |_| if gives_way() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let mut carry = |task: Task| task.run(&self.pool, &mut watch);
-        line.collection.merge_by(Effort::Checkpoint, &mut carry).map(drop)
+        managed.collection.merge_by(Effort::Checkpoint, &mut carry).map(drop)
     }
 
     /// Merges end at their next step.

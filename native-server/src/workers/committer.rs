@@ -21,9 +21,8 @@ use nearfield_segment::Pool;
 use tokio::sync::oneshot;
 
 use super::budget::Reservation;
-use super::context::{CHANGE_COPIES, Context, is_late};
+use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
-use super::line::Line;
 use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
 
@@ -39,7 +38,7 @@ const ROOM_PATIENCE: (u32, Duration) = (50, Duration::from_millis(200));
 /// A change in the queue.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) line: Arc<Line>,
+    pub(super) managed: Arc<ManagedCollection>,
     pub(super) change: Change<'static>,
     /// Who waits; nobody with `wait=false`.
     pub(super) answer: Option<oneshot::Sender<Result<Applied>>>,
@@ -89,7 +88,7 @@ impl Committers {
         let throttle = self.context.budget.throttle();
         let waits = waiting.answer.is_some();
         let delay = if waits { throttle } else { self.flush_interval / 2 };
-        let (lane, bytes) = (waiting.line.number, waiting.held.bytes() / CHANGE_COPIES);
+        let (lane, bytes) = (waiting.managed.number, waiting.held.bytes() / CHANGE_COPIES);
         let metrics = &self.context.metrics;
         let mut state = self.state();
         // Under the lock, so that times are in the order of the queue.
@@ -118,8 +117,8 @@ impl Committers {
     }
 
     /// Items and bytes that wait for a collection.
-    pub(super) fn depth(&self, line: &Line) -> (u64, u64) {
-        self.state().queues.depth(line.number)
+    pub(super) fn depth(&self, managed: &ManagedCollection) -> (u64, u64) {
+        self.state().queues.depth(managed.number)
     }
 
     /// Takes nothing more and writes what waits, for at most `limit`. What is given up then is told to who
@@ -136,7 +135,7 @@ impl Committers {
         drop(state);
         for waiting in given_up {
             let accepted = u64::from(waiting.answer.is_none());
-            self.context.lost(&waiting.line, accepted, "the server closed before it was written");
+            waiting.managed.note_lost(accepted, "the server closed before it was written");
         }
     }
 
@@ -192,42 +191,42 @@ impl Committers {
 
     /// Writes a group. A panic costs this group its answers, never the thread.
     fn write(&self, group: Vec<Waiting>) {
-        let Some(line) = group.first().map(|waiting| Arc::clone(&waiting.line)) else { return };
+        let Some(managed) = group.first().map(|waiting| Arc::clone(&waiting.managed)) else { return };
         let accepted = nobody_waits(&group);
         let failure = catch_unwind(AssertUnwindSafe(|| {
-            self.wait_for_room(&line);
-            self.write_group(&line, group)
+            self.wait_for_room(&managed);
+            self.write_group(&managed, group)
         }));
         let failure = failure.unwrap_or_else(|_| {
             // Dropped with the group, the channels have told whoever waited.
             let why = "a thread panicked while it was writing";
-            self.context.panicked("writing", line.collection.name());
-            self.context.lost(&line, accepted, why);
+            self.context.panicked("writing", managed.name());
+            managed.note_lost(accepted, why);
             Some(why.to_owned())
         });
         // The collection's queue must be released whatever happens here.
         let noted = catch_unwind(AssertUnwindSafe(|| {
-            self.context.observe(&line, failure.as_deref());
-            self.upkeep.look_at(&line);
+            managed.observe(failure.as_deref());
+            self.upkeep.look_at(&managed);
         }));
         if noted.is_err() {
-            self.context.panicked("noting a write", line.collection.name());
+            self.context.panicked("noting a write", managed.name());
         }
     }
 
     /// Waits while memory is tight because of rows of this collection that a checkpoint can write out. Such collections
     /// are eight at most, so others find a thread.
-    fn wait_for_room(&self, line: &Line) {
+    fn wait_for_room(&self, managed: &ManagedCollection) {
         let budget = &self.context.budget;
         let too_much = || {
             budget.is_tight()
-                && line.memory_bytes() >= (budget.used_bytes() / 8).max(1)
-                && line.pending() > 0
-                && !line.refuses()
-                && !line.is_dropped()
+                && managed.memory_bytes() >= (budget.used_bytes() / 8).max(1)
+                && managed.pending() > 0
+                && !managed.refuses()
+                && !managed.is_dropped()
         };
         if too_much() {
-            self.upkeep.look_at(line);
+            self.upkeep.look_at(managed);
             self.context.metrics.backpressure_soft.inc();
         }
         let (pieces, piece) = ROOM_PATIENCE;
@@ -235,15 +234,16 @@ impl Committers {
             if !too_much() || self.state().queues.is_closed() {
                 return;
             }
-            line.wait_while(piece, too_much);
+            managed.wait_while(piece, too_much);
         }
     }
 
     /// Returns what went wrong, if something did.
-    fn write_group(&self, line: &Line, group: Vec<Waiting>) -> Option<String> {
-        let now_ms = self.context.clock.now_ms();
+    fn write_group(&self, managed: &ManagedCollection, group: Vec<Waiting>) -> Option<String> {
         let (mut changes, mut answers, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for waiting in group.into_iter().filter_map(|waiting| still_wanted(waiting, now_ms)) {
+        // The change of a caller that has disconnected is dropped.
+        let is_wanted = |waiting: &Waiting| !waiting.answer.as_ref().is_some_and(|a| a.is_closed());
+        for waiting in group.into_iter().filter(is_wanted) {
             changes.push(waiting.change);
             answers.push(waiting.answer);
             held.push(waiting.held);
@@ -251,11 +251,11 @@ impl Committers {
         if changes.is_empty() {
             return None;
         }
-        let results = line.collection.apply_all(changes, &Pool::SERIAL);
+        let results = managed.collection.apply_all(changes, &Pool::SERIAL);
         self.context.metrics.commit_groups.inc();
         let mut errors = results.iter().filter_map(|result| result.as_ref().err());
         let full = errors.rfind(|error| error.kind() == ErrorKind::StorageFull);
-        self.context.found(line, full.map(Error::message));
+        managed.note_space(full.map(Error::message));
         let mut failure = None;
         let mut lost = 0;
         for (answer, result) in answers.into_iter().zip(results) {
@@ -267,7 +267,7 @@ impl Committers {
             // Who stopped waiting meanwhile has no use for the answer.
             let _gone = answer.map(|answer| answer.send(result));
         }
-        self.context.lost(line, lost, failure.as_deref().unwrap_or_default());
+        managed.note_lost(lost, failure.as_deref().unwrap_or_default());
         failure
     }
 
@@ -289,17 +289,14 @@ fn nobody_waits(group: &[Waiting]) -> u64 {
     group.iter().filter(|waiting| waiting.answer.is_none()).count() as u64
 }
 
-/// The change, unless who waited for it is gone or has given up, which he is told.
-fn still_wanted(waiting: Waiting, now_ms: u64) -> Option<Waiting> {
-    let Some(answer) = &waiting.answer else { return Some(waiting) };
-    if answer.is_closed() {
-        return None;
+/// How many times its bytes a change counts while it waits or is written: once for itself, once for the copies that are
+/// made for the log and for its segment.
+const CHANGE_COPIES: u64 = 2;
+
+/// About what a change takes in memory until it is written. O(rows).
+pub(super) fn change_bytes(change: &Change<'_>) -> u64 {
+    match change {
+        Change::Batch(batch) => CHANGE_COPIES * batch.encoded_bytes_max() as u64,
+        Change::DeleteWhere(_) => CHANGE_COPIES << 10,
     }
-    if !is_late(&waiting.change, now_ms) {
-        return Some(waiting);
-    }
-    let message = "its deadline passed while the change waited; it was not written";
-    let late = Err(Error::new(ErrorKind::Cancelled, message));
-    let _told = waiting.answer.map(|answer| answer.send(late));
-    None
 }

@@ -1,7 +1,7 @@
 //! Damage in files that is found while the server runs: by a verification, a round in the background (`scrub`), a
 //! merge, or a request that reads there.
 //!
-//! Each piece is logged once and stays on the board until it is mended: a verification or a round no longer finds it,
+//! Each piece is logged once and shown in the health registry until it is mended: a verification or a round no longer finds it,
 //! the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
 //! the past alone is a warning; anything else is a blocker.
 
@@ -10,8 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nearfield_engine::Finding;
 
-use super::line::Line;
-use super::readiness::{Board, Topic};
+use super::health::{HealthRegistry, Topic};
 
 /// Damage by collection ("" for the database itself), then by file.
 #[derive(Debug, Default)]
@@ -34,19 +33,19 @@ struct Found {
 
 impl Damage {
     /// A request or a merge that read in `file` met damage.
-    pub(super) fn met(&self, board: &Board, collection: &str, file: &str, message: &str) {
+    pub(super) fn met(&self, health: &HealthRegistry, collection: &str, file: &str, message: &str) {
         let found = Found { message: message.to_owned(), blocks: true, past: false };
         let mut all = self.found();
         all.entry(collection.to_owned()).or_default().entry(file.to_owned()).or_insert_with(|| {
             log(collection, &found);
             found
         });
-        show(board, collection, all.get(collection));
+        show(health, collection, all.get(collection));
     }
 
     /// A verification read all of a collection, and found this.
-    pub(super) fn verified(&self, board: &Board, collection: &str, findings: &[Finding]) {
-        replace(&mut self.found(), board, collection, by_file(findings));
+    pub(super) fn verified(&self, health: &HealthRegistry, collection: &str, findings: &[Finding]) {
+        replace(&mut self.found(), health, collection, by_file(findings));
     }
 
     /// Damaged files of a collection that are known now.
@@ -62,27 +61,27 @@ impl Damage {
     /// [`Damage::forget`] is called after the drop.
     pub(super) fn scrubbed(
         &self,
-        board: &Board,
-        line: &Line,
+        health: &HealthRegistry,
+        name: &str,
+        is_dropped: impl Fn() -> bool,
         findings: &[Finding],
         known_before: &BTreeSet<String>,
     ) {
         let mut all = self.found();
-        if line.is_dropped() {
+        if is_dropped() {
             return;
         }
-        let name = line.collection.name();
         let mut files = by_file(findings);
         let stays = |(file, found): &(&String, &Found)| found.past || !known_before.contains(*file);
         let known = all.get(name).into_iter().flatten().filter(stays);
         known.for_each(|(file, found)| {
             files.entry(file.clone()).or_insert_with(|| found.clone());
         });
-        replace(&mut all, board, name, files);
+        replace(&mut all, health, name, files);
     }
 
     /// The segment files of a collection are those that `is_live` says: damage in others is mended.
-    pub(super) fn keep(&self, board: &Board, collection: &str, is_live: impl Fn(&str) -> bool) {
+    pub(super) fn keep(&self, health: &HealthRegistry, collection: &str, is_live: impl Fn(&str) -> bool) {
         let mut all = self.found();
         let Some(files) = all.get_mut(collection) else { return };
         let before = files.len();
@@ -94,7 +93,7 @@ impl Damage {
             all.remove(collection);
             tracing::info!(collection, "the damage is mended");
         }
-        show(board, collection, all.get(collection));
+        show(health, collection, all.get(collection));
     }
 
     /// A collection of this name is no more.
@@ -136,14 +135,14 @@ fn by_file(findings: &[Finding]) -> Files {
 }
 
 /// Puts `files` in the place of what is known of a collection. What is new goes to the log.
-fn replace(all: &mut BTreeMap<String, Files>, board: &Board, collection: &str, files: Files) {
+fn replace(all: &mut BTreeMap<String, Files>, health: &HealthRegistry, collection: &str, files: Files) {
     let known = all.remove(collection).unwrap_or_default();
     let new = files.iter().filter(|(file, found)| known.get(*file) != Some(found));
     new.for_each(|(_, found)| log(collection, found));
     if files.is_empty() && !known.is_empty() {
         tracing::info!(collection, "the damage is mended");
     }
-    show(board, collection, Some(&files));
+    show(health, collection, Some(&files));
     if !files.is_empty() {
         all.insert(collection.to_owned(), files);
     }
@@ -158,20 +157,20 @@ fn log(collection: &str, found: &Found) {
     }
 }
 
-/// Puts what is known of a collection on the board.
-fn show(board: &Board, collection: &str, files: Option<&Files>) {
+/// Puts what is known of a collection on the health.
+fn show(health: &HealthRegistry, collection: &str, files: Option<&Files>) {
     for (topic, blocks) in [(Topic::Damage, true), (Topic::Worn, false)] {
         let those = files.into_iter().flat_map(BTreeMap::values).filter(|f| f.blocks == blocks);
         let messages: Vec<&str> = those.map(|found| found.message.as_str()).collect();
         match messages.as_slice() {
-            [] => board.clear(topic, collection),
+            [] => health.clear(topic, collection),
             [first, rest @ ..] => {
                 let more = match rest.len() {
                     0 => String::new(),
                     count => format!(" (and {count} more files)"),
                 };
                 let name = if collection.is_empty() { "the database" } else { collection };
-                board.note(topic, collection, format!("{name}: damage found: {first}{more}"));
+                health.note(topic, collection, format!("{name}: damage found: {first}{more}"));
             }
         }
     }

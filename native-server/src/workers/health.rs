@@ -1,7 +1,7 @@
 //! Whether everything that was acknowledged can be served, and if not, why: words for a person.
 //!
-//! Whoever meets a problem notes it under its topic, and takes the note away when the thing works again. A
-//! *blocker* makes the server not ready; a *warning* is only said.
+//! A thread that meets a problem notes it under its topic, and clears the note when the part works again. A
+//! *blocker* makes the server not ready; a *warning* does not.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,11 +54,11 @@ impl Topic {
 
 /// The notes of a server.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct HealthRegistry {
     notes: Mutex<BTreeMap<(Topic, String), String>>,
 }
 
-impl Board {
+impl HealthRegistry {
     /// Notes a problem with `what` (a collection, or "" for the server), in place of an older one.
     pub(super) fn note(&self, topic: Topic, what: &str, words: String) {
         self.notes().insert((topic, what.to_owned()), words);
@@ -103,20 +103,20 @@ mod tests {
 
     #[test]
     fn what_blocks_is_named_until_it_works_again() {
-        let board = Board::default();
-        assert_eq!(board.readiness("1 collection").report, "recovered: 1 collection");
-        board.note(Topic::Writing, "a", "a: the disk is full".to_owned());
-        board.note(Topic::Opening, "b", "b: damaged".to_owned());
-        board.note(Topic::Upkeep, "a", "a: no checkpoint".to_owned());
-        let readiness = board.readiness("1 collection");
+        let health = HealthRegistry::default();
+        assert_eq!(health.readiness("1 collection").report, "recovered: 1 collection");
+        health.note(Topic::Writing, "a", "a: the disk is full".to_owned());
+        health.note(Topic::Opening, "b", "b: damaged".to_owned());
+        health.note(Topic::Upkeep, "a", "a: no checkpoint".to_owned());
+        let readiness = health.readiness("1 collection");
         assert!(!readiness.ready && readiness.live);
         let report = "degraded: 1 collection blockers=b: damaged | a: the disk is full \
                       warnings=a: no checkpoint";
         assert_eq!(readiness.report, report);
-        board.clear(Topic::Writing, "a");
-        board.forget("b");
+        health.clear(Topic::Writing, "a");
+        health.forget("b");
         let report = "recovered: 1 collection warnings=a: no checkpoint";
-        let readiness = board.readiness("1 collection");
+        let readiness = health.readiness("1 collection");
         assert_eq!((readiness.ready, readiness.report.as_str()), (true, report));
     }
 }

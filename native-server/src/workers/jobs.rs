@@ -17,10 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::background::Background;
-use super::context::Context;
+use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
-use super::line::Line;
-use super::readiness::Topic;
+use super::health::Topic;
 use crate::catalog::{self, Catalog, JobId, JobState};
 
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
@@ -118,7 +117,7 @@ pub(super) struct Scope {
     /// As it was asked for; none for everything.
     pub(super) collection: Option<String>,
     /// The collections that are open.
-    pub(super) lines: Vec<Arc<Line>>,
+    pub(super) open: Vec<Arc<ManagedCollection>>,
     /// Of those asked for, the ones that cannot be opened.
     pub(super) closed: Vec<String>,
 }
@@ -294,8 +293,8 @@ impl Jobs {
         scope: &Scope,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(JobState, Value)> {
-        for line in &scope.lines {
-            let name = line.collection.name();
+        for managed in &scope.open {
+            let name = managed.name();
             if let Some(damage) = self.context.damage.first(name) {
                 let message = format!(
                     "collection {name:?} is damaged, and so would be its snapshot: {damage}"
@@ -304,7 +303,7 @@ impl Jobs {
             }
         }
         let named: Vec<String> = scope.collection.iter().cloned().collect();
-        self.advance(JobKind::Snapshot, json!({"collections": scope.lines.len()}));
+        self.advance(JobKind::Snapshot, json!({"collections": scope.open.len()}));
         let snapshot = self.database.snapshot(&named, go_on)?;
         Ok((
             JobState::Completed,
@@ -318,16 +317,16 @@ impl Jobs {
         ))
     }
 
-    /// Reads one collection after the other; what is found goes to the board, the metrics and the log.
+    /// Reads one collection after the other; what is found goes to the health, the metrics and the log.
     fn verify(&self, scope: &Scope, go_on: &(dyn Fn() -> bool + Sync)) -> Result<VerifyReport> {
-        let Context { board, damage, .. } = &*self.context;
+        let Context { health, damage, .. } = &*self.context;
         let document = load_newest::<DatabaseManifest>(&*self.storage, "");
         if scope.collection.is_none() && document.is_err() {
-            let report = self.background.aside(|| verify(&self.storage, None, go_on))?;
-            damage.verified(board, "", &report.findings);
+            let report = self.background.run_low_priority(|| verify(&self.storage, None, go_on))?;
+            damage.verified(health, "", &report.findings);
             return Ok(report);
         }
-        damage.verified(board, "", &[]);
+        damage.verified(health, "", &[]);
         let all = || self.database.names();
         let names = scope.collection.clone().map_or_else(all, |name| vec![name]);
         let (mut whole, steps) = (VerifyReport::default(), AtomicU64::new(0));
@@ -343,15 +342,15 @@ impl Jobs {
                 }
                 go_on()
             };
-            let read = self.background.aside(|| verify(&self.storage, Some(name), &watch));
+            let read = self.background.run_low_priority(|| verify(&self.storage, Some(name), &watch));
             let report = match read {
                 // Dropped since the names were listed.
                 Err(error) if error.kind() == ErrorKind::NotFound && names.len() > 1 => continue,
                 read => read?,
             };
-            // One that is closed is on the board already.
-            if scope.lines.iter().any(|line| line.collection.name() == name) {
-                damage.verified(board, name, &report.findings);
+            // The health registry names a collection that is closed already.
+            if scope.open.iter().any(|managed| managed.name() == name) {
+                damage.verified(health, name, &report.findings);
             }
             whole.absorb(report);
         }
@@ -368,24 +367,24 @@ impl Jobs {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(JobState, Value)> {
         let mut merged = Vec::new();
-        for (done, line) in scope.lines.iter().enumerate() {
-            let name = line.collection.name();
+        for (done, managed) in scope.open.iter().enumerate() {
+            let name = managed.name();
             let watch = |Progress { done: rows, total }| {
                 let progress = json!({
-                    "collection": name, "collections_done": done, "collections": scope.lines.len(),
+                    "collection": name, "collections_done": done, "collections": scope.open.len(),
                     "rows_done": rows, "rows": total,
                 });
                 self.advance(kind, progress);
-                line.is_dropped() || !go_on()
+                managed.is_dropped() || !go_on()
             };
-            let mut carry = |task| self.background.carry(line, task, &watch);
-            let carried = line.collection.merge_by(effort, &mut carry);
-            self.context.observe(line, carried.as_ref().err().map(Error::message));
+            let mut carry = |task| self.background.carry(managed, task, &watch);
+            let carried = managed.collection.merge_by(effort, &mut carry);
+            managed.observe(carried.as_ref().err().map(Error::message));
             if let Err(error) = &carried {
-                self.context.met(line, error);
+                managed.note_error(error);
             }
             if carried.map_err(|error| error.context(name))? {
-                self.context.board.clear(Topic::Upkeep, name);
+                self.context.health.clear(Topic::Upkeep, name);
                 merged.push(name);
             }
         }

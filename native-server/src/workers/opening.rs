@@ -1,6 +1,6 @@
 //! Opening a store: the lock, recovery of every collection, the threads.
 //!
-//! A collection that cannot be opened is named on the board with the reason; the others are served.
+//! A collection that cannot be opened is named in the health registry with the reason; the others are served.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -16,12 +16,12 @@ use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema};
 
 use super::background::Background;
 use super::budget::{Budget, merges_bytes_max};
-use super::care::Intervals;
+use super::schedule::Intervals;
 use super::committer::Committers;
-use super::context::Context;
+use super::managed::Context;
 use super::damage::Damage;
 use super::jobs::Jobs;
-use super::readiness::{Board, Topic};
+use super::health::{HealthRegistry, Topic};
 use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::store::{Names, Recovered, Store};
@@ -118,7 +118,7 @@ impl Store {
             time: Stopwatch::start(),
             metrics: Arc::new(Metrics::new()),
             budget: Arc::new(Budget::new(budget_bytes)),
-            board: Board::default(),
+            health: HealthRegistry::default(),
             damage: Damage::default(),
         });
         let intervals = Intervals {
@@ -143,7 +143,7 @@ impl Store {
         for name in blocked {
             match self.database.collection(&name).map(|collection| self.serve(collection)) {
                 Ok(served) => {
-                    self.context.board.clear(Topic::Opening, &name);
+                    self.context.health.clear(Topic::Opening, &name);
                     tracing::info!(
                         collection = name,
                         points = served.view().len(),
@@ -167,7 +167,7 @@ impl Store {
         for name in &self.database.names() {
             match self.database.collection(name).map(|collection| self.serve(collection)) {
                 Ok(served) => {
-                    let collection = &served.line.collection;
+                    let collection = &served.managed.collection;
                     let recovery = collection.recovery();
                     recovered.batches += recovery.replayed;
                     recovered.orphans += recovery.orphans.len() as u64;
@@ -179,7 +179,7 @@ impl Store {
                 Err(error) => {
                     tracing::error!(collection = name, %error, "cannot be opened");
                     let words = format!("{name}: cannot be opened: {error}");
-                    self.context.board.note(Topic::Opening, name, words);
+                    self.context.health.note(Topic::Opening, name, words);
                     self.names_mut().blocked.insert(name.clone(), error);
                 }
             }
@@ -297,16 +297,16 @@ fn start(
     let threads = config.search_threads.unwrap_or_else(host::processors);
     let deadline = Duration::from_secs(config.search_timeout_secs);
     let searches = SearchThreads::start(shared(), threads, deadline)?;
-    let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
-    let upkeep = Upkeep::start(shared(), aside, pacer, place, limits)?;
-    let (aside, place) = (Arc::clone(&background), Arc::clone(&storage));
+    let (runner, place) = (Arc::clone(&background), Arc::clone(&storage));
+    let upkeep = Upkeep::start(shared(), runner, pacer, place, limits)?;
+    let (runner, place) = (Arc::clone(&background), Arc::clone(&storage));
     let interval = Duration::from_secs(config.scrub_interval_secs);
-    let scrub = Scrub::start(shared(), aside, place, interval)?;
+    let scrub = Scrub::start(shared(), runner, place, interval)?;
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
     let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
     let committers = Committers::new(shared(), looked_after, capacity, flush_interval);
-    let (aside, opened) = (Arc::clone(&background), Arc::clone(&database));
-    let jobs = Jobs::new(shared(), aside, catalog, opened, storage);
+    let (runner, opened) = (Arc::clone(&background), Arc::clone(&database));
+    let jobs = Jobs::new(shared(), runner, catalog, opened, storage);
     Ok(Arc::new(Store {
         context,
         database,
@@ -321,7 +321,7 @@ fn start(
         waits_by_default: config.fsync == Fsync::Always,
         shutdown_limit: Duration::from_secs(config.shutdown_timeout_secs),
         data_dir: config.data_dir.clone(),
-        next_line: AtomicU64::new(0),
+        next_number: AtomicU64::new(0),
         names: RwLock::new(Names::default()),
         recovered: OnceLock::new(),
     }))

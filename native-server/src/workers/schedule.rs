@@ -66,7 +66,7 @@ pub(super) enum Outcome {
 /// What is remembered of a collection. Several steps may be under way at a time; a step that begins moves its own
 /// time on, so that no other thread takes it too.
 #[derive(Debug)]
-pub(super) struct Care {
+pub(super) struct MaintenanceSchedule {
     checkpoint_at: Duration,
     merge_at: Duration,
     tidy_at: Duration,
@@ -78,12 +78,12 @@ pub(super) struct Care {
     look: bool,
 }
 
-impl Care {
+impl MaintenanceSchedule {
     /// A collection that was opened `now`.
-    pub(super) fn new(now: Duration, intervals: Intervals) -> Care {
+    pub(super) fn new(now: Duration, intervals: Intervals) -> MaintenanceSchedule {
         let (checkpoint_at, merge_at) = (now + intervals.checkpoint, now + intervals.merge);
         let (tidy_at, not_before) = (now, Duration::ZERO);
-        Care {
+        MaintenanceSchedule {
             checkpoint_at,
             merge_at,
             tidy_at,
@@ -201,18 +201,18 @@ mod tests {
     const CHECKPOINT: Step = Step::Merge(Effort::Checkpoint);
 
     /// Takes a step from beginning to end.
-    fn takes(care: &mut Care, step: Step, outcome: Outcome, now: Duration) -> Option<Duration> {
-        care.begin(step, now, INTERVALS);
-        care.done(step, outcome, now)
+    fn takes(schedule: &mut MaintenanceSchedule, step: Step, outcome: Outcome, now: Duration) -> Option<Duration> {
+        schedule.begin(step, now, INTERVALS);
+        schedule.done(step, outcome, now)
     }
 
     /// At second 0, after its first look found nothing and everything is tidy.
-    fn settled() -> Care {
-        let mut care = Care::new(Duration::ZERO, INTERVALS);
-        assert_eq!(care.next(IDLE, Duration::ZERO), Step::Merge(Effort::Due));
-        takes(&mut care, Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO);
-        assert_eq!(care.next(IDLE, Duration::ZERO), Step::Tidy);
-        takes(&mut care, Step::Tidy, Outcome::Did, Duration::ZERO);
+    fn settled() -> MaintenanceSchedule {
+        let mut schedule = MaintenanceSchedule::new(Duration::ZERO, INTERVALS);
+        assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Merge(Effort::Due));
+        takes(&mut schedule, Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO);
+        assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Tidy);
+        takes(&mut schedule, Step::Tidy, Outcome::Did, Duration::ZERO);
         care
     }
 
@@ -247,64 +247,64 @@ mod tests {
 
     #[test]
     fn what_time_makes_superfluous_is_looked_for_now_and_then() {
-        let mut care = settled();
+        let mut schedule = settled();
         let merge = Step::Merge(Effort::Worthwhile);
-        takes(&mut care, merge, Outcome::Nothing, 599 * SECOND);
-        assert_eq!(care.next(IDLE, 599 * SECOND), Step::Wait(600 * SECOND));
-        assert_eq!(care.next(IDLE, 600 * SECOND), Step::Tidy);
-        takes(&mut care, Step::Tidy, Outcome::Nothing, 600 * SECOND);
-        assert_eq!(care.next(IDLE, 600 * SECOND), Step::Wait(779 * SECOND));
+        takes(&mut schedule, merge, Outcome::Nothing, 599 * SECOND);
+        assert_eq!(schedule.next(IDLE, 599 * SECOND), Step::Wait(600 * SECOND));
+        assert_eq!(schedule.next(IDLE, 600 * SECOND), Step::Tidy);
+        takes(&mut schedule, Step::Tidy, Outcome::Nothing, 600 * SECOND);
+        assert_eq!(schedule.next(IDLE, 600 * SECOND), Step::Wait(779 * SECOND));
     }
 
     #[test]
     fn due_work_is_done_until_there_is_none() {
-        let mut care = settled();
-        care.look();
+        let mut schedule = settled();
+        schedule.look();
         let due = Step::Merge(Effort::Due);
         for outcome in [Outcome::Did, Outcome::Did, Outcome::Nothing] {
-            assert_eq!(care.next(IDLE, SECOND), due);
-            takes(&mut care, due, outcome, SECOND);
+            assert_eq!(schedule.next(IDLE, SECOND), due);
+            takes(&mut schedule, due, outcome, SECOND);
         }
-        assert_eq!(care.next(IDLE, SECOND), Step::Wait(180 * SECOND));
+        assert_eq!(schedule.next(IDLE, SECOND), Step::Wait(180 * SECOND));
     }
 
     #[test]
     fn a_step_that_has_begun_is_begun_once_and_one_that_failed_again() {
-        let mut care = settled();
+        let mut schedule = settled();
         let steps = [(PENDING, CHECKPOINT), (IDLE, Step::Merge(Effort::Worthwhile))];
         for (facts, step) in steps {
-            assert_eq!(care.next(facts, 180 * SECOND), step);
-            care.begin(step, 180 * SECOND, INTERVALS);
-            assert_ne!(care.next(facts, 180 * SECOND), step, "another thread takes another");
+            assert_eq!(schedule.next(facts, 180 * SECOND), step);
+            schedule.begin(step, 180 * SECOND, INTERVALS);
+            assert_ne!(schedule.next(facts, 180 * SECOND), step, "another thread takes another");
         }
-        care.done(CHECKPOINT, Outcome::Failed, 181 * SECOND);
-        assert_eq!(care.next(PENDING, 182 * SECOND), CHECKPOINT);
+        schedule.done(CHECKPOINT, Outcome::Failed, 181 * SECOND);
+        assert_eq!(schedule.next(PENDING, 182 * SECOND), CHECKPOINT);
     }
 
     #[test]
     fn after_errors_each_attempt_waits_longer_until_one_succeeds() {
-        let mut care = settled();
+        let mut schedule = settled();
         let (step, facts) = (Step::Recover, Facts { refuses: true, ..IDLE });
         let mut now = SECOND;
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(care.next(facts, now), step);
-            let wait = takes(&mut care, step, Outcome::Failed, now);
+            assert_eq!(schedule.next(facts, now), step);
+            let wait = takes(&mut schedule, step, Outcome::Failed, now);
             assert_eq!(wait, Some(expected * SECOND));
             let until = now + expected * SECOND;
-            assert_eq!(care.next(facts, until - SECOND / 2), Step::Wait(until));
+            assert_eq!(schedule.next(facts, until - SECOND / 2), Step::Wait(until));
             now = until;
         }
-        assert_eq!(takes(&mut care, step, Outcome::Did, now), None);
-        assert!(!care.is_failing());
-        assert_eq!(care.next(IDLE, now), Step::Merge(Effort::Due), "it looks what was left");
+        assert_eq!(takes(&mut schedule, step, Outcome::Did, now), None);
+        assert!(!schedule.is_failing());
+        assert_eq!(schedule.next(IDLE, now), Step::Merge(Effort::Due), "it looks what was left");
     }
 
     #[test]
     fn a_checkpoint_that_finds_another_under_way_does_not_spin() {
-        let mut care = settled();
+        let mut schedule = settled();
         let tight = Facts { tight: true, ..PENDING };
-        assert_eq!(care.next(tight, SECOND), CHECKPOINT);
-        takes(&mut care, CHECKPOINT, Outcome::Nothing, SECOND);
-        assert_eq!(care.next(tight, SECOND), Step::Wait(2 * SECOND));
+        assert_eq!(schedule.next(tight, SECOND), CHECKPOINT);
+        takes(&mut schedule, CHECKPOINT, Outcome::Nothing, SECOND);
+        assert_eq!(schedule.next(tight, SECOND), Step::Wait(2 * SECOND));
     }
 }

@@ -18,8 +18,7 @@ use nearfield_segment::format::BLOCK_BYTES;
 use nearfield_segment::storage::Storage;
 
 use super::background::Background;
-use super::context::Context;
-use super::line::Line;
+use super::managed::{Context, ManagedCollection};
 use crate::pacing::Pacer;
 
 /// Bytes of segment files that a round reads in a second, at most: little for a disk, and still a terabyte in a day and
@@ -41,7 +40,7 @@ pub(super) struct Scrub {
 
 #[derive(Debug, Default)]
 struct State {
-    lines: BTreeMap<u64, Arc<Line>>,
+    collections: BTreeMap<u64, Arc<ManagedCollection>>,
     stopping: bool,
     /// `None` if the interval is zero.
     thread: Option<JoinHandle<()>>,
@@ -71,16 +70,16 @@ impl Scrub {
     }
 
     /// From now on a collection is read in each round, unless it was dropped already.
-    pub(super) fn add(&self, line: Arc<Line>) {
+    pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
         let mut state = self.state();
-        if !line.is_dropped() {
-            state.lines.insert(line.number, line);
+        if !managed.is_dropped() {
+            state.collections.insert(managed.number, managed);
         }
     }
 
     /// From now on a collection is not read any more.
-    pub(super) fn remove(&self, line: &Line) {
-        self.state().lines.remove(&line.number);
+    pub(super) fn remove(&self, managed: &ManagedCollection) {
+        self.state().collections.remove(&managed.number);
     }
 
     /// Ends the thread at its next block, and waits for that.
@@ -98,11 +97,11 @@ impl Scrub {
 
     fn run(&self) {
         while self.rest() {
-            let lines: Vec<Arc<Line>> = self.state().lines.values().cloned().collect();
-            for line in lines {
-                let read = catch_unwind(AssertUnwindSafe(|| self.read(&line)));
+            let collections: Vec<Arc<ManagedCollection>> = self.state().collections.values().cloned().collect();
+            for managed in collections {
+                let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
                 if read.is_err() {
-                    self.context.panicked("scrubbing", line.collection.name());
+                    self.context.panicked("scrubbing", managed.name());
                 }
             }
         }
@@ -116,19 +115,20 @@ impl Scrub {
         !state.stopping
     }
 
-    fn read(&self, line: &Line) {
-        let name = line.collection.name();
+    fn read(&self, managed: &ManagedCollection) {
+        let name = managed.name();
         let pause = || {
             let _paused = self.pacer.pass(BLOCK_BYTES);
         };
-        let go_on = || !line.is_dropped() && !self.state().stopping;
-        let Context { board, damage, metrics, .. } = &*self.context;
+        let go_on = || !managed.is_dropped() && !self.state().stopping;
+        let Context { health, damage, metrics, .. } = &*self.context;
         let known = damage.known(name);
-        match self.background.aside(|| verify_present(&self.storage, name, &pause, &go_on)) {
+        match self.background.run_low_priority(|| verify_present(&self.storage, name, &pause, &go_on)) {
             Ok(report) => {
-                damage.scrubbed(board, line, &report.findings, &known);
+                let is_dropped = || managed.is_dropped();
+                damage.scrubbed(health, name, is_dropped, &report.findings, &known);
                 // Files that were merged away while the round read them are no part of the collection.
-                self.context.forget_removed(line);
+                managed.forget_removed_files();
                 metrics.scrubs.inc();
             }
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NotFound) => {}

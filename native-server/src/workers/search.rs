@@ -5,18 +5,20 @@
 //! disconnects or its deadline passes, waiting or running. A panic fails its own request only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
 use nearfield_segment::cancel::GoOn;
+use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
-use super::context::Context;
+use super::managed::Context;
 use super::error::{StoreError, StoreResult};
-use super::patience::{Patience, Waiting};
 use super::shares::{Owner, Shares};
+use crate::host::Stopwatch;
 
 /// Searches of one key that may wait, for each of its threads.
 const WAITING_PER_THREAD: usize = 64;
@@ -203,3 +205,65 @@ impl SearchThreads {
 }
 
 const PANICKED: StoreError = StoreError::Internal("searching");
+
+/// Shared by the request that waits and the thread that searches.
+#[derive(Debug)]
+struct Patience {
+    since: Stopwatch,
+    limit: Duration,
+    cancelled: AtomicBool,
+}
+
+impl Patience {
+    /// Begins now; ends after `limit`, or when it is cancelled.
+    fn new(limit: Duration) -> Patience {
+        Patience { since: Stopwatch::start(), limit, cancelled: AtomicBool::new(false) }
+    }
+
+    /// Whether the search goes on.
+    fn lasts(&self) -> bool {
+        !self.cancelled.load(Ordering::Relaxed) && !self.is_over()
+    }
+
+    /// Whether the deadline has passed.
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= self.limit
+    }
+
+    /// The time until the deadline.
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
+    }
+}
+
+/// A request that waits. Dropped before [`Waiting::ended`], because the client disconnected or the deadline
+/// passed, it cancels the search.
+#[derive(Debug)]
+struct Waiting {
+    patience: Arc<Patience>,
+    cancellations: IntCounter,
+    ended: bool,
+}
+
+impl Waiting {
+    fn new(patience: Arc<Patience>, cancellations: IntCounter) -> Waiting {
+        Waiting { patience, cancellations, ended: false }
+    }
+
+    /// The search has ended by itself.
+    fn ended(&mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.patience.cancelled.store(true, Ordering::Relaxed);
+        if !self.patience.is_over() {
+            self.cancellations.inc();
+        }
+    }
+}

@@ -8,10 +8,9 @@ use nearfield_segment::{Kernel, Schema};
 use tokio::sync::oneshot;
 
 use super::budget::{Holder, Purpose};
-use super::committer::{Committers, Waiting};
-use super::context::{Context, change_bytes};
+use super::committer::{Committers, Waiting, change_bytes};
+use super::managed::{Context, ManagedCollection};
 use super::error::StoreResult;
-use super::line::Line;
 
 /// How a change was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,29 +23,29 @@ pub enum Written {
 
 /// A collection that is served.
 #[derive(Debug)]
-pub struct Served {
-    pub(super) line: Arc<Line>,
+pub struct CollectionService {
+    pub(super) managed: Arc<ManagedCollection>,
     context: Arc<Context>,
     committers: Arc<Committers>,
 }
 
-impl Served {
+impl CollectionService {
     pub(super) fn new(
-        line: Arc<Line>,
+        managed: Arc<ManagedCollection>,
         context: Arc<Context>,
         committers: Arc<Committers>,
-    ) -> Served {
-        Served { line, context, committers }
+    ) -> CollectionService {
+        CollectionService { managed, context, committers }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.line.collection.name()
+        self.managed.name()
     }
 
     /// The newest view: a pointer clone.
     pub fn view(&self) -> Arc<View> {
-        self.line.collection.view()
+        self.managed.collection.view()
     }
 
     /// Its vector fields.
@@ -56,30 +55,30 @@ impl Served {
 
     /// The arithmetic of its searches.
     pub fn kernel(&self) -> Kernel {
-        self.line.collection.kernel()
+        self.managed.collection.kernel()
     }
 
     /// Changes and bytes that wait to be written.
     pub(super) fn queue_depth(&self) -> (u64, u64) {
-        self.committers.depth(&self.line)
+        self.committers.depth(&self.managed)
     }
 
     /// Writes a change, together with others that wait. With `wait` the answer is [`Written::Durable`];
     /// without, the change is durable within `--flush-interval-ms` where the disk keeps up, or noted as lost
-    /// on the board. Dropping the future before the change is taken from the queue takes it back.
+    /// on the health. Dropping the future before the change is taken from the queue takes it back.
     ///
     /// # Errors
     /// Those of the engine; [`super::StoreError::ResourceExhausted`] if there is no room for it or older changes wait too long,
     /// [`super::StoreError::ShuttingDown`], [`super::StoreError::NotWritten`], [`super::StoreError::Internal`].
     pub async fn write(&self, change: Change<'static>, wait: bool) -> StoreResult<Written> {
         let held = self.context.reserve(change_bytes(&change), Purpose::Write, Holder::Server)?;
-        let line = Arc::clone(&self.line);
+        let managed = Arc::clone(&self.managed);
         if !wait {
-            self.committers.push(Waiting { line, change, answer: None, held })?;
+            self.committers.push(Waiting { managed, change, answer: None, held })?;
             return Ok(Written::Queued);
         }
         let (sender, receiver) = oneshot::channel();
-        self.committers.push(Waiting { line, change, answer: Some(sender), held })?;
+        self.committers.push(Waiting { managed, change, answer: Some(sender), held })?;
         match receiver.await {
             Ok(written) => Ok(Written::Durable(written?)),
             Err(_) => Err(self.committers.unanswered()),

@@ -6,8 +6,8 @@ use nearfield_engine::{Error, KeyCounts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::readiness::Readiness;
-use super::served::Served;
+use super::health::Readiness;
+use super::service::CollectionService;
 use crate::metrics::{Metrics, Scrape};
 
 /// One collection in numbers.
@@ -60,9 +60,9 @@ impl CollectionStats {
         CollectionStats { name, error, ..CollectionStats::default() }
     }
 
-    pub(super) fn of(served: &Served) -> CollectionStats {
-        let (line, view) = (&served.line, served.view());
-        let (seen, quarantine) = (line.collection.stats(), line.quarantine());
+    pub(super) fn of(served: &CollectionService) -> CollectionStats {
+        let (managed, view) = (&served.managed, served.view());
+        let (seen, quarantine) = (managed.collection.stats(), managed.quarantine());
         let (queue_batches, queue_bytes) = served.queue_depth();
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
         let in_files = view.segments.iter().filter(|live| live.file.is_some());
@@ -77,7 +77,7 @@ impl CollectionStats {
             hot_vectors: in_memory.map(|live| u64::from(live.live_rows())).sum(),
             memory_bytes: seen.memory_bytes,
             resident_bytes: in_files.map(|live| live.segment.resident_bytes()).sum(),
-            wal_pending: line.pending(),
+            wal_pending: managed.pending(),
             wal_size_bytes: seen.log.bytes,
             wal_last_truncate_ms: seen.log.truncated_ms,
             wal_bytes_since_truncate: seen.log.bytes_since_truncation,

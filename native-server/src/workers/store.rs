@@ -13,16 +13,15 @@ use nearfield_segment::{Pool, Schema};
 use super::background::Background;
 use super::budget::{Holder, Purpose, Reservation};
 use super::committer::Committers;
-use super::context::Context;
+use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
 use super::jobs::{Jobs, Scope};
-use super::line::Line;
-use super::readiness::{Readiness, Topic};
+use super::health::{Readiness, Topic};
 use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::trimming::Trimming;
 use super::upkeep::Upkeep;
-use super::{CollectionStats, Cost, Job, JobKind, Owner, Served, StoreStats};
+use super::{CollectionStats, Cost, Job, JobKind, Owner, CollectionService, StoreStats};
 use crate::catalog::{CATALOG, JobId};
 use crate::metrics::Metrics;
 
@@ -42,7 +41,7 @@ pub struct Store {
     pub(super) waits_by_default: bool,
     pub(super) shutdown_limit: Duration,
     pub(super) data_dir: PathBuf,
-    pub(super) next_line: AtomicU64,
+    pub(super) next_number: AtomicU64,
     pub(super) names: RwLock<Names>,
     pub(super) recovered: OnceLock<Recovered>,
 }
@@ -57,7 +56,7 @@ pub(super) struct Recovered {
 /// What is served under which name.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    pub(super) served: BTreeMap<String, Arc<Served>>,
+    pub(super) served: BTreeMap<String, Arc<CollectionService>>,
     /// Collections that could not be opened, and why.
     pub(super) blocked: BTreeMap<String, Error>,
 }
@@ -68,7 +67,7 @@ impl Store {
     /// # Errors
     /// `NotFound` listing near names, with [`StoreError::NoDefaultCollection`] if no name was given;
     /// [`StoreError::CollectionUnavailable`] with the error that its recovery met.
-    pub fn collection(&self, name: Option<&str>) -> StoreResult<Arc<Served>> {
+    pub fn collection(&self, name: Option<&str>) -> StoreResult<Arc<CollectionService>> {
         let wanted = name.unwrap_or(&self.default);
         {
             let names = self.names_read();
@@ -91,7 +90,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Database::create`].
-    pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<Served>> {
+    pub fn create(&self, name: &str, schema: &Schema) -> Result<Arc<CollectionService>> {
         Ok(self.serve(self.database.create(name, schema)?))
     }
 
@@ -103,7 +102,7 @@ impl Store {
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         let served = self.names_read().served.get(name).cloned();
         if let Some(served) = &served {
-            served.line.mark_dropped();
+            served.managed.mark_dropped();
         }
         let dropped = self.database.drop_collection(name);
         let gone = dropped.is_ok() || !self.names().iter().any(|there| there == name);
@@ -111,17 +110,17 @@ impl Store {
         // Whether or not it succeeded, this handle may refuse changes now: if the collection is still there,
         // it is opened anew. Under the name may be another one already.
         if let Some(served) = served {
-            self.upkeep.remove(&served.line);
-            self.scrub.remove(&served.line);
+            self.upkeep.remove(&served.managed);
+            self.scrub.remove(&served.managed);
             if names.served.get(name).is_some_and(|there| Arc::ptr_eq(there, &served)) {
                 names.served.remove(name);
             }
         }
         if gone {
             names.blocked.remove(name);
-            // In this order: damage that a round notes at this moment reaches the board before the board forgets it.
+            // In this order: damage that a round notes at this moment reaches the registry before that forgets it.
             self.context.damage.forget(name);
-            self.context.board.forget(name);
+            self.context.health.forget(name);
         }
         dropped
     }
@@ -149,7 +148,7 @@ impl Store {
             ((names.served.len() + names.blocked.len()) as u64, points)
         };
         let Recovered { batches, orphans } = self.recovered.get().copied().unwrap_or_default();
-        self.context.board.readiness(&format!(
+        self.context.health.readiness(&format!(
             "{}, {}, {} from the log, {}",
             counted(names, "collection", "s"),
             counted(points, "point", "s"),
@@ -158,19 +157,19 @@ impl Store {
         ))
     }
 
-    /// A request met damage in a file of a collection: the board, the metrics and the log say so from now on.
+    /// A request met damage in a file of a collection: the health, the metrics and the log say so from now on.
     pub fn met_damage(&self, collection: Option<&str>, file: &str, message: &str) {
         // An alias is no name of its own.
         let served = self.collection(collection);
         let name = served.as_ref().map_or(collection.unwrap_or(&self.default), |s| s.name());
-        self.context.damage.met(&self.context.board, name, file, message);
+        self.context.damage.met(&self.context.health, name, file, message);
     }
 
     /// Everything in numbers; never waits for a running sync.
     pub fn stats(&self) -> StoreStats {
         let (served, closed) = {
             let names = self.names_read();
-            let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
+            let served: Vec<Arc<CollectionService>> = names.served.values().cloned().collect();
             let closed = names.blocked.iter();
             let closed = closed.map(|(name, error)| CollectionStats::unavailable(name, error));
             (served, closed.collect::<Vec<_>>())
@@ -250,7 +249,7 @@ impl Store {
         let (served, closed) = match collection {
             None => {
                 let names = self.names_read();
-                let served: Vec<Arc<Served>> = names.served.values().cloned().collect();
+                let served: Vec<Arc<CollectionService>> = names.served.values().cloned().collect();
                 (served, names.blocked.keys().cloned().collect())
             }
             Some(name) => match self.collection(collection) {
@@ -261,8 +260,8 @@ impl Store {
                 Err(error) => return Err(error),
             },
         };
-        let lines = served.iter().map(|served| Arc::clone(&served.line)).collect();
-        Ok(Scope { collection: collection.map(str::to_owned), lines, closed })
+        let open = served.iter().map(|served| Arc::clone(&served.managed)).collect();
+        Ok(Scope { collection: collection.map(str::to_owned), open, closed })
     }
 
     /// The newest jobs, newest first.
@@ -325,7 +324,7 @@ impl Store {
         let started = self.context.time.elapsed();
         let left = || self.shutdown_limit.saturating_sub(self.context.time.elapsed() - started);
         let words = "the server is closing".to_owned();
-        self.context.board.note(Topic::Closing, "", words);
+        self.context.health.note(Topic::Closing, "", words);
         self.searches.close();
         self.cancel_jobs();
         self.committers.close(left());
@@ -335,10 +334,10 @@ impl Store {
         if !(stopped && self.jobs.wait(left())) {
             tracing::warn!("background work did not stop in time");
         }
-        let served: Vec<Arc<Served>> = self.names_read().served.values().cloned().collect();
+        let served: Vec<Arc<CollectionService>> = self.names_read().served.values().cloned().collect();
         for served in served {
-            let line = &served.line;
-            if let Err(error) = self.background.last_checkpoint(line, &|| left().is_zero()) {
+            let managed = &served.managed;
+            if let Err(error) = self.background.last_checkpoint(managed, &|| left().is_zero()) {
                 let collection = served.name();
                 tracing::warn!(collection, %error, "no checkpoint; the next start replays the log");
             }
@@ -346,24 +345,24 @@ impl Store {
     }
 
     /// Serves a collection under its name from now on.
-    pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<Served> {
-        let number = self.next_line.fetch_add(1, Ordering::Relaxed);
-        let line = Arc::new(Line::new(number, collection, Arc::clone(&self.context.budget)));
+    pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<CollectionService> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let managed = Arc::new(ManagedCollection::new(number, collection, Arc::clone(&self.context)));
         let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
-        let served = Arc::new(Served::new(Arc::clone(&line), context, committers));
+        let served = Arc::new(CollectionService::new(Arc::clone(&managed), context, committers));
         {
             let mut names = self.names_mut();
             if let Some(there) = names.served.get(served.name())
-                && Arc::ptr_eq(&there.line.collection, &line.collection)
+                && Arc::ptr_eq(&there.managed.collection, &managed.collection)
             {
                 return Arc::clone(there);
             }
             names.served.insert(served.name().to_owned(), Arc::clone(&served));
             names.blocked.remove(served.name());
         }
-        self.context.observe(&line, Some("its log could not be repaired"));
-        self.scrub.add(Arc::clone(&line));
-        self.upkeep.add(line);
+        managed.observe(Some("its log could not be repaired"));
+        self.scrub.add(Arc::clone(&managed));
+        self.upkeep.add(managed);
         served
     }
 

@@ -84,7 +84,7 @@ fn wait<F: Future>(future: F) -> F::Output {
     timed().block_on(future)
 }
 
-fn write(served: &Served, ids: std::ops::Range<u64>, waits: bool) -> StoreResult<Written> {
+fn write(served: &CollectionService, ids: std::ops::Range<u64>, waits: bool) -> StoreResult<Written> {
     wait(served.write(points(&served.schema(), ids), waits))
 }
 
@@ -112,8 +112,8 @@ fn kind(error: &StoreError) -> Option<ErrorKind> {
 }
 
 /// Calls `meanwhile` while the writer of `served` is taken, so that nothing can be committed.
-fn with_writer_taken<R>(served: &Served, meanwhile: impl FnOnce() -> R) -> R {
-    let collection = &served.line.collection;
+fn with_writer_taken<R>(served: &CollectionService, meanwhile: impl FnOnce() -> R) -> R {
+    let collection = &served.managed.collection;
     collection.with_writer(|_| Ok(meanwhile())).expect("a writer")
 }
 
@@ -165,7 +165,7 @@ fn closing_writes_what_was_accepted_and_refuses_what_comes_later() {
     let store = place.open("");
     let served = store.collection(None).expect("the default collection");
     assert_eq!(served.view().len(), 5);
-    assert_eq!(served.line.pending(), 0, "closing made a checkpoint");
+    assert_eq!(served.managed.pending(), 0, "closing made a checkpoint");
     store.close();
 }
 
@@ -365,7 +365,7 @@ fn a_writer_that_broke_is_named_recovered_and_writes_again() {
     let store = Place::in_memory().open("");
     let served = store.collection(None).expect("the default collection");
     write(&served, 0..3, true).expect("written");
-    let collection = &served.line.collection;
+    let collection = &served.managed.collection;
     let panic = || collection.with_writer(|_| -> nearfield_engine::Result<()> { panic!("here") });
     assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
     // Nobody has to restart the server; who writes before it is recovered is told why not.
@@ -414,7 +414,7 @@ fn a_damaged_collection_is_a_blocker_and_the_others_are_served() {
     write(&served.expect("creates"), 0..3, true).expect("written");
     store.close();
     let dirs = ["default", "other"].map(|name| {
-        let manifest = store.collection(Some(name)).expect("served").line.collection.clone();
+        let manifest = store.collection(Some(name)).expect("served").managed.collection.clone();
         manifest.with_writer(|writer| Ok(format!("c/{}", writer.manifest().collection)))
     });
     let [dir, _] = dirs.map(|dir| dir.expect("a writer"));
@@ -487,7 +487,7 @@ fn jobs_say_what_they_did_and_are_remembered() {
 }
 
 /// A job that cannot get on, because the writer of `served` is taken; `meanwhile` hears its id.
-fn with_job_held(store: &Store, served: &Served, meanwhile: impl FnOnce(&str)) -> Job {
+fn with_job_held(store: &Store, served: &CollectionService, meanwhile: impl FnOnce(&str)) -> Job {
     let id = with_writer_taken(served, || {
         let begun = wait(store.run_job(JobKind::Snapshot, None, false)).expect("begins");
         meanwhile(&begun.job_id);

@@ -1,8 +1,9 @@
 //! The threads that keep collections in order: recovery of a writer that refuses, checkpoints, merges.
 //!
-//! Each looks for the collection whose next step (`care`) is due, does it, and waits when there is none. Merges take all
-//! threads but one at most, so that none of them keeps a checkpoint or a recovery waiting; several may be of one
-//! collection, with different inputs. Errors are said on the board and tried again later; nothing here stops a request.
+//! Each thread looks for the collection whose next step (`schedule`) is due, takes it, and waits when there is none.
+//! Merges take all threads but one at most, so that none of them keeps a checkpoint or a recovery waiting; several may
+//! be of one collection, with different inputs. Errors are noted in the health registry, and the step is tried again
+//! later; nothing here stops a request.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +16,9 @@ use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::Storage;
 
 use super::background::Background;
-use super::care::{Care, Facts, Intervals, Outcome, Step};
-use super::context::Context;
-use super::line::Line;
-use super::readiness::Topic;
+use super::schedule::{MaintenanceSchedule, Facts, Intervals, Outcome, Step};
+use super::managed::{Context, ManagedCollection};
+use super::health::Topic;
 use crate::pacing::Pacer;
 
 const THREADS: usize = 4;
@@ -51,7 +51,7 @@ pub(super) struct Upkeep {
 
 #[derive(Debug)]
 struct State {
-    lines: BTreeMap<u64, Tended>,
+    collections: BTreeMap<u64, Tended>,
     stopping: bool,
     threads: Vec<JoinHandle<()>>,
     running: usize,
@@ -60,7 +60,7 @@ struct State {
 impl State {
     /// True if as many merges run as may.
     fn merging(&self) -> bool {
-        let steps = self.lines.values().flat_map(|tended| &tended.running);
+        let steps = self.collections.values().flat_map(|tended| &tended.running);
         let merges = |step: &&Step| match step {
             Step::Merge(effort) => *effort != Effort::Checkpoint,
             Step::Recover | Step::Tidy | Step::Wait(_) => false,
@@ -71,8 +71,8 @@ impl State {
 
 #[derive(Debug)]
 struct Tended {
-    line: Arc<Line>,
-    care: Care,
+    managed: Arc<ManagedCollection>,
+    schedule: MaintenanceSchedule,
     /// Steps that threads are taking.
     running: Vec<Step>,
 }
@@ -89,8 +89,8 @@ impl Upkeep {
         storage: Arc<dyn Storage>,
         limits: Limits,
     ) -> Result<Arc<Upkeep>> {
-        let (lines, threads) = (BTreeMap::new(), Vec::new());
-        let state = Mutex::new(State { lines, stopping: false, threads, running: 0 });
+        let (collections, threads) = (BTreeMap::new(), Vec::new());
+        let state = Mutex::new(State { collections, stopping: false, threads, running: 0 });
         let wake = Condvar::new();
         let this = Upkeep { context, background, pacer, storage, limits, state, wake };
         let this = Arc::new(this);
@@ -114,33 +114,33 @@ impl Upkeep {
     }
 
     /// From now on a collection is looked after.
-    pub(super) fn add(&self, line: Arc<Line>) {
-        let care = Care::new(self.context.time.elapsed(), self.limits.intervals);
-        self.state().lines.insert(line.number, Tended { line, care, running: Vec::new() });
+    pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
+        let schedule = MaintenanceSchedule::new(self.context.time.elapsed(), self.limits.intervals);
+        self.state().collections.insert(managed.number, Tended { managed, schedule, running: Vec::new() });
         self.wake.notify_one();
     }
 
     /// No more.
-    pub(super) fn remove(&self, line: &Line) {
-        self.state().lines.remove(&line.number);
+    pub(super) fn remove(&self, managed: &ManagedCollection) {
+        self.state().collections.remove(&managed.number);
     }
 
     /// A collection was written: something may be due.
-    pub(super) fn look_at(&self, line: &Line) {
+    pub(super) fn look_at(&self, managed: &ManagedCollection) {
         let tight = self.pace();
-        if line.memory_bytes() < self.limits.memtable_bytes_max && !line.refuses() && !tight {
+        if managed.memory_bytes() < self.limits.memtable_bytes_max && !managed.refuses() && !tight {
             return;
         }
         let mut state = self.state();
-        let Some(tended) = state.lines.get_mut(&line.number) else { return };
-        tended.care.look();
+        let Some(tended) = state.collections.get_mut(&managed.number) else { return };
+        tended.schedule.look();
         self.wake.notify_one();
     }
 
     /// A merge was begun: another one may be due, of other files.
-    fn look_beside(&self, line: &Line) {
-        if let Some(tended) = self.state().lines.get_mut(&line.number) {
-            tended.care.look();
+    fn look_beside(&self, managed: &ManagedCollection) {
+        if let Some(tended) = self.state().collections.get_mut(&managed.number) {
+            tended.schedule.look();
             self.wake.notify_one();
         }
     }
@@ -174,7 +174,7 @@ impl Upkeep {
         let mut state = self.state();
         while !state.stopping {
             let now = self.context.time.elapsed();
-            let Some((line, step)) = self.most_urgent(&mut state, now) else {
+            let Some((managed, step)) = self.most_urgent(&mut state, now) else {
                 let wait = self.rest(&state, now);
                 let waited = self.wake.wait_timeout(state, wait);
                 (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -183,38 +183,38 @@ impl Upkeep {
             // There may be a step for another thread too.
             self.wake.notify_one();
             drop(state);
-            let result = catch_unwind(AssertUnwindSafe(|| self.take(&line, step)));
+            let result = catch_unwind(AssertUnwindSafe(|| self.take(&managed, step)));
             let result = result.unwrap_or_else(|_| {
-                self.context.panicked("upkeep", line.collection.name());
+                self.context.panicked("upkeep", managed.name());
                 let message = "upkeep panicked; the server's log says where";
                 Err(Error::new(ErrorKind::Io, message))
             });
             state = self.state();
-            self.remember(&mut state, &line, step, result);
+            self.remember(&mut state, &managed, step, result);
         }
         state.running -= 1;
         self.wake.notify_all();
     }
 
     /// A collection with something to do now, which is noted as begun.
-    fn most_urgent(&self, state: &mut State, now: Duration) -> Option<(Arc<Line>, Step)> {
+    fn most_urgent(&self, state: &mut State, now: Duration) -> Option<(Arc<ManagedCollection>, Step)> {
         let merging = state.merging();
-        state.lines.values_mut().find_map(|tended| {
-            let step = tended.care.next(self.facts(tended, merging), now);
+        state.collections.values_mut().find_map(|tended| {
+            let step = tended.schedule.next(self.facts(tended, merging), now);
             if matches!(step, Step::Wait(_)) {
                 return None;
             }
-            tended.care.begin(step, now, self.limits.intervals);
+            tended.schedule.begin(step, now, self.limits.intervals);
             tended.running.push(step);
-            Some((Arc::clone(&tended.line), step))
+            Some((Arc::clone(&tended.managed), step))
         })
     }
 
     /// How long there is nothing to do.
     fn rest(&self, state: &State, now: Duration) -> Duration {
         let merging = state.merging();
-        let until = state.lines.values().map(|tended| {
-            match tended.care.next(self.facts(tended, merging), now) {
+        let until = state.collections.values().map(|tended| {
+            match tended.schedule.next(self.facts(tended, merging), now) {
                 Step::Wait(until) => until.saturating_sub(now),
                 Step::Recover | Step::Merge(_) | Step::Tidy => Duration::ZERO,
             }
@@ -223,13 +223,13 @@ impl Upkeep {
     }
 
     fn facts(&self, tended: &Tended, merging: bool) -> Facts {
-        let (budget, line) = (&self.context.budget, &tended.line);
-        let (share, memory_bytes) = (budget.used_bytes() / 8, line.memory_bytes());
+        let (budget, managed) = (&self.context.budget, &tended.managed);
+        let (share, memory_bytes) = (budget.used_bytes() / 8, managed.memory_bytes());
         let running = |step| tended.running.contains(&step);
         Facts {
-            refuses: line.refuses(),
-            pending: line.pending() > 0,
-            tight: budget.is_tight() && line.counted_bytes() >= share,
+            refuses: managed.refuses(),
+            pending: managed.pending() > 0,
+            tight: budget.is_tight() && managed.counted_bytes() >= share,
             full: memory_bytes >= self.limits.memtable_bytes_max,
             recovering: running(Step::Recover),
             checkpointing: running(Step::Merge(Effort::Checkpoint)),
@@ -237,73 +237,73 @@ impl Upkeep {
         }
     }
 
-    fn take(&self, line: &Line, step: Step) -> Result<bool> {
-        let collection = &line.collection;
+    fn take(&self, managed: &ManagedCollection, step: Step) -> Result<bool> {
+        let collection = &managed.collection;
         let effort = match step {
-            Step::Recover => return self.recover(line).map(|()| true),
-            Step::Tidy => return self.tidy(line),
+            Step::Recover => return self.recover(managed).map(|()| true),
+            Step::Tidy => return self.tidy(managed),
             Step::Merge(effort) => effort,
             Step::Wait(_) => return Ok(false),
         };
         collection.maintain_by(effort, &mut |task: Task| {
             let merges = !task.is_checkpoint();
             if merges {
-                self.look_beside(line);
+                self.look_beside(managed);
             }
-            let gives_way = |_| (merges && collection.is_wanted()) || line.is_dropped();
-            self.background.carry(line, task, &gives_way)
+            let gives_way = |_| (merges && collection.is_wanted()) || managed.is_dropped();
+            self.background.carry(managed, task, &gives_way)
         })
     }
 
-    fn tidy(&self, line: &Line) -> Result<bool> {
-        let vacuumed = line.collection.vacuum()?;
+    fn tidy(&self, managed: &ManagedCollection) -> Result<bool> {
+        let vacuumed = managed.collection.vacuum()?;
         self.context.metrics.quarantine_evictions.inc_by(vacuumed.evicted);
-        line.look_into_quarantine()?;
+        managed.count_quarantine()?;
         Ok(vacuumed.removed + vacuumed.evicted > 0)
     }
 
     /// Ends the refusal of a writer. On a disk that is still full its log might be in order at once, and
     /// the next write would fail all the same: then the refusal stays, and is named. Writes that come
     /// meanwhile look for space themselves.
-    fn recover(&self, line: &Line) -> Result<()> {
-        let cause = line.collection.with_writer(|writer| Ok(writer.poisoned()))?;
+    fn recover(&self, managed: &ManagedCollection) -> Result<()> {
+        let cause = managed.collection.with_writer(|writer| Ok(writer.poisoned()))?;
         let free_bytes = self.storage.free_bytes()?.unwrap_or(u64::MAX);
         if cause == Some(ErrorKind::StorageFull) && free_bytes < ROOM_BYTES {
             let message = format!("the disk has {free_bytes} free bytes, {ROOM_BYTES} are needed");
             return Err(Error::new(ErrorKind::StorageFull, message));
         }
-        line.collection.recover()
+        managed.collection.recover()
     }
 
-    fn remember(&self, state: &mut State, line: &Arc<Line>, step: Step, result: Result<bool>) {
-        let name = line.collection.name();
+    fn remember(&self, state: &mut State, managed: &Arc<ManagedCollection>, step: Step, result: Result<bool>) {
+        let name = managed.name();
         let outcome = match &result {
             Ok(true) => Outcome::Did,
             Ok(false) => Outcome::Nothing,
             Err(_) => Outcome::Failed,
         };
-        self.context.observe(line, result.as_ref().err().map(Error::message));
+        managed.observe(result.as_ref().err().map(Error::message));
         self.pace();
-        let Some(tended) = state.lines.get_mut(&line.number) else { return };
+        let Some(tended) = state.collections.get_mut(&managed.number) else { return };
         if let Some(place) = tended.running.iter().position(|&running| running == step) {
             tended.running.swap_remove(place);
         }
-        let was_failing = tended.care.is_failing();
+        let was_failing = tended.schedule.is_failing();
         let now = self.context.time.elapsed();
-        let wait = tended.care.done(step, outcome, now);
+        let wait = tended.schedule.done(step, outcome, now);
         if let (Some(wait), Err(error)) = (wait, result) {
             let doing = words(step);
-            self.context.met(line, &error);
+            managed.note_error(&error);
             tracing::warn!(collection = name, %error, wait_secs = wait.as_secs(), "{doing} failed");
             self.context.metrics.upkeep_failures.inc();
             let again = format!("tried again {} s after the last attempt", wait.as_secs());
-            self.context.board.note(
+            self.context.health.note(
                 Topic::Upkeep,
                 name,
                 format!("{name}: {doing} fails, {again}: {error}"),
             );
-        } else if was_failing && !tended.care.is_failing() {
-            self.context.board.clear(Topic::Upkeep, name);
+        } else if was_failing && !tended.schedule.is_failing() {
+            self.context.health.clear(Topic::Upkeep, name);
         }
     }
 

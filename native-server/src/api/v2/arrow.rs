@@ -34,7 +34,7 @@ use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
 };
-use crate::workers::{Change, Cost, Reservation, Served, Store, StoreResult, Written};
+use crate::workers::{Change, Cost, Reservation, CollectionService, Store, StoreResult, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";
@@ -122,7 +122,7 @@ type UnderWay = (u64, Pin<Box<dyn Future<Output = StoreResult<Written>> + Send>>
 /// A stream that is being written.
 struct Ingest {
     store: Arc<Store>,
-    served: Arc<Served>,
+    served: Arc<CollectionService>,
     wait: bool,
     /// Memory for what has arrived and is not the writer's yet.
     held: Reservation,

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::names::{MetricName, StoreName};
 use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, request};
-use crate::workers::{CollectionStats, Served, Store};
+use crate::workers::{CollectionStats, CollectionService, Store};
 
 /// Vector fields of a collection that is created here.
 const FIELDS_MAX: usize = 256;
@@ -117,7 +117,7 @@ impl CollectionInfo {
         }
     }
 
-    fn new(served: &Served, stats: CollectionStats) -> CollectionInfo {
+    fn new(served: &CollectionService, stats: CollectionStats) -> CollectionInfo {
         let view = served.view();
         let field = |spec: &VectorSpec| FieldInfo {
             dim: spec.dim,
@@ -207,7 +207,7 @@ async fn run_blocking<R: Send + 'static>(
     Ok(ended.unwrap_or_else(|error| resume_unwind(error.into_panic()))?)
 }
 
-fn info(store: &Store, served: &Served) -> CollectionInfo {
+fn info(store: &Store, served: &CollectionService) -> CollectionInfo {
     let all = store.stats().collections;
     let stats = all.into_iter().find(|stats| stats.name == served.name());
     CollectionInfo::new(served, stats.unwrap_or_default())

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::point;
 use super::values::{Id, Metadata, Vector};
 use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, at_length, request};
-use crate::workers::{Change, Served, Written};
+use crate::workers::{Change, CollectionService, Written};
 
 /// Rows whose memory beside their elements is reserved at once, and bytes of one: its id, the places of its metadata
 /// and key, with the room that a growing list has.
@@ -156,7 +156,7 @@ async fn write(
     rows: Rows,
     key: Option<String>,
     wait: Option<bool>,
-    served: &Served,
+    served: &CollectionService,
     call: &mut Call,
     text: impl FnOnce(&mut dyn Iterator<Item = WrittenPoint>, Lsn) -> Vec<u8> + Send,
 ) -> Result<Response<Body>> {
