@@ -1,20 +1,34 @@
-//! The file without the power to decide: what lists and revokes, and needs no pepper and no thread.
+//! The catalog's file: made, opened, and changed by commands that list and revoke.
 //!
-//! Whoever has to revoke a key in a hurry may not have the pepper at hand.
+//! Such commands need no pepper and no thread: an operator who has to revoke a key in a hurry may not have the pepper
+//! at hand. A server decides about tokens and needs the pepper with which the keys were made ([`settle_pepper`]), so
+//! that another pepper is refused instead of every key.
+//!
+//! A reserve of disk space lies beside the file. SQLite needs 32 KiB for an index of its log even to read, and without
+//! keys no request is admitted, so without the reserve no vector could be read on a full disk. It is given up when
+//! opening finds no space, and made again by an opening that finds some.
 
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield_engine::{Clock, Error, ErrorKind, Result, check_place};
 use nearfield_segment::storage::open_directory;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, AuditEntry, AuditRow};
 use super::keys::{self, KeyInfo};
-use super::sqlite::{Purpose, Sqlite};
-use super::{private, reserve, schema};
+use super::pepper::{Digest, PEPPER_VARIABLE, Pepper};
+use super::sqlite::{Done, Purpose, Sqlite};
+use super::{private, schema};
 
 /// Name of the file in the data directory.
 pub const CATALOG: &str = "catalog.sqlite3";
+/// Name of the reserve in the data directory.
+const RESERVE: &str = "catalog.reserve";
+/// The index, and room for a log.
+const RESERVE_BYTES: usize = 64 << 10;
 
 /// The catalog for commands that list and revoke. A server opens a [`Catalog`](super::Catalog).
 #[derive(Debug)]
@@ -35,13 +49,13 @@ impl Ledger {
         check_place(&open_directory(dir)?).map_err(|error| error.context(dir.display()))?;
         let path = made(dir)?;
         let mut file = match Sqlite::open(&path, Purpose::Keys) {
-            Err(error) if error.kind() == ErrorKind::StorageFull && reserve::give_up(dir) => {
+            Err(error) if error.kind() == ErrorKind::StorageFull && give_up_reserve(dir) => {
                 Sqlite::open(&path, Purpose::Keys)?
             }
             opened => opened?,
         };
         schema::migrate(&mut file)?;
-        reserve::keep(dir);
+        make_reserve(dir);
         Ok(Ledger { path, file, clock })
     }
 
@@ -91,4 +105,70 @@ fn made(dir: &Path) -> Result<PathBuf> {
     }
     private::restrict(&path).map_err(|error| Error::io("restrict", &name, error))?;
     Ok(path)
+}
+
+/// Makes the reserve, if it is not there already. Failing to is no error: it is for another day.
+fn make_reserve(dir: &Path) {
+    let path = dir.join(RESERVE);
+    let Ok(mut file) = private::create_new(&path) else { return };
+    // Written, since a file that is only long takes no space.
+    if file.write_all(&[0; RESERVE_BYTES]).and_then(|()| file.sync_all()).is_err() {
+        drop(fs::remove_file(path));
+    }
+}
+
+/// Gives the reserve up. False if there was none.
+fn give_up_reserve(dir: &Path) -> bool {
+    fs::remove_file(dir.join(RESERVE)).is_ok()
+}
+
+/// The pepper that fits the catalog: the given one, else that of the file, which is made with the catalog.
+/// A given one may replace another while there are no keys. Takes the write lock only to set the mark.
+///
+/// # Errors
+/// `Conflict` if it does not fit; `Locked`, `StorageFull`, `Io`.
+pub(super) fn settle_pepper(
+    catalog: &mut Sqlite,
+    dir: &Path,
+    given: Option<Pepper>,
+) -> Result<Pepper> {
+    let marked = catalog.read("read the mark of the pepper", mark)?;
+    let there = load_pepper(dir, given.clone())?;
+    if let (Some(pepper), Some(mark)) = (&there, marked)
+        && pepper.fingerprint().matches(&mark)
+    {
+        return Ok(pepper.clone());
+    }
+    catalog.change("mark the pepper", |change| {
+        // Again, now that no other process can do it at the same time.
+        let (marked, there) = (mark(change)?, load_pepper(dir, given.clone())?);
+        let pepper = match (there, marked) {
+            (Some(pepper), Some(mark)) if pepper.fingerprint().matches(&mark) => return Ok(pepper),
+            (Some(pepper), None) => pepper,
+            (Some(pepper), Some(_)) if given.is_some() && keys::list(change)?.is_empty() => pepper,
+            (None, None) => Pepper::generate(dir)?,
+            (Some(_) | None, Some(_)) => return Err(unfit(dir).into()),
+        };
+        let text = "INSERT OR REPLACE INTO facts VALUES ('pepper', ?1)";
+        change.execute(text, [pepper.fingerprint().0])?;
+        Ok(pepper)
+    })
+}
+
+fn load_pepper(dir: &Path, given: Option<Pepper>) -> Result<Option<Pepper>> {
+    given.map_or_else(|| Pepper::load(dir), |pepper| Ok(Some(pepper)))
+}
+
+fn mark(connection: &Connection) -> Done<Option<Digest>> {
+    let text = "SELECT value FROM facts WHERE name = 'pepper'";
+    Ok(connection.query_row(text, [], |row| row.get(0).map(Digest)).optional()?)
+}
+
+fn unfit(dir: &Path) -> Error {
+    let message = format!(
+        "{}: the catalog belongs to another pepper: set {PEPPER_VARIABLE} or put the file `pepper` back as it was, \
+         or move catalog.sqlite3 and its -wal and -shm files away and create new keys",
+        dir.display(),
+    );
+    Error::new(ErrorKind::Conflict, message)
 }

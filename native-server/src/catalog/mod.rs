@@ -7,9 +7,8 @@
 //! | module | is |
 //! |---|---|
 //! | `role` `token` `pepper` | words, secrets, digests |
-//! | `private` `sqlite` `schema` | the file, one connection to it, its tables |
-//! | `reserve` | space to open it with on a full disk |
-//! | `ledger` `mark` | the file opened; the pepper it belongs to |
+//! | `private` `sqlite` `schema` | files that only their owner reads; a connection; the tables |
+//! | `ledger` | the file made and opened: also on a full disk, and with the pepper it belongs to |
 //! | `keys` `ring` | the table of keys; the decision about a token |
 //! | `audit` `jobs` | the two histories |
 
@@ -17,10 +16,8 @@ mod audit;
 mod jobs;
 mod keys;
 mod ledger;
-mod mark;
 mod pepper;
 mod private;
-mod reserve;
 mod retention;
 mod ring;
 mod role;
@@ -114,7 +111,7 @@ impl Catalog {
         options: CatalogOptions,
     ) -> Result<Arc<Catalog>> {
         let mut ledger = Ledger::open(dir, Arc::clone(&clock))?;
-        let pepper = mark::settle(&mut ledger.file, dir, options.pepper)?;
+        let pepper = ledger::settle_pepper(&mut ledger.file, dir, options.pepper)?;
         let ring = Arc::new(KeyRing::new(Sqlite::open(&ledger.path, Purpose::Ring)?)?);
         let audit = Sqlite::open(&ledger.path, Purpose::Audit)?;
         let (shared, time) = (Arc::clone(&ring), Arc::clone(&clock));
