@@ -163,6 +163,11 @@ impl Call {
         if declared.is_some_and(|declared| declared > bytes_max) {
             return Err(too_large(bytes_max, declared));
         }
+        let is_long = declared.is_none_or(|len| len > SHORT_BODY_BYTES as u64);
+        if is_long && !self.reads {
+            // Before the time of the body begins: the client does not make the server wait.
+            wait_for_room(Arc::clone(self.store()?)).await;
+        }
         let limit = Duration::from_secs(self.server.config.request_timeout_secs);
         let whole = self.whole(bytes_max);
         tokio::time::timeout(limit, whole).await.unwrap_or_else(|_| Err(too_slow(limit)))
@@ -170,10 +175,6 @@ impl Call {
 
     /// Reserves memory for what has arrived, whatever length was declared.
     async fn whole(&mut self, bytes_max: u64) -> Result<Bytes> {
-        let is_long = length(&self.head.headers).is_none_or(|len| len > SHORT_BODY_BYTES as u64);
-        if is_long && !self.reads {
-            wait_for_room(Arc::clone(self.store()?)).await;
-        }
         let Some(first) = self.piece().await? else { return Ok(Bytes::from_static(b"{}")) };
         if first.len() as u64 > bytes_max {
             return Err(too_large(bytes_max, None));

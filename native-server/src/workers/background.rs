@@ -37,30 +37,31 @@ impl Background {
         Background { context, behind, pool, stopping }
     }
 
-    /// Runs a task of `managed` until it is done, `gives_way` returns true or the server closes. A merge first waits until
-    /// the memory budget has room for it; a checkpoint does not. `gives_way` is called with each step, and while the
-    /// merge waits with a progress of 0 of 0. A merge that waits also makes way for any caller that must be alone, a
+    /// Runs a task of `managed` until it is done, `gives_way` returns true or the server closes. A merge first waits
+    /// until the memory budget has room for it; a checkpoint does not. `gives_way` is called while the merge waits and
+    /// with each step, `advance` with each step. A merge that waits also makes way for any caller that must be alone, a
     /// recovery above all: it may be what frees the memory.
     ///
     /// # Errors
     /// As [`Task::run`]; `Cancelled` if it made way; `Io` if it panicked.
-    pub(super) fn carry(
+    pub(super) fn run_task(
         &self,
         managed: &ManagedCollection,
         task: Task,
-        gives_way: &(dyn Fn(Progress) -> bool + Sync),
+        gives_way: &(dyn Fn() -> bool + Sync),
+        advance: &(dyn Fn(Progress) + Sync),
     ) -> Result<MergeOutput> {
         let metrics = &self.context.metrics;
         let (under_way, done) = match task.is_checkpoint() {
             true => (&metrics.checkpoints_inflight, &metrics.checkpoints),
             false => (&metrics.compactions_inflight, &metrics.compactions),
         };
-        let stops = |progress| gives_way(progress) || self.is_stopping();
-        let waiting = Progress { done: 0, total: 0 };
-        let _held = self.memory_for(&task, &|| managed.collection.is_wanted() || stops(waiting))?;
+        let stops = || gives_way() || self.is_stopping();
+        let _held = self.memory_for(&task, &|| managed.collection.is_wanted() || stops())?;
         let _counted = UnderWay::new(under_way);
         let mut watch = |progress| {
-            if stops(progress) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            advance(progress);
+            if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let output = self.run_low_priority(|| task.run(&self.pool, &mut watch));
         // What the task gathered was in many small blocks, which the allocator keeps when they are freed.
@@ -111,8 +112,8 @@ impl Background {
     pub(super) fn last_checkpoint(&self, managed: &ManagedCollection, gives_way: &dyn Fn() -> bool) -> Result<()> {
         let mut watch =
             |_| if gives_way() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let mut carry = |task: Task| task.run(&self.pool, &mut watch);
-        managed.collection.merge_by(Effort::Checkpoint, &mut carry).map(drop)
+        let mut run = |task: Task| task.run(&self.pool, &mut watch);
+        managed.collection.merge_by(Effort::Checkpoint, &mut run).map(drop)
     }
 
     /// Merges end at their next step.

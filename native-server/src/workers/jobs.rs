@@ -369,21 +369,24 @@ impl Jobs {
         let mut merged = Vec::new();
         for (done, managed) in scope.open.iter().enumerate() {
             let name = managed.name();
-            let watch = |Progress { done: rows, total }| {
-                let progress = json!({
-                    "collection": name, "collections_done": done, "collections": scope.open.len(),
-                    "rows_done": rows, "rows": total,
-                });
+            let so_far = json!({
+                "collection": name, "collections_done": done, "collections": scope.open.len(),
+            });
+            self.advance(kind, so_far.clone());
+            let advance = |Progress { done: rows, total }| {
+                let mut progress = so_far.clone();
+                progress["rows_done"] = rows.into();
+                progress["rows"] = total.into();
                 self.advance(kind, progress);
-                managed.is_dropped() || !go_on()
             };
-            let mut carry = |task| self.background.carry(managed, task, &watch);
-            let carried = managed.collection.merge_by(effort, &mut carry);
-            managed.observe(carried.as_ref().err().map(Error::message));
-            if let Err(error) = &carried {
+            let gives_way = || managed.is_dropped() || !go_on();
+            let mut run = |task| self.background.run_task(managed, task, &gives_way, &advance);
+            let ended = managed.collection.merge_by(effort, &mut run);
+            managed.observe(ended.as_ref().err().map(Error::message));
+            if let Err(error) = &ended {
                 managed.note_error(error);
             }
-            if carried.map_err(|error| error.context(name))? {
+            if ended.map_err(|error| error.context(name))? {
                 self.context.health.clear(Topic::Upkeep, name);
                 merged.push(name);
             }

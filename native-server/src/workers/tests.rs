@@ -18,6 +18,7 @@ use nearfield_segment::storage::{Directory, Failure, MemoryStorage, SimDisk, Sto
 use nearfield_segment::{PointId, Schema};
 use tempfile::TempDir;
 
+use super::budget::{Holder, Purpose, merges_bytes_max};
 use super::*;
 use crate::catalog::{Catalog, CatalogOptions, KeyId};
 use crate::config::ServerConfig;
@@ -516,6 +517,29 @@ fn a_job_that_is_told_to_stop_ends_cancelled() {
     });
     let state = again.map(|job| job.state);
     assert_eq!(state, Some(JobState::Completed), "only that one was told");
+    store.close();
+}
+
+#[test]
+fn a_merge_that_waits_for_memory_reports_no_rows() {
+    let store = Place::in_memory().open("--memory-budget-bytes 16777216");
+    let served = store.collection(None).expect("the default collection");
+    write(&served, 0..3, true).expect("written");
+    wait(store.run_job(JobKind::Checkpoint, None, true)).expect("a file");
+    let budget = &store.context.budget;
+    let share = merges_bytes_max(budget.limit_bytes());
+    let held = budget.reserve(share, Purpose::Merge, Holder::Server).expect("all of the share");
+    let begun = wait(store.run_job(JobKind::Compact, None, false)).expect("begins");
+    let job = || store.job(&begun.job_id).expect("readable").expect("remembered");
+    until("the job has come to the collection", || job().details["collection"] == "default");
+    // The merge looks for memory every tenth of a second.
+    let watch = Stopwatch::start();
+    while watch.seconds() < 0.3 {
+        assert_eq!(job().details.get("rows"), None, "{:?}", job().details);
+    }
+    drop(held);
+    until("the job ends", || job().state != JobState::Running);
+    assert_eq!(job().state, JobState::Completed);
     store.close();
 }
 

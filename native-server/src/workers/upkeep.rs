@@ -250,8 +250,8 @@ impl Upkeep {
             if merges {
                 self.look_beside(managed);
             }
-            let gives_way = |_| (merges && collection.is_wanted()) || managed.is_dropped();
-            self.background.carry(managed, task, &gives_way)
+            let gives_way = || (merges && collection.is_wanted()) || managed.is_dropped();
+            self.background.run_task(managed, task, &gives_way, &|_| {})
         })
     }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use nearfield_server::catalog::KeyId;
 use nearfield_server::http::Limits;
 
 use crate::running::Running;
@@ -158,4 +159,19 @@ fn behind_a_proxy_one_address_may_have_all_connections() {
     let running = patient(&["--dim", "3", "--connections-per-address", "0"], |_| {});
     let mut held: Vec<TcpStream> = (0..300).map(|_| running.connect()).collect();
     assert!(held.iter_mut().all(asks));
+}
+
+#[test]
+fn a_write_that_waits_for_memory_is_refused_for_want_of_memory_and_not_of_time() {
+    let budget_bytes = 16 << 20;
+    let budget = format!("{budget_bytes}");
+    let flags = ["--dim", "3", "--request-timeout-secs", "1", "--memory-budget-bytes", &budget];
+    let running = Running::with(&flags);
+    let store = running.store();
+    // Two clients hold 84 % of the budget; writes are refused from 85 % on.
+    let other = KeyId::parse("nfk_0000000000000001");
+    let _held = store.reserve(None, budget_bytes / 100 * 70).unwrap();
+    let _held_by_other = store.reserve(other, budget_bytes / 100 * 14).unwrap();
+    let answer = running.post("/v2/vectors/batch", &" ".repeat(200_000));
+    assert_eq!(answer.refusal(), (429, "resource_exhausted".to_owned()));
 }

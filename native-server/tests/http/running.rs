@@ -104,6 +104,11 @@ impl Running {
         self.store = Some(store);
     }
 
+    /// The store, which is open.
+    pub(crate) fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
     /// A new key with one role.
     pub(crate) fn key(&self, role: Role) -> String {
         let key = self.catalog.create_key("test", role.into(), None).unwrap();
