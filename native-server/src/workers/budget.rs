@@ -11,6 +11,9 @@
 //! | 70 | from here on writes are slowed down; requests that write hold no more than this for one key |
 //! | 85 | writes are refused, and merges wait |
 //! | 100 | reads are refused, whatever their share |
+//!
+//! A merge that has waited for five seconds claims its memory: from then on writes and other merges are treated as if it
+//! held that already, so writes that never pause cannot keep it waiting. Reads are not held up.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +22,7 @@ use std::time::Duration;
 
 use super::error::{StoreError, StoreResult};
 use super::shares::Owner;
+use crate::host::Stopwatch;
 
 /// Percent of the limit from which writes wait.
 const SOFT_PERCENT: u64 = 70;
@@ -32,6 +36,8 @@ const KEY_PERCENT: (u64, u64) = (40, 70);
 const MERGES_PERCENT: u64 = 40;
 /// Time between two checks whether a merge that waits for memory is still to be done.
 const WAITING_LOOK: Duration = Duration::from_millis(100);
+/// How long a merge waits before it claims its memory.
+const CLAIM_AFTER: Duration = Duration::from_secs(5);
 /// What a write waits at the soft mark and just below the hard one, in milliseconds.
 const THROTTLE_MS: (u64, u64) = (1, 20);
 
@@ -76,6 +82,8 @@ struct Held {
     all_bytes: u64,
     reads_bytes: u64,
     merges_bytes: u64,
+    /// Memory that one merge waits for and has claimed.
+    claimed_bytes: u64,
     /// Reads and writes of each owner that holds something.
     by_owner: HashMap<Owner, (u64, u64)>,
 }
@@ -111,20 +119,50 @@ impl Budget {
 
     /// Waits until there is room for a merge and reserves `bytes` for it; `None` once `gives_way` returns true, which
     /// is called about ten times a second. Blocks its thread. `bytes` must be within [`merges_bytes_max`], or no room
-    /// is ever enough. A waiting merge has no precedence over requests.
+    /// is ever enough.
     pub(super) fn wait_to_merge(
         self: &Arc<Self>,
         bytes: u64,
         gives_way: &dyn Fn() -> bool,
     ) -> Option<Reservation> {
+        let mut claim = None;
+        let waiting = Stopwatch::start();
         while !gives_way() {
-            if let Ok(reserved) = self.reserve(bytes, Purpose::Merge, Holder::Server) {
+            let reserved = match &claim {
+                Some(claim) => self.reserve_claimed(claim),
+                None => self.reserve(bytes, Purpose::Merge, Holder::Server),
+            };
+            if let Ok(reserved) = reserved {
                 return Some(reserved);
+            }
+            if claim.is_none() && waiting.elapsed() >= CLAIM_AFTER {
+                claim = self.claim(bytes);
             }
             let held = self.held();
             let _woken = self.freed.wait_timeout(held, WAITING_LOOK);
         }
         None
+    }
+
+    /// Claims memory for a merge, unless another merge has a claim.
+    fn claim(&self, bytes: u64) -> Option<Claim<'_>> {
+        let mut held = self.held();
+        (held.claimed_bytes == 0).then(|| {
+            held.claimed_bytes = bytes;
+            Claim { budget: self, bytes }
+        })
+    }
+
+    /// Reserves the memory of a claim.
+    fn reserve_claimed(self: &Arc<Self>, claim: &Claim<'_>) -> StoreResult<Reservation> {
+        let (bytes, purpose, holder) = (claim.bytes, Purpose::Merge, Holder::Server);
+        let mut held = self.held();
+        held.claimed_bytes = 0;
+        let added = self.add_to(&mut held, bytes, purpose, holder);
+        if added.is_err() {
+            held.claimed_bytes = bytes;
+        }
+        added.map(|()| Reservation { budget: Arc::clone(self), bytes, purpose, holder })
     }
 
     /// Reserves `bytes` for what a checkpoint takes beside the rows in memory, which count already: for the small files
@@ -135,11 +173,24 @@ impl Budget {
         Reservation { budget: Arc::clone(self), bytes, purpose, holder }
     }
 
-    /// Adds to what is held, if no mark is passed.
+    /// Adds to the memory that is held, if no mark is passed.
     fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> StoreResult<()> {
-        let mut held = self.held();
+        self.add_to(&mut self.held(), bytes, purpose, holder)
+    }
+
+    fn add_to(
+        &self,
+        held: &mut Held,
+        bytes: u64,
+        purpose: Purpose,
+        holder: Holder,
+    ) -> StoreResult<()> {
+        let claimed = match purpose {
+            Purpose::Write | Purpose::Merge => held.claimed_bytes,
+            Purpose::Read => 0,
+        };
         let rows = self.row_bytes.load(Ordering::Relaxed);
-        let used = held.all_bytes.saturating_add(rows);
+        let used = held.all_bytes.saturating_add(rows).saturating_add(claimed);
         let (reads, writes) = held.of(holder);
         let all = |percent| Some(("in use", used, percent));
         let marks = match (purpose, holder) {
@@ -150,7 +201,8 @@ impl Budget {
                 None,
             ],
             (Purpose::Merge, _) => {
-                let merges = Some(("in use by merges", held.merges_bytes, MERGES_PERCENT));
+                let merges = held.merges_bytes.saturating_add(claimed);
+                let merges = Some(("in use by merges", merges, MERGES_PERCENT));
                 [all(HARD_PERCENT), merges, None]
             }
             (Purpose::Read, _) => [
@@ -183,14 +235,19 @@ impl Budget {
 
     /// True from the soft mark on.
     pub(super) fn is_tight(&self) -> bool {
-        self.used_bytes() >= share(self.limit_bytes, SOFT_PERCENT)
+        self.used_and_claimed_bytes() >= share(self.limit_bytes, SOFT_PERCENT)
+    }
+
+    fn used_and_claimed_bytes(&self) -> u64 {
+        let claimed_bytes = self.held().claimed_bytes;
+        self.used_bytes().saturating_add(claimed_bytes)
     }
 
     /// How long a write should wait so that background work catches up.
     pub(super) fn throttle(&self) -> Duration {
         let soft = share(self.limit_bytes, SOFT_PERCENT);
         let hard = share(self.limit_bytes, HARD_PERCENT);
-        let Some(above) = self.used_bytes().checked_sub(soft) else { return Duration::ZERO };
+        let Some(above) = self.used_and_claimed_bytes().checked_sub(soft) else { return Duration::ZERO };
         let (least, most) = THROTTLE_MS;
         let grown = (most - least).saturating_mul(above) / (hard - soft).max(1);
         Duration::from_millis((least + grown).min(most))
@@ -232,6 +289,19 @@ impl Held {
 
 fn share(limit_bytes: u64, percent: u64) -> u64 {
     limit_bytes / 100 * percent
+}
+
+/// The claim of a merge, until it is dropped.
+#[derive(Debug)]
+struct Claim<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.budget.held().claimed_bytes = 0;
+    }
 }
 
 /// Memory held until this is dropped.
@@ -357,6 +427,29 @@ mod tests {
             assert_eq!(waits.join().expect("no panic"), Some(101));
         });
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_merge_that_has_waited_for_long_is_not_starved_by_writes_and_smaller_merges() {
+        let budget = budget();
+        let never = || false;
+        let write = |bytes| budget.reserve(bytes, WRITE, Holder::Server);
+        let (mut older, mut newer) = (write(250).ok(), write(250).ok());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| budget.wait_to_merge(400, &never).map(|held| held.bytes()));
+            while !waits.is_finished() {
+                // The next write begins before the oldest one ends, if it is admitted.
+                let next = write(250).ok();
+                (older, newer) = (newer, next);
+                if budget.held().claimed_bytes > 0 {
+                    assert!(budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
+                }
+                std::thread::yield_now();
+            }
+            assert_eq!(waits.join().expect("no panic"), Some(400));
+        });
+        drop((older, newer));
+        assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
     }
 
     #[test]
