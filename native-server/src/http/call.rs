@@ -20,7 +20,7 @@ use super::error::{ApiError, Result};
 use super::request::FromJson;
 use super::server::Server;
 use crate::catalog::KeyId;
-use crate::workers::{Reservation, CollectionService, Store, StoreError};
+use crate::workers::{CollectionService, Reservation, Store, StoreError};
 
 /// Most time between two pieces of a body.
 const BODY_IDLE: Duration = Duration::from_secs(10);

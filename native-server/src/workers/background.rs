@@ -86,13 +86,19 @@ impl Background {
     ///
     /// # Errors
     /// What `work` returns; `Io` if it panicked, or without a thread.
-    pub(super) fn run_low_priority<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    pub(super) fn run_low_priority<R: Send>(
+        &self,
+        work: impl FnOnce() -> Result<R> + Send,
+    ) -> Result<R> {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("background".to_owned());
             let behind = self.behind;
             let started = builder.spawn_scoped(scope, move || {
                 if !host::lower_priority(behind) {
-                    tracing::debug!(?behind, "the system does not let this thread lower its priority");
+                    tracing::debug!(
+                        ?behind,
+                        "the system does not let this thread lower its priority"
+                    );
                 }
                 work()
             });
@@ -109,7 +115,11 @@ impl Background {
     ///
     /// # Errors
     /// As [`nearfield_engine::Collection::checkpoint`].
-    pub(super) fn last_checkpoint(&self, managed: &ManagedCollection, gives_way: &dyn Fn() -> bool) -> Result<()> {
+    pub(super) fn last_checkpoint(
+        &self,
+        managed: &ManagedCollection,
+        gives_way: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let mut watch =
             |_| if gives_way() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let mut run = |task: Task| task.run(&self.pool, &mut watch);

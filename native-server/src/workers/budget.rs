@@ -12,8 +12,8 @@
 //! | 85 | writes are refused, and merges wait |
 //! | 100 | reads are refused, whatever their share |
 //!
-//! A merge that has waited for five seconds claims its memory: from then on writes and other merges are treated as if it
-//! held that already, so writes that never pause cannot keep it waiting. Reads are not held up.
+//! A merge that has waited for five seconds claims its memory: from then on writes and other merges are treated as if
+//! it held that already, so writes that never pause cannot keep it waiting. Reads are not held up.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -247,7 +247,9 @@ impl Budget {
     pub(super) fn throttle(&self) -> Duration {
         let soft = share(self.limit_bytes, SOFT_PERCENT);
         let hard = share(self.limit_bytes, HARD_PERCENT);
-        let Some(above) = self.used_and_claimed_bytes().checked_sub(soft) else { return Duration::ZERO };
+        let Some(above) = self.used_and_claimed_bytes().checked_sub(soft) else {
+            return Duration::ZERO;
+        };
         let (least, most) = THROTTLE_MS;
         let grown = (most - least).saturating_mul(above) / (hard - soft).max(1);
         Duration::from_millis((least + grown).min(most))
@@ -350,6 +352,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
     use crate::catalog::KeyId;
 
@@ -434,13 +438,13 @@ mod tests {
         let budget = budget();
         let never = || false;
         let write = |bytes| budget.reserve(bytes, WRITE, Holder::Server);
-        let (mut older, mut newer) = (write(250).ok(), write(250).ok());
         std::thread::scope(|scope| {
+            let mut writes = VecDeque::from([write(250).ok(), write(250).ok()]);
             let waits = scope.spawn(|| budget.wait_to_merge(400, &never).map(|held| held.bytes()));
             while !waits.is_finished() {
                 // The next write begins before the oldest one ends, if it is admitted.
-                let next = write(250).ok();
-                (older, newer) = (newer, next);
+                writes.push_back(write(250).ok());
+                writes.pop_front();
                 if budget.held().claimed_bytes > 0 {
                     assert!(budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
                 }
@@ -448,7 +452,6 @@ mod tests {
             }
             assert_eq!(waits.join().expect("no panic"), Some(400));
         });
-        drop((older, newer));
         assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
     }
 

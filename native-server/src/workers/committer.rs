@@ -3,13 +3,14 @@
 //! Threads are started when work waits and end when idle; there are never more than `THREADS_MAX`, however
 //! many collections. A collection is written by one at a time, so its changes keep their order.
 //!
-//! *Slower before refused.* A group of a collection that has a good part of a tight memory budget waits for the checkpoint
-//! that frees it. So a writer that outruns its checkpoints gets its answers later, not an error.
+//! *Slower before refused.* A group of a collection that has a good part of a tight memory budget waits for the
+//! checkpoint that frees it. So a writer that outruns its checkpoints gets its answers later, not an error.
 //!
 //! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is taken
 //! after half of `--flush-interval-ms`; the other half is for the write before it and its own. On a disk that
-//! is slower than that nothing more is accepted: what a crash takes was accepted within one interval. A caller who waits and goes away
-//! before his change is taken from the queue leaves nothing behind; later it is written all the same.
+//! is slower than that nothing more is accepted: a crash takes only changes that were accepted within one interval.
+//! A caller that waits and disconnects before its change is taken from the queue leaves nothing behind; later the change
+//! is written all the same.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ use nearfield_segment::Pool;
 use tokio::sync::oneshot;
 
 use super::budget::Reservation;
-use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
+use super::managed::{Context, ManagedCollection};
 use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
 
@@ -191,7 +192,9 @@ impl Committers {
 
     /// Writes a group. A panic costs this group its answers, never the thread.
     fn write(&self, group: Vec<Waiting>) {
-        let Some(managed) = group.first().map(|waiting| Arc::clone(&waiting.managed)) else { return };
+        let Some(managed) = group.first().map(|waiting| Arc::clone(&waiting.managed)) else {
+            return;
+        };
         let accepted = nobody_waits(&group);
         let failure = catch_unwind(AssertUnwindSafe(|| {
             self.wait_for_room(&managed);

@@ -1,8 +1,8 @@
 //! Damage in files that is found while the server runs: by a verification, a round in the background (`scrub`), a
 //! merge, or a request that reads there.
 //!
-//! Each piece is logged once and shown in the health registry until it is mended: a verification or a round no longer finds it,
-//! the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
+//! Each piece is logged once and shown in the health registry until it is mended: a verification or a round no longer
+//! finds it, the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
 //! the past alone is a warning; anything else is a blocker.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,12 @@ impl Damage {
     }
 
     /// The segment files of a collection are those that `is_live` says: damage in others is mended.
-    pub(super) fn keep(&self, health: &HealthRegistry, collection: &str, is_live: impl Fn(&str) -> bool) {
+    pub(super) fn keep(
+        &self,
+        health: &HealthRegistry,
+        collection: &str,
+        is_live: impl Fn(&str) -> bool,
+    ) {
         let mut all = self.found();
         let Some(files) = all.get_mut(collection) else { return };
         let before = files.len();
@@ -135,7 +140,12 @@ fn by_file(findings: &[Finding]) -> Files {
 }
 
 /// Puts `files` in the place of what is known of a collection. What is new goes to the log.
-fn replace(all: &mut BTreeMap<String, Files>, health: &HealthRegistry, collection: &str, files: Files) {
+fn replace(
+    all: &mut BTreeMap<String, Files>,
+    health: &HealthRegistry,
+    collection: &str,
+    files: Files,
+) {
     let known = all.remove(collection).unwrap_or_default();
     let new = files.iter().filter(|(file, found)| known.get(*file) != Some(found));
     new.for_each(|(_, found)| log(collection, found));

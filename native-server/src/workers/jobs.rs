@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::background::Background;
-use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
 use super::health::Topic;
+use super::managed::{Context, ManagedCollection};
 use crate::catalog::{self, Catalog, JobId, JobState};
 
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
@@ -342,7 +342,8 @@ impl Jobs {
                 }
                 go_on()
             };
-            let read = self.background.run_low_priority(|| verify(&self.storage, Some(name), &watch));
+            let read =
+                self.background.run_low_priority(|| verify(&self.storage, Some(name), &watch));
             let report = match read {
                 // Dropped since the names were listed.
                 Err(error) if error.kind() == ErrorKind::NotFound && names.len() > 1 => continue,

@@ -9,7 +9,7 @@
 //! | `store`, `opening` | the open database, by which requests reach everything else; how it is opened |
 //! | `service` | one collection as requests see it |
 //! | `managed` | one collection as the threads see it, and what all threads share |
-//! | `queue`, `committer` | changes that wait to be written (pure); the threads that write them, a group with one sync |
+//! | `queue`, `committer` | changes that wait to be written (pure); the threads that write them, one sync a group |
 //! | `cost`, `search` | whether a search is short; the threads for long ones, their deadline and cancellation |
 //! | `shares` | a queue with fair shares (pure) |
 //! | `schedule`, `upkeep` | what a collection needs next (pure); the threads that do it |
@@ -31,7 +31,6 @@ mod damage;
 mod error;
 mod health;
 mod jobs;
-mod managed;
 mod managed;
 mod opening;
 mod queue;

@@ -16,12 +16,12 @@ use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema};
 
 use super::background::Background;
 use super::budget::{Budget, merges_bytes_max};
-use super::schedule::Intervals;
 use super::committer::Committers;
-use super::managed::Context;
 use super::damage::Damage;
-use super::jobs::Jobs;
 use super::health::{HealthRegistry, Topic};
+use super::jobs::Jobs;
+use super::managed::Context;
+use super::schedule::Intervals;
 use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::store::{Names, Recovered, Store};

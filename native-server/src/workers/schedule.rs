@@ -201,7 +201,12 @@ mod tests {
     const CHECKPOINT: Step = Step::Merge(Effort::Checkpoint);
 
     /// Takes a step from beginning to end.
-    fn takes(schedule: &mut MaintenanceSchedule, step: Step, outcome: Outcome, now: Duration) -> Option<Duration> {
+    fn takes(
+        schedule: &mut MaintenanceSchedule,
+        step: Step,
+        outcome: Outcome,
+        now: Duration,
+    ) -> Option<Duration> {
         schedule.begin(step, now, INTERVALS);
         schedule.done(step, outcome, now)
     }
@@ -213,7 +218,7 @@ mod tests {
         takes(&mut schedule, Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO);
         assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Tidy);
         takes(&mut schedule, Step::Tidy, Outcome::Did, Duration::ZERO);
-        care
+        schedule
     }
 
     #[test]

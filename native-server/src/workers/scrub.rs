@@ -97,7 +97,8 @@ impl Scrub {
 
     fn run(&self) {
         while self.rest() {
-            let collections: Vec<Arc<ManagedCollection>> = self.state().collections.values().cloned().collect();
+            let collections: Vec<Arc<ManagedCollection>> =
+                self.state().collections.values().cloned().collect();
             for managed in collections {
                 let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
                 if read.is_err() {
@@ -123,7 +124,10 @@ impl Scrub {
         let go_on = || !managed.is_dropped() && !self.state().stopping;
         let Context { health, damage, metrics, .. } = &*self.context;
         let known = damage.known(name);
-        match self.background.run_low_priority(|| verify_present(&self.storage, name, &pause, &go_on)) {
+        match self
+            .background
+            .run_low_priority(|| verify_present(&self.storage, name, &pause, &go_on))
+        {
             Ok(report) => {
                 let is_dropped = || managed.is_dropped();
                 damage.scrubbed(health, name, is_dropped, &report.findings, &known);

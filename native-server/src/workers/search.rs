@@ -15,8 +15,8 @@ use nearfield_segment::cancel::GoOn;
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
-use super::managed::Context;
 use super::error::{StoreError, StoreResult};
+use super::managed::Context;
 use super::shares::{Owner, Shares};
 use crate::host::Stopwatch;
 

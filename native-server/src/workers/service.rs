@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::budget::{Holder, Purpose};
 use super::committer::{Committers, Waiting, change_bytes};
-use super::managed::{Context, ManagedCollection};
 use super::error::StoreResult;
+use super::managed::{Context, ManagedCollection};
 
 /// How a change was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl CollectionService {
     /// on the health. Dropping the future before the change is taken from the queue takes it back.
     ///
     /// # Errors
-    /// Those of the engine; [`super::StoreError::ResourceExhausted`] if there is no room for it or older changes wait too long,
+    /// Those of the engine; [`super::StoreError::ResourceExhausted`] if there is no room for it or older changes wait,
     /// [`super::StoreError::ShuttingDown`], [`super::StoreError::NotWritten`], [`super::StoreError::Internal`].
     pub async fn write(&self, change: Change<'static>, wait: bool) -> StoreResult<Written> {
         let held = self.context.reserve(change_bytes(&change), Purpose::Write, Holder::Server)?;

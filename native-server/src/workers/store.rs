@@ -13,15 +13,15 @@ use nearfield_segment::{Pool, Schema};
 use super::background::Background;
 use super::budget::{Holder, Purpose, Reservation};
 use super::committer::Committers;
-use super::managed::{Context, ManagedCollection};
 use super::error::{StoreError, StoreResult};
-use super::jobs::{Jobs, Scope};
 use super::health::{Readiness, Topic};
+use super::jobs::{Jobs, Scope};
+use super::managed::{Context, ManagedCollection};
 use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::trimming::Trimming;
 use super::upkeep::Upkeep;
-use super::{CollectionStats, Cost, Job, JobKind, Owner, CollectionService, StoreStats};
+use super::{CollectionService, CollectionStats, Cost, Job, JobKind, Owner, StoreStats};
 use crate::catalog::{CATALOG, JobId};
 use crate::metrics::Metrics;
 
@@ -334,7 +334,8 @@ impl Store {
         if !(stopped && self.jobs.wait(left())) {
             tracing::warn!("background work did not stop in time");
         }
-        let served: Vec<Arc<CollectionService>> = self.names_read().served.values().cloned().collect();
+        let served: Vec<Arc<CollectionService>> =
+            self.names_read().served.values().cloned().collect();
         for served in served {
             let managed = &served.managed;
             if let Err(error) = self.background.last_checkpoint(managed, &|| left().is_zero()) {
@@ -347,7 +348,8 @@ impl Store {
     /// Serves a collection under its name from now on.
     pub(super) fn serve(&self, collection: Arc<Collection>) -> Arc<CollectionService> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let managed = Arc::new(ManagedCollection::new(number, collection, Arc::clone(&self.context)));
+        let managed =
+            Arc::new(ManagedCollection::new(number, collection, Arc::clone(&self.context)));
         let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
         let served = Arc::new(CollectionService::new(Arc::clone(&managed), context, committers));
         {

@@ -85,7 +85,11 @@ fn wait<F: Future>(future: F) -> F::Output {
     timed().block_on(future)
 }
 
-fn write(served: &CollectionService, ids: std::ops::Range<u64>, waits: bool) -> StoreResult<Written> {
+fn write(
+    served: &CollectionService,
+    ids: std::ops::Range<u64>,
+    waits: bool,
+) -> StoreResult<Written> {
     wait(served.write(points(&served.schema(), ids), waits))
 }
 

@@ -16,9 +16,9 @@ use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::Storage;
 
 use super::background::Background;
-use super::schedule::{MaintenanceSchedule, Facts, Intervals, Outcome, Step};
-use super::managed::{Context, ManagedCollection};
 use super::health::Topic;
+use super::managed::{Context, ManagedCollection};
+use super::schedule::{Facts, Intervals, MaintenanceSchedule, Outcome, Step};
 use crate::pacing::Pacer;
 
 const THREADS: usize = 4;
@@ -116,7 +116,9 @@ impl Upkeep {
     /// From now on a collection is looked after.
     pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
         let schedule = MaintenanceSchedule::new(self.context.time.elapsed(), self.limits.intervals);
-        self.state().collections.insert(managed.number, Tended { managed, schedule, running: Vec::new() });
+        self.state()
+            .collections
+            .insert(managed.number, Tended { managed, schedule, running: Vec::new() });
         self.wake.notify_one();
     }
 
@@ -197,7 +199,11 @@ impl Upkeep {
     }
 
     /// A collection with something to do now, which is noted as begun.
-    fn most_urgent(&self, state: &mut State, now: Duration) -> Option<(Arc<ManagedCollection>, Step)> {
+    fn most_urgent(
+        &self,
+        state: &mut State,
+        now: Duration,
+    ) -> Option<(Arc<ManagedCollection>, Step)> {
         let merging = state.merging();
         state.collections.values_mut().find_map(|tended| {
             let step = tended.schedule.next(self.facts(tended, merging), now);
@@ -275,7 +281,13 @@ impl Upkeep {
         managed.collection.recover()
     }
 
-    fn remember(&self, state: &mut State, managed: &Arc<ManagedCollection>, step: Step, result: Result<bool>) {
+    fn remember(
+        &self,
+        state: &mut State,
+        managed: &Arc<ManagedCollection>,
+        step: Step,
+        result: Result<bool>,
+    ) {
         let name = managed.name();
         let outcome = match &result {
             Ok(true) => Outcome::Did,

@@ -34,7 +34,7 @@ use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,
 };
-use crate::workers::{Change, Cost, Reservation, CollectionService, Store, StoreResult, Written};
+use crate::workers::{Change, CollectionService, Cost, Reservation, Store, StoreResult, Written};
 
 /// Content type of an Arrow IPC stream.
 pub(super) const ARROW_TYPE: &str = "application/vnd.apache.arrow.stream";

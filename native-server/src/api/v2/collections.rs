@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::names::{MetricName, StoreName};
 use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, request};
-use crate::workers::{CollectionStats, CollectionService, Store};
+use crate::workers::{CollectionService, CollectionStats, Store};
 
 /// Vector fields of a collection that is created here.
 const FIELDS_MAX: usize = 256;
