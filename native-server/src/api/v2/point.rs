@@ -1,7 +1,5 @@
 //! A point as JSON text, piece by piece, and an id as it is written in a path.
 
-use std::borrow::Cow;
-
 use nearfield_engine::{Columns, Place, View};
 use nearfield_segment::PointId;
 use serde::Serialize;
@@ -9,6 +7,10 @@ use utoipa::ToSchema;
 
 use super::values::Id;
 use crate::http::Result;
+use crate::workers::StoreResult;
+
+/// Points whose metadata and vectors are in memory at a time.
+const POINTS_AT_ONCE: usize = 64;
 
 /// Which parts of a point an answer shows.
 #[derive(Debug, Clone, Copy)]
@@ -23,33 +25,43 @@ pub(super) struct PointAnswer<'a> {
     #[schema(value_type = Id)]
     id: &'a PointId,
     #[schema(value_type = Option<Map<String, Value>>)]
-    metadata: Option<Cow<'a, str>>,
-    vector: Option<Vec<f32>>,
+    metadata: Option<&'a str>,
+    #[schema(value_type = Option<Vec<f32>>)]
+    vector: Option<&'a [f32]>,
 }
 
-impl<'a> PointAnswer<'a> {
-    /// The parts of a point that are shown.
-    ///
-    /// # Errors
-    /// `Corrupt` naming the file if its metadata is damaged.
-    pub(super) fn of(
-        view: &'a View,
-        (id, place): (&'a PointId, Place),
-        field: &str,
-        shown: Shown,
-    ) -> nearfield_engine::Result<PointAnswer<'a>> {
-        let fields = [field];
-        let vectors: &[&str] = if shown.vector { &fields } else { &[] };
-        let mut point = view.points([place], Columns { vectors, metadata: shown.metadata })?;
-        let metadata = point.metadata.pop().flatten();
-        Ok(PointAnswer { id, metadata, vector: point.vectors.pop() })
-    }
-
+impl PointAnswer<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":");
         write_id(out, self.id);
-        write_content(out, self.metadata.as_deref(), self.vector.as_deref());
+        write_content(out, self.metadata, self.vector);
     }
+}
+
+/// Reads the parts of points that are shown, and calls `write` with each, in order.
+///
+/// # Errors
+/// `Corrupt` naming the file if metadata is damaged; what `write` returns.
+pub(super) fn read_points(
+    view: &View,
+    places: &[Place],
+    field: &str,
+    shown: Shown,
+    mut write: impl FnMut(PointAnswer<'_>) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let fields = [field];
+    let vectors = if shown.vector { &fields[..] } else { &[] };
+    let columns = Columns { vectors, metadata: shown.metadata };
+    for places in places.chunks(POINTS_AT_ONCE) {
+        let points = view.points(places.iter().copied(), columns)?;
+        let elements = points.vectors.first().map_or(&[][..], Vec::as_slice);
+        let mut vectors = elements.chunks_exact((elements.len() / places.len()).max(1));
+        for (row, id) in points.ids.iter().enumerate() {
+            let metadata = points.metadata.get(row).and_then(Option::as_deref);
+            write(PointAnswer { id, metadata, vector: vectors.next() })?;
+        }
+    }
+    Ok(())
 }
 
 /// A point found
@@ -60,8 +72,9 @@ pub(super) struct FoundPoint<'a> {
     /// Similarity (larger is closer) or Euclidean distance, as score_kind says
     score: f32,
     #[schema(value_type = Option<Map<String, Value>>)]
-    metadata: Option<Cow<'a, str>>,
-    vector: Option<Vec<f32>>,
+    metadata: Option<&'a str>,
+    #[schema(value_type = Option<Vec<f32>>)]
+    vector: Option<&'a [f32]>,
 }
 
 impl<'a> FoundPoint<'a> {
@@ -75,7 +88,7 @@ impl<'a> FoundPoint<'a> {
         write_id(out, self.id);
         out.extend_from_slice(b",\"score\":");
         write(out, &self.score);
-        write_content(out, self.metadata.as_deref(), self.vector.as_deref());
+        write_content(out, self.metadata, self.vector);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A page is in order of ids, so that the last id of one is where the next begins, whatever was written
 //! between the two. It costs a look at every row; who wants everything takes `export`.
 
+use std::mem;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -73,14 +74,11 @@ request! {
     }
 }
 
-/// Points with their places.
-type PlacedPoints<'a> = dyn Iterator<Item = (&'a PointId, Place)> + 'a;
-
 /// Points looked up
 #[derive(ToSchema)]
 pub(super) struct Points<'a> {
     #[schema(value_type = Vec<PointAnswer>)]
-    points: &'a mut PlacedPoints<'a>,
+    points: Vec<Place>,
     /// Behind this id comes the next page; left out at the end
     #[schema(value_type = Option<Id>)]
     next: Option<&'a PointId>,
@@ -133,7 +131,10 @@ pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     };
     let mut out = b"{\"data\":".to_vec();
     let shown = Shown { metadata: true, vector: true };
-    PointAnswer::of(&view, (&id, place), default_field(&view), shown)?.write(&mut out);
+    point::read_points(&view, &[place], default_field(&view), shown, |point| {
+        point.write(&mut out);
+        Ok(())
+    })?;
     out.push(b'}');
     Ok(http::json(StatusCode::OK, out))
 }
@@ -260,11 +261,11 @@ impl Wanted {
         let Some(ids) = &self.ids else {
             let after = self.after.as_ref();
             let page = view.page(after, self.limit + 1, self.filter.as_ref(), go_on)?;
+            let points = page.iter().take(self.limit).map(|(_, place)| *place).collect();
             let next = (page.len() > self.limit).then(|| &page[self.limit - 1].0);
-            let points = &mut page.iter().take(self.limit).map(|(id, place)| (id, *place));
             return Points { points, next }.write(self, view, out);
         };
-        let points = &mut ids.iter().filter_map(|id| Some((id, view.find(id)?)));
+        let points = ids.iter().filter_map(|id| view.find(id)).collect();
         Points { points, next: None }.write(self, view, out)
     }
 }
@@ -272,12 +273,12 @@ impl Wanted {
 impl Points<'_> {
     fn write(self, wanted: &Wanted, view: &View, mut out: Growing) -> StoreResult<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
-        for (index, found) in self.points.enumerate() {
-            out.text.extend_from_slice(if index > 0 { b"," } else { b"" });
-            let point = PointAnswer::of(view, found, &wanted.field, wanted.shown)?;
+        let mut separator: &[u8] = b"";
+        point::read_points(view, &self.points, &wanted.field, wanted.shown, |point| {
+            out.text.extend_from_slice(mem::replace(&mut separator, b","));
             point.write(&mut out.text);
-            out.pay()?;
-        }
+            out.pay()
+        })?;
         out.text.push(b']');
         if let Some(next) = self.next {
             out.text.extend_from_slice(b",\"next\":");

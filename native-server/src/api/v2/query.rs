@@ -4,13 +4,14 @@
 //! text without a tree in between.
 
 use std::cell::RefCell;
+use std::mem;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use nearfield_engine::{Error, Fault, Tier, View};
+use nearfield_engine::{Error, Fault, Place, Tier, View};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question, SearchStats};
@@ -21,7 +22,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::names::{ScoreKindName, SearchTier};
-use super::point::{self, FoundPoint, PointAnswer, Shown};
+use super::point::{self, FoundPoint, Shown};
 use super::values::{Vector, Vectors, wrong_dimension};
 use crate::host::Stopwatch;
 use crate::http::{self, Call, Growing, Result, request};
@@ -273,14 +274,16 @@ fn write_hits(
     view: &View,
     hits: &[Hit],
 ) -> StoreResult<()> {
+    let places: Vec<Place> = hits.iter().map(|hit| (hit.source, hit.row)).collect();
+    let mut scores = hits.iter().map(|hit| spec.metric.score(hit.distance));
     out.text.push(b'[');
-    for (rank, hit) in hits.iter().enumerate() {
-        out.text.extend_from_slice(if rank > 0 { b"," } else { b"" });
-        let found = (&hit.id, (hit.source, hit.row));
-        let point = PointAnswer::of(view, found, &search.field, search.shown)?;
-        FoundPoint::of(point, spec.metric.score(hit.distance)).write(&mut out.text);
-        out.pay()?;
-    }
+    let mut separator: &[u8] = b"";
+    point::read_points(view, &places, &search.field, search.shown, |point| {
+        out.text.extend_from_slice(mem::replace(&mut separator, b","));
+        let score = scores.next().expect("a score for each hit");
+        FoundPoint::of(point, score).write(&mut out.text);
+        out.pay()
+    })?;
     out.text.push(b']');
     Ok(())
 }
