@@ -67,7 +67,8 @@ pub(super) struct CollectionInfo {
     /// Elements of the default vector field, or of the first
     dim: u32,
     /// How that field is compared
-    metric: MetricName,
+    #[schema(value_type = MetricName)]
+    metric: &'static str,
     /// Every vector field by name; "" is the default one
     vectors: BTreeMap<String, FieldInfo>,
     /// Segments searched
@@ -90,8 +91,10 @@ pub(super) struct CollectionInfo {
 #[derive(Debug, Serialize, ToSchema)]
 struct FieldInfo {
     dim: u32,
-    metric: MetricName,
-    store: StoreName,
+    #[schema(value_type = MetricName)]
+    metric: &'static str,
+    #[schema(value_type = StoreName)]
+    store: &'static str,
 }
 
 /// How idempotency keys are kept.
@@ -113,6 +116,7 @@ impl CollectionInfo {
         CollectionInfo {
             name: name.to_owned(),
             error: Some(error.to_owned()),
+            metric: Metric::Cosine.name(),
             ..CollectionInfo::default()
         }
     }
@@ -121,13 +125,13 @@ impl CollectionInfo {
         let view = served.view();
         let field = |spec: &VectorSpec| FieldInfo {
             dim: spec.dim,
-            metric: spec.metric.into(),
-            store: spec.store.into(),
+            metric: spec.metric.name(),
+            store: spec.store.name(),
         };
         let vectors: BTreeMap<_, _> =
             view.schema.vectors.iter().map(|(name, spec)| (name.clone(), field(spec))).collect();
         let first = vectors.get(DEFAULT_FIELD).or_else(|| vectors.values().next());
-        let (dim, metric) = first.map_or_else(Default::default, |field| (field.dim, field.metric));
+        let (dim, metric) = first.map_or((0, ""), |field| (field.dim, field.metric));
         CollectionInfo {
             name: served.name().to_owned(),
             error: None,

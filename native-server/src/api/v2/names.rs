@@ -2,8 +2,9 @@
 
 use nearfield_engine::{Error, Fault, Tier};
 use nearfield_segment::{Encoding, Metric, ScoreKind, shown};
-use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::{Cursor, FromJson, Result};
 
@@ -42,56 +43,26 @@ impl From<SearchTier> for Tier {
     }
 }
 
-/// How vectors are compared
-#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum MetricName {
-    #[default]
-    Cosine,
-    Dot,
-    L2,
-}
+/// Shapes of the names that core gives to a type's values.
+macro_rules! names {
+    ($($shape:ident: $type:ty, $about:literal;)*) => {$(
+        #[doc = $about]
+        pub(super) enum $shape {}
 
-impl From<Metric> for MetricName {
-    fn from(metric: Metric) -> MetricName {
-        match metric {
-            Metric::Cosine => MetricName::Cosine,
-            Metric::Dot => MetricName::Dot,
-            Metric::L2 => MetricName::L2,
+        impl PartialSchema for $shape {
+            fn schema() -> RefOr<Schema> {
+                let names = <$type>::ALL.map(|value| value.name());
+                let shape = ObjectBuilder::new().schema_type(Type::String);
+                shape.enum_values(Some(names)).description(Some($about)).into()
+            }
         }
-    }
+
+        impl ToSchema for $shape {}
+    )*};
 }
 
-/// How the elements of vectors are kept: four bytes each, or two
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StoreName {
-    F32,
-    F16,
-}
-
-impl From<Encoding> for StoreName {
-    fn from(encoding: Encoding) -> StoreName {
-        match encoding {
-            Encoding::F32 => StoreName::F32,
-            Encoding::F16 => StoreName::F16,
-        }
-    }
-}
-
-/// Whether a larger score is closer, or a smaller one
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ScoreKindName {
-    Similarity,
-    Distance,
-}
-
-impl From<ScoreKind> for ScoreKindName {
-    fn from(kind: ScoreKind) -> ScoreKindName {
-        match kind {
-            ScoreKind::Similarity => ScoreKindName::Similarity,
-            ScoreKind::Distance => ScoreKindName::Distance,
-        }
-    }
+names! {
+    MetricName: Metric, "How vectors are compared";
+    StoreName: Encoding, "How the elements of vectors are kept: four bytes each, or two";
+    ScoreKindName: ScoreKind, "Whether a larger score is closer, or a smaller one";
 }

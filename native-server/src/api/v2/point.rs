@@ -115,7 +115,7 @@ fn write_content(out: &mut Vec<u8>, metadata: Option<&str>, vector: Option<&[f32
 }
 
 /// Numbers get the shortest digits that give the same number again.
-pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a vector takes everything");
 }
 

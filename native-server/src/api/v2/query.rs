@@ -16,7 +16,7 @@ use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{Kernel, Pool, VectorSpec, unknown_field};
+use nearfield_segment::{Kernel, Pool, ScoreKind, VectorSpec, unknown_field};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -66,7 +66,8 @@ request! {
 #[derive(Debug, ToSchema)]
 pub(super) struct QueryAnswer {
     results: Results,
-    score_kind: ScoreKindName,
+    #[schema(value_type = ScoreKindName)]
+    score_kind: ScoreKind,
     // Read once the results are written.
     #[schema(value_type = f64)]
     query_time_ms: Stopwatch,
@@ -233,7 +234,7 @@ impl Search {
             })?)
         };
         let spec = &view.schema.vectors[&self.field];
-        let score_kind = spec.metric.score_kind().into();
+        let score_kind = spec.metric.score_kind();
         QueryAnswer { results, score_kind, query_time_ms }.write(self, spec, view, out)
     }
 }
@@ -259,10 +260,10 @@ impl QueryAnswer {
                 out.text.push(b']');
             }
         }
-        out.text.extend_from_slice(b",\"score_kind\":");
-        point::write(&mut out.text, &self.score_kind);
+        let kind = self.score_kind;
         let time_ms = self.query_time_ms.seconds() * 1e3;
-        out.text.extend_from_slice(format!(",\"query_time_ms\":{time_ms:.3}}}}}").as_bytes());
+        let rest = format!(",\"score_kind\":\"{kind}\",\"query_time_ms\":{time_ms:.3}}}}}");
+        out.text.extend_from_slice(rest.as_bytes());
         Ok(out.finish())
     }
 }
