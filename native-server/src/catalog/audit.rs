@@ -1,11 +1,11 @@
-//! Who did what, when, and how it ended: one row a request, never a body, never a secret.
+//! The audit: one row a request with its key, action, time and outcome; never a body, never a secret.
 //!
 //! Requests put rows into a bounded queue and go on; one thread writes them, at the latest a quarter of a
 //! second later, up to 500 in a transaction. What finds no room or cannot be written is counted, and the count
 //! becomes a row as soon as one can be written. A power cut may take the last rows with it.
 //!
-//! Whoever has no key decides neither how much is written nor what is pushed out: of his refusals the first of
-//! each action becomes a row, and those of the minute after it together one more, with their number.
+//! A client without a key cannot flood the audit or push out the rows of others: the first refusal of each action
+//! becomes a row, and those of the minute after it together one more, with their number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -356,7 +356,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Also after a panic: nobody waits for a thread that is gone.
+    /// Also after a panic: no caller waits for a thread that has ended.
     fn drop(&mut self) {
         self.shared.queue().is_ended = true;
         self.shared.settled.notify_all();

@@ -47,11 +47,11 @@ pub enum JobState {
     Completed,
     /// There was nothing to do.
     Idle,
-    /// It gave up; the details say why.
+    /// It failed; the details give the reason.
     Failed,
-    /// It was told to stop, by somebody or because the server closed.
+    /// It was stopped, by a request or because the server closed.
     Cancelled,
-    /// The process died under it.
+    /// Its process ended before it.
     Interrupted,
 }
 
@@ -165,7 +165,7 @@ impl JobBook {
         self.save(catalog);
     }
 
-    /// Ends a job; one that nobody began, or that is ended, stays as it is.
+    /// Ends a job; an unknown job, or one that has ended, stays as it is.
     pub(super) fn finish(
         &mut self,
         catalog: &mut Sqlite,

@@ -1,4 +1,4 @@
-//! The table of keys: rows in and out. Who may do what is decided in `ring`.
+//! The table of keys: rows in and out. `ring` decides what a key may do.
 
 use nearfield_engine::{Error, ErrorKind, Fault, Result};
 use nearfield_segment::filter::near_names;

@@ -59,8 +59,8 @@ impl Ledger {
         Ok(Ledger { path, file, clock })
     }
 
-    /// Revokes the key `id`, for good; durable and obeyed by a running server when this returns. A whole
-    /// token names its key too, since whoever revokes may hold nothing else.
+    /// Revokes the key `id`, for good; durable and in effect in a running server when this returns. A whole
+    /// token names its key too, since an operator may have nothing else.
     ///
     /// # Errors
     /// `NotFound` with near ids; `Locked`, `StorageFull`, `Io`: then it still opens.

@@ -51,7 +51,7 @@ use self::sqlite::{Purpose, Sqlite};
 use self::token::Secret;
 use crate::host;
 
-/// Audit rows kept unless told otherwise.
+/// Audit rows kept by default.
 const AUDIT_ROWS_MAX: u64 = 1_000_000;
 
 /// What can be chosen about a catalog.
@@ -170,8 +170,8 @@ impl Catalog {
         self.ring.has_usable(Some(role), self.clock.now_ms())
     }
 
-    /// Who `token` belongs to. A few microseconds without I/O, unless keys were changed by another process;
-    /// what was answered to whoever changed them holds here.
+    /// The key that `token` belongs to. A few microseconds without I/O, unless keys were changed by another process;
+    /// a change is in effect here once that process has its answer.
     ///
     /// # Errors
     /// Why it opens nothing.
@@ -245,8 +245,8 @@ impl Catalog {
         main.jobs.job(&main.ledger.file, id)
     }
 
-    /// Marks jobs left running as interrupted; their number. Only for who holds the lock of the database
-    /// and has begun no job: whoever ran them is dead then.
+    /// Marks jobs left running as interrupted and returns their number. Only for the holder of the database's
+    /// lock, before it begins a job: the process that ran them has ended then.
     ///
     /// # Errors
     /// `Corrupt`, `Locked`, `StorageFull`, `Io`.

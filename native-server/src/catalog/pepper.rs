@@ -29,7 +29,7 @@ const GENERATED_BYTES: usize = 32;
 pub(super) struct Digest(pub(super) [u8; 32]);
 
 impl Digest {
-    /// No digest of a secret that anybody knows.
+    /// Not the digest of any known secret.
     pub(super) const OF_NOTHING: Digest = Digest([0; 32]);
 
     /// In a time that does not depend on where they differ.

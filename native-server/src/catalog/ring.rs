@@ -22,7 +22,7 @@ use super::token::{KeyId, Token};
 /// A use of a key is written down if it is this much later than the last one written.
 const USED_STEP_MS: u64 = 60_000;
 
-/// Who a token belongs to.
+/// The key of a token, with its roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The key.
@@ -38,7 +38,7 @@ impl Identity {
     }
 }
 
-/// Why a token opens nothing. The last two are said only to who knows the secret.
+/// Why a token is refused. Only a client with the right secret gets the last two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not of the form `nfk_<16 hex>.<64 hex>`.

@@ -25,7 +25,7 @@ CREATE TABLE keys (
 CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 INSERT INTO facts VALUES ('key_generation', 0);
 
--- Whoever changes what decides about access, also by hand, changes the generation.
+-- A change of what decides about access, also by hand, changes the generation.
 CREATE TRIGGER key_inserted AFTER INSERT ON keys BEGIN
     UPDATE facts SET value = value + 1 WHERE name = 'key_generation';
 END;
@@ -72,7 +72,7 @@ pub(super) fn migrate(catalog: &mut Sqlite) -> Result<()> {
         return Ok(());
     }
     catalog.change("make the tables", |change| {
-        // Again, now that nobody else can do it at the same time.
+        // Read again inside the transaction, which excludes other processes.
         let found = version(change)?;
         for migration in &MIGRATIONS[found..] {
             change.execute_batch(migration)?;

@@ -16,7 +16,7 @@ const ADVICE: &str = "It holds keys, audit rows and job history, no vectors. Put
 
 /// How long to wait for another process. A change of ours takes milliseconds.
 const WAIT: Duration = Duration::from_secs(2);
-/// How often to try to turn a new file into WAL mode beside others who do the same.
+/// Attempts to turn a new file into WAL mode beside other processes that do the same.
 const WAL_ATTEMPTS: usize = 50;
 
 /// What a connection is for.
@@ -141,8 +141,8 @@ impl Sqlite {
     }
 }
 
-/// Turns a new file into WAL mode; nothing happens to one that has it. SQLite does not wait for others here,
-/// because two who both read and both wait to be alone would wait for ever; so waiting is a step of its own.
+/// Turns a new file into WAL mode; nothing happens to one that has it. SQLite does not wait for other processes here,
+/// because two readers that both wait for exclusive access would deadlock; so waiting is a step of its own.
 fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     for _ in 1..WAL_ATTEMPTS {
         match connection.pragma_update(None, "journal_mode", "WAL") {

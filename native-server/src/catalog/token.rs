@@ -66,7 +66,7 @@ impl Token {
         Token(format!("{id}.{hex}"))
     }
 
-    /// The text, to be shown once to whoever made the key.
+    /// The text, to be shown once, to the maker of the key.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -59,7 +59,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// How the process ends. A reader who has seen enough (`| head`) is no failure.
+    /// How the process ends. A reader that closes the pipe (`| head`) is no failure.
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Core(error) => Exit::of(error.kind()),

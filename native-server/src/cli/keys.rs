@@ -1,4 +1,4 @@
-//! `key-create`, `key-revoke`, `key-list`: who may use a server. They work beside a running one and without.
+//! `key-create`, `key-revoke`, `key-list`: the keys of a server. They work beside a running server and without.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

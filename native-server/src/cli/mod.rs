@@ -69,7 +69,7 @@ pub enum Command {
     KeyRevoke(keys::KeyRevoke),
     /// Show the keys; their tokens cannot be shown
     KeyList(keys::KeyList),
-    /// Show who did what on a server
+    /// Show the audit of a server
     Audit(audit::Audit),
 }
 

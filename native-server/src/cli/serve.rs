@@ -76,7 +76,7 @@ impl OpenApi {
     }
 }
 
-/// Nobody outside this machine is let in while no key exists.
+/// Refuses to serve the network while no key exists.
 fn refuse_open_doors(config: &ServerConfig, catalog: &Catalog) -> Result {
     if config.host.is_loopback() || catalog.has_usable_key() || config.bootstrap_admin_key {
         return Ok(());
@@ -223,7 +223,7 @@ impl Signals {
     fn watch_input(&self) -> Result {
         let ended = Arc::clone(&self.input_ended);
         let watch = move || {
-            // Whether it ends or fails: nobody is at the other end any more.
+            // Whether it ends or fails, the other end is gone.
             drop(io::copy(&mut io::stdin(), &mut io::sink()));
             ended.notify_one();
         };

@@ -60,7 +60,7 @@ impl ServerArguments {
 /// The server that has locked `dir`, if it is one.
 ///
 /// # Errors
-/// `locked` itself, if it is no lock or nobody listens there.
+/// `locked` itself, if it is no lock or no server listens there.
 pub(super) fn holder(dir: &Path, locked: Error) -> Result<Client> {
     if locked.kind() != ErrorKind::Locked {
         return Err(locked);

@@ -48,7 +48,7 @@ impl SnapshotCreate {
         self.report(&made, out)
     }
 
-    /// What the server that holds the directory made; `locked` if nobody answers on its socket.
+    /// The snapshot that the server of the directory made; `locked` if no server answers on its socket.
     fn ask_the_server(&self, locked: Error) -> nearfield_engine::Result<Value> {
         let Ok(client) = Client::beside(&self.data_dir) else { return Err(locked) };
         let collection = match self.collections.as_slice() {

@@ -1,6 +1,6 @@
 //! Opening what a path names: a directory with a database, or one `.near` file.
 //!
-//! Readers open beside a writer and leave the directory as it is. Writers say in the lock who they are.
+//! Readers open beside a writer and leave the directory as it is. Writers name their process in the lock.
 //! What recovery did is reported as warnings; the command goes on.
 
 use std::io::Write;
@@ -20,11 +20,11 @@ use crate::host;
 
 /// Milliseconds of an hour.
 pub(super) const HOUR_MS: u64 = 3_600_000;
-/// Hours of the past that are kept for replay where nobody says otherwise.
+/// Hours of history that are kept for replay by default.
 pub(super) const HISTORY_HOURS: u64 = 24;
 
-/// Opens the database in `dir` for writing; `create` makes directory and database where missing. A past that
-/// somebody keeps there is kept.
+/// Opens the database in `dir` for writing; `create` makes directory and database where missing. The
+/// history that the directory has stays.
 ///
 /// # Errors
 /// `Locked` naming the process that holds it; `NotFound` without `create` and a database.
@@ -68,7 +68,7 @@ fn has_past(storage: &dyn Storage, database: &DatabaseManifest) -> Result<bool> 
     collections.try_fold(false, |past, entry| {
         let dir = format!("c/{}", entry.id);
         let several = list_numbers::<Manifest>(storage, &dir)?.len() > 1;
-        // One that cannot be read is told when the collection is opened.
+        // A manifest that cannot be read is reported when the collection is opened.
         let newest = load_newest::<Manifest>(storage, &dir).ok().flatten();
         let says = newest.is_some_and(|stored| stored.document.history_ms.is_some());
         Ok(past || (several && !says))

@@ -63,7 +63,7 @@ fn check(path: &Path) -> nearfield_engine::Result<VerifyReport> {
 fn tell_server(path: &Path) {
     let Ok(client) = Client::beside(path) else { return };
     if let Err(error) = client.post("/v2/admin/verify", &json!({})) {
-        warn!(%error, "the server that holds this directory was not told of the damage");
+        warn!(%error, "the server that holds this directory could not be notified of the damage");
     }
 }
 

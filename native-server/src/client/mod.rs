@@ -43,7 +43,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 const JSON: &str = "application/json";
 
-/// A server, and who is asking.
+/// A server, and the key to use there.
 #[derive(Debug)]
 pub(crate) struct Client {
     target: Target,
@@ -78,7 +78,7 @@ impl Client {
     /// The server that has the database in `data_dir` open, as its administrator.
     ///
     /// # Errors
-    /// `NotFound` if there is no socket; whether somebody listens turns out with the first call.
+    /// `NotFound` if there is no socket; the first call finds out whether a server listens.
     pub(crate) fn beside(data_dir: &Path) -> Result<Client> {
         let path = data_dir.join(CONTROL_SOCKET);
         if !path.exists() {
@@ -261,7 +261,7 @@ async fn feed(
         };
         let sent = patiently(IDLE_TIME_MAX, sender.send(Ok(piece))).await?;
         if sent.is_err() {
-            // The connection is gone or has its answer: the caller, who waits for that, knows which.
+            // The connection is gone or has its answer; the caller waits for the answer and finds out.
             return Ok(());
         }
     }

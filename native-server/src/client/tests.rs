@@ -17,7 +17,7 @@ async fn answer(request: Request<Incoming>) -> std::io::Result<Response<Outgoing
     };
     let said = |value: Value| Outgoing::whole(value.to_string());
     match head.uri.path() {
-        "/who" => {
+        "/caller" => {
             let key = head.headers.get(AUTHORIZATION).map(|key| key.to_str().expect("ASCII"));
             reply(200, said(json!({"data": {"method": head.method.as_str(), "key": key}})))
         }
@@ -95,8 +95,8 @@ fn calls_arrive_over_both_transports_and_only_tcp_carries_the_key() {
     let running = Running::start();
     let [tcp, socket] = running.clients();
     let key = json!("Bearer nfk_a.b");
-    assert_eq!(tcp.get("/who").expect("answers"), json!({"method": "GET", "key": key}));
-    assert_eq!(socket.get("/who").expect("answers"), json!({"method": "GET", "key": null}));
+    assert_eq!(tcp.get("/caller").expect("answers"), json!({"method": "GET", "key": key}));
+    assert_eq!(socket.get("/caller").expect("answers"), json!({"method": "GET", "key": null}));
     let counted = socket.post("/count", &json!([1, 2])).expect("answers");
     assert_eq!(counted, json!({"len": 5}));
 }
@@ -156,11 +156,11 @@ fn what_is_no_server_of_ours_is_said_with_its_address() {
     let [tcp, _] = running.clients();
     let message = tcp.get("/other").expect_err("html").message().to_owned();
     assert!(message.contains("502") && message.contains("<html>"), "{message}");
-    let nobody = TempDir::new().expect("a directory");
-    let error = Client::beside(nobody.path()).expect_err("no socket");
+    let place = TempDir::new().expect("a directory");
+    let error = Client::beside(place.path()).expect_err("no socket");
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    let socket = std::os::unix::net::UnixListener::bind(nobody.path().join(CONTROL_SOCKET));
+    let socket = std::os::unix::net::UnixListener::bind(place.path().join(CONTROL_SOCKET));
     drop(socket.expect("a free name"));
-    let error = Client::beside(nobody.path()).expect("a file").get("/who").expect_err("stale");
+    let error = Client::beside(place.path()).expect("a file").get("/caller").expect_err("stale");
     assert!(error.message().contains("no server answers at"), "{error}");
 }

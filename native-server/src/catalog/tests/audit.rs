@@ -157,10 +157,10 @@ fn refusals_without_a_key_push_nothing_out_however_many_there_are() {
         (0..2_000).for_each(|_| catalog.audit_refusal(refused(second)));
     }
     let read = catalog.audit_tail(100).expect("read");
-    let told: Vec<_> = read.iter().map(|row| (row.action.as_str(), row.rows_lost)).collect();
+    let rows: Vec<_> = read.iter().map(|row| (row.action.as_str(), row.rows_lost)).collect();
     // One at once, those of the minute after it together; and again.
     let expected = [("ingest", 0), ("query", 0), ("query", 5_998), ("query", 0), ("query", 3_998)];
-    assert_eq!(told, expected);
+    assert_eq!(rows, expected);
     assert_eq!(catalog.audit_failures_total(), 0);
 }
 

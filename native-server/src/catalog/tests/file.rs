@@ -1,4 +1,4 @@
-//! The file itself: who may read it, what becomes of it when something is wrong, and that vectors do not care.
+//! The file itself: its mode, what happens when it is damaged or full, and that vectors do not depend on it.
 
 use std::fs;
 use std::process::Command;
@@ -190,7 +190,7 @@ fn a_pepper_that_was_given_is_not_replaced_by_a_file() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(!place.path().join("pepper").exists());
     fs::write(place.path().join("pepper"), "left by an earlier catalog").expect("written");
-    let error = place.try_open(None, 10).expect_err("nobody said that this one is meant");
+    let error = place.try_open(None, 10).expect_err("the pepper was not given");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let key = query_key(&place.try_open(given, 10).expect("opens"));
     assert!(server.authenticate(key.token.reveal()).is_ok());

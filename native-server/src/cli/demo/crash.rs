@@ -23,7 +23,7 @@ const NAME: &str = "crash";
 const DIM: usize = 32;
 /// Points of a batch.
 const BATCH_ROWS: u64 = 50;
-/// A writer that nobody kills ends by itself.
+/// A writer that is not killed ends after these.
 const BATCHES_MAX: u64 = 100_000;
 /// Small, so that a checkpoint comes every few dozen batches.
 const MEMTABLE_BYTES_MAX: u64 = 256 << 10;
@@ -36,7 +36,7 @@ pub struct DemoWriter {
 }
 
 impl DemoWriter {
-    /// Writes batches and acknowledges each with a line, until it is killed or nobody listens.
+    /// Writes batches and acknowledges each with a line, until it is killed or its output is closed.
     ///
     /// # Errors
     /// What the engine returns, or a closed pipe.

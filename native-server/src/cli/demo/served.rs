@@ -23,13 +23,13 @@ use crate::client::Client;
 use crate::host::Stopwatch;
 use crate::sample::Digits;
 
-/// Someone who has not pressed Enter by then has left.
+/// The server ends after this even if Enter was not pressed.
 const STAY: Duration = Duration::from_secs(600);
 const READY_SECONDS_MAX: f64 = 60.0;
 /// Characters of an answer that are shown.
 const ANSWER_SHOWN: usize = 110;
 
-/// Shows the lines; keeps serving if there is somebody to paste them, or if told to.
+/// Shows the lines; keeps serving at a terminal, or with `keep`.
 pub(super) fn show(out: &mut dyn Write, dir: &Path, keep: bool) -> Result {
     let catalog = Catalog::open(dir, Arc::new(SystemClock))?;
     let key = catalog.create_key("demo", Role::Query.into(), None)?;
@@ -56,10 +56,10 @@ pub(super) fn show(out: &mut dyn Write, dir: &Path, keep: bool) -> Result {
         out.flush()?;
         wait_for_enter(if keep { None } else { Some(STAY) })?;
     } else {
-        writeln!(out, "\nNobody is at a terminal, so the server ends now; demo --serve keeps it.")?;
+        writeln!(out, "\nThere is no terminal, so the server ends now; demo --serve keeps it.")?;
     }
     server.end()?;
-    // Nobody has the key any more.
+    // The key is not needed any more.
     catalog.revoke_key(&key.info.id.to_string())?;
     Ok(writeln!(out, "The server ended with a checkpoint; the key is revoked.")?)
 }

@@ -1,4 +1,4 @@
-//! Into a directory that nobody else has open.
+//! Imports into a directory that no other process has open for writing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -25,9 +25,9 @@ struct Line {
     command: Command,
 }
 
-/// What the server was told.
+/// What the server received.
 #[derive(Debug, Default)]
-struct Told {
+struct Received {
     /// Body of `POST /v2/collections`.
     created: Option<Value>,
     ids: Vec<PointId>,
@@ -35,44 +35,44 @@ struct Told {
     fails_after: Option<usize>,
 }
 
-fn ingest(told: &mut Told, body: &[u8]) -> (u16, Value) {
+fn ingest(received: &mut Received, body: &[u8]) -> (u16, Value) {
     let schema = Schema::dense(2, Metric::L2, Encoding::F32).expect("good");
     let mut rows = ArrowRows::new(ColumnNames::default(), Some(schema), 64 << 20);
     let (mut rest, mut batches) = (body, 0);
     while let Some(batch) = rows.next(&mut rest, &mut |_| Ok(())).expect("a good stream") {
-        if told.fails_after == Some(batches) {
+        if received.fails_after == Some(batches) {
             let details = json!({ "batches_written": batches });
             return (507, json!({"code": "storage_full", "message": "full", "details": details}));
         }
         batches += 1;
-        told.ids.extend(batch.ids.expect("has ids"));
+        received.ids.extend(batch.ids.expect("has ids"));
     }
     rows.finish().expect("its end");
-    let count = told.ids.len();
+    let count = received.ids.len();
     let data =
         json!({"rows": count, "batches": batches, "inserted": count, "replaced": 0, "lsn": 9});
     (201, json!({ "data": data }))
 }
 
 async fn answer(
-    told: Arc<Mutex<Told>>,
+    received: Arc<Mutex<Received>>,
     request: Request<Incoming>,
 ) -> hyper::Result<Response<Full<bytes::Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let mut told = told.lock().expect("no panic");
+    let mut received = received.lock().expect("no panic");
     let (status, answer) = match (head.method, head.uri.path()) {
-        (Method::GET, "/v2/collections/new") if told.created.is_none() => {
+        (Method::GET, "/v2/collections/new") if received.created.is_none() => {
             (404, json!({"code": "not_found", "message": "no", "details": {}}))
         }
         (Method::GET, _) => {
-            (200, json!({"data": {"dim": 2, "metric": "l2", "points": told.ids.len()}}))
+            (200, json!({"data": {"dim": 2, "metric": "l2", "points": received.ids.len()}}))
         }
         (Method::POST, "/v2/collections") => {
-            told.created = serde_json::from_slice(&body).ok();
+            received.created = serde_json::from_slice(&body).ok();
             (201, json!({"data": {}}))
         }
-        (Method::POST, "/v2/collections/new/ingest") => ingest(&mut told, &body),
+        (Method::POST, "/v2/collections/new/ingest") => ingest(&mut received, &body),
         (method, path) => panic!("{method} {path}"),
     };
     let mut response = Response::new(Full::from(answer.to_string()));
@@ -84,7 +84,7 @@ async fn answer(
 struct Running {
     _runtime: Runtime,
     _database: Database,
-    told: Arc<Mutex<Told>>,
+    received: Arc<Mutex<Received>>,
     url: String,
     dir: TempDir,
 }
@@ -95,7 +95,7 @@ impl Running {
         let storage: Arc<dyn Storage> = Arc::new(open_directory(dir.path()).expect("opens"));
         let (options, clock) = (Options::default(), Arc::new(SystemClock));
         let database = Database::open(storage, Mode::Write, options, clock, 1, "a server");
-        let told = Arc::new(Mutex::new(Told { fails_after, ..Told::default() }));
+        let received = Arc::new(Mutex::new(Received { fails_after, ..Received::default() }));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_io().build();
         let runtime = runtime.expect("starts");
         let (tcp, unix) = runtime.block_on(async {
@@ -103,18 +103,18 @@ impl Running {
             (tcp, UnixListener::bind(dir.path().join("control.sock")).expect("a free name"))
         });
         let url = format!("http://{}", tcp.local_addr().expect("bound"));
-        let heard = [Arc::clone(&told), Arc::clone(&told)];
+        let copies = [Arc::clone(&received), Arc::clone(&received)];
         runtime.spawn(async move {
-            let [tcp_told, unix_told] = heard;
+            let [tcp_received, unix_received] = copies;
             loop {
                 tokio::select! {
-                    Ok((stream, _)) = tcp.accept() => serve(TokioIo::new(stream), &tcp_told),
-                    Ok((stream, _)) = unix.accept() => serve(TokioIo::new(stream), &unix_told),
+                    Ok((stream, _)) = tcp.accept() => serve(TokioIo::new(stream), &tcp_received),
+                    Ok((stream, _)) = unix.accept() => serve(TokioIo::new(stream), &unix_received),
                 }
             }
         });
         let _database = database.expect("opens");
-        Running { _runtime: runtime, _database, told, url, dir }
+        Running { _runtime: runtime, _database, received, url, dir }
     }
 
     fn file(&self, rows: usize) -> PathBuf {
@@ -125,12 +125,12 @@ impl Running {
     }
 }
 
-fn serve<S>(stream: S, told: &Arc<Mutex<Told>>)
+fn serve<S>(stream: S, received: &Arc<Mutex<Received>>)
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let told = Arc::clone(told);
-    let service = service_fn(move |request| answer(Arc::clone(&told), request));
+    let received = Arc::clone(received);
+    let service = service_fn(move |request| answer(Arc::clone(&received), request));
     tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, service));
 }
 
@@ -153,12 +153,12 @@ fn rows_arrive_at_a_server_whose_collection_is_made() {
     let report = import(&[&[file][..], &server].concat()).expect("imports");
     assert_eq!((&report["rows"], &report["total"]), (&json!(20_000), &json!(20_000)));
     assert_eq!(report["index_s"], Value::Null);
-    let told = running.told.lock().expect("no panic");
+    let received = running.received.lock().expect("no panic");
     assert_eq!(
-        told.created,
+        received.created,
         Some(json!({"name": "new", "dim": 2, "metric": "l2", "store": "f32"}))
     );
-    assert!(told.ids.iter().cloned().eq((0..20_000).map(PointId::U64)));
+    assert!(received.ids.iter().cloned().eq((0..20_000).map(PointId::U64)));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_directory_that_a_server_has_open_is_reached_through_it() {
     let dir = running.dir.path().to_str().expect("UTF-8");
     let report = import(&[dir, "new", file.to_str().expect("UTF-8"), "--json"]);
     assert_eq!(report.expect("imports")["rows"], json!(10));
-    assert_eq!(running.told.lock().expect("no panic").ids.len(), 10);
+    assert_eq!(running.received.lock().expect("no panic").ids.len(), 10);
 }
 
 #[test]
