@@ -1,7 +1,7 @@
 //! What the operator decides: the arguments of `serve-v2`, with their units and bounds.
 //!
-//! Every bound is checked here, once, before anything is opened; whoever is handed a [`ServerConfig`] may
-//! trust it after [`ServerConfig::check`]. Secrets are not here: they never come by argument.
+//! Every bound is checked here, once, before anything is opened; after [`ServerConfig::check`] other code relies
+//! on a [`ServerConfig`]. Secrets are not here: they never come by argument.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ pub(crate) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Bytes that nobody can guess, from the system.
+/// Random bytes that cannot be guessed, from the system.
 ///
 /// # Errors
 /// `Io` if the system has none.
@@ -97,10 +97,10 @@ fn meminfo_bytes(text: &str) -> Option<u64> {
 /// How far a thread of background work steps back. There is no way forward again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behind {
-    /// Behind every other thread: about an eighth of a processor that others want too. Who wakes up may still
+    /// Behind every other thread: about an eighth of a processor that others want too. A thread that wakes up may still
     /// wait for a time slice; pools that give way (`Pool::giving_way`) end theirs early.
     Requests,
-    /// Behind everything on the machine: it runs only when nobody else wants the processor. Its reads and
+    /// Behind everything on the machine: it runs only when no other thread wants the processor. Its reads and
     /// writes then come last as well: Linux derives the class of IO from this policy.
     Everything,
 }
@@ -134,7 +134,7 @@ pub(crate) fn lower_priority(_behind: Behind) -> bool {
     false
 }
 
-/// A line on standard error that says how far something is; nothing if nobody watches.
+/// A line on standard error with the progress of a task, if it is a terminal.
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
     what: &'static str,
@@ -192,7 +192,7 @@ mod tests {
             let stepped_back = scope.spawn(|| (lower_priority(Behind::Requests), nice()));
             stepped_back.join().expect("no panic")
         });
-        // Who starts with a higher nice value keeps it.
+        // A process that starts with a higher nice value keeps it.
         assert!(!done || after > Some(before.min(8)), "{before} {after:?}");
         assert_eq!(nice(), Some(before), "the others go on as before");
     }

@@ -1,7 +1,7 @@
 //! What is counted while the server runs, under the names that Prometheus scrapes.
 //!
-//! Whoever does something counts it here; what can be read from the state is read when metrics are rendered
-//! ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.
+//! Each part of the server counts its own work here; what can be read from the state is read when metrics are
+//! rendered ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;

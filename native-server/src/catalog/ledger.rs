@@ -1,6 +1,6 @@
 //! The catalog's file: made, opened, and changed by commands that list and revoke.
 //!
-//! Such commands need no pepper and no thread: an operator who has to revoke a key in a hurry may not have the pepper
+//! Such commands need no pepper and no thread: an operator that has to revoke a key in a hurry may not have the pepper
 //! at hand. A server decides about tokens and needs the pepper with which the keys were made ([`settle_pepper`]), so
 //! that another pepper is refused instead of every key.
 //!

@@ -32,8 +32,8 @@ pub(crate) fn typed(
     response
 }
 
-/// An answer whose length nobody knows before: its memory counts against the budget while it grows, and until
-/// it is sent.
+/// An answer of unknown length: its memory is reserved from the memory budget while it grows, and until it is
+/// sent.
 #[derive(Debug)]
 pub(crate) struct Growing {
     pub(crate) text: Vec<u8>,

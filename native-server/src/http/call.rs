@@ -231,7 +231,7 @@ impl Call {
         let Some(found) = self.head.headers.get(CONTENT_TYPE) else { return Ok(()) };
         let found = String::from_utf8_lossy(found.as_bytes()).to_ascii_lowercase();
         let kind = found.split(';').next().unwrap_or_default().trim();
-        // What clients say that were told nothing.
+        // The default of clients without a setting.
         let unsaid = kind.is_empty() || kind == "application/x-www-form-urlencoded";
         if kind == expected || unsaid {
             return Ok(());

@@ -75,7 +75,7 @@ impl ApiError {
         self
     }
 
-    /// Ends the connection after the answer: there is a body nobody will read.
+    /// Ends the connection after the answer: there is a body that will not be read.
     #[must_use]
     pub(crate) fn closing(mut self) -> ApiError {
         self.0.closes = true;

@@ -1,8 +1,8 @@
 //! What happens to every request, in this order, whatever its route: it gets an id; its key is checked,
 //! before one byte of the body is read; its handler runs, and a panic there is an answer; the answer gets the
-//! id; the audit hears of it, without anybody waiting for that.
+//! id; a row is queued for the audit, and the answer does not wait for it.
 //!
-//! A route says who may call it ([`Access`]); there is no way to register one that does not.
+//! Each route names the access it needs ([`Access`]); a route without it cannot be registered.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -37,11 +37,11 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(super) enum Origin {
     /// A client at this address.
     Network(IpAddr),
-    /// The control socket: whoever may open it owns the files anyway.
+    /// The control socket: a process that may open it owns the files anyway.
     ControlSocket,
 }
 
-/// Who asked, and how that is written down.
+/// The key of a request, and how the request is recorded in the audit.
 struct Admitted {
     /// None for the public routes, for the control socket, and without a good key.
     key_id: Option<KeyId>,
@@ -56,7 +56,7 @@ enum Audit {
     Never,
     /// A row of its own.
     Row,
-    /// Anybody could make as many as he likes, so one row stands for many.
+    /// Any client can send any number of such requests, so one row stands for many.
     Together,
 }
 
@@ -94,16 +94,16 @@ pub(super) async fn pass(
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let default = route.is_of_collection() && collection.is_none() && unreadable.is_none();
     let address = address(&call.head);
-    let (who, answered) = match admit(&server, route.access, &call.head) {
-        Ok(who) => {
-            (call.key, call.may_name) = (who.key_id, who.may_name);
-            let seated = seat.map_or(Ok(()), |seat| seated(&seat, route.access, &who));
+    let (admitted, answered) = match admit(&server, route.access, &call.head) {
+        Ok(admitted) => {
+            (call.key, call.may_name) = (admitted.key_id, admitted.may_name);
+            let seated = seat.map_or(Ok(()), |seat| seated(&seat, route.access, &admitted));
             let answered = match (seated, unreadable) {
                 (Ok(()), None) => guarded(&server, (route.handler)(call)).await,
                 (Ok(()), Some(error)) => Err(error),
                 (Err(error), _) => Err(error.closing()),
             };
-            (who, answered)
+            (admitted, answered)
         }
         Err(NotAdmitted { key_id, error }) => {
             if let Some(store) = server.opened() {
@@ -124,7 +124,7 @@ pub(super) async fn pass(
     });
     let row = || AuditRow {
         time_ms: server.now_ms(),
-        key_id: who.key_id,
+        key_id: admitted.key_id,
         action: route.action,
         collection: collection.or_else(|| default.then(|| server.config.collection.clone())),
         address,
@@ -132,7 +132,7 @@ pub(super) async fn pass(
         latency_us: (watch.seconds() * 1e6) as u64,
         request_id: request_id.to_str().unwrap_or_default().to_owned(),
     };
-    match who.audit {
+    match admitted.audit {
         Audit::Never => {}
         Audit::Row => server.catalog.audit(row()),
         Audit::Together => server.catalog.audit_refusal(row()),
@@ -188,8 +188,8 @@ async fn guarded(server: &Server, mut handler: Answered) -> Result<Response<Body
 
 /// Marks the place of a connection whose request has a good key. In the reserve only health and metrics are
 /// answered.
-fn seated(seat: &Seat, access: Access, who: &Admitted) -> Result<()> {
-    if who.key_id.is_some() {
+fn seated(seat: &Seat, access: Access, admitted: &Admitted) -> Result<()> {
+    if admitted.key_id.is_some() {
         seat.has_key();
     }
     if !seat.is_reserve() || matches!(access, Access::Health | Access::Metrics) {

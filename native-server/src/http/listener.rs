@@ -1,4 +1,4 @@
-//! Sockets and connections: who may be connected, for how long, and how it ends.
+//! Sockets and connections: how many there may be, their time limits, and how they end.
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
 //! slowly, or says nothing between two requests, is cut off after a while, and so is one that reads its answer
@@ -6,7 +6,7 @@
 //! are closed.
 //!
 //! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
-//! and moved into place, by whoever holds the lock of the store, so that a stale one is never in the way.
+//! and moved into place, by the holder of the store's lock, so that a stale one is never in the way.
 
 use std::convert::Infallible;
 use std::fs;
@@ -80,7 +80,7 @@ impl Stop {
 /// How many connections there may be, and how long each may keep what it has without getting on.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From the start of a connection to the end of its first headers: who connects wants something.
+    /// From the start of a connection to the end of its first headers: a new connection has a request to send.
     pub first_header: Duration,
     /// From the end of a request to the end of the next headers.
     pub header: Duration,

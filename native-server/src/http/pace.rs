@@ -1,9 +1,9 @@
-//! A socket whose other side has to go on reading: an answer has a while to be read, and the time its length is worth.
+//! A socket whose client has to go on reading: it has a fixed time for an answer, and time in proportion to its length.
 //!
-//! So whoever asks for much and reads nothing, or next to nothing, loses the connection, and the answer its
-//! memory. What runs down while a write waits is one *patience*; bytes that are taken fill it up again, up to
-//! where it began, so that nobody reads fast to read slowly later. The next answer of a kept connection begins with
-//! all of it, once everything before was taken: answers that pile up unread share one. Reading passes through:
+//! A client that requests much and reads nothing, or next to nothing, loses the connection, and the memory of the
+//! answer is freed. The time left while a write waits is the *patience*; bytes that are taken add to it, up to its
+//! initial value, so that a client cannot read fast to read slowly later. The next answer of a kept connection begins
+//! with all of it, once everything before was taken: answers that pile up unread share one. Reading passes through:
 //! headers and bodies have limits of their own.
 
 use std::future::Future;
@@ -166,7 +166,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const SECOND: Duration = Duration::from_secs(1);
-    /// What the system keeps of an answer for who reads it.
+    /// Bytes of an answer that the system buffers for the reader.
     const KEPT_BYTES: usize = 1_000;
 
     /// A stream worth 1,000 bytes a second, and what says that an answer begins.
@@ -175,8 +175,8 @@ mod tests {
         (Paced::new(ours, PATIENCE, 1_000, Arc::clone(&begins)), begins)
     }
 
-    /// Writes `len` bytes for a reader who takes `piece` of them after each `pause`. The clock is tokio's and
-    /// stands still but for those who wait for it.
+    /// Writes `len` bytes for a reader that takes `piece` of them after each `pause`. The clock is tokio's; it
+    /// advances only when all tasks wait for it.
     async fn write(len: usize, piece: usize, pause: Duration) -> io::Result<()> {
         let (ours, theirs) = duplex(KEPT_BYTES);
         let reads = tokio::spawn(read(theirs, piece, pause));
@@ -219,7 +219,7 @@ mod tests {
         let _theirs = fast.await.expect("no panic").expect("all of it");
         let begun = Instant::now();
         let ended = paced.write_all(&[7; 2 * KEPT_BYTES]).await;
-        assert_eq!(ended.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(ended.expect_err("no reader").kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() <= PATIENCE + SECOND, "{:?}", begun.elapsed());
     }
 

@@ -1,4 +1,4 @@
-//! A route: where it is found, who may call it, what answers it, and how the OpenAPI document describes it.
+//! A route: its method and path, its access, its handler, and its description in the OpenAPI document.
 //!
 //! The router, the document and the test that walks all routes are made from tables of routes. A route cannot be
 //! written without its [`Access`].
@@ -46,7 +46,7 @@ pub(crate) fn shape<T: ToSchema>(shapes: &mut Shapes) -> String {
     T::name().into_owned()
 }
 
-/// Who may call a route.
+/// What a client needs to call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Every client.

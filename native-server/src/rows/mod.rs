@@ -1,7 +1,7 @@
 //! Files of vectors from outside, read a part at a time: NumPy arrays, fvecs, lines of JSON, tables.
 //!
-//! Bytes here are nobody's friend: lengths are checked against the file before memory is taken, and
-//! every refusal says where, what was expected, and what was found. Values are converted to f32; whether
+//! The bytes are untrusted: lengths are checked against the file before memory is allocated, and every
+//! error names the place, what was expected, and what was found. Values are converted to f32; whether
 //! they are finite and fit a collection is checked by the engine.
 
 pub(crate) mod arrow;

@@ -14,7 +14,7 @@ use std::io::Read;
 use nearfield_engine::{Error, Fault, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// NumPy itself refuses longer ones unless told otherwise.
+/// NumPy itself refuses longer ones by default.
 const TEXT_BYTES_MAX: u64 = 10_000;
 /// NumPy's own limit was 32, and is 64 now.
 const DIMENSIONS_MAX: usize = 64;

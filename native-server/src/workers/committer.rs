@@ -41,7 +41,7 @@ const ROOM_PATIENCE: (u32, Duration) = (50, Duration::from_millis(200));
 pub(super) struct Waiting {
     pub(super) managed: Arc<ManagedCollection>,
     pub(super) change: Change<'static>,
-    /// Who waits; nobody with `wait=false`.
+    /// Answers the waiting caller; none with `wait=false`.
     pub(super) answer: Option<oneshot::Sender<Result<Applied>>>,
     pub(super) held: Reservation,
 }
@@ -122,8 +122,8 @@ impl Committers {
         self.state().queues.depth(managed.number)
     }
 
-    /// Takes nothing more and writes what waits, for at most `limit`. What is given up then is told to who
-    /// waits for it, and counted as lost where nobody does.
+    /// Accepts no more changes and writes those in the queues, for at most `limit`. The callers of the changes that are
+    /// left then get an error; changes accepted with `wait=false` are counted as lost.
     pub(super) fn close(self: &Arc<Self>, limit: Duration) {
         let mut state = self.state();
         state.queues.close();
@@ -140,7 +140,7 @@ impl Committers {
         }
     }
 
-    /// One more thread, if nobody is free for what waits.
+    /// Wakes an idle thread, or starts one more if there is none.
     fn wake(self: &Arc<Self>, state: &mut State) {
         self.work.notify_one();
         if state.idle > 0 || state.threads >= THREADS_MAX {
@@ -151,7 +151,7 @@ impl Committers {
             std::thread::Builder::new().name("committer".to_owned()).spawn(move || this.run());
         match started {
             Ok(_detached) => state.threads += 1,
-            // The next push tries again; those who wait already have a thread, or are told at closing.
+            // The next push tries again; changes in the queues already have a thread, or fail when the queues close.
             Err(error) => tracing::error!(%error, "no thread to write with"),
         }
     }
@@ -201,7 +201,7 @@ impl Committers {
             self.write_group(&managed, group)
         }));
         let failure = failure.unwrap_or_else(|_| {
-            // Dropped with the group, the channels have told whoever waited.
+            // The channels were dropped with the group, which gives the waiting callers an error.
             let why = "a thread panicked while it was writing";
             self.context.panicked("writing", managed.name());
             managed.note_lost(accepted, why);
@@ -267,7 +267,7 @@ impl Committers {
                 Err(error) => failure = Some(error.message().to_owned()),
             }
             lost += u64::from(answer.is_none() && result.is_err());
-            // Who stopped waiting meanwhile has no use for the answer.
+            // A caller that has stopped waiting does not need the answer.
             let _gone = answer.map(|answer| answer.send(result));
         }
         managed.note_lost(lost, failure.as_deref().unwrap_or_default());

@@ -1,7 +1,7 @@
-//! Work that an operator asks for: each job on a thread of its own, one of a kind at a time.
+//! Work that an operator requests: each job on a thread of its own, one of a kind at a time.
 //!
-//! Jobs are remembered by the catalog, also after a restart. They go on when whoever asked goes away, until
-//! they are told to stop, one or, when the server closes, all of them. What fails is an answer, not an error.
+//! The catalog records jobs, also across a restart. A job goes on when its client disconnects; it stops on request,
+//! or when the server closes. A failed job is an answer, not an error.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -156,7 +156,7 @@ impl Jobs {
             let (state, details) = this.attempt(kind, &scope, &told_to_stop);
             this.catalog.finish_job(id, state, details);
             this.end(kind);
-            // Who went away has no use for the answer.
+            // A caller that has gone does not need the answer.
             let _gone = sender.send(());
         });
         if let Err(error) = started {
@@ -250,8 +250,8 @@ impl Jobs {
         self.ended.notify_all();
     }
 
-    fn attempt(&self, kind: JobKind, scope: &Scope, told: &AtomicBool) -> (JobState, Value) {
-        let go_on = || !told.load(Ordering::Relaxed);
+    fn attempt(&self, kind: JobKind, scope: &Scope, stop: &AtomicBool) -> (JobState, Value) {
+        let go_on = || !stop.load(Ordering::Relaxed);
         let ended = catch_unwind(AssertUnwindSafe(|| self.run(kind, scope, &go_on)));
         let ended = ended.unwrap_or_else(|_| {
             self.context.panicked("a job", scope.collection.as_deref().unwrap_or_default());

@@ -103,7 +103,7 @@ impl Store {
         for file in &database.opening_report().quarantined {
             tracing::warn!(file, "a collection without a name and without rows is in quarantine");
         }
-        // Under the lock: whoever left jobs running is gone.
+        // Under the lock: the process that left jobs running has ended.
         if let Err(error) = catalog.interrupt_left_jobs() {
             tracing::warn!(%error, "jobs of the process before stay listed as running");
         }

@@ -2,14 +2,14 @@
 //! threads; times are durations on the caller's clock.
 //!
 //! *Invariants.* Items of one lane are taken in the order they came, by one taker at a time. A lane is taken
-//! once it is due: at once for a caller who waits, later for one who does not, and at once when half full.
+//! once it is due: at once for a caller that waits, later for one that does not, and at once when half full.
 //! Of the items that were promised (answered before they are written) and are not written, none is
 //! younger than the oldest by more than `behind_max`: that is all a crash can take.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Bytes in one group, the first item aside: a group is one sync, and nobody in it is answered before.
+/// Bytes in one group, the first item aside: a group is one sync, and its callers are answered after it.
 const GROUP_BYTES_MAX: u64 = 32 << 20;
 
 /// Queues by number of lane; only lanes where something waits or is being written are here.
@@ -45,7 +45,7 @@ struct Item<T> {
 pub(super) struct Due {
     /// It is to be taken then at the latest.
     pub(super) at: Duration,
-    /// When that was promised to a caller who does not wait for it.
+    /// When that was promised to a caller that does not wait for it.
     pub(super) promised: Option<Duration>,
 }
 
@@ -192,7 +192,7 @@ mod tests {
     const LATER: Duration = Duration::from_secs(11);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// For a caller who waits.
+    /// For a caller that waits.
     fn at(at: Duration) -> Due {
         Due { at, promised: None }
     }
@@ -285,7 +285,11 @@ mod tests {
         assert_eq!(queues.next(LATER), Next::Group(1, vec!['a', 'b']));
         assert_eq!(queues.push(1, 'c', 1, promise(12)), Err(Refused::Behind), "not written yet");
         assert_eq!(queues.push(2, 'c', 1, promise(12)), Ok(()), "each has its own");
-        assert_eq!(queues.push(1, 'w', 1, at(LATER)), Ok(()), "who waits was promised nothing");
+        assert_eq!(
+            queues.push(1, 'w', 1, at(LATER)),
+            Ok(()),
+            "a caller that waits was promised nothing"
+        );
         queues.done(1);
         assert_eq!(queues.push(1, 'c', 1, promise(12)), Ok(()));
     }

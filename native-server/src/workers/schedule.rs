@@ -10,7 +10,7 @@ use nearfield_engine::task::Effort;
 
 /// Between two attempts at most.
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
-/// Before asking again for what could not be done because somebody else was at work.
+/// Before trying again what could not be done because another thread was at work.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two looks at what time alone makes superfluous: the end of history, old files in quarantine.
@@ -58,7 +58,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Did,
-    /// There was nothing to do, or somebody else was at work.
+    /// There was nothing to do, or another thread was at work.
     Nothing,
     Failed,
 }

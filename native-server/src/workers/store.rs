@@ -187,7 +187,7 @@ impl Store {
         }
     }
 
-    /// What is counted, for whoever counts.
+    /// The metrics of the server.
     pub fn metrics(&self) -> &Metrics {
         &self.context.metrics
     }

@@ -135,7 +135,7 @@ fn changes_that_wait_together_share_one_sync() {
     for id in 1..21 {
         assert_eq!(write(&served, id..id + 1, false).expect("queued"), Written::Queued);
     }
-    assert_eq!(served.view().len(), 1, "nobody waits for them");
+    assert_eq!(served.view().len(), 1, "no caller waits for them");
     let written = write(&served, 21..22, true).expect("written");
     assert!(matches!(written, Written::Durable(applied) if applied.inserted == 1));
     assert_eq!(served.view().len(), 22, "those before it were written with it");
@@ -298,8 +298,8 @@ fn endless(ended: mpsc::Sender<()>) -> impl FnOnce(GoOn<'_>) -> StoreResult<()> 
         while go_on() {
             std::thread::yield_now();
         }
-        let told = ended.send(());
-        told.map_err(|_| Error::new(ErrorKind::Io, "the test has ended"))?;
+        let sent = ended.send(());
+        sent.map_err(|_| Error::new(ErrorKind::Io, "the test has ended"))?;
         Ok(cancel::check(go_on)?)
     }
 }
@@ -313,8 +313,8 @@ fn a_search_ends_when_its_caller_has_gone_and_one_that_waits_never_begins() {
     let (runs, is_running) = mpsc::channel();
     let search = endless(ended);
     let tells = move |go_on: GoOn<'_>| {
-        let told = runs.send(());
-        told.map_err(|_| Error::new(ErrorKind::Io, "the test has ended"))?;
+        let sent = runs.send(());
+        sent.map_err(|_| Error::new(ErrorKind::Io, "the test has ended"))?;
         search(go_on)
     };
     let mut running = Box::pin(store.search(None, Cost::LONG, tells));
@@ -374,7 +374,7 @@ fn a_writer_that_broke_is_named_recovered_and_writes_again() {
     let collection = &served.managed.collection;
     let panic = || collection.with_writer(|_| -> nearfield_engine::Result<()> { panic!("here") });
     assert!(catch_unwind(AssertUnwindSafe(panic)).is_err());
-    // Nobody has to restart the server; who writes before it is recovered is told why not.
+    // The server recovers without a restart; a write before that gets the reason as its error.
     until("it writes again", || match write(&served, 3..4, true) {
         Ok(_) => true,
         Err(error) => {
@@ -400,7 +400,7 @@ fn on_a_full_disk_writes_are_refused_reads_go_on_and_writes_follow_once_there_is
     until("a blocker says so", || store.readiness().report.contains("blockers=default: writes"));
     let again = write(&served, 100..10_000, true).expect_err("still full");
     for said in [error.to_string(), again.to_string(), store.readiness().report] {
-        assert!(!said.contains("reopen"), "nobody can reopen it inside a server: {said}");
+        assert!(!said.contains("reopen"), "a client cannot reopen it inside a server: {said}");
     }
     assert_eq!(served.view().len(), 100, "reads go on");
     write(&served, 100..200, false).expect("accepted");

@@ -1,4 +1,4 @@
-//! Bodies of people who mean ill or are in a hurry: each gets a clear answer, others are served meanwhile.
+//! Bodies of hostile or hasty clients: each gets a clear answer, others are served meanwhile.
 
 use std::io::Write;
 

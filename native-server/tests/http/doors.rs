@@ -72,7 +72,7 @@ fn without_a_key_only_the_public_routes_answer() {
     ];
     assert_eq!(public, listed);
     let unknown = running.send("GET", "/v2/nowhere", &[], b"");
-    assert_eq!(unknown.refusal().0, 401, "what exists is nobody's business without a key");
+    assert_eq!(unknown.refusal().0, 401, "without a key a client cannot find out what exists");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn who_did_what_is_written_down_without_secrets() {
     running.send("POST", "/v2/count", &[], b"");
     running.get("/livez");
     let rows = running.catalog.audit_tail(10).unwrap();
-    let told: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.status)).collect();
-    assert_eq!(told, [("key_create", 201), ("count", 404), ("count", 401)]);
+    let written: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.status)).collect();
+    assert_eq!(written, [("key_create", 201), ("count", 404), ("count", 401)]);
     let [made, nowhere, without_key] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!(nowhere.collection.as_deref(), Some("nowhere"));
     let shown = format!("{rows:?}");

@@ -1,5 +1,5 @@
-//! The server over real sockets, in the process of the test: who gets in, what bad bodies get, what good
-//! ones do.
+//! The server over real sockets, in the process of the test: keys and connections, the answers to bad
+//! bodies, the effects of good ones.
 //!
 //! Each test has a server of its own on a free port of loopback, and a directory of its own.
 

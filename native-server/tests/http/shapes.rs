@@ -18,7 +18,7 @@ impl Document {
         let response = named.unwrap_or_else(|| &self.0["components"]["responses"]["failed"]);
         assert!(
             named.is_some() || status >= 400,
-            "{method} {path}: {status} is not told of: {answer}"
+            "{method} {path}: {status} is not in the document: {answer}"
         );
         let schema = &response["content"]["application/json"]["schema"];
         assert!(schema.is_object(), "{method} {path}: no schema");
@@ -67,7 +67,7 @@ impl Document {
                     .as_str()
                     .unwrap_or_default()
                     .contains("more fields") => {}
-                None => return Err(format!("{name} is not told of")),
+                None => return Err(format!("{name} is not in the document")),
             }
         }
         Ok(())

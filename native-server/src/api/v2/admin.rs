@@ -88,7 +88,7 @@ async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
 }
 
 fn cancelled(job: &workers::Job) -> ApiError {
-    let message = format!("the {} was told to stop", job.kind.name());
+    let message = format!("the {} was stopped", job.kind.name());
     let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", message);
     error.with("job_id", job.job_id.as_str())
 }

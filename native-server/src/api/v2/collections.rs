@@ -83,7 +83,7 @@ pub(super) struct CollectionInfo {
     wal_bytes_since_truncate: u64,
     /// Bytes of rows in memory and log only
     memory_bytes: u64,
-    /// What repeated keys are told apart by
+    /// The idempotency keys that are kept
     idempotency: IdempotencyInfo,
 }
 

@@ -1,7 +1,7 @@
 //! `points/*` and `count`: looking points up, paging through them, deleting them.
 //!
 //! A page is in order of ids, so that the last id of one is where the next begins, whatever was written
-//! between the two. It costs a look at every row; who wants everything takes `export`.
+//! between the two. A page costs a look at every row; `export` is the way to read everything.
 
 use std::mem;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A connection whose client reads all answers, each a little slower than its length is worth. The clock is tokio's and
-//! stands still but for those who wait for it.
+//! A connection whose client reads all answers, each a little slower than its length is worth. The clock is tokio's; it
+//! advances only when all tasks wait for it.
 
 use axum::routing::get;
 use clap::Parser;

@@ -45,8 +45,8 @@ fn a_job_that_is_told_to_stop_ends_cancelled() {
     let served = store.collection(None).expect("the default collection");
     write(&served, 0..3, true).expect("written");
     let job = with_job_held(&store, &served, |id| {
-        let told = store.cancel_job(id).expect("readable").expect("remembered");
-        assert_eq!(told.state, JobState::Running, "it has not noticed yet");
+        let cancelled = store.cancel_job(id).expect("readable").expect("recorded");
+        assert_eq!(cancelled.state, JobState::Running, "it has not noticed yet");
     });
     assert_eq!(job.state, JobState::Cancelled, "{:?}", job.details);
     // A job is noted as ended a moment before the next of its kind may begin.
@@ -56,7 +56,7 @@ fn a_job_that_is_told_to_stop_ends_cancelled() {
         again.is_some()
     });
     let state = again.map(|job| job.state);
-    assert_eq!(state, Some(JobState::Completed), "only that one was told");
+    assert_eq!(state, Some(JobState::Completed), "only that one was stopped");
     store.close();
 }
 
