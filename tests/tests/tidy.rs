@@ -31,6 +31,7 @@ rules! {
     no_work_is_left_marked_for_later: words::unfinished,
     no_macro_stands_for_missing_code: words::placeholders,
     unwrap_stays_in_tests: words::unwraps,
+    words_name_their_subject: words::vague,
     unsafe_stays_in_its_places: unsafety::misplaced,
     unsafe_is_argued_for: unsafety::unargued,
     every_module_opens_with_its_page: headers::missing_pages,
