@@ -69,7 +69,7 @@ impl Pacer {
         self.lifted.notify_all();
     }
 
-    /// Waits until `bytes` may be written or read. False if there was no limit to obey.
+    /// Waits until `bytes` may be written or read. False if there is no limit.
     pub(crate) fn pass(&self, bytes: u64) -> bool {
         let mut state = self.state();
         if state.lifted {

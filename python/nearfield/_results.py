@@ -111,14 +111,14 @@ class Rows:
     metadata: list[dict[str, Any] | None] | None
     #: float32, one row a point; ``None`` if they were not asked for.
     vectors: npt.NDArray[np.float32] | None
-    #: Ids that were asked for and are not there.
+    #: Requested ids that do not exist.
     missing: list[int | str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Each point as a dict with the parts that were asked for."""
+        """Each point as a dict with the requested parts."""
         for place, id in enumerate(self.ids.tolist()):
             row: dict[str, Any] = {"id": id}
             if self.metadata is not None:

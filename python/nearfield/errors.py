@@ -124,7 +124,7 @@ class LockedError(NearfieldError):
 
 
 class ReadOnlyError(NearfieldError):
-    """A change was asked of something that is open for reading."""
+    """A change of a database that is open for reading."""
 
     kind = "read_only"
 
@@ -146,7 +146,7 @@ class StorageFullError(StorageError):
 
 
 class CancelledError(NearfieldError):
-    """The work was asked to stop; nothing was changed."""
+    """The work was cancelled; nothing was changed."""
 
     kind = "cancelled"
 

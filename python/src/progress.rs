@@ -9,7 +9,7 @@ use pyo3::types::PyBool;
 use crate::error::{Failure, Result};
 use crate::json::describe;
 
-/// How a caller wants to hear of progress.
+/// How progress is reported to the caller.
 pub(crate) struct Progress {
     callback: Option<Py<PyAny>>,
     failed: Option<PyErr>,

@@ -11,7 +11,7 @@ import { at, chosen, make } from './element.js';
 export function filtering(onChange) {
   const [form, rows, text] = [at('filter'), at('conditions'), at('filter-json')];
   let filter;
-  /** The engine refused it: it is asked again even if it stays the same. */
+  /** The engine refused it: the search runs again even if the filter stays the same. */
   let isRefused = false;
   let last = 0;
 

@@ -18,7 +18,7 @@ import { keeping } from './storage.js';
 import { VectorProblem, readVector } from './vector_text.js';
 import { bytes, count, sentence } from './words.js';
 
-/** The image that is asked for first: a three. */
+/** The image of the first search: a three. */
 const FIRST_DIGIT = 3;
 /** A map of so small a file is drawn without being asked for. */
 const MAP_BYTES = 4_000_000;
@@ -30,7 +30,7 @@ const MODES = {
 
 /** What is open: snapshot, source, collection, searcher, isDigits, progress. */
 let opened;
-/** What is asked: `{vector, id?}`. */
+/** The query: `{vector, id?}`. */
 let question;
 /** What the address said, until it was asked. */
 let shared = address.read(location.hash);

@@ -3,7 +3,7 @@
 import { at } from './element.js';
 import { milliseconds, percent, sentence, several } from './words.js';
 
-/** Stored vectors that are asked again. */
+/** Stored vectors that are used as queries. */
 const SAMPLE = 200;
 
 /**

@@ -44,7 +44,7 @@ export class Collection {
     throw refusal('NOT_FOUND', 'field', `one of ${JSON.stringify(names)}`, describe(field));
   }
 
-  /** Elements of the vectors that come with rows, if they are asked for. */
+  /** Elements of the vectors that come with rows, on request. */
   #rowsDim(options) {
     return options.vectors ? this.#field(options).dim : 0;
   }

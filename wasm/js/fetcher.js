@@ -41,7 +41,7 @@ export class Fetcher {
     this.#options = { ...options, maxBytes: options.maxBytes ?? Infinity };
   }
 
-  /** Bytes that may still be asked for. */
+  /** Bytes that may still be requested. */
   get left() {
     return this.#options.maxBytes - this.bytes - this.#reserved;
   }
@@ -74,7 +74,7 @@ export class Fetcher {
       const response = await this.#get(range, controller.signal);
       const whole = response.status === 200;
       if (whole && allowFullDownload) return { whole: response };
-      // Some servers answer 200 when the range is the whole file: that is no more than was asked for.
+      // Some servers answer 200 when the range is the whole file: that is no more than was requested.
       if (whole && !(+(response.headers.get('content-length') ?? NaN) <= range[1])) {
         controller.abort();
         throw unsupported('the server ignores Range requests: it answered 200 with the whole file', {

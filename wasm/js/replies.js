@@ -1,4 +1,4 @@
-// What a server sent for one range, against what was asked for: every reply is checked before a byte of it counts.
+// The reply of a server for one range: it is compared with the request before any byte of it is used.
 //
 // Knows nothing of the format but magic and length. Whether bytes are the right ones, checksums decide elsewhere; what
 // is tried again, `Fetcher` does.
@@ -68,7 +68,7 @@ export function lost(cause, signal) {
 }
 
 /**
- * What the headers say, against what was asked.
+ * Compares the headers with the request.
  * @param {Response} response @param {import('./ranges.js').Range} range
  * @param {number} [fileLength] if it is known
  * @returns {[number, number, number | undefined] | null} what Content-Range says, if it can be read
@@ -103,7 +103,7 @@ export const wrongLength = (expected, got) =>
   unsupported('a reply of another length than asked for', { expected, got });
 
 /**
- * The body; at most what was asked for. What came before it broke off is `kept` if its place is certain.
+ * The body; at most the requested range. Bytes before a broken connection are `kept` if their place is certain.
  * @param {Response} response @param {import('./ranges.js').Range} range
  * @param {number} [said] where it ends, if the headers say so
  * @param {(count: number) => void} count called with the length of each piece that arrives

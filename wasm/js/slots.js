@@ -41,7 +41,7 @@ export class SlotPool {
     return pool;
   }
 
-  /** Makes files until there are enough for one change; `free` says how many are, and is asked again. */
+  /** Makes files until there are enough for one change; `free` returns how many are free, and is called again. */
   async reserve(free) {
     while (free() < FREE_MIN) {
       try {

@@ -109,7 +109,7 @@ export class Store {
     return report;
   }
 
-  /** Runs `act` after all that was asked before, with files enough for it. */
+  /** Runs `act` after all earlier calls, with enough files for it. */
   #inOrder(act) {
     const done = this.#last.then(async () => {
       await this.#pool?.reserve(() => this.engine.free_slots());

@@ -6,7 +6,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::search::Question;
 use serde_json::Value;
 
-/// What is asked, without the vectors: the JSON of all calls.
+/// The arguments of a call without its vectors: the JSON of all calls.
 #[derive(Debug)]
 pub(crate) struct Asked(Value);
 
@@ -33,7 +33,7 @@ impl Asked {
         self.0.get("field").and_then(Value::as_str).unwrap_or(DEFAULT_FIELD)
     }
 
-    /// The parts of each point that are asked for; `fields` is [`Asked::field`].
+    /// The requested parts of each point; `fields` is [`Asked::field`].
     pub(crate) fn columns<'a>(&self, fields: &'a [&'a str]) -> Columns<'a> {
         let vectors = if self.flag("vectors") { fields } else { &[] };
         Columns { vectors, metadata: self.flag("metadata") }

@@ -77,7 +77,7 @@ impl Part {
         flat(self.blob.held())
     }
 
-    /// What calls lacked since this was asked last: start and end of each range.
+    /// The ranges that calls lacked since the last call of this: start and end of each.
     pub fn wanted(&self) -> Vec<f64> {
         flat(self.blob.take_wanted())
     }

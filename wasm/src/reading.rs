@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::object::{set, to_js};
 use crate::{answers, ids};
 
-/// One collection as it can be asked; borrows for the time of one call.
+/// One collection for reading; borrowed for the time of one call.
 #[derive(Debug)]
 pub(crate) struct Reading<'a> {
     pub(crate) name: &'a str,
@@ -83,7 +83,7 @@ impl Reading<'_> {
         Ok(self.view.count(filter.as_ref())? as f64)
     }
 
-    /// Recall of what is asked against exact answers, over given queries or `sample` stored vectors.
+    /// Recall of a search against exact answers, over given queries or `sample` stored vectors.
     pub(crate) fn recall(&self, queries: Option<&[f32]>, asked: &str) -> Result<JsValue> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;

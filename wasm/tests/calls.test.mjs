@@ -87,7 +87,7 @@ test('a name that is not there lists those that are', async () => {
   assert.throws(() => snapshot.collection('b'), { code: 'NOT_FOUND', expected: 'one of ["a"]', got: '"b"' });
 });
 
-test('a closed snapshot says so, also to calls under way', async () => {
+test('a closed snapshot is CLOSED, also for calls under way', async () => {
   const snapshot = await open(bytes);
   const collection = snapshot.collection();
   const under_way = collection.search(QUERY);

@@ -1,4 +1,4 @@
-// A collection whose vector fields are all named: which one is asked is said by `field`.
+// A collection whose vector fields are all named: `field` names the one to search.
 //
 // The file and the right answers are written by tests/tests/fields.rs, which is run if it has not been.
 

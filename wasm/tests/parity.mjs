@@ -1,4 +1,4 @@
-// Asks a collection what Python was asked and compares bit by bit; runs in Node and in the page.
+// Runs the queries that Python ran and compares the results bit by bit; runs in Node and in the page.
 
 /** @returns for each question the answers as parity.py writes them: `[[ids, score bits], …]` */
 export async function askAll(collection, queries, { asked }) {

@@ -347,7 +347,7 @@ test('once a piece of a download has failed the others are not asked for', async
   armed = true;
   await assert.rejects(snapshot.download('rows'), { code: 'NETWORK', got: 404 });
   release();
-  // One piece for each lane was asked for at most, and is kept.
+  // At most one piece for each lane was requested, and it is kept.
   await until(async () => (await snapshot.stats()).residentBytes > residentBytes && held.length >= 5);
   await until(async () => {
     const coming = held.reduce((sum, [start, last]) => sum + last + 1 - start, 0);
@@ -392,7 +392,7 @@ test('a file without cells is not downloaded unasked: its search is refused', as
     await assert.rejects(ask(), { code: 'RANGE_UNSUPPORTED', hint: /allowFullDownload/ });
   await snapshot.download('codes');
   assert.equal((await snapshot.stats()).offlineReady, false);
-  assert.deepEqual(server.ranges(), ['bytes=0-65535'], 'nothing of the rows was asked for');
+  assert.deepEqual(server.ranges(), ['bytes=0-65535'], 'no bytes of the rows were requested');
   assert.equal(await collection.count(), WHOLE.size);
   await snapshot.download('rows');
   assert.equal((await snapshot.stats()).offlineReady, true);

@@ -40,7 +40,7 @@ impl<'a> ByteReader<'a> {
     /// # Errors
     /// `Corrupt` if fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("take returns as many bytes as it was asked for"))
+        Ok(self.take(N)?.try_into().expect("take returns as many bytes as requested"))
     }
 
     /// The next u16.

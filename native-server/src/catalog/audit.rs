@@ -48,7 +48,7 @@ pub struct AuditRow {
     pub time_ms: u64,
     /// Whose it was; `None` without a valid key.
     pub key_id: Option<KeyId>,
-    /// What was asked for, in a word of ours.
+    /// The action of the route.
     pub action: &'static str,
     /// Of which collection.
     pub collection: Option<String>,
@@ -69,7 +69,7 @@ pub struct AuditEntry {
     pub time_ms: u64,
     /// Whose request.
     pub key_id: Option<KeyId>,
-    /// What was asked for; `audit_lost` for a row that stands for others.
+    /// The action of the route; `audit_lost` for a row that stands for others.
     pub action: String,
     /// Of which collection.
     pub collection: Option<String>,

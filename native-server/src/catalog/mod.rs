@@ -2,7 +2,7 @@
 //!
 //! What may be lost here is never a vector: the engine knows nothing of this file, snapshots and restores
 //! leave it alone (revoked stays revoked), and no fault of it stops a read or a write of vectors. Other
-//! processes open it at the same time; what they change about keys is obeyed by the next request.
+//! processes open it at the same time; a change of keys is in effect from the next request on.
 //!
 //! | module | is |
 //! |---|---|
@@ -195,7 +195,7 @@ impl Catalog {
         self.recorder.lost_total()
     }
 
-    /// Decisions about tokens made from memory because the file could not be asked.
+    /// Decisions about tokens made from memory because the file could not be read.
     pub fn stale_decisions_total(&self) -> u64 {
         self.ring.stale_total()
     }

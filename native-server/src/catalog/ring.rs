@@ -153,7 +153,7 @@ impl KeyRing {
         }
     }
 
-    /// Decisions made from memory because the file could not be asked.
+    /// Decisions made from memory because the file could not be read.
     pub(super) fn stale_total(&self) -> u64 {
         self.stale_total.load(Ordering::Relaxed)
     }

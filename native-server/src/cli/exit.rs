@@ -7,7 +7,7 @@ use nearfield_segment::{Error, ErrorKind};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what was asked.
+    /// Success.
     Ok,
     /// It found something that wants attention, or the system failed.
     Findings,

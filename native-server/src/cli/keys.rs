@@ -58,7 +58,7 @@ impl KeyCreate {
     }
 }
 
-/// Take a key away; a running server obeys at once
+/// Revoke a key; it takes effect at once in a running server
 #[derive(Debug, Args)]
 pub struct KeyRevoke {
     /// Directory of the server's data

@@ -29,7 +29,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-/// What can be asked for.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what it does: ingest, search, filter, be killed, reopen, measure
@@ -65,7 +65,7 @@ pub enum Command {
     Vacuum(compact::Vacuum),
     /// Make a key and show its token, this once
     KeyCreate(keys::KeyCreate),
-    /// Take a key away; a running server obeys at once
+    /// Revoke a key; it takes effect at once in a running server
     KeyRevoke(keys::KeyRevoke),
     /// Show the keys; their tokens cannot be shown
     KeyList(keys::KeyList),

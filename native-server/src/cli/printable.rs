@@ -1,4 +1,4 @@
-//! Text of a store for a terminal: ids and metadata come from clients, and a terminal obeys what it is sent.
+//! Text of a store for a terminal: ids and metadata come from clients, and a terminal interprets escape sequences.
 
 /// `text` with every character that is no visible one written as an escape, as in `\u{1b}[31m`.
 pub(super) fn printable(text: &str) -> String {

@@ -156,7 +156,7 @@ async fn serve(
     closed
 }
 
-/// Prints the address, and a key if one is asked for and missing: nothing but recovery can fail from here on.
+/// Prints the address, and a key with `--bootstrap-admin-key` if none exists: only recovery can fail from here on.
 fn announce(
     config: &ServerConfig,
     catalog: &Catalog,

@@ -29,7 +29,7 @@ pub struct SnapshotCreate {
 }
 
 impl SnapshotCreate {
-    /// Links or copies what is there now. A server that holds the directory is asked to do it.
+    /// Links or copies what is there now. A server that holds the directory does it on request.
     ///
     /// # Errors
     /// `NotFound`, `Locked` by another process than a server, `StorageFull`, `Io`.

@@ -183,7 +183,7 @@ impl Committers {
             let timeout;
             (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
-            // The queues are asked once more: a push may have counted on this thread meanwhile.
+            // The queues are checked once more: a push may have relied on this thread meanwhile.
             rested = timeout.timed_out();
         }
         state.threads -= 1;

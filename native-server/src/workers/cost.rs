@@ -26,7 +26,7 @@ const WRITTEN_NUMBER_BYTES: u64 = 256;
 pub struct Asked<'a> {
     /// The vector field.
     pub field: &'a str,
-    /// How many vectors are asked with.
+    /// Number of query vectors.
     pub vectors: usize,
     /// How many candidates a graph search keeps: `ef`, or `k` if that is more.
     pub candidates: usize,

@@ -25,7 +25,7 @@ use crate::catalog::{self, Catalog, JobId, JobState};
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
 const PROGRESS_STEPS: u64 = 64;
 
-/// What can be asked for.
+/// The kinds of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
     /// Write what is in memory to files.
@@ -114,7 +114,7 @@ struct Running {
 /// What a job works on.
 #[derive(Debug)]
 pub(super) struct Scope {
-    /// As it was asked for; none for everything.
+    /// The collection of the request; none for all collections.
     pub(super) collection: Option<String>,
     /// The collections that are open.
     pub(super) open: Vec<Arc<ManagedCollection>>,

@@ -157,7 +157,7 @@ impl Store {
         ))
     }
 
-    /// A request met damage in a file of a collection: the health, the metrics and the log say so from now on.
+    /// Records damage that a request met in a file of a collection: health, metrics and log report it from now on.
     pub fn met_damage(&self, collection: Option<&str>, file: &str, message: &str) {
         // An alias is no name of its own.
         let served = self.collection(collection);

@@ -73,7 +73,7 @@ test('another origin that exposes no header: no preflight, right answers, kept o
   }, EVERYTHING);
   assert.deepEqual([storage, hits], ['opfs', EXACT[1]]);
   assert.deepEqual([...new Set(server.seen.map(({ method }) => method))], ['GET']);
-  assert.equal(new Set(server.ranges()).size, server.seen.length, 'nothing is asked for twice');
+  assert.equal(new Set(server.ranges()).size, server.seen.length, 'nothing is requested twice');
   assert.equal(stats.requests, server.seen.length);
   assert.ok(stats.cachedBytes > 0 && stats.cachedBytes <= stats.bytes);
 });

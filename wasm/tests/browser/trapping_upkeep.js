@@ -1,4 +1,4 @@
-// The package's worker, whose first step of background work traps, and which says so on a channel.
+// The package's worker, whose first step of background work traps; it reports the trap on a channel.
 
 import '/dist/worker.js';
 import { trapOnce } from '/tests/trap.mjs';

@@ -197,7 +197,7 @@ fn damage_below_the_durable_lsn_is_corruption_and_not_a_torn_tail() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(error.detail("offset"), Some(&first_frame.into()), "{error}");
     assert_eq!(damaged.files()[&name], flipped(&bytes, first_frame + 45), "nothing was repaired");
-    // By the cut of a manifest, too, even if no frame says so.
+    // By the cut of a manifest, too, even without a frame.
     let unsynced = TestStorage::new();
     write(&mut open(&unsynced, 1 << 20), 6, &[]);
     let (name, bytes) = sole_file(&unsynced);

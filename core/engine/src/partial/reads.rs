@@ -1,4 +1,4 @@
-//! Reads of bytes that may be missing: several at once, so that all that is missing is asked for, and each once.
+//! Reads of bytes that may be missing: several at once, so that all missing ranges are requested together, each once.
 
 use std::sync::OnceLock;
 

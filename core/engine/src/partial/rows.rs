@@ -1,6 +1,6 @@
 //! Points of a partial export by place or id: metadata, vectors, lists of ids.
 //!
-//! Calls take many rows, so that what is missing for all of them is asked for at once.
+//! Calls take many rows, so that the missing ranges of all of them are requested together.
 
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::{Section, SectionKind};

@@ -102,7 +102,7 @@ impl PartialExport {
     /// is here.
     ///
     /// # Errors
-    /// `NotResident`; `InvalidInput` for what cannot be asked, `NotFound` for an unknown field; `Corrupt`.
+    /// `NotResident`; `InvalidInput` for an impossible query, `NotFound` for an unknown field; `Corrupt`.
     pub fn search(
         &self,
         collection: &PartialCollection,

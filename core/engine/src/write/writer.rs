@@ -138,7 +138,7 @@ impl Writer {
         self.log.is_open()
     }
 
-    /// Closes the log file; the next batch begins a new one. An error poisons the log, and the next write says so.
+    /// Closes the log file; the next batch begins a new one. An error poisons the log, and the next write fails.
     pub(crate) fn close_log(&mut self) {
         if self.poisoned().is_none() {
             let _said_by_the_next_write = self.log.rotate();

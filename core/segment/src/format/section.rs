@@ -88,7 +88,7 @@ impl Section {
         self.blob.read(self.entry.offset + range.start..self.entry.offset + range.end)
     }
 
-    /// Verifies every block again, whatever was verified before, as long as `go_on` says so.
+    /// Verifies every block again, whatever was verified before, as long as `go_on` returns true.
     ///
     /// # Errors
     /// `Corrupt` naming the first bad block.

@@ -152,7 +152,7 @@ impl State {
         gaps
     }
 
-    /// Notes a range that was asked for, joined with those it touches.
+    /// Notes a wanted range, joined with those it touches.
     fn want(&mut self, range: Range<u64>) {
         let touches = |other: &Range<u64>| other.start <= range.end && range.start <= other.end;
         let (joined, mut rest): (Vec<_>, Vec<_>) =

@@ -54,7 +54,7 @@ impl TableReader {
         Ok(TableReader { columns, dims, rows: 0 })
     }
 
-    /// The rows of the next batch; `meter` hears of each part before it is copied.
+    /// The rows of the next batch; `meter` is called for each part before it is copied.
     ///
     /// # Errors
     /// `InvalidInput` naming the column, and the row counted from the first batch on; what `meter` returns.

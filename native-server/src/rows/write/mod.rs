@@ -125,7 +125,7 @@ pub(crate) fn census(passes: Passes<'_>) -> Result<Census> {
     }
 }
 
-/// Writes rows as a file; `census` is of the same rows. `show` hears of each part, as (done, total).
+/// Writes rows as a file; `census` is of the same rows. `show` is called after each part with (done, total).
 ///
 /// # Errors
 /// What the rows or `out` return; `InvalidInput(Id)` for an id the format cannot hold.

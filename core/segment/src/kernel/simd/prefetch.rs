@@ -32,7 +32,7 @@ fn prefetch_line(address: *const u8) {
 #[inline(always)]
 fn prefetch_line(_address: *const u8) {}
 
-/// Reads one byte of each line of a slice, for machines that cannot be asked for lines.
+/// Reads one byte of each line of a slice, for machines without a prefetch instruction.
 ///
 /// A processor looks ahead over some hundred instructions: less than the sum of one row, but many rows of
 /// these reads, so that their misses are waited for together (decision 0037).

@@ -197,7 +197,7 @@ impl Table {
         written
     }
 
-    /// Makes a slot free whose header says so. Failing to give back its space is no harm.
+    /// Frees a slot whose header is that of a free slot. A failure to free its disk space is harmless.
     fn empty(&mut self, slot: SlotId) {
         if !self.doubtful.contains_key(&slot) {
             let _kept = self.slots.truncate(slot, CONTENT_AT);
