@@ -105,7 +105,7 @@ async function taken() {
 
 /**
  * Takes `wanted` bytes of `most` for a snapshot that is open, or fewer if others that are open have taken the rest.
- * @returns {Promise<[number, () => void]>} how many, and what gives them back
+ * @returns {Promise<[number, () => void]>} how many, and a function that frees them
  */
 export function takeRoom(key, url, wanted, most) {
   // One at a time, so that two do not take the same.

@@ -15,7 +15,7 @@ export const lockName = (name) => `nearfield:${name}`;
  * Takes the lock of a store.
  * @param {string} name
  * @param {boolean} restarting whether the holder was a worker of the caller's own
- * @returns {Promise<() => void>} gives it back
+ * @returns {Promise<() => void>} releases it
  */
 export async function takeLock(name, restarting = false) {
   const { locks } = navigator;

@@ -1,4 +1,4 @@
-// A store over files of this machine, through the door that files of an origin use: what is freed lets go of them.
+// A store over files of this machine, through the interface for files of an origin: what is freed closes them.
 
 import assert from 'node:assert/strict';
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';

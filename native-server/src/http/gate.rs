@@ -110,7 +110,7 @@ pub(super) async fn pass(
                 store.metrics().auth_failures.inc();
             }
             let audit = if key_id.is_some() { Audit::Row } else { Audit::Together };
-            // A connection without a good key is worth no place.
+            // A connection without a good key is closed.
             (Admitted { key_id, audit, may_name: false }, Err(error.closing()))
         }
     };

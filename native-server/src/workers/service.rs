@@ -1,4 +1,4 @@
-//! One collection as requests see it: its newest view, and a door for changes.
+//! One collection as requests see it: its newest view, and the entry for changes.
 
 use std::sync::Arc;
 

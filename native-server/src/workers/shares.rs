@@ -34,7 +34,7 @@ impl<T> Shares<T> {
         Shares { waiting_max, running_max, lanes, turns }
     }
 
-    /// Adds work; gives it back if the owner's lane is full. Work that is not `wanted` any more makes room.
+    /// Adds work; returns it if the owner's lane is full. Work that is not `wanted` any more makes room.
     pub(super) fn push(
         &mut self,
         owner: Owner,

@@ -1,4 +1,4 @@
-//! The open database: names to served collections, and the door to everything the threads do.
+//! The open database: collections by name, and the entry to all work of the threads.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

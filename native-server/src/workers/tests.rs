@@ -1,4 +1,4 @@
-//! The threads through the door of the store: what is answered, what is durable, what is refused.
+//! The threads through the interface of the store: what is answered, what is durable, what is refused.
 //!
 //! Held up on purpose by taking a writer, never by sleeping; what threads do by themselves is waited for
 //! with a bound that only a failure reaches.

@@ -29,7 +29,7 @@ pub trait Document: Serialize + DeserializeOwned + Clone {
     /// First part of the file name, and of the first line after `nearfield-`.
     const KIND: &'static str;
 
-    /// The lowest version whose readers heed everything in it.
+    /// The lowest version whose readers use everything in it.
     fn version(&self) -> u32 {
         1
     }

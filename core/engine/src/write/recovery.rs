@@ -158,7 +158,7 @@ fn is_covered(replayed: &ReplayReport, manifest: &Manifest) -> bool {
     replayed.last == manifest.checkpoint_lsn && !replayed.sealed.is_empty()
 }
 
-/// Runs recovery again in place of a poisoned writer; readers keep their door. A writer that is not
+/// Runs recovery again in place of a poisoned writer; handles of readers stay valid. A writer that is not
 /// poisoned stays as it is, and there is no report.
 ///
 /// # Errors
@@ -406,7 +406,7 @@ impl Follower {
         Ok(Follower { location, options, manifest, place, state, reader })
     }
 
-    /// Readers' door; [`Follower::refresh`] publishes into it.
+    /// A handle for readers; [`Follower::refresh`] publishes into it.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }

@@ -108,7 +108,7 @@ impl Writer {
         }
     }
 
-    /// Readers' door.
+    /// A handle for readers, which always has the newest view.
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }

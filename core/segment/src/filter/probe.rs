@@ -10,7 +10,7 @@ use crate::rowset::RowSet;
 /// Texts read between two checks whether to go on: about a millisecond.
 const CHECKED_ROWS: usize = 1024;
 
-/// What is asked of the values at a path.
+/// A test of the values at a path.
 #[derive(Debug)]
 pub(super) enum Test<'a> {
     Compare(Comparison, &'a Operand),
@@ -55,7 +55,7 @@ fn damaged(row: RowId, error: &Error) -> Error {
     Error::corrupt("metadata texts", format!("text of row {}", row.0), error)
 }
 
-/// Hears of one path only: node `n` is the place reached by the first `n` keys.
+/// Follows one path only: node `n` is the place reached by the first `n` keys.
 struct Probe<'a> {
     keys: Vec<String>,
     test: &'a Test<'a>,

@@ -243,7 +243,7 @@ impl Wanted {
         Err(unknown_field(&self.field, view.schema.vectors.keys().map(String::as_str)).into())
     }
 
-    /// A page is a look at every row, and then like a look-up.
+    /// A page costs a look at every row, and then as much as a look-up.
     fn cost(&self, view: &View) -> Cost {
         let spec = view.schema.vectors.get(&self.field).filter(|_| self.shown.vector);
         let numbers = spec.map_or(0, |spec| u64::from(spec.dim));

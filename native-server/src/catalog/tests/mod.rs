@@ -1,4 +1,4 @@
-//! The catalog through its public door. A second catalog on the same file stands for another process, a
+//! The catalog through its public interface. A second catalog on the same file stands for another process, a
 //! bare connection for the `sqlite3` shell.
 
 mod audit;

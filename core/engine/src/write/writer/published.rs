@@ -11,7 +11,7 @@ use crate::log::Written;
 use crate::read::view::View;
 use crate::write::keys::KeyCounts;
 
-/// Readers' door to a collection: the newest view, one pointer clone away.
+/// A reader's handle of a collection: taking the newest view clones one pointer.
 #[derive(Debug, Clone)]
 pub struct Reader {
     published: Arc<RwLock<Published>>,

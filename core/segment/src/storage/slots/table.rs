@@ -2,7 +2,7 @@
 //!
 //! The table in memory is what should be on the medium. Where a header could not be written, the slot is
 //! *doubtful*, and nothing else is written before the header is there: a crash in between shows the slot as
-//! it was or as it should be. Content is not touched here, except to give its space back.
+//! it was or as it should be. Content is not touched here, except to free its space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -114,7 +114,7 @@ impl Table {
         self.free.len() + ended.count()
     }
 
-    /// Takes a slot without content from the free ones. Give it a name, or give it back.
+    /// Takes a slot without content from the free ones. The caller names it, or frees it again.
     ///
     /// # Errors
     /// `StorageFull` if there is none, or what the medium fails with.
