@@ -141,7 +141,7 @@ impl GraphBuilder {
         }
     }
 
-    /// Does a piece of the work: at most some thousand searches. Call until done equals total.
+    /// Does a piece of the work: at most some ten thousand searches. Call until done equals total.
     pub fn step(&mut self, space: &impl Space, pool: &Pool) -> Progress {
         assert_eq!(space.row_count(), self.row_count, "the rows of the start");
         if let Some(inheritance) = &mut self.inheritance {

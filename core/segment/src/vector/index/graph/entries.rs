@@ -19,11 +19,14 @@ const SAMPLE_MAX: usize = 4096;
 /// Rows far apart that every search starts from: each costs one distance a search.
 const FAR_APART_MAX: usize = 16;
 
-/// Of how many rows one is searched for.
+/// Of how many rows one is searched for, at least.
 const PROBED_EVERY: usize = 64;
 
-/// Most entries that one probe of all rows adds.
-const MISSED_MAX: usize = 1024;
+/// Most rows that one probe searches for: it is a part of one step of a build.
+const PROBES_MAX: usize = 16_384;
+
+/// Most entries of a graph that probes may lead to: a search scores them all.
+const ENTRIES_MAX: usize = 2048;
 
 /// Moves the entries of all searches to the front and counts them: the row closest to the mean, then
 /// always the row farthest from the entries so far (Gonzalez, 1985), so that no far cluster is
@@ -65,20 +68,22 @@ pub(super) struct Probe<'a, S> {
 
 impl<S: Space> Probe<'_, S> {
     /// Rows among `rows` whose region the search misses, one a region. It searches for one of every `PROBED_EVERY`
-    /// rows, from the `offset`-th on.
+    /// rows or of more, from the `offset`-th on.
     pub(super) fn missed(&self, rows: &[RowId], offset: usize, pool: &Pool) -> Vec<RowId> {
-        let sample = rows.iter().skip(offset % PROBED_EVERY).step_by(PROBED_EVERY);
+        let every = PROBED_EVERY.max(rows.len().div_ceil(PROBES_MAX));
+        let sample = rows.iter().skip(offset % every).step_by(every);
         let mut probes: Vec<(RowId, Option<f32>)> = sample.map(|&row| (row, None)).collect();
         pool.for_each_chunk(&mut probes, 8, Scratch::default, |scratch, _, chunk| {
             for (row, reached) in chunk {
                 *reached = self.miss(*row, scratch);
             }
         });
+        let room = ENTRIES_MAX.saturating_sub(self.entries.len());
         let (mut regions, mut distances) = (Vec::new(), Vec::new());
         for (row, reached) in probes.iter().filter_map(|&(row, reached)| Some((row, reached?))) {
             distances.resize(regions.len(), 0.0);
             self.space.scorer(row).score_many(&regions, &mut distances);
-            if regions.len() < MISSED_MAX && distances.iter().all(|&distance| distance >= reached) {
+            if regions.len() < room && distances.iter().all(|&distance| distance >= reached) {
                 regions.push(row);
             }
         }
