@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nearfield_engine::task::{Effort, Task};
+use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection, Result};
 use nearfield_segment::Pool;
 
@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Waits for a reason beyond those that were `seen`, or for rest; `None` when it is time to stop.
-    fn next_round(&self, seen: &mut u64) -> Option<(Vec<Arc<Collection>>, Effort)> {
+    fn next_round(&self, seen: &mut u64) -> Option<(Vec<Arc<Collection>>, MergeScope)> {
         let mut state = self.state();
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -120,7 +120,7 @@ impl Shared {
             }
             if state.reasons != *seen {
                 *seen = state.reasons;
-                return Some((state.collections.clone(), Effort::Due));
+                return Some((state.collections.clone(), MergeScope::Due));
             }
             if state.rested == state.reasons {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl Shared {
             (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() && state.reasons == *seen && state.rested != state.reasons {
                 state.rested = state.reasons;
-                return Some((state.collections.clone(), Effort::Worthwhile));
+                return Some((state.collections.clone(), MergeScope::Worthwhile));
             }
         }
     }
@@ -143,8 +143,8 @@ impl Shared {
 
 fn run(shared: &Shared) {
     let mut seen = 0;
-    while let Some((collections, effort)) = shared.next_round(&mut seen) {
-        let tend_all = || collections.iter().for_each(|held| tend(shared, held, effort));
+    while let Some((collections, scope)) = shared.next_round(&mut seen) {
+        let tend_all = || collections.iter().for_each(|held| tend(shared, held, scope));
         if catch_unwind(AssertUnwindSafe(tend_all)).is_err() {
             shared.state().error = Some("upkeep panicked and has stopped".to_owned());
             return;
@@ -152,15 +152,15 @@ fn run(shared: &Shared) {
     }
 }
 
-/// Does all work of an effort in one collection.
-fn tend(shared: &Shared, collection: &Arc<Collection>, effort: Effort) {
-    let outcome = maintain(shared, collection, effort);
+/// Does all work of a scope in one collection.
+fn tend(shared: &Shared, collection: &Arc<Collection>, scope: MergeScope) {
+    let outcome = maintain(shared, collection, scope);
     if shared.in_care(collection) {
         shared.state().error = outcome.err().map(|error| error.to_string());
     }
 }
 
-fn maintain(shared: &Shared, collection: &Collection, effort: Effort) -> Result<()> {
+fn maintain(shared: &Shared, collection: &Collection, scope: MergeScope) -> Result<()> {
     let mut carry = |task: Task| {
         let makes_way = !task.is_checkpoint();
         task.run(&Pool::SERIAL, &mut |_| {
@@ -171,7 +171,7 @@ fn maintain(shared: &Shared, collection: &Collection, effort: Effort) -> Result<
             }
         })
     };
-    while collection.maintain_by(effort, &mut carry)? {
+    while collection.maintain_by(scope, &mut carry)? {
         // What came out may be due for another merge, also of a thread that found nothing before.
         shared.look();
     }

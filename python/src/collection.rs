@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use nearfield_engine::task::{Effort, Task};
+use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{DEFAULT_FIELD, Pool};
 use pyo3::prelude::*;
@@ -47,7 +47,7 @@ impl Collection {
                 true => task.run(pool, &mut |_| signals.step()),
                 false => task.run(pool, &mut |at| progress.step(at.done, at.total)),
             };
-            Ok(engine.merge_by(Effort::Everything, &mut carry))
+            Ok(engine.merge_by(MergeScope::Everything, &mut carry))
         })?;
         signals.or_failure(progress.or_failure(compacted))?;
         Ok(progress.finished(py)?)
@@ -208,14 +208,14 @@ impl Collection {
         let filter = filter(r#where)?;
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
-        let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
+        let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
         let queries = Vectors::read(queries, spec_of(&view).dim as usize)?;
         let (elements, kernel) = (queries.elements(), self.handle.engine.kernel());
         let pool = pool(threads)?;
         if queries.single {
-            return py.detach(|| self.searcher.one(&view, question, elements, kernel));
+            return py.detach(|| self.searcher.one(&view, params, elements, kernel));
         }
-        search::many(py, &view, question, elements, kernel, &pool)
+        search::many(py, &view, params, elements, kernel, &pool)
     }
 
     /// How many points there are, or pass a filter. Exact. O(points) with a filter.
@@ -269,7 +269,7 @@ impl Collection {
         let (pool, signals) = (pool(threads)?, Signals::default());
         let written = self.handle.change(py, |engine| {
             let mut carry = |task: Task| task.run(&pool, &mut |_| signals.step());
-            engine.merge_by(Effort::Checkpoint, &mut carry)
+            engine.merge_by(MergeScope::Checkpoint, &mut carry)
         });
         signals.or_failure(written).map(drop)
     }
@@ -303,7 +303,7 @@ impl Collection {
         let queries = queries.map(|queries| Vectors::read(queries, dim)).transpose()?;
         let given = queries.as_ref().map(Vectors::elements);
         let filter = filter.as_ref();
-        let question = Question { field: DEFAULT_FIELD, k, ef, exact: false, filter };
+        let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact: false, filter };
         let (kernel, signals) = (self.handle.engine.kernel(), Signals::default());
         let measured = py.detach(|| {
             let drawn = match given {
@@ -311,7 +311,7 @@ impl Collection {
                 None => recall::sample(&view, DEFAULT_FIELD, filter, sample, seed)?,
             };
             let (asked, go_on) = (given.unwrap_or(&drawn), || signals.go_on());
-            Result::Ok(recall::measure(&view, question, asked, kernel, &pool, &go_on)?)
+            Result::Ok(recall::measure(&view, params, asked, kernel, &pool, &go_on)?)
         });
         let report = signals.or_failure(measured)?;
         let report = serde_json::to_value(report).expect("a report is plain data");
@@ -342,13 +342,13 @@ impl Collection {
         let (view, filter) = (self.handle.view()?, filter(r#where)?);
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
-        let question = Question { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
+        let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
         let spec = spec_of(&view);
         let query = Vectors::read(query, spec.dim as usize)?;
         let elements = query.elements();
         let plan = py.detach(|| {
             spec.check_query(elements, 0)?;
-            let prepared = view.prepare(question, self.handle.engine.kernel())?;
+            let prepared = view.prepare(params, self.handle.engine.kernel())?;
             let (hits, stats) = prepared.search(elements, &mut Scratch::default());
             let plans: Vec<_> = prepared.plans().collect();
             Result::Ok(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nearfield_engine::View;
-use nearfield_segment::search::{Hit, Prepared, Question, SearchStats};
+use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool};
 use pyo3::prelude::*;
@@ -35,12 +35,12 @@ impl Searcher {
     pub(crate) fn one(
         &self,
         view: &Arc<View>,
-        question: Question<'_>,
+        params: SearchParams<'_>,
         query: &[f32],
         kernel: Kernel,
     ) -> Result<Hits> {
         spec_of(view).check_query(query, 0)?;
-        let prepared = view.prepare(question, kernel)?;
+        let prepared = view.prepare(params, kernel)?;
         let mut scratch = self.take_scratch();
         let (hits, stats) = prepared.search(query, &mut scratch);
         self.return_scratch(scratch);
@@ -53,17 +53,17 @@ impl Searcher {
 pub(crate) fn many(
     py: Python<'_>,
     view: &Arc<View>,
-    question: Question<'_>,
+    params: SearchParams<'_>,
     queries: &[f32],
     kernel: Kernel,
     pool: &Pool,
 ) -> Result<Hits> {
-    let (spec, exact) = (spec_of(view), question.exact);
+    let (spec, exact) = (spec_of(view), params.exact);
     let dim = spec.dim as usize;
     let prepared = py.detach(|| {
         let vectors = queries.chunks_exact(dim).enumerate();
         vectors.into_iter().try_for_each(|(row, vector)| spec.check_query(vector, row))?;
-        view.prepare(question, kernel)
+        view.prepare(params, kernel)
     })?;
     let (mut answers, mut total) = (Vec::new(), SearchStats::default());
     let at_once = if exact { view.exact_queries_at_once(dim) } else { QUERIES_PER_STEP };

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::partial::{PartialExport, PartialHit, PartialQuestion};
+use nearfield_engine::partial::{PartialExport, PartialHit, PartialSearchParams};
 use nearfield_engine::{Database, ManualClock, Mode, Result, RowOutcome};
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Blob, SimDisk};
 use nearfield_segment::{Kernel, Metric, Pool, Rng};
 
@@ -140,7 +140,7 @@ pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Resul
     let export = PartialExport::open(name, Arc::clone(blob), Kernel::detect())?;
     let collection = export.collection(NAME)?;
     let query = [0.3; DIM];
-    let question = PartialQuestion {
+    let params = PartialSearchParams {
         field: "",
         vector: &query,
         k: 5,
@@ -149,7 +149,7 @@ pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Resul
         filter: None,
         rerank: 1_000,
     };
-    let hits = export.search(collection, &question)?.hits;
+    let hits = export.search(collection, &params)?.hits;
     let places: Vec<_> = hits.iter().map(|hit| (hit.segment, hit.row)).collect();
     collection.metadata(&places)?;
     collection.scan(None, 10, None)?;
@@ -176,8 +176,8 @@ pub fn holds(db: &Database, oracle: &Oracle) -> Result<bool> {
     }
     let query = [0.3; DIM];
     for (exact, ef) in [(true, None), (false, Some(4))] {
-        let question = Question { field: "", k: 5, ef, exact, filter: None };
-        let prepared = view.prepare(question, collection.kernel())?;
+        let params = SearchParams { field: "", k: 5, ef, exact, filter: None };
+        let prepared = view.prepare(params, collection.kernel())?;
         let found = view.search_many(&prepared, &query, &Pool::SERIAL)?;
         let right = found[0].0.iter().all(|hit| {
             let expected = distance(Metric::L2, &query, &oracle.points[&hit.id].vector);

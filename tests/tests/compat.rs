@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearfield_engine::partial::{PartialExport, PartialHit, PartialQuestion};
+use nearfield_engine::partial::{PartialExport, PartialHit, PartialSearchParams};
 use nearfield_engine::{Database, ManualClock, Mode, View, verify};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
 use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
 use nearfield_tests::sim::{DIM, memory, small_options};
@@ -42,8 +42,8 @@ fn content(view: &View) -> Value {
             points.insert(format!("{id:?}"), json!({"vector": bits, "metadata": metadata}));
         }
     }
-    let question = Question { field: "", k: 10, ef: None, exact: true, filter: None };
-    let prepared = view.prepare(question, Kernel::detect()).unwrap();
+    let params = SearchParams { field: "", k: 10, ef: None, exact: true, filter: None };
+    let prepared = view.prepare(params, Kernel::detect()).unwrap();
     let found = view.search_many(&prepared, &[0.25; DIM], &Pool::SERIAL).unwrap();
     let hit = |hit: &nearfield_segment::search::Hit| {
         format!("{:?} {:08x}", hit.id, hit.distance.to_bits())
@@ -154,7 +154,7 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
         let collection = export.collection(NAME).unwrap();
         assert_eq!(collection.has_cells(), ["v3", "v4"].contains(&version), "{version}");
-        let question = PartialQuestion {
+        let params = PartialSearchParams {
             field: "",
             vector: &[0.25; DIM],
             k: 10,
@@ -163,7 +163,7 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
             filter: None,
             rerank: 1_000,
         };
-        let hits = export.search(collection, &question).unwrap().hits;
+        let hits = export.search(collection, &params).unwrap().hits;
         let hit = |hit: &PartialHit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
         let answer: Vec<String> = hits.iter().map(hit).collect();
         assert_eq!(json!(answer), expected["answer"], "{version}");

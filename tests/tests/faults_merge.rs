@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::task::{Effort, MergeOutput, Step, Task};
+use nearfield_engine::task::{MergeOutput, MergeScope, Step, Task};
 use nearfield_engine::{
     Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, Result,
 };
@@ -65,10 +65,10 @@ fn a_slow_trickle_ends_in_few_files_and_nearly_all_rows_in_two_graphs() {
     for round in 0..600 {
         write(&collection, &mut rng, 10);
         collection.checkpoint(&Pool::SERIAL).unwrap();
-        while collection.maintain_by(Effort::Due, &mut run).unwrap() {}
+        while collection.maintain_by(MergeScope::Due, &mut run).unwrap() {}
         most = most.max(files(&collection).len());
         if round % 6 == 5 {
-            while collection.maintain_by(Effort::Worthwhile, &mut run).unwrap() {}
+            while collection.maintain_by(MergeScope::Worthwhile, &mut run).unwrap() {}
         }
     }
     let sizes = files(&collection);
@@ -119,7 +119,7 @@ fn merged_beside(collection: &Collection, beside: &(dyn Fn() + Sync)) -> bool {
             run(task)
         })
     };
-    collection.maintain_by(Effort::Due, &mut carry).unwrap()
+    collection.maintain_by(MergeScope::Due, &mut carry).unwrap()
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn a_checkpoint_waits_for_no_merge() {
 }
 
 /// Takes a task to its last step: its file is written, and no manifest names it.
-fn carried(collection: &Collection, effort: Effort) -> Option<MergeOutput> {
-    let Begun::Task(mut task) = collection.begin(effort).unwrap() else { return None };
+fn carried(collection: &Collection, scope: MergeScope) -> Option<MergeOutput> {
+    let Begun::Task(mut task) = collection.begin(scope).unwrap() else { return None };
     loop {
         if let Step::Done(output) = task.step(&Pool::SERIAL).unwrap() {
             return Some(*output);
@@ -170,9 +170,9 @@ fn vacuum_beside_tasks_takes_none_of_their_files() {
         write(&collection, &mut rng, 100);
         collection.checkpoint(&Pool::SERIAL).unwrap();
     }
-    for effort in [Effort::Due, Effort::Everything, Effort::Checkpoint] {
+    for scope in [MergeScope::Due, MergeScope::Everything, MergeScope::Checkpoint] {
         write(&collection, &mut rng, 5);
-        let Some(output) = carried(&collection, effort) else { continue };
+        let Some(output) = carried(&collection, scope) else { continue };
         collection.with_writer(|writer| writer.vacuum()).unwrap();
         collection.end(Ok(output)).unwrap();
         collection.with_writer(|writer| writer.vacuum()).unwrap();
@@ -195,14 +195,14 @@ fn tasks_over_different_files_overlap_and_are_all_committed() {
     };
     write(&collection, &mut rng, 300);
     collection.checkpoint(&Pool::SERIAL).unwrap();
-    let first = carried(&collection, Effort::Due).unwrap();
+    let first = carried(&collection, MergeScope::Due).unwrap();
     delete(7);
     write(&collection, &mut rng, 300);
-    let checkpoint = carried(&collection, Effort::Checkpoint).unwrap();
+    let checkpoint = carried(&collection, MergeScope::Checkpoint).unwrap();
     delete(8);
     delete(308);
     collection.end(Ok(checkpoint)).unwrap();
-    let second = carried(&collection, Effort::Due).unwrap();
+    let second = carried(&collection, MergeScope::Due).unwrap();
     delete(309);
     collection.end(Ok(second)).unwrap();
     collection.with_writer(|writer| writer.vacuum()).unwrap();

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::partial::{PartialExport, PartialQuestion, REQUESTS_DEFAULT};
+use nearfield_engine::partial::{PartialExport, PartialSearchParams, REQUESTS_DEFAULT};
 use nearfield_engine::{
     Collection, Database, ErrorKind, Fault, ManualClock, Mode, Options, View, restore,
 };
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Directory, SimDisk, Storage, open_directory};
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Schema};
 use serde_json::{Value, json};
@@ -108,8 +108,9 @@ fn answers(view: &View) -> Vec<String> {
     let answer = |filter: Value| {
         let filter = Filter::from_json(&filter).unwrap();
         let counted = shown(view.count(Some(&filter)));
-        let question = Question { field: "", k: 100, ef: None, exact: true, filter: Some(&filter) };
-        let found = view.prepare(question, Kernel::detect()).and_then(|prepared| {
+        let params =
+            SearchParams { field: "", k: 100, ef: None, exact: true, filter: Some(&filter) };
+        let found = view.prepare(params, Kernel::detect()).and_then(|prepared| {
             Ok(view.search_many(&prepared, &[0.0, 0.0], &Pool::SERIAL)?[0].0.len() as u64)
         });
         assert_eq!(shown(found), counted, "a search and a count");
@@ -124,7 +125,7 @@ fn answers_in_part(export: &PartialExport) -> Vec<String> {
     let answer = |filter: Value| {
         let filter = Filter::from_json(&filter).unwrap();
         let counted = shown(collection.count(Some(&filter)));
-        let question = PartialQuestion {
+        let params = PartialSearchParams {
             field: "",
             vector: &[0.0, 0.0],
             k: 100,
@@ -133,7 +134,7 @@ fn answers_in_part(export: &PartialExport) -> Vec<String> {
             filter: Some(&filter),
             rerank: 0,
         };
-        let found = export.search(collection, &question).map(|answer| answer.hits.len() as u64);
+        let found = export.search(collection, &params).map(|answer| answer.hits.len() as u64);
         assert_eq!(shown(found), counted, "a search and a count");
         counted
     };

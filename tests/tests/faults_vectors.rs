@@ -8,12 +8,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::partial::{PartialExport, PartialQuestion, REQUESTS_DEFAULT};
+use nearfield_engine::partial::{PartialExport, PartialSearchParams, REQUESTS_DEFAULT};
 use nearfield_engine::{
     Applied, Collection, Columns, Database, ErrorKind, Fault, ManualClock, Options,
 };
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::search::{Hit, SearchParams};
 use nearfield_segment::storage::{MemoryStorage, Storage};
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Rng, Schema};
 use serde_json::{Value, json};
@@ -54,8 +54,8 @@ fn search(
     exact: bool,
 ) -> Result<Vec<Hit>> {
     let view = collection.view();
-    let question = Question { field: "", k: K, ef: None, exact, filter };
-    let prepared = view.prepare(question, Kernel::detect())?;
+    let params = SearchParams { field: "", k: K, ef: None, exact, filter };
+    let prepared = view.prepare(params, Kernel::detect())?;
     if !exact && filter.is_none() {
         let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
         assert!(plans.contains("graph"), "no graph is searched: {plans}");
@@ -347,10 +347,10 @@ mod scores {
         PartialExport::open("c.near", storage.open("c.near").unwrap(), Kernel::detect()).unwrap()
     }
 
-    fn ask<'a>(vector: &'a [f32], rerank: usize) -> PartialQuestion<'a> {
+    fn ask<'a>(vector: &'a [f32], rerank: usize) -> PartialSearchParams<'a> {
         let (field, cells, filter) = ("", None, None);
         let requests_max = REQUESTS_DEFAULT;
-        PartialQuestion { field, vector, k: K, cells, requests_max, filter, rerank }
+        PartialSearchParams { field, vector, k: K, cells, requests_max, filter, rerank }
     }
 
     #[test]

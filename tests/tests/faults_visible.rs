@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crc32c::{crc32c, crc32c_append};
-use nearfield_engine::task::Effort;
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Begun, Collection, ErrorKind, restore};
 use nearfield_segment::storage::{Disk, Failure, MemoryStorage, SimDisk, Storage};
 use nearfield_segment::{Pool, Rng};
@@ -69,7 +69,7 @@ fn a_checkpoint_frees_the_log_it_covers_also_when_batches_come_meanwhile() {
     for round in 0..5 {
         (0..6).for_each(|batch| write(&session, 10 * round + batch + 2));
         let before = log_bytes(&collection);
-        let Begun::Task(task) = collection.begin(Effort::Checkpoint).unwrap() else {
+        let Begun::Task(task) = collection.begin(MergeScope::Checkpoint).unwrap() else {
             panic!("there is something to write")
         };
         write(&session, 10 * round + 9);

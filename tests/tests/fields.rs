@@ -13,7 +13,7 @@ use std::sync::Arc;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ErrorKind, ManualClock, View, open_export};
 use nearfield_segment::format::Residence;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema, VectorSpec};
 use nearfield_tests::rule::distance;
@@ -63,8 +63,8 @@ fn by_the_rule(spec: &VectorSpec, rows: &[f32], query: &[f32]) -> Vec<String> {
 }
 
 fn found(view: &View, field: &str, query: &[f32]) -> nearfield_engine::Result<Vec<String>> {
-    let question = Question { field, k: K, ef: None, exact: true, filter: None };
-    let prepared = view.prepare(question, Kernel::detect())?;
+    let params = SearchParams { field, k: K, ef: None, exact: true, filter: None };
+    let prepared = view.prepare(params, Kernel::detect())?;
     let answers = view.search_many(&prepared, query, &Pool::SERIAL)?;
     let hits = answers[0].0.iter();
     Ok(hits.map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits())).collect())

@@ -17,7 +17,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Collection, Database, ManualClock, Mode, View, open_export};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
-use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::search::{Hit, SearchParams};
 use nearfield_segment::storage::{Disk, SimDisk, Storage, open_directory};
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema};
 use nearfield_tests::rule::distance;
@@ -113,14 +113,14 @@ fn filled(
     (db, collection)
 }
 
-fn questions(filter: &Filter) -> [(&'static str, Question<'_>); 4] {
-    let graph = Question { field: "", k: K, ef: Some(12), exact: false, filter: None };
-    let exact = Question { exact: true, ..graph };
+fn questions(filter: &Filter) -> [(&'static str, SearchParams<'_>); 4] {
+    let graph = SearchParams { field: "", k: K, ef: Some(12), exact: false, filter: None };
+    let exact = SearchParams { exact: true, ..graph };
     [
         ("graph", graph),
-        ("filtered graph", Question { filter: Some(filter), ..graph }),
+        ("filtered graph", SearchParams { filter: Some(filter), ..graph }),
         ("exact", exact),
-        ("filtered exact", Question { filter: Some(filter), ..exact }),
+        ("filtered exact", SearchParams { filter: Some(filter), ..exact }),
     ]
 }
 
@@ -138,15 +138,15 @@ type Answers = BTreeMap<String, Value>;
 fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
     let filter = half();
     let mut answers = Answers::new();
-    for (kind, question) in questions(&filter) {
-        let prepared = view.prepare(question, kernel).unwrap();
-        if !question.exact {
+    for (kind, params) in questions(&filter) {
+        let prepared = view.prepare(params, kernel).unwrap();
+        if !params.exact {
             let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
             assert!(plans.contains("graph"), "no graph is searched: {plans}");
         }
         let found = view.search_many(&prepared, &queries(), pool).unwrap();
         for (query, (hits, _)) in found.iter().enumerate() {
-            check_against_the_rule(view, question, query, hits);
+            check_against_the_rule(view, params, query, hits);
             let hits = hits.iter().map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits()));
             answers.insert(format!("{name}, {kind}, query {query}"), hits.collect());
         }
@@ -155,11 +155,11 @@ fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
 }
 
 /// Distances are those of the rule; exact answers are those of a full scan by it.
-fn check_against_the_rule(view: &View, question: Question<'_>, query: usize, hits: &[Hit]) {
+fn check_against_the_rule(view: &View, params: SearchParams<'_>, query: usize, hits: &[Hit]) {
     let queries = queries();
     let query = &queries[query * DIM..][..DIM];
     let metric = view.schema.default_field().unwrap().metric;
-    let allowed = question.filter.map_or(view.live_rows(), |f| view.matching(f).unwrap());
+    let allowed = params.filter.map_or(view.live_rows(), |f| view.matching(f).unwrap());
     let mut all = Vec::new();
     for (live, rows) in view.segments.iter().zip(allowed) {
         for row in rows.iter() {
@@ -171,7 +171,7 @@ fn check_against_the_rule(view: &View, question: Question<'_>, query: usize, hit
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
     let found = hits.iter().map(|hit| (hit.distance.to_bits(), &hit.id));
     let expected = all.iter().map(|(distance, id)| (distance.to_bits(), id));
-    if question.exact {
+    if params.exact {
         assert!(found.eq(expected.take(K)), "{hits:?}");
     } else {
         // A graph may miss rows, but never bend an order or a distance.
@@ -255,7 +255,7 @@ fn exports_give_the_golden_answers() {
         db.export(&out, &file, &[], &Pool::SERIAL).unwrap();
         let export = open_export(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
         let found = answers(&export[0].1, Kernel::detect(), &Pool::SERIAL, &name);
-        found.iter().for_each(|(question, found)| assert_eq!(golden[question], *found, "{name}"));
+        found.iter().for_each(|(params, found)| assert_eq!(golden[params], *found, "{name}"));
         assert_eq!(found.len(), 4 * QUERIES);
     }
     let queries: Vec<u8> = queries().iter().flat_map(|element| element.to_le_bytes()).collect();

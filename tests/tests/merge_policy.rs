@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use nearfield_engine::Options;
-use nearfield_engine::task::{Effort, SegmentFacts, Situation, Work, plan};
+use nearfield_engine::task::{MergeScope, SegmentFacts, Situation, Work, plan};
 use nearfield_segment::Rng;
 
 const CHECKPOINTS: u64 = 100_000;
@@ -142,7 +142,7 @@ impl Model {
         self.delete_at_random(deleted);
         self.written += rows;
         if rows > 0 {
-            let work = plan(Effort::Checkpoint, &self.situation(rows), &self.options);
+            let work = plan(MergeScope::Checkpoint, &self.situation(rows), &self.options);
             let mut work = work.expect("something is in memory");
             let memory = work.inputs.pop().expect("memory goes in");
             assert_eq!(memory, self.files.len(), "memory is the newest");
@@ -200,11 +200,11 @@ impl Model {
     }
 
     /// Starts what is to be done. False if there is nothing, or all hosts are busy.
-    fn start(&mut self, effort: Effort) -> bool {
+    fn start(&mut self, scope: MergeScope) -> bool {
         if self.merges.len() >= self.pattern.hosts {
             return false;
         }
-        let Some(Work { inputs, level, base }) = plan(effort, &self.situation(0), &self.options)
+        let Some(Work { inputs, level, base }) = plan(scope, &self.situation(0), &self.options)
         else {
             return false;
         };
@@ -238,7 +238,7 @@ impl Model {
     fn pass(&mut self, mut time: f64) -> usize {
         let mut most = self.files.len();
         loop {
-            while self.start(Effort::Due) {}
+            while self.start(MergeScope::Due) {}
             let next = self.merges.iter().map(|merge| merge.left).fold(time, f64::min);
             self.advance(next);
             time -= next;
@@ -272,10 +272,10 @@ impl Model {
         }
     }
 
-    /// Carries out all work of an effort, merges in progress included.
-    fn rest(&mut self, effort: Effort) {
+    /// Carries out all work of a scope, merges in progress included.
+    fn rest(&mut self, scope: MergeScope) {
         for _ in 0..10_000 {
-            let started = self.start(effort);
+            let started = self.start(scope);
             if !started && self.merges.is_empty() {
                 return;
             }
@@ -284,7 +284,7 @@ impl Model {
                 self.advance(soonest.fold(f64::INFINITY, f64::min));
             }
         }
-        panic!("{}: {effort:?} does not come to an end", self.pattern.name);
+        panic!("{}: {scope:?} does not come to an end", self.pattern.name);
     }
 
     /// Live rows in the two largest files with graphs, of all live rows.
@@ -314,9 +314,9 @@ fn simulate(pattern: Pattern) {
         sum += model.files.len();
     }
     let at_end = model.files.len();
-    model.rest(Effort::Due);
+    model.rest(MergeScope::Due);
     let due = model.files.len();
-    model.rest(Effort::Worthwhile);
+    model.rest(MergeScope::Worthwhile);
     let (rest, live) = (model.files.len(), model.live_rows());
     let written = model.written as f64;
     println!(

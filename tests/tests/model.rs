@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_engine::{Collection, Database, ErrorKind, Fault, ManualClock, Mode, RowOutcome};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{AccessPath, Question};
+use nearfield_segment::search::{AccessPath, SearchParams};
 use nearfield_segment::storage::SimDisk;
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema};
 use nearfield_tests::oracle::{Change, KEYS_MAX, Oracle, Point};
@@ -282,9 +282,9 @@ impl Pair {
     ) -> Result<(), String> {
         let answered = condition.is_none_or(|condition| self.answers(condition));
         let filter = condition.map(|condition| Filter::from_json(&condition.json()).unwrap());
-        let question = Question { field: "", k, ef: Some(4), exact, filter: filter.as_ref() };
+        let params = SearchParams { field: "", k, ef: Some(4), exact, filter: filter.as_ref() };
         let view = self.collection.view();
-        let prepared = view.prepare(question, Kernel::detect());
+        let prepared = view.prepare(params, Kernel::detect());
         let prepared = match prepared {
             Err(error) if !answered && is_unknown_field(&error) => return Ok(()),
             Ok(_) if !answered => return Err("a filter on an unknown field passed".to_owned()),

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::batch::Change as EngineChange;
-use nearfield_engine::task::{Effort, MergeOutput, Step as TaskStep, Task};
+use nearfield_engine::task::{MergeOutput, MergeScope, Step as TaskStep, Task};
 use nearfield_engine::{Begun, Collection, ErrorKind, Result, verify};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::storage::{Failure, SimDisk};
@@ -43,7 +43,7 @@ enum Op {
     Group(Vec<Change>),
     DeleteBelow(u64),
     /// Plans a merge, unless enough are under way.
-    Begin(Effort),
+    Begin(MergeScope),
     /// One step of a merge under way; they are numbered in the order in which they were begun.
     Advance(usize),
     /// Carries a merge under way to its end and commits it.
@@ -54,7 +54,8 @@ enum Op {
 }
 
 fn random_op(rng: &mut Rng) -> Op {
-    let efforts = [Effort::Due, Effort::Worthwhile, Effort::Checkpoint, Effort::Everything];
+    let efforts =
+        [MergeScope::Due, MergeScope::Worthwhile, MergeScope::Checkpoint, MergeScope::Everything];
     match rng.below(24) {
         0..4 => Op::Begin(efforts[rng.below(4) as usize]),
         4..9 => Op::Advance(rng.below(MERGES_MAX as u64) as usize),
@@ -102,11 +103,11 @@ fn script_of_two_merges(rng: &mut Rng) -> Vec<Op> {
     let mut ops = Vec::new();
     for under_way in [0, 1] {
         for rows in [20, 3] {
-            ops.extend([write(rng, rows), Op::Begin(Effort::Checkpoint), Op::End(under_way)]);
+            ops.extend([write(rng, rows), Op::Begin(MergeScope::Checkpoint), Op::End(under_way)]);
         }
-        ops.push(Op::Begin(Effort::Worthwhile));
+        ops.push(Op::Begin(MergeScope::Worthwhile));
     }
-    ops.extend([write(rng, 3), Op::Begin(Effort::Checkpoint)]);
+    ops.extend([write(rng, 3), Op::Begin(MergeScope::Checkpoint)]);
     for merge in 0..MERGES_MAX {
         // As many steps as a merge of so few rows can have.
         ops.extend([Op::Advance(merge), Op::Advance(merge), Op::Advance(merge)]);
@@ -221,9 +222,9 @@ impl Live {
                     other => other.map(drop),
                 }
             }
-            Op::Begin(effort) => {
+            Op::Begin(scope) => {
                 if self.merges.len() < MERGES_MAX
-                    && let Begun::Task(task) = self.collection.begin(*effort)?
+                    && let Begun::Task(task) = self.collection.begin(*scope)?
                 {
                     let is_checkpoint = task.is_checkpoint();
                     self.merges.push(Merge { is_checkpoint, phase: Phase::Running(task) });
@@ -483,7 +484,7 @@ fn a_vacuum_leaves_the_file_of_a_merge_under_way() {
     let mut open = live(&disk, 2, 3).unwrap();
     let mut oracle = Oracle::default();
     let write = Op::Group(vec![random_change(&mut Rng::new(5), 20, 0)]);
-    let ops = [write, Op::Begin(Effort::Checkpoint)];
+    let ops = [write, Op::Begin(MergeScope::Checkpoint)];
     for op in &ops {
         open.perform(op).unwrap();
         oracle = last_of(&worlds(op, &oracle));

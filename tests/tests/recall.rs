@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View, recall};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{AccessPath, Question};
+use nearfield_segment::search::{AccessPath, SearchParams};
 use nearfield_segment::{Encoding, Kernel, Metric, Pool, Schema};
 use nearfield_tests::data::{Oddity, vectors};
 use serde_json::json;
@@ -44,13 +44,12 @@ fn compacted(metric: Metric, store: Encoding, points: &[f32]) -> Arc<View> {
 }
 
 fn measured(view: &View, filter: Option<&Filter>, queries: &[f32]) -> f64 {
-    let question = Question { field: "", k: 10, ef: None, exact: false, filter };
-    let prepared = view.prepare(question, Kernel::detect()).unwrap();
+    let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
+    let prepared = view.prepare(params, Kernel::detect()).unwrap();
     let in_graph = prepared.plans().all(|plan| matches!(plan.path, AccessPath::Graph { .. }));
     assert!(in_graph, "nothing is measured by a scan");
     let report =
-        recall::measure(view, question, queries, Kernel::detect(), &Pool::SERIAL, &|| true)
-            .unwrap();
+        recall::measure(view, params, queries, Kernel::detect(), &Pool::SERIAL, &|| true).unwrap();
     assert_eq!(report.queries, QUERIES);
     report.recall
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use nearfield_engine::task::Effort;
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{ErrorKind, verify};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::storage::{Disk, Failure, SimDisk, Storage};
@@ -38,7 +38,7 @@ fn the_output_of_a_task_planned_before_a_recovery_is_refused() {
     let (session, oracle) = filled(&disk);
     let collection = session.db.collection(NAME).unwrap();
     let task =
-        collection.with_writer(|writer| Ok(writer.plan(Effort::Everything))).unwrap().unwrap();
+        collection.with_writer(|writer| Ok(writer.plan(MergeScope::Everything))).unwrap().unwrap();
     let output = task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
     disk.fail_at(disk.op_count(), Failure::Io);
     let failed = session.perform(&Step::Write(NAME, random_change(&mut Rng::new(4), 3, 0)), 9);

@@ -3,7 +3,7 @@
 use nearfield_engine::{Columns, Error, Fault, Result};
 use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use serde_json::Value;
 
 /// The arguments of a call without its vectors: the JSON of all calls.
@@ -43,8 +43,8 @@ impl Asked {
         self.0.get("filter").map(Filter::from_json).transpose()
     }
 
-    pub(crate) fn question<'a>(&'a self, filter: Option<&'a Filter>) -> Result<Question<'a>> {
-        Ok(Question {
+    pub(crate) fn params<'a>(&'a self, filter: Option<&'a Filter>) -> Result<SearchParams<'a>> {
+        Ok(SearchParams {
             field: self.field(),
             k: self.count("k")?.unwrap_or(10),
             ef: self.count("ef")?,

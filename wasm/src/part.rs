@@ -9,7 +9,7 @@ use std::sync::Arc;
 use js_sys::{Array, Uint8Array, Uint32Array};
 use nearfield_engine::ErrorKind;
 use nearfield_engine::partial::{
-    PartialAnswer, PartialCollection, PartialExport, PartialQuestion, REQUESTS_DEFAULT, Stage,
+    PartialAnswer, PartialCollection, PartialExport, PartialSearchParams, REQUESTS_DEFAULT, Stage,
 };
 use nearfield_segment::storage::{Blob, PIECE_BYTES, RangeBlob};
 use nearfield_segment::{Kernel, RowId};
@@ -240,7 +240,7 @@ fn search(
     let dim = spec.map_or(queries.len(), |spec| spec.dim as usize).max(1);
     let (mut answers, mut missing) = (Vec::new(), None);
     for vector in queries.chunks(dim) {
-        let question = PartialQuestion {
+        let params = PartialSearchParams {
             field: asked.field(),
             vector,
             k: asked.count("k")?.unwrap_or(10),
@@ -249,7 +249,7 @@ fn search(
             filter: filter.as_ref(),
             rerank: asked.count("rerank")?.unwrap_or(0),
         };
-        match export.search(collection, &question) {
+        match export.search(collection, &params) {
             Err(error) if error.kind() == ErrorKind::NotResident => missing = Some(error),
             answer => answers.push(answer?),
         }

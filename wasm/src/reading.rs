@@ -37,7 +37,7 @@ impl Reading<'_> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
         let metric = self.spec(asked.field())?.metric;
-        let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
+        let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
         let fields = [asked.field()];
         let columns = asked.columns(&fields);
@@ -96,9 +96,9 @@ impl Reading<'_> {
             drawn = recall::sample(self.view, asked.field(), filter.as_ref(), count, seed)?;
             &drawn
         };
-        let question = asked.question(filter.as_ref())?;
+        let params = asked.params(filter.as_ref())?;
         let report =
-            recall::measure(self.view, question, queries, self.kernel, &Pool::SERIAL, &|| true)?;
+            recall::measure(self.view, params, queries, self.kernel, &Pool::SERIAL, &|| true)?;
         Ok(to_js(&json!({
             "recall": report.recall,
             "low": report.low,
@@ -113,7 +113,7 @@ impl Reading<'_> {
         let asked = Asked::read(asked)?;
         let filter = asked.filter()?;
         self.spec(asked.field())?.check_query(query, 0)?;
-        let prepared = self.view.prepare(asked.question(filter.as_ref())?, self.kernel)?;
+        let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
         let (hits, stats) = prepared.search(query, &mut Scratch::default());
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))

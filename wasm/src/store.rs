@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use js_sys::{Array, Uint8Array};
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::task::{Effort, Step, Task};
+use nearfield_engine::task::{MergeScope, Step, Task};
 use nearfield_engine::{
     Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
 };
@@ -216,7 +216,7 @@ impl Store {
             self.step_task()?;
             return Ok(true);
         }
-        match self.collection.begin(Effort::Due)? {
+        match self.collection.begin(MergeScope::Due)? {
             Begun::Task(task) => {
                 self.task = Some(task);
                 Ok(true)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearfield_engine::partial::{
-    FIRST_BYTES, PartialAnswer, PartialExport, PartialQuestion, REQUESTS_DEFAULT,
+    FIRST_BYTES, PartialAnswer, PartialExport, PartialSearchParams, REQUESTS_DEFAULT,
 };
 use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
 use nearfield_segment::cancel::always;
@@ -52,7 +52,7 @@ fn main() -> Result<()> {
         for (query, truth) in
             queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX)
         {
-            let question = PartialQuestion {
+            let params = PartialSearchParams {
                 field: "",
                 vector: query,
                 k: 10,
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
                 filter: None,
                 rerank,
             };
-            let (answer, cost) = first_answer(&file, &question)?;
+            let (answer, cost) = first_answer(&file, &params)?;
             sum.add(&answer, &cost, &truth[..10]);
         }
         let cells = cells.map_or("usual".to_owned(), |cells| cells.to_string());
@@ -80,7 +80,7 @@ struct Cost {
 }
 
 /// Asks with nothing here, fetching what is wanted until there is an answer.
-fn first_answer(file: &Bytes, question: &PartialQuestion<'_>) -> Result<(PartialAnswer, Cost)> {
+fn first_answer(file: &Bytes, params: &PartialSearchParams<'_>) -> Result<(PartialAnswer, Cost)> {
     let blob = Arc::new(RangeBlob::new("range.near", file.len() as u64));
     let (mut cost, mut export) = (Cost::default(), None);
     let first = 0..FIRST_BYTES.min(file.len() as u64);
@@ -95,7 +95,7 @@ fn first_answer(file: &Bytes, question: &PartialQuestion<'_>) -> Result<(Partial
         };
         let answer = opened.and_then(|opened| {
             let opened = export.insert(opened);
-            opened.search(&opened.collections()[0], question)
+            opened.search(&opened.collections()[0], params)
         });
         cost.time = start.elapsed();
         match answer {

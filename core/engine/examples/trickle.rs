@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::task::{Effort, Task};
+use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection, Database, Mode, Options, Result, SystemClock};
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{Encoding, Metric, PointId, Pool, Rng, Schema};
 
@@ -112,13 +112,13 @@ impl Upkeep {
         let mut resting = false;
         while !self.stop.load(Ordering::Relaxed) {
             let may_rest = self.may_rest.load(Ordering::Relaxed);
-            let effort = if may_rest { Effort::Worthwhile } else { Effort::Due };
+            let scope = if may_rest { MergeScope::Worthwhile } else { MergeScope::Due };
             let before = thread_cpu_ns();
             let mut carry = |task: Task| {
                 self.merges.fetch_add(1, Ordering::Relaxed);
                 task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))
             };
-            let did = collection.maintain_by(effort, &mut carry);
+            let did = collection.maintain_by(scope, &mut carry);
             self.cpu_ns.fetch_add(thread_cpu_ns() - before, Ordering::Relaxed);
             let idle = !matches!(did, Ok(true));
             if may_rest && idle != resting {
@@ -164,8 +164,8 @@ fn shape(collection: &Collection) -> String {
 
 fn queries_a_second(collection: &Collection, queries: &[f32]) -> Result<f64> {
     let (view, start) = (collection.view(), Instant::now());
-    let question = Question { field: "", k: K, ef: None, exact: false, filter: None };
-    let prepared = view.prepare(question, collection.kernel())?;
+    let params = SearchParams { field: "", k: K, ef: None, exact: false, filter: None };
+    let prepared = view.prepare(params, collection.kernel())?;
     let mut asked = 0;
     while start.elapsed() < Duration::from_millis(300) {
         asked += view.search_many(&prepared, queries, &Pool::SERIAL)?.len();
@@ -177,8 +177,8 @@ fn queries_a_second(collection: &Collection, queries: &[f32]) -> Result<f64> {
 fn recall(collection: &Collection, queries: &[f32], count: usize) -> Result<f64> {
     let (view, queries) = (collection.view(), &queries[..queries.len() / QUERIES * count]);
     let ids = |exact| -> Result<Vec<HashSet<PointId>>> {
-        let question = Question { field: "", k: K, ef: None, exact, filter: None };
-        let prepared = view.prepare(question, collection.kernel())?;
+        let params = SearchParams { field: "", k: K, ef: None, exact, filter: None };
+        let prepared = view.prepare(params, collection.kernel())?;
         let answers = view.search_many(&prepared, queries, &Pool::SERIAL)?;
         Ok(answers.into_iter().map(|(hits, _)| hits.into_iter().map(|h| h.id).collect()).collect())
     };

@@ -7,7 +7,7 @@
 //! use nearfield_engine::batch::{Batch, Draft};
 //! use nearfield_engine::{Database, Mode, Options, SystemClock};
 //! use nearfield_segment::filter::Filter;
-//! use nearfield_segment::search::Question;
+//! use nearfield_segment::search::SearchParams;
 //! use nearfield_segment::storage::open_directory;
 //! use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Schema};
 //!
@@ -37,9 +37,9 @@
 //! let birds = database.collection("birds")?;
 //! let view = birds.view();
 //! let filter = Filter::from_json_text(r#"{"grams": {"lt": 100}}"#)?;
-//! let question =
-//!     Question { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: Some(&filter) };
-//! let prepared = view.prepare(question, birds.kernel())?;
+//! let params =
+//!     SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: Some(&filter) };
+//! let prepared = view.prepare(params, birds.kernel())?;
 //! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL)?;
 //! let (hits, _stats) = &answers[0];
 //! assert_eq!(hits[0].id, PointId::U64(7)); // 8 is nearer, and does not pass the filter

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use nearfield_segment::vector::graph::{
-    EF_DEFAULT, Effort, Graph, GraphBuilder, GraphParams, Scratch,
+    EF_DEFAULT, Graph, GraphBuilder, GraphParams, Scratch, SearchBudget,
 };
 use nearfield_segment::vector::{
     EncodedRows, Geometry, Lift, OriginalCodec, RowScorer, SearchStats, VectorRows, flat,
@@ -75,8 +75,8 @@ fn measure(
         let (all, always) = (Allowed::All, &cancel::always);
         let exact = flat::search(&scorer, rows.len(), all, wanted, order, &mut unused, always)?;
         let start = Instant::now();
-        let effort = Effort::unbounded(ef);
-        let close = graph.search(&scorer, all, effort, &mut scratch, &mut stats, always);
+        let budget = SearchBudget::unbounded(ef);
+        let close = graph.search(&scorer, all, budget, &mut scratch, &mut stats, always);
         searching += start.elapsed().as_secs_f64();
         let limit = exact.last().map_or(0, |c| c.distance_bits());
         let close = close.unwrap_or_default();

@@ -5,7 +5,7 @@
 //!
 //! use nearfield_segment::cancel::always;
 //! use nearfield_segment::format::Residence;
-//! use nearfield_segment::search::{Question, Source, prepare};
+//! use nearfield_segment::search::{SearchParams, Source, prepare};
 //! use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 //! use nearfield_segment::storage::BytesBlob;
 //! use nearfield_segment::vector::graph::{GraphParams, Scratch};
@@ -25,8 +25,8 @@
 //! let segment = Segment::open("example.seg", blob, Residence::InPlace)?;
 //! let dead = DeadRows::new(segment.rows());
 //! let source = Source { segment: &segment, dead: &dead, skipped: false };
-//! let question = Question { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
-//! let prepared = prepare([source], question, kernel, &always)?;
+//! let params = SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
+//! let prepared = prepare([source], params, kernel, &always)?;
 //! let (hits, _stats) = prepared.search_while(&[0.9, 0.1], &mut Scratch::default(), &always)?;
 //! assert_eq!(hits[0].id, PointId::U64(8));
 //! # Ok::<(), nearfield_segment::Error>(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use nearfield_engine::{Columns, Error, ErrorKind, Fault, View};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Hit, Question, SearchStats, SourcePlan};
+use nearfield_segment::search::{Hit, SearchParams, SearchStats, SourcePlan};
 use nearfield_segment::{DEFAULT_FIELD, Metric, PointId, VectorSpec};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -114,14 +114,14 @@ impl Search {
     fn ask(&self, view: &View, own: Option<&PointId>, vectors: &[f32]) -> Result<Answers> {
         let filter = self.filter.as_deref().map(Filter::from_json_text).transpose()?;
         let k = self.k.saturating_add(usize::from(own.is_some() && self.k > 0));
-        let question = Question {
+        let params = SearchParams {
             field: DEFAULT_FIELD,
             k,
             ef: self.ef,
             exact: self.exact,
             filter: filter.as_ref(),
         };
-        let prepared = view.prepare(question, host::kernel()?)?;
+        let prepared = view.prepare(params, host::kernel()?)?;
         let pool = host::pool(None);
         let mut results = view.search_many(&prepared, vectors, &pool)?;
         for (hits, _) in &mut results {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearfield_engine::task::{Effort, MergeOutput, Progress, Task};
+use nearfield_engine::task::{MergeOutput, MergeScope, Progress, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
 use prometheus::IntGauge;
@@ -123,7 +123,7 @@ impl Background {
         let mut watch =
             |_| if gives_way() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let mut run = |task: Task| task.run(&self.pool, &mut watch);
-        managed.collection.merge_by(Effort::Checkpoint, &mut run).map(drop)
+        managed.collection.merge_by(MergeScope::Checkpoint, &mut run).map(drop)
     }
 
     /// Merges end at their next step.

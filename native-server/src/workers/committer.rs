@@ -195,7 +195,7 @@ impl Committers {
         let Some(managed) = group.first().map(|waiting| Arc::clone(&waiting.managed)) else {
             return;
         };
-        let accepted = nobody_waits(&group);
+        let accepted = has_no_waiter(&group);
         let failure = catch_unwind(AssertUnwindSafe(|| {
             self.wait_for_room(&managed);
             self.write_group(&managed, group)
@@ -288,7 +288,7 @@ impl Committers {
 }
 
 /// Changes that were accepted without waiting.
-fn nobody_waits(group: &[Waiting]) -> u64 {
+fn has_no_waiter(group: &[Waiting]) -> u64 {
     group.iter().filter(|waiting| waiting.answer.is_none()).count() as u64
 }
 

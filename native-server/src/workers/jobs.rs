@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::manifest::{DatabaseManifest, load_newest};
-use nearfield_engine::task::{Effort, Progress};
+use nearfield_engine::task::{MergeScope, Progress};
 use nearfield_engine::{Database, Error, ErrorKind, Result, VerifyReport, verify};
 use nearfield_segment::storage::Storage;
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ struct State {
 struct Running {
     /// None until the catalog has named it.
     id: Option<JobId>,
-    told_to_stop: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
     /// How far it is.
     progress: Value,
 }
@@ -144,7 +144,7 @@ impl Jobs {
         scope: Scope,
     ) -> StoreResult<(JobId, oneshot::Receiver<()>)> {
         let recorded = kind.recorded();
-        let told_to_stop = self.enter(kind)?;
+        let is_stopped = self.enter(kind)?;
         let id = self.catalog.begin_job(recorded, scope.collection.as_deref());
         if let Some(running) = self.state().running.get_mut(&kind) {
             running.id = Some(id);
@@ -153,7 +153,7 @@ impl Jobs {
         let this = Arc::clone(self);
         let builder = std::thread::Builder::new().name(format!("job-{}", recorded.name()));
         let started = builder.spawn(move || {
-            let (state, details) = this.attempt(kind, &scope, &told_to_stop);
+            let (state, details) = this.attempt(kind, &scope, &is_stopped);
             this.catalog.finish_job(id, state, details);
             this.end(kind);
             // A caller that has gone does not need the answer.
@@ -178,10 +178,10 @@ impl Jobs {
             let message = format!("a {name} is running already; wait for it to end");
             return Err(Error::new(ErrorKind::Conflict, message).into());
         }
-        let told_to_stop = Arc::new(AtomicBool::new(false));
-        let (stop, progress) = (Arc::clone(&told_to_stop), json!({}));
-        state.running.insert(kind, Running { id: None, told_to_stop: stop, progress });
-        Ok(told_to_stop)
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let (stop, progress) = (Arc::clone(&is_stopped), json!({}));
+        state.running.insert(kind, Running { id: None, is_stopped: stop, progress });
+        Ok(is_stopped)
     }
 
     /// Tells a job to stop, and says how it is now; one that has ended stays as it is.
@@ -190,7 +190,7 @@ impl Jobs {
     /// Those of the catalog.
     pub(super) fn cancel(&self, id: JobId) -> Result<Option<Job>> {
         for running in self.state().running.values().filter(|running| running.id == Some(id)) {
-            running.told_to_stop.store(true, Ordering::Relaxed);
+            running.is_stopped.store(true, Ordering::Relaxed);
         }
         self.job(id)
     }
@@ -200,7 +200,7 @@ impl Jobs {
         let mut state = self.state();
         state.closing = true;
         for running in state.running.values() {
-            running.told_to_stop.store(true, Ordering::Relaxed);
+            running.is_stopped.store(true, Ordering::Relaxed);
         }
     }
 
@@ -274,11 +274,11 @@ impl Jobs {
     ) -> Result<(JobState, Value)> {
         match kind {
             JobKind::Checkpoint => {
-                self.merge(scope, kind, Effort::Checkpoint, "no_pending_wal", go_on)
+                self.merge(scope, kind, MergeScope::Checkpoint, "no_pending_wal", go_on)
             }
             JobKind::Compact => {
                 let idle = "not_enough_compaction_candidates";
-                self.merge(scope, kind, Effort::Everything, idle, go_on)
+                self.merge(scope, kind, MergeScope::Everything, idle, go_on)
             }
             JobKind::Snapshot => self.snapshot(scope, go_on),
             JobKind::Verify => {
@@ -363,7 +363,7 @@ impl Jobs {
         &self,
         scope: &Scope,
         kind: JobKind,
-        effort: Effort,
+        merge_scope: MergeScope,
         idle: &str,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(JobState, Value)> {
@@ -382,7 +382,7 @@ impl Jobs {
             };
             let gives_way = || managed.is_dropped() || !go_on();
             let mut run = |task| self.background.run_task(managed, task, &gives_way, &advance);
-            let ended = managed.collection.merge_by(effort, &mut run);
+            let ended = managed.collection.merge_by(merge_scope, &mut run);
             managed.observe(ended.as_ref().err().map(Error::message));
             if let Err(error) = &ended {
                 managed.note_error(error);

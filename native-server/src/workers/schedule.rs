@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use nearfield_engine::task::Effort;
+use nearfield_engine::task::MergeScope;
 
 /// Between two attempts at most.
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(super) struct Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Recover,
-    Merge(Effort),
+    Merge(MergeScope),
     /// Remove files that nothing needs any more.
     Tidy,
     Wait(Duration),
@@ -112,14 +112,14 @@ impl MaintenanceSchedule {
         }
         let checkpoint_at = self.checkpoint_at(facts);
         if now >= checkpoint_at {
-            return Step::Merge(Effort::Checkpoint);
+            return Step::Merge(MergeScope::Checkpoint);
         }
         let merge_at = if facts.merging { Duration::MAX } else { self.merge_at };
         if self.look && !facts.merging {
-            return Step::Merge(Effort::Due);
+            return Step::Merge(MergeScope::Due);
         }
         if now >= merge_at {
-            return Step::Merge(Effort::Worthwhile);
+            return Step::Merge(MergeScope::Worthwhile);
         }
         if now >= self.tidy_at {
             return Step::Tidy;
@@ -138,9 +138,9 @@ impl MaintenanceSchedule {
     /// Remembers that a step has begun.
     pub(super) fn begin(&mut self, step: Step, now: Duration, intervals: Intervals) {
         match step {
-            Step::Merge(Effort::Due) => self.look = false,
-            Step::Merge(Effort::Checkpoint) => self.checkpoint_at = now + intervals.checkpoint,
-            Step::Merge(Effort::Worthwhile | Effort::Everything) => {
+            Step::Merge(MergeScope::Due) => self.look = false,
+            Step::Merge(MergeScope::Checkpoint) => self.checkpoint_at = now + intervals.checkpoint,
+            Step::Merge(MergeScope::Worthwhile | MergeScope::Everything) => {
                 self.merge_at = now + intervals.merge;
             }
             Step::Tidy => self.tidy_at = now + TIDY_EVERY,
@@ -153,13 +153,13 @@ impl MaintenanceSchedule {
         let (did, failed) = (outcome == Outcome::Did, outcome == Outcome::Failed);
         match step {
             Step::Recover => self.look |= did,
-            Step::Merge(Effort::Due) => self.look |= did || failed,
-            Step::Merge(Effort::Checkpoint) => {
+            Step::Merge(MergeScope::Due) => self.look |= did || failed,
+            Step::Merge(MergeScope::Checkpoint) => {
                 self.look |= did;
                 self.checkpoint_at = if failed { now } else { self.checkpoint_at };
                 self.no_checkpoint_before = if did { now } else { now + PAUSE };
             }
-            Step::Merge(Effort::Worthwhile | Effort::Everything) => {
+            Step::Merge(MergeScope::Worthwhile | MergeScope::Everything) => {
                 self.merge_at = if did || failed { now } else { self.merge_at };
             }
             Step::Tidy => self.tidy_at = if failed { now } else { self.tidy_at },
@@ -198,7 +198,7 @@ mod tests {
         merging: false,
     };
     const PENDING: Facts = Facts { pending: true, ..IDLE };
-    const CHECKPOINT: Step = Step::Merge(Effort::Checkpoint);
+    const CHECKPOINT: Step = Step::Merge(MergeScope::Checkpoint);
 
     /// Takes a step from beginning to end.
     fn takes(
@@ -214,8 +214,8 @@ mod tests {
     /// At second 0, after its first look found nothing and everything is tidy.
     fn settled() -> MaintenanceSchedule {
         let mut schedule = MaintenanceSchedule::new(Duration::ZERO, INTERVALS);
-        assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Merge(Effort::Due));
-        takes(&mut schedule, Step::Merge(Effort::Due), Outcome::Nothing, Duration::ZERO);
+        assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Merge(MergeScope::Due));
+        takes(&mut schedule, Step::Merge(MergeScope::Due), Outcome::Nothing, Duration::ZERO);
         assert_eq!(schedule.next(IDLE, Duration::ZERO), Step::Tidy);
         takes(&mut schedule, Step::Tidy, Outcome::Did, Duration::ZERO);
         schedule
@@ -230,7 +230,7 @@ mod tests {
             ("nothing pending", IDLE, 0, wait),
             ("rows in memory wait for the interval", PENDING, 29, Step::Wait(30 * SECOND)),
             ("and become a file", PENDING, 30, CHECKPOINT),
-            ("few files are merged now and then", IDLE, 180, Step::Merge(Effort::Worthwhile)),
+            ("few files are merged now and then", IDLE, 180, Step::Merge(MergeScope::Worthwhile)),
             ("memory is tight", tight, 1, CHECKPOINT),
             ("enough for a file", full, 1, CHECKPOINT),
             ("beside merges", Facts { merging: true, ..full }, 1, CHECKPOINT),
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_time_makes_superfluous_is_looked_for_now_and_then() {
         let mut schedule = settled();
-        let merge = Step::Merge(Effort::Worthwhile);
+        let merge = Step::Merge(MergeScope::Worthwhile);
         takes(&mut schedule, merge, Outcome::Nothing, 599 * SECOND);
         assert_eq!(schedule.next(IDLE, 599 * SECOND), Step::Wait(600 * SECOND));
         assert_eq!(schedule.next(IDLE, 600 * SECOND), Step::Tidy);
@@ -265,7 +265,7 @@ mod tests {
     fn due_work_is_done_until_there_is_none() {
         let mut schedule = settled();
         schedule.look();
-        let due = Step::Merge(Effort::Due);
+        let due = Step::Merge(MergeScope::Due);
         for outcome in [Outcome::Did, Outcome::Did, Outcome::Nothing] {
             assert_eq!(schedule.next(IDLE, SECOND), due);
             takes(&mut schedule, due, outcome, SECOND);
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_step_that_has_begun_is_begun_once_and_one_that_failed_again() {
         let mut schedule = settled();
-        let steps = [(PENDING, CHECKPOINT), (IDLE, Step::Merge(Effort::Worthwhile))];
+        let steps = [(PENDING, CHECKPOINT), (IDLE, Step::Merge(MergeScope::Worthwhile))];
         for (facts, step) in steps {
             assert_eq!(schedule.next(facts, 180 * SECOND), step);
             schedule.begin(step, 180 * SECOND, INTERVALS);
@@ -301,7 +301,11 @@ mod tests {
         }
         assert_eq!(takes(&mut schedule, step, Outcome::Did, now), None);
         assert!(!schedule.is_failing());
-        assert_eq!(schedule.next(IDLE, now), Step::Merge(Effort::Due), "it looks what was left");
+        assert_eq!(
+            schedule.next(IDLE, now),
+            Step::Merge(MergeScope::Due),
+            "it looks what was left"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nearfield_engine::task::{Effort, Task};
+use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::Storage;
 
@@ -62,7 +62,7 @@ impl State {
     fn merging(&self) -> bool {
         let steps = self.collections.values().flat_map(|tended| &tended.running);
         let merges = |step: &&Step| match step {
-            Step::Merge(effort) => *effort != Effort::Checkpoint,
+            Step::Merge(scope) => *scope != MergeScope::Checkpoint,
             Step::Recover | Step::Tidy | Step::Wait(_) => false,
         };
         steps.filter(merges).count() >= MERGES_MAX
@@ -238,20 +238,20 @@ impl Upkeep {
             tight: budget.is_tight() && managed.counted_bytes() >= share,
             full: memory_bytes >= self.limits.memtable_bytes_max,
             recovering: running(Step::Recover),
-            checkpointing: running(Step::Merge(Effort::Checkpoint)),
+            checkpointing: running(Step::Merge(MergeScope::Checkpoint)),
             merging,
         }
     }
 
     fn take(&self, managed: &ManagedCollection, step: Step) -> Result<bool> {
         let collection = &managed.collection;
-        let effort = match step {
+        let scope = match step {
             Step::Recover => return self.recover(managed).map(|()| true),
             Step::Tidy => return self.tidy(managed),
-            Step::Merge(effort) => effort,
+            Step::Merge(scope) => scope,
             Step::Wait(_) => return Ok(false),
         };
-        collection.maintain_by(effort, &mut |task: Task| {
+        collection.maintain_by(scope, &mut |task: Task| {
             let merges = !task.is_checkpoint();
             if merges {
                 self.look_beside(managed);
@@ -327,8 +327,8 @@ impl Upkeep {
 fn words(step: Step) -> &'static str {
     match step {
         Step::Recover => "recovery of the log",
-        Step::Merge(Effort::Checkpoint) => "the checkpoint",
-        Step::Merge(Effort::Due | Effort::Worthwhile | Effort::Everything) => "merging",
+        Step::Merge(MergeScope::Checkpoint) => "the checkpoint",
+        Step::Merge(MergeScope::Due | MergeScope::Worthwhile | MergeScope::Everything) => "merging",
         Step::Tidy => "removing old files",
         Step::Wait(_) => "waiting",
     }

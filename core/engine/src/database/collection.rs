@@ -18,7 +18,7 @@ use crate::files::quarantine::{self, QuarantineStats};
 use crate::read::view::View;
 use crate::write::batch::{Applied, Batch, Change};
 use crate::write::recovery::{self, Follower, RecoveryReport};
-use crate::write::task::{Effort, MergeOutput, Progress, Task};
+use crate::write::task::{MergeOutput, MergeScope, Progress, Task};
 use crate::write::writer::{CollectionStats, Reader, Writer};
 
 /// Called between the steps of a task; may pause, and stops the task by breaking.
@@ -221,7 +221,7 @@ impl Collection {
     /// As [`Task::run`] and [`Writer::finish`]; `Conflict` while the host has a checkpoint [begun](Collection::begin).
     pub fn checkpoint(&self, pool: &Pool) -> Result<()> {
         let mut carry = |task: Task| task.run(pool, &mut |_| ControlFlow::Continue(()));
-        self.merge_by(Effort::Checkpoint, &mut carry).map(drop)
+        self.merge_by(MergeScope::Checkpoint, &mut carry).map(drop)
     }
 
     /// Merges everything into one segment in its final form: a checkpoint, then all files; where there are no
@@ -234,7 +234,7 @@ impl Collection {
             true => task.run(pool, &mut |_| ControlFlow::Continue(())),
             false => task.run(pool, watch),
         };
-        self.merge_by(Effort::Everything, &mut carry).map(drop)
+        self.merge_by(MergeScope::Everything, &mut carry).map(drop)
     }
 
     /// Does one piece of background work if any is due. Several threads may call this at once: their merges have
@@ -250,17 +250,17 @@ impl Collection {
                 false => watch(progress),
             })
         };
-        self.maintain_by(Effort::Due, &mut carry)
+        self.maintain_by(MergeScope::Due, &mut carry)
     }
 
-    /// As [`Collection::maintain`], for any effort and in the host's own way: `carry` should stop a merge that is
+    /// As [`Collection::maintain`], for any scope and in the host's own way: `carry` should stop a merge that is
     /// no checkpoint with `Cancelled` once [`Collection::is_wanted`].
     ///
     /// # Errors
     /// What `carry` returns except `Cancelled`, and those of [`Writer::finish`].
-    pub fn maintain_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
+    pub fn maintain_by(&self, scope: MergeScope, carry: Carry<'_>) -> Result<bool> {
         let Some(_turn) = self.turns.enter_unless_wanted() else { return Ok(false) };
-        match self.carry_out(effort, carry) {
+        match self.carry_out(scope, carry) {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(false),
             other => other,
         }
@@ -271,17 +271,17 @@ impl Collection {
     ///
     /// # Errors
     /// What `carry` returns, and those of [`Writer::finish`]; those of [`Collection::checkpoint`].
-    pub fn merge_by(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        match effort {
-            Effort::Due | Effort::Worthwhile => {
+    pub fn merge_by(&self, scope: MergeScope, carry: Carry<'_>) -> Result<bool> {
+        match scope {
+            MergeScope::Due | MergeScope::Worthwhile => {
                 let _turn = self.turns.enter();
-                self.carry_out(effort, carry)
+                self.carry_out(scope, carry)
             }
-            Effort::Checkpoint => self.checkpoint_by(carry),
-            Effort::Everything => {
+            MergeScope::Checkpoint => self.checkpoint_by(carry),
+            MergeScope::Everything => {
                 let files = self.view().segments.iter().any(|live| live.file.is_some());
                 let written = files && self.checkpoint_by(carry)?;
-                let (_turn, begun) = self.turns.alone(|turn| (turn, self.begin(effort)));
+                let (_turn, begun) = self.turns.alone(|turn| (turn, self.begin(scope)));
                 Ok(self.end_of(begun?, carry)? || written)
             }
         }
@@ -293,7 +293,7 @@ impl Collection {
             let turn = self.turns.enter();
             let (task, waits) = {
                 let mut writer = self.writer()?;
-                (writer.plan(Effort::Checkpoint), writer.is_checkpointing())
+                (writer.plan(MergeScope::Checkpoint), writer.is_checkpointing())
             };
             match task {
                 Some(task) => return self.end_of(self.checked(task)?, carry),
@@ -386,8 +386,8 @@ impl Collection {
     }
 
     /// Plans under the writer's lock, works without it, finishes under it.
-    fn carry_out(&self, effort: Effort, carry: Carry<'_>) -> Result<bool> {
-        self.end_of(self.begin(effort)?, carry)
+    fn carry_out(&self, scope: MergeScope, carry: Carry<'_>) -> Result<bool> {
+        self.end_of(self.begin(scope)?, carry)
     }
 
     fn end_of(&self, begun: Begun, carry: Carry<'_>) -> Result<bool> {
@@ -403,9 +403,9 @@ impl Collection {
     ///
     /// # Errors
     /// `StorageFull` if the vectors alone would not fit; those of [`Writer::tidy`].
-    pub fn begin(&self, effort: Effort) -> Result<Begun> {
+    pub fn begin(&self, scope: MergeScope) -> Result<Begun> {
         let mut writer = self.writer()?;
-        let Some(task) = writer.plan(effort) else {
+        let Some(task) = writer.plan(scope) else {
             return writer.tidy().map(Begun::Tidied);
         };
         drop(writer);

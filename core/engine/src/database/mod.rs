@@ -425,7 +425,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::write::batch::{Batch, Draft};
-    use crate::write::task::{Effort, Task};
+    use crate::write::task::{MergeScope, Task};
 
     fn database(mode: Mode) -> Database {
         let (storage, clock) = (Arc::new(MemoryStorage::default()), Arc::new(ManualClock::new(1)));
@@ -468,19 +468,21 @@ mod tests {
         let collection = collection(&database);
         write(&collection, 3, Vec::new()).expect("writes");
         let mut stop = |_| Err(Error::new(ErrorKind::Cancelled, "a caller waits"));
-        let stopped = collection.maintain_by(Effort::Checkpoint, &mut stop);
+        let stopped = collection.maintain_by(MergeScope::Checkpoint, &mut stop);
         assert!(!stopped.expect("no error"), "nothing was done");
         let mut aside = |task: Task| {
             let run = || task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()));
             std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
         };
-        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
-        assert!(!collection.merge_by(Effort::Checkpoint, &mut aside).expect("nothing left"));
-        assert!(!collection.maintain_by(Effort::Worthwhile, &mut aside).expect("one short file"));
+        assert!(collection.maintain_by(MergeScope::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.merge_by(MergeScope::Checkpoint, &mut aside).expect("nothing left"));
+        assert!(
+            !collection.maintain_by(MergeScope::Worthwhile, &mut aside).expect("one short file")
+        );
         write(&collection, 1, Vec::new()).expect("writes");
-        assert!(collection.maintain_by(Effort::Checkpoint, &mut aside).expect("checkpoints"));
-        assert!(!collection.maintain_by(Effort::Due, &mut aside).expect("two are not many"));
-        assert!(collection.maintain_by(Effort::Worthwhile, &mut aside).expect("merges two"));
+        assert!(collection.maintain_by(MergeScope::Checkpoint, &mut aside).expect("checkpoints"));
+        assert!(!collection.maintain_by(MergeScope::Due, &mut aside).expect("two are not many"));
+        assert!(collection.maintain_by(MergeScope::Worthwhile, &mut aside).expect("merges two"));
         assert_eq!(collection.view().segments.len(), 1);
     }
 

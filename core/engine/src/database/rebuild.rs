@@ -18,7 +18,7 @@ use crate::manifest::{Manifest, commit};
 use crate::options::Options;
 use crate::write::batch;
 use crate::write::recovery;
-use crate::write::task::Effort;
+use crate::write::task::MergeScope;
 use crate::write::writer::Writer;
 
 /// How often the log is listed again because its writer archived a file that was about to be opened.
@@ -122,7 +122,7 @@ pub(crate) fn rebuild(
 }
 
 fn checkpoint(writer: &mut Writer, pool: &Pool) -> Result<()> {
-    let Some(task) = writer.plan(Effort::Checkpoint) else { return Ok(()) };
+    let Some(task) = writer.plan(MergeScope::Checkpoint) else { return Ok(()) };
     let output = task.run(pool, &mut |_| ControlFlow::Continue(()))?;
     writer.finish(output)
 }

@@ -25,7 +25,7 @@ use nearfield_segment::storage::Blob;
 use nearfield_segment::{Error, ErrorKind, Kernel, Lsn, Result, Schema};
 
 pub use search::{
-    CELL_BYTES_DEFAULT, PartialAnswer, PartialHit, PartialQuestion, REQUESTS_DEFAULT,
+    CELL_BYTES_DEFAULT, PartialAnswer, PartialHit, PartialSearchParams, REQUESTS_DEFAULT,
 };
 
 use crate::export::front;

@@ -25,7 +25,7 @@ const MERGED_GAP_BYTES: u64 = 32 * 1024;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct PartialQuestion<'a> {
+pub struct PartialSearchParams<'a> {
     /// Vector field searched.
     pub field: &'a str,
     /// The query.
@@ -80,9 +80,9 @@ struct Source<'a> {
     allowed: RowSet,
 }
 
-/// A question whose parts were looked up and checked.
+/// Search parameters that were checked, with what they name.
 struct Asked<'a> {
-    question: &'a PartialQuestion<'a>,
+    params: &'a PartialSearchParams<'a>,
     export: &'a PartialExport,
     spec: &'a VectorSpec,
     field: u16,
@@ -106,9 +106,9 @@ impl PartialExport {
     pub fn search(
         &self,
         collection: &PartialCollection,
-        question: &PartialQuestion<'_>,
+        params: &PartialSearchParams<'_>,
     ) -> Result<PartialAnswer> {
-        let asked = self.check(collection, question)?;
+        let asked = self.check(collection, params)?;
         let sources = sources(collection, &asked)?;
         let (chosen, cells_total) = asked.choose_cells(&sources)?;
         let read = |&(segment, cell): &(usize, usize)| {
@@ -120,7 +120,7 @@ impl PartialExport {
         let reranked = asked.rerank(&sources, &mut scored)?;
         rows_scored += asked.scan(&sources, &mut scored)?;
         sort(&mut scored);
-        scored.truncate(question.k);
+        scored.truncate(params.k);
         asked.limit_cosines(&mut scored);
         let allowed: u64 = sources.iter().map(|source| u64::from(source.allowed.count())).sum();
         let live = collection.live();
@@ -134,12 +134,12 @@ impl PartialExport {
     fn check<'a>(
         &'a self,
         collection: &'a PartialCollection,
-        question: &'a PartialQuestion<'a>,
+        params: &'a PartialSearchParams<'a>,
     ) -> Result<Asked<'a>> {
         let numbers = [
-            ("k", question.k),
-            ("cells", question.cells.unwrap_or(1)),
-            ("requests_max", question.requests_max),
+            ("k", params.k),
+            ("cells", params.cells.unwrap_or(1)),
+            ("requests_max", params.requests_max),
         ];
         if let Some((name, value)) = numbers.into_iter().find(|&(_, v)| v == 0 || v > K_MAX) {
             let message = format!("{name}: expected 1 to {K_MAX}, got {value}");
@@ -147,9 +147,9 @@ impl PartialExport {
                 .with("expected", format!("1 to {K_MAX}"))
                 .with("got", value));
         }
-        let (field, spec) = collection.vector_field(question.field)?;
-        spec.check_query(question.vector, 0)?;
-        Ok(Asked { question, export: self, spec, field })
+        let (field, spec) = collection.vector_field(params.field)?;
+        spec.check_query(params.vector, 0)?;
+        Ok(Asked { params, export: self, spec, field })
     }
 }
 
@@ -167,7 +167,7 @@ impl PartialCollection {
 /// Segments with the rows that may be returned. Asks for all that a search needs beside the cells.
 fn sources<'a>(collection: &'a PartialCollection, asked: &Asked<'_>) -> Result<Vec<Source<'a>>> {
     let parts = &collection.parts;
-    let filter = asked.question.filter;
+    let filter = asked.params.filter;
     let known = filter.map_or(Ok(()), |filter| collection.check_fields(filter));
     let ready = parts.iter().flat_map(|part| {
         let field = part.field(asked.field);
@@ -191,7 +191,7 @@ fn sources<'a>(collection: &'a PartialCollection, asked: &Asked<'_>) -> Result<V
 impl Asked<'_> {
     /// Cells to read, as (segment, cell), and how many there are.
     fn choose_cells(&self, sources: &[Source<'_>]) -> Result<(Vec<(usize, usize)>, usize)> {
-        let query = ListCodec::new(self.spec).query(self.question.vector);
+        let query = ListCodec::new(self.spec).query(self.params.vector);
         let (mut places, mut total) = (Vec::new(), 0);
         for (segment, source) in sources.iter().enumerate() {
             let field = source.part.field(self.field);
@@ -217,16 +217,16 @@ impl Asked<'_> {
         let spots: Vec<Spot> = places.iter().map(spot).collect();
         let bytes: u64 = places.iter().map(|(range, _, _)| range.end - range.start).sum();
         let usual = CELL_BYTES_DEFAULT * places.len() as u64 / bytes.max(1);
-        let cells = self.question.cells.unwrap_or((usual as usize).max(CELLS_DEFAULT_MIN));
+        let cells = self.params.cells.unwrap_or((usual as usize).max(CELLS_DEFAULT_MIN));
         // A search of all cells has no bound on its runs.
-        let runs = if cells >= spots.len() { spots.len() } else { self.question.requests_max };
+        let runs = if cells >= spots.len() { spots.len() } else { self.params.requests_max };
         let chosen = choose(&spots, Budget { lists: cells, runs });
         Ok((chosen.into_iter().map(|position| places[position].2).collect(), total))
     }
 
     /// The best of the allowed rows by their codes, and how many were compared.
     fn score(&self, sources: &[Source<'_>], cells: &[(usize, InvertedList)]) -> (Vec<Scored>, u64) {
-        let query = ListCodec::new(self.spec).query(self.question.vector);
+        let query = ListCodec::new(self.spec).query(self.params.vector);
         let mut found = Vec::new();
         for (place, (segment, cell)) in cells.iter().enumerate() {
             let allowed = Allowed::Only(&sources[*segment].allowed);
@@ -240,7 +240,7 @@ impl Asked<'_> {
             );
         }
         let count = found.len() as u64;
-        keep_best(&mut found, self.question.k.max(self.question.rerank));
+        keep_best(&mut found, self.params.k.max(self.params.rerank));
         let scored = found.into_iter().map(|(distance, place, index)| {
             let (segment, cell) = &cells[place];
             let (row, id) = (cell.rows()[index], cell.id(index));
@@ -251,14 +251,14 @@ impl Asked<'_> {
 
     /// Puts exact distances in the place of those of codes; returns how many.
     fn rerank(&self, sources: &[Source<'_>], scored: &mut Vec<Scored>) -> Result<usize> {
-        if self.question.rerank == 0 {
+        if self.params.rerank == 0 {
             return Ok(0);
         }
         sort(scored);
-        scored.truncate(self.question.rerank.max(self.question.k));
+        scored.truncate(self.params.rerank.max(self.params.k));
         let distance = |scored: &Scored| {
             let field = sources[scored.segment].part.field(self.field);
-            field.distance(scored.row, self.question.vector, self.export.kernel)
+            field.distance(scored.row, self.params.vector, self.export.kernel)
         };
         let distances = all(scored.iter().map(distance))?;
         for (scored, distance) in scored.iter_mut().zip(&distances) {
@@ -287,14 +287,14 @@ impl Asked<'_> {
             }
             let (all_rows, ids) = (field.all_rows()?, source.part.ids()?);
             let rows = all_rows.rows()?;
-            let scorer = RowScorer::new(rows, self.export.kernel, self.question.vector);
+            let scorer = RowScorer::new(rows, self.export.kernel, self.params.vector);
             let tie = |a, b| ids.id(a).cmp(&ids.id(b));
             let allowed = Allowed::Only(&source.allowed);
             let found = flat::search(
                 &scorer,
                 rows.len(),
                 allowed,
-                flat::Wanted::nearest(self.question.k),
+                flat::Wanted::nearest(self.params.k),
                 tie,
                 &mut stats,
                 &always,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{
     AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage,
@@ -146,15 +146,15 @@ fn opened(blob: &Arc<RangeBlob>) -> Result<PartialExport> {
     PartialExport::open("x.near", Arc::<RangeBlob>::clone(blob), Kernel::detect())
 }
 
-fn question<'a>(vector: &'a [f32], filter: Option<&'a Filter>) -> PartialQuestion<'a> {
+fn params<'a>(vector: &'a [f32], filter: Option<&'a Filter>) -> PartialSearchParams<'a> {
     let (k, cells) = (10, Some(1_000_000));
-    PartialQuestion { field: "", vector, k, cells, requests_max: 8, filter, rerank: 0 }
+    PartialSearchParams { field: "", vector, k, cells, requests_max: 8, filter, rerank: 0 }
 }
 
 /// Ids and bits of the distances of the exact answer.
 fn exact(view: &View, vector: &[f32], k: usize, filter: Option<&Filter>) -> Vec<(PointId, u32)> {
-    let question = Question { field: "", k, ef: None, exact: true, filter };
-    let prepared = view.prepare(question, Kernel::detect()).unwrap();
+    let params = SearchParams { field: "", k, ef: None, exact: true, filter };
+    let prepared = view.prepare(params, Kernel::detect()).unwrap();
     let (hits, _) = prepared.search(vector, &mut Scratch::default());
     hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect()
 }
@@ -176,8 +176,8 @@ fn all_cells_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
                 let vector = clumped(&mut Rng::new(100 + seed));
                 let (answer, _) = fetching(&file, |blob| {
                     let export = opened(blob)?;
-                    let question = PartialQuestion { rerank: 5_000, ..question(&vector, filter) };
-                    export.search(export.collection("docs")?, &question)
+                    let params = PartialSearchParams { rerank: 5_000, ..params(&vector, filter) };
+                    export.search(export.collection("docs")?, &params)
                 });
                 let answer = answer.unwrap();
                 assert_eq!(bits(&answer), exact(&view, &vector, 10, filter), "{metric:?}");
@@ -199,7 +199,7 @@ fn a_few_cells_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_round
         let (answer, fetched) = fetching(&file, |blob| {
             let export = opened(blob)?;
             let few =
-                PartialQuestion { cells: Some(12), requests_max: 4, ..question(&vector, None) };
+                PartialSearchParams { cells: Some(12), requests_max: 4, ..params(&vector, None) };
             export.search(&export.collections()[0], &few)
         });
         let answer = answer.unwrap();
@@ -223,9 +223,9 @@ fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
     assert!(export(&reopened)[..] == file[..], "cells and deletes are written anew, not twice");
     for exactly in [true, false] {
         let vector = clumped(&mut Rng::new(3));
-        let question = Question { field: "", k: 20, ef: None, exact: exactly, filter: None };
+        let params = SearchParams { field: "", k: 20, ef: None, exact: exactly, filter: None };
         let ask = |view: &View| {
-            let prepared = view.prepare(question, Kernel::detect()).unwrap();
+            let prepared = view.prepare(params, Kernel::detect()).unwrap();
             let (hits, stats) = prepared.search(&vector, &mut Scratch::default());
             (
                 hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
@@ -283,8 +283,8 @@ fn wrong_bytes_are_corrupt_wherever_they_are_read_and_never_change_an_answer() {
         let (answer, _) = fetching(file, |blob| {
             let export = opened(blob)?;
             let docs = &export.collections()[0];
-            let answer =
-                export.search(docs, &PartialQuestion { rerank: 40, ..question(&vector, None) })?;
+            let answer = export
+                .search(docs, &PartialSearchParams { rerank: 40, ..params(&vector, None) })?;
             let places: Vec<Place> = answer.hits.iter().map(|hit| (hit.segment, hit.row)).collect();
             Ok((bits(&answer), docs.metadata(&places)?))
         });
@@ -319,7 +319,7 @@ fn a_bad_block_that_is_forgotten_and_fetched_again_is_good_and_a_good_one_is_che
     let good = &file[cells.start as usize..cells.end as usize];
     let bad = vec![7; good.len()];
     let export = opened(&blob).unwrap();
-    let ask = || export.search(&export.collections()[0], &question(&vector, None));
+    let ask = || export.search(&export.collections()[0], &params(&vector, None));
     let expected = ask().unwrap();
     blob.forget(cells.clone());
     assert_eq!(ask().unwrap_err().kind(), ErrorKind::NotResident);
@@ -349,10 +349,10 @@ fn stages_are_what_the_next_questions_need() {
         blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();
         let export = opened(&blob).unwrap();
         let docs = &export.collections()[0];
-        let rerank = PartialQuestion { rerank: 50, ..question(&vector, Some(&filter)) };
+        let rerank = PartialSearchParams { rerank: 50, ..params(&vector, Some(&filter)) };
         match stage {
             Stage::Header | Stage::CellTables | Stage::All => {}
-            Stage::Codes => drop(export.search(docs, &question(&vector, None)).unwrap()),
+            Stage::Codes => drop(export.search(docs, &params(&vector, None)).unwrap()),
             Stage::Rows => {
                 let hits = export.search(docs, &rerank).unwrap().hits;
                 docs.metadata(&[(hits[0].segment, hits[0].row)]).unwrap();
@@ -371,14 +371,14 @@ fn what_cannot_be_asked_is_refused_before_anything_is_fetched() {
     let export = opened(&blob).unwrap();
     let docs = &export.collections()[0];
     let vector = [1.0; DIM];
-    let good = question(&vector, None);
+    let good = params(&vector, None);
     for bad in [
-        PartialQuestion { k: 0, ..good },
-        PartialQuestion { cells: Some(0), ..good },
-        PartialQuestion { requests_max: 0, ..good },
-        PartialQuestion { vector: &[1.0; 3], ..good },
-        PartialQuestion { vector: &[f32::NAN; DIM], ..good },
-        PartialQuestion { field: "title", ..good },
+        PartialSearchParams { k: 0, ..good },
+        PartialSearchParams { cells: Some(0), ..good },
+        PartialSearchParams { requests_max: 0, ..good },
+        PartialSearchParams { vector: &[1.0; 3], ..good },
+        PartialSearchParams { vector: &[f32::NAN; DIM], ..good },
+        PartialSearchParams { field: "title", ..good },
     ] {
         let kind = export.search(docs, &bad).unwrap_err().kind();
         assert!(matches!(kind, ErrorKind::InvalidInput(_) | ErrorKind::NotFound), "{kind:?}");

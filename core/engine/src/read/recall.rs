@@ -5,7 +5,7 @@
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Hit, Question, SearchStats};
+use nearfield_segment::search::{Hit, SearchParams, SearchStats};
 use nearfield_segment::{Kernel, Pool, Result, Rng, RowId, RowSet};
 
 use crate::read::view::View;
@@ -27,21 +27,21 @@ pub struct RecallReport {
     pub k: usize,
 }
 
-/// Asks each row of `queries` twice, as `question` says and exactly, and compares. O(queries × rows). `go_on` is asked
+/// Searches for each row of `queries` twice, with `params` and exactly, and compares. O(queries × rows). `go_on` is asked
 /// about twice a second, as long as eight exact queries take no longer.
 ///
 /// # Errors
 /// As for a search; `Cancelled` once `go_on` says no.
 pub fn measure(
     view: &View,
-    question: Question<'_>,
+    params: SearchParams<'_>,
     queries: &[f32],
     kernel: Kernel,
     pool: &Pool,
     go_on: GoOn<'_>,
 ) -> Result<RecallReport> {
-    let asked = view.prepare(Question { exact: false, ..question }, kernel)?;
-    let exact = view.prepare(Question { exact: true, ..question }, kernel)?;
+    let asked = view.prepare(SearchParams { exact: false, ..params }, kernel)?;
+    let exact = view.prepare(SearchParams { exact: true, ..params }, kernel)?;
     let spec = &view.schema.vectors[asked.field()];
     let dim = spec.dim as usize;
     // All of them first, so that an error names the row of the caller.
@@ -60,11 +60,11 @@ pub fn measure(
         };
         shares.extend(found.iter().zip(&truth).filter_map(share));
     }
-    Ok(interval(&shares, question.k))
+    Ok(interval(&shares, params.k))
 }
 
 /// Vectors of `count` live points drawn without replacement, for a probe without queries of its own; those that
-/// cannot be a query, like zero under cosine, are passed over. A point's own vector is an easy question: real
+/// cannot be a query, like zero under cosine, are passed over. A point's own vector is an easy query: real
 /// queries give a more honest figure.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::filter::{Filter, eval_within};
-use nearfield_segment::search::{Hit, Prepared, Question, SearchStats, Source, prepare};
+use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{
@@ -150,13 +150,13 @@ impl View {
         })
     }
 
-    /// Plans a question over this view; ask it with [`Prepared::search`] or [`View::search_many`].
+    /// Plans a search of this view; run it with [`Prepared::search`] or [`View::search_many`].
     ///
     /// # Errors
     /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
     /// vector field.
-    pub fn prepare<'a>(&'a self, question: Question<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
-        self.prepare_tier(Tier::All, question, kernel)
+    pub fn prepare<'a>(&'a self, params: SearchParams<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
+        self.prepare_tier(Tier::All, params, kernel)
     }
 
     /// As [`View::prepare`], for a part of the collection.
@@ -166,10 +166,10 @@ impl View {
     pub fn prepare_tier<'a>(
         &'a self,
         tier: Tier,
-        question: Question<'a>,
+        params: SearchParams<'a>,
         kernel: Kernel,
     ) -> Result<Prepared<'a>> {
-        self.prepare_while(tier, question, kernel, &always)
+        self.prepare_while(tier, params, kernel, &always)
     }
 
     /// As [`View::prepare_tier`], until `go_on` ends it.
@@ -179,20 +179,20 @@ impl View {
     pub fn prepare_while<'a>(
         &'a self,
         tier: Tier,
-        question: Question<'a>,
+        params: SearchParams<'a>,
         kernel: Kernel,
         go_on: GoOn<'_>,
     ) -> Result<Prepared<'a>> {
-        if let Some(filter) = question.filter {
+        if let Some(filter) = params.filter {
             self.fields.check(filter)?;
         }
-        let default = question.field.is_empty() && self.schema.default_field().is_some();
-        if !default && !self.schema.vectors.contains_key(question.field) {
+        let default = params.field.is_empty() && self.schema.default_field().is_some();
+        if !default && !self.schema.vectors.contains_key(params.field) {
             let names = self.schema.vectors.keys().map(String::as_str);
-            return Err(unknown_field(question.field, names));
+            return Err(unknown_field(params.field, names));
         }
         let source = |live| LiveSegment::source(live, tier);
-        prepare(self.segments.iter().map(source), question, kernel, go_on)
+        prepare(self.segments.iter().map(source), params, kernel, go_on)
     }
 
     /// Exact queries that one thread answers in some tenths of a second, 8 to 128: a long call looks at whether it is
@@ -203,7 +203,7 @@ impl View {
         (ELEMENTS / elements).clamp(8, 128) as usize
     }
 
-    /// Answers a planned question for each row of `vectors` (row-major, `dim` elements each).
+    /// Runs a planned search for each row of `vectors` (row-major, `dim` elements each).
     ///
     /// # Errors
     /// `InvalidInput(Dimension | NonFinite)` naming the row.

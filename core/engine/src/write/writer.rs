@@ -38,8 +38,8 @@ use crate::write::claim::{Claim, Claimed, Claims};
 use crate::write::keys;
 use crate::write::state::{SegmentState, State};
 use crate::write::task::{
-    Effort, MergeInput, MergeOutput, Phase, SMALL_MERGE_PART, SegmentFacts, Situation, Task, Work,
-    plan, segment_file,
+    MergeInput, MergeOutput, MergeScope, Phase, SMALL_MERGE_PART, SegmentFacts, Situation, Task,
+    Work, plan, segment_file,
 };
 
 /// Delete-list files of a segment from which they are folded into one.
@@ -150,17 +150,17 @@ impl Writer {
         self.state.memory_bytes()
     }
 
-    /// The most urgent work for an effort. Any number of tasks may be under way; a new one takes segments that no
+    /// The most urgent work for a scope. Any number of tasks may be under way; a new one takes segments that no
     /// other has, and one that is dropped frees its own. `None` also for a checkpoint while one is under way.
-    pub fn plan(&mut self, effort: Effort) -> Option<Task> {
-        let waits = match effort {
-            Effort::Due | Effort::Worthwhile => self.unsettled && !self.claims.is_empty(),
-            Effort::Checkpoint | Effort::Everything => false,
+    pub fn plan(&mut self, scope: MergeScope) -> Option<Task> {
+        let waits = match scope {
+            MergeScope::Due | MergeScope::Worthwhile => self.unsettled && !self.claims.is_empty(),
+            MergeScope::Checkpoint | MergeScope::Everything => false,
         };
         if waits || self.health != Health::Writable {
             return None;
         }
-        let work = plan(effort, &self.situation(), &self.options)?;
+        let work = plan(scope, &self.situation(), &self.options)?;
         Some(self.start(work))
     }
 

@@ -1,4 +1,4 @@
-//! One question to many sources: plan each, gather candidates, merge by (distance, id).
+//! One search of many sources: plan each, gather candidates, merge by (distance, id).
 //!
 //! The order of results is total: distance bits first, then point id (u64 < UUID < string). Nothing here
 //! depends on threads, clocks or caches: the same sources and query give the same hits, bit for bit.
@@ -37,9 +37,9 @@ pub struct Source<'a> {
     pub skipped: bool,
 }
 
-/// What is asked, without the vector.
+/// Search parameters: all but the vector.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct SearchParams<'a> {
     /// Vector field searched.
     pub field: &'a str,
     /// Results wanted; fewer come back if fewer rows are allowed.
@@ -94,11 +94,11 @@ pub struct SearchStats {
     pub nodes_expanded: u64,
 }
 
-/// A question planned over sources; asked with any number of vectors.
+/// A search planned over sources, for any number of vectors.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     kernel: Kernel,
-    question: Question<'a>,
+    params: SearchParams<'a>,
     sources: Vec<PreparedSource<'a>>,
 }
 
@@ -116,11 +116,11 @@ struct PreparedSource<'a> {
 /// `go_on` ends it.
 pub fn prepare<'a>(
     sources: impl IntoIterator<Item = Source<'a>>,
-    question: Question<'a>,
+    params: SearchParams<'a>,
     kernel: Kernel,
     go_on: GoOn<'_>,
 ) -> Result<Prepared<'a>> {
-    for (name, value) in [("k", Some(question.k)), ("ef", question.ef)] {
+    for (name, value) in [("k", Some(params.k)), ("ef", params.ef)] {
         let Some(value) = value else { continue };
         if value == 0 || value > K_MAX {
             let message = format!("{name}: expected 1 to {K_MAX}, got {value}");
@@ -131,21 +131,21 @@ pub fn prepare<'a>(
     }
     let sources: Vec<PreparedSource<'a>> = sources
         .into_iter()
-        .map(|source| prepare_source(source, &question, go_on))
+        .map(|source| prepare_source(source, &params, go_on))
         .collect::<Result<_>>()?;
-    Ok(Prepared { kernel, question, sources })
+    Ok(Prepared { kernel, params, sources })
 }
 
 fn prepare_source<'a>(
     source: Source<'a>,
-    question: &Question<'a>,
+    params: &SearchParams<'a>,
     go_on: GoOn<'_>,
 ) -> Result<PreparedSource<'a>> {
     let segment = source.segment;
-    let field = segment.field(question.field)?;
+    let field = segment.field(params.field)?;
     let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
-    let pruned = source.skipped || question.filter.is_some_and(stats_exclude);
-    let passing = match question.filter {
+    let pruned = source.skipped || params.filter.is_some_and(stats_exclude);
+    let passing = match params.filter {
         _ if pruned => Some(RowSet::empty(segment.rows())),
         Some(filter) => Some(eval_within(filter, segment.payload(), &source.dead.live(), go_on)?),
         None => None,
@@ -156,9 +156,9 @@ fn prepare_source<'a>(
         rows: segment.rows(),
         allowed,
         has_graph: field.graph().is_some(),
-        k: question.k,
-        ef: question.ef,
-        exact: question.exact,
+        k: params.k,
+        ef: params.ef,
+        exact: params.exact,
     };
     let path = plan(input);
     let name = segment.name().to_owned();
@@ -181,7 +181,7 @@ impl Prepared<'_> {
 
     /// The vector field searched.
     pub fn field(&self) -> &str {
-        self.question.field
+        self.params.field
     }
 
     /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.
@@ -212,7 +212,7 @@ impl Prepared<'_> {
             stats.nodes_expanded += cost.hops;
         }
         sort_hits(&mut hits);
-        hits.truncate(self.question.k);
+        hits.truncate(self.params.k);
         Ok((hits, stats))
     }
 
@@ -225,14 +225,14 @@ impl Prepared<'_> {
     ) -> Result<vector::SearchStats> {
         let Work { vector, scratch, go_on } = work;
         let segment = prepared.source.segment;
-        let field = segment.field(self.question.field).expect("prepare looked it up");
+        let field = segment.field(self.params.field).expect("prepare looked it up");
         let allowed = match &prepared.passing {
             Some(rows) => Allowed::Only(rows),
             None if prepared.source.dead.count() == 0 => Allowed::All,
             None => Allowed::Except(prepared.source.dead),
         };
         let SourcePlan { path, allowed: allowed_count, .. } = prepared.plan;
-        let k = self.question.k.min(allowed_count as usize);
+        let k = self.params.k.min(allowed_count as usize);
         let kernel = self.kernel;
         let search = FieldSearch { path, vector, kernel, k, allowed, allowed_count, go_on };
         let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
@@ -250,11 +250,11 @@ impl Prepared<'_> {
 
     /// The distance beyond which no more hits are needed, after those found. O(hits).
     fn limit(&self, hits: &[Hit]) -> f32 {
-        if hits.len() < self.question.k {
+        if hits.len() < self.params.k {
             return f32::INFINITY;
         }
         let mut distances: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
-        *distances.select_nth_unstable_by(self.question.k - 1, f32::total_cmp).1
+        *distances.select_nth_unstable_by(self.params.k - 1, f32::total_cmp).1
     }
 }
 

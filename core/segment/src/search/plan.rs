@@ -1,5 +1,5 @@
 //! How one source is searched, decided from numbers alone: a pure function of counts and
-//! the query, never of time, load or threads, so that the same question always takes the same way.
+//! the query, never of time, load or threads, so that the same search always takes the same access path.
 
 use crate::vector::AccessPath;
 use crate::vector::graph::EF_DEFAULT;

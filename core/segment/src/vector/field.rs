@@ -20,7 +20,7 @@ use crate::storage::{AlignedBuffer, Bytes};
 use super::codec::EncodedRows;
 use super::codes::{Approximations, Bounds};
 use super::index::flat::{self, Wanted};
-use super::index::graph::{BaseGraph, Effort, Graph, GraphBuilder, GraphParams, Scratch};
+use super::index::graph::{BaseGraph, Graph, GraphBuilder, GraphParams, Scratch, SearchBudget};
 use super::index::{AccessPath, Candidate, SearchStats};
 use super::originals::{Geometry, Lift, OriginalCodec, RowScorer, VectorRows};
 use super::scorer::Scorer;
@@ -138,8 +138,8 @@ impl VectorField {
         let through_graph = match (path, &self.graph) {
             (AccessPath::Graph { ef }, Some(graph)) => {
                 let scored_max = u64::from(search.allowed_count);
-                let effort = Effort { ef: ef as usize, k, scored_max };
-                graph.search(&scorer, allowed, effort, scratch, stats, go_on)
+                let budget = SearchBudget { ef: ef as usize, k, scored_max };
+                graph.search(&scorer, allowed, budget, scratch, stats, go_on)
             }
             (AccessPath::Graph { .. } | AccessPath::Exact | AccessPath::Nothing, _) => None,
         };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use nearfield_engine::{Error, Fault, Place, Tier, View};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, Question, SearchStats};
+use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, ScoreKind, VectorSpec, unknown_field};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
@@ -217,14 +217,14 @@ impl Search {
         go_on: GoOn<'_>,
     ) -> StoreResult<Bytes> {
         let query_time_ms = Stopwatch::start();
-        let question = Question {
+        let params = SearchParams {
             field: &self.field,
             k: self.k,
             ef: self.ef,
             exact: self.exact,
             filter: self.filter.as_ref(),
         };
-        let prepared = view.prepare_while(self.tier, question, kernel, go_on)?;
+        let prepared = view.prepare_while(self.tier, params, kernel, go_on)?;
         let vectors = &self.vectors.elements;
         let results = if self.many {
             Results::Many(view.search_many_while(&prepared, vectors, &pool(), go_on)?)

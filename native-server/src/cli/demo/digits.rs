@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nearfield_engine::{Collection, Database, ManualClock, View, recall, write_export};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Hit, Question};
+use nearfield_segment::search::{Hit, SearchParams};
 use nearfield_segment::storage::open_target_directory;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
@@ -71,13 +71,13 @@ pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
     Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }
 
-fn question(filter: Option<&Filter>) -> Question<'_> {
-    Question { field: DEFAULT_FIELD, k: 10, ef: Some(EF), exact: false, filter }
+fn params(filter: Option<&Filter>) -> SearchParams<'_> {
+    SearchParams { field: DEFAULT_FIELD, k: 10, ef: Some(EF), exact: false, filter }
 }
 
 /// The nearest images to [`SHOWN`], itself left out.
-fn neighbours(digits: &Digits, view: &View, question: Question<'_>) -> Result<Vec<(usize, Hit)>> {
-    let prepared = view.prepare(question, host::kernel()?)?;
+fn neighbours(digits: &Digits, view: &View, params: SearchParams<'_>) -> Result<Vec<(usize, Hit)>> {
+    let prepared = view.prepare(params, host::kernel()?)?;
     let image = digits.image(SHOWN);
     let answers = view.search_many(&prepared, image, &Pool::SERIAL)?;
     let hits = answers.into_iter().flat_map(|(hits, _)| hits);
@@ -86,7 +86,7 @@ fn neighbours(digits: &Digits, view: &View, question: Question<'_>) -> Result<Ve
 }
 
 fn show_neighbours(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
-    let near = neighbours(digits, view, question(None))?;
+    let near = neighbours(digits, view, params(None))?;
     writeln!(out, "\nImage {SHOWN}, and the four nearest to it (cosine similarity):\n")?;
     let shown: Vec<(usize, f32)> = near
         .iter()
@@ -94,7 +94,7 @@ fn show_neighbours(out: &mut dyn Write, digits: &Digits, view: &View) -> Result 
         .map(|(index, hit)| (*index, Metric::Cosine.score(hit.distance)))
         .collect();
     pictures(out, digits, &shown)?;
-    let exact = neighbours(digits, view, Question { exact: true, ..question(None) })?;
+    let exact = neighbours(digits, view, SearchParams { exact: true, ..params(None) })?;
     let ids = |hits: &[(usize, Hit)]| hits.iter().map(|(index, _)| *index).collect::<Vec<_>>();
     writeln!(out, "\nthrough the graph   {:?}", ids(&near))?;
     Ok(writeln!(out, "exact, all compared {:?}", ids(&exact))?)
@@ -104,7 +104,7 @@ fn show_filtered(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
     let label = digits.labels[SHOWN];
     let json = json!({"and": [{"label": {"ne": label}}, {"index": {"lt": 1500}}]});
     let filter = Filter::from_json(&json)?;
-    let near = neighbours(digits, view, question(Some(&filter)))?;
+    let near = neighbours(digits, view, params(Some(&filter)))?;
     let wrong = |index: usize| digits.labels[index] == label || index >= 1500;
     if near.is_empty() || near.iter().any(|(index, _)| wrong(*index)) {
         return Err(broken(format!("a filtered search gave {near:?}")));
@@ -139,13 +139,13 @@ fn pictures(out: &mut dyn Write, digits: &Digits, others: &[(usize, f32)]) -> Re
 
 fn show_recall(out: &mut dyn Write, view: &View) -> Result {
     let (kernel, pool) = (host::kernel()?, host::pool(None));
-    let prepared = view.prepare(question(None), kernel)?;
+    let prepared = view.prepare(params(None), kernel)?;
     for plan in prepared.plans() {
         let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
         writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {rung}")?;
     }
     let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;
-    let report = recall::measure(view, question(None), &probes, kernel, &pool, &|| true)?;
+    let report = recall::measure(view, params(None), &probes, kernel, &pool, &|| true)?;
     let recall::RecallReport { recall, low, high, queries, k } = report;
     Ok(writeln!(
         out,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use nearfield_engine::{Collection, View, recall};
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
 
@@ -78,12 +78,12 @@ fn build(out: &mut dyn Write, collection: &Collection) -> Result {
     Ok(writeln!(out, "build   {seconds:.2} s on {threads} threads")?)
 }
 
-fn question(exact: bool) -> Question<'static> {
-    Question { field: DEFAULT_FIELD, k: 10, ef: None, exact, filter: None }
+fn params(exact: bool) -> SearchParams<'static> {
+    SearchParams { field: DEFAULT_FIELD, k: 10, ef: None, exact, filter: None }
 }
 
 fn ask(view: &View, queries: &[f32], exact: bool, pool: &Pool) -> Result {
-    let prepared = view.prepare(question(exact), host::kernel()?)?;
+    let prepared = view.prepare(params(exact), host::kernel()?)?;
     view.search_many(&prepared, queries, pool)?;
     Ok(())
 }
@@ -102,14 +102,14 @@ fn measure(out: &mut dyn Write, view: &View, queries: &[f32]) -> Result {
         let rate = (asked.len() / DIM) as f64 / clock.seconds();
         writeln!(out, "search  {rate:>8.0} queries/s, {what}")?;
     }
-    let report = recall::measure(view, question(false), few, kernel, &pool, &|| true)?;
+    let report = recall::measure(view, params(false), few, kernel, &pool, &|| true)?;
     let recall::RecallReport { recall, low, high, queries, k } = report;
     writeln!(
         out,
         "recall@{k} at the default setting: {recall:.4} (95 % interval {low:.4} to {high:.4}, \
          {queries} queries that are not in the set)"
     )?;
-    for plan in view.prepare(question(false), kernel)?.plans() {
+    for plan in view.prepare(params(false), kernel)?.plans() {
         let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
         writeln!(out, "explain {allowed} of {rows} rows allowed, {rung}")?;
     }

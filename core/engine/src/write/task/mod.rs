@@ -14,4 +14,4 @@ mod plan;
 pub(crate) use merge::{MergeInput, Phase, segment_file};
 pub use merge::{MergeOutput, Progress, Step, Task};
 pub(crate) use plan::SMALL_MERGE_PART;
-pub use plan::{Effort, SegmentFacts, Situation, Work, plan};
+pub use plan::{MergeScope, SegmentFacts, Situation, Work, plan};

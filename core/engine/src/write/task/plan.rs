@@ -97,7 +97,7 @@ pub struct Work {
 
 /// How much a host asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
+pub enum MergeScope {
     /// What is due by size or wear.
     Due,
     /// Also what is merely worthwhile: fewer files for searches, at the cost of linking rows more often. For now
@@ -112,17 +112,17 @@ pub enum Effort {
     Everything,
 }
 
-/// The most urgent work for an effort, if there is any that does not touch a busy segment.
+/// The most urgent work for a scope, if there is any that does not touch a busy segment.
 ///
 /// Each piece of work removes its own reason, so that work comes to an end: a file whose dead rows lie
 /// behind the checkpoint LSN would be as worn after a rewrite as before, so a checkpoint comes first.
-pub fn plan(effort: Effort, situation: &Situation, options: &Options) -> Option<Work> {
+pub fn plan(scope: MergeScope, situation: &Situation, options: &Options) -> Option<Work> {
     let desk = Desk::new(situation, options);
-    match effort {
-        Effort::Due => desk.due(),
-        Effort::Worthwhile => desk.due().or_else(|| desk.worthwhile()),
-        Effort::Checkpoint => desk.checkpoint(),
-        Effort::Everything => desk.everything(),
+    match scope {
+        MergeScope::Due => desk.due(),
+        MergeScope::Worthwhile => desk.due().or_else(|| desk.worthwhile()),
+        MergeScope::Checkpoint => desk.checkpoint(),
+        MergeScope::Everything => desk.everything(),
     }
 }
 

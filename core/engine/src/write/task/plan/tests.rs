@@ -35,8 +35,8 @@ fn options() -> Options {
     options
 }
 
-fn ask(effort: Effort, segments: Vec<SegmentFacts>) -> Option<Chosen> {
-    pair(plan(effort, &Situation { segments, ..Situation::default() }, &options()))
+fn ask(scope: MergeScope, segments: Vec<SegmentFacts>) -> Option<Chosen> {
+    pair(plan(scope, &Situation { segments, ..Situation::default() }, &options()))
 }
 
 /// Inputs and level of a piece of work.
@@ -89,7 +89,7 @@ fn what_is_due() {
         ("a damaged graph", vec![SegmentFacts { degraded: true, ..graph(9) }], work(&[0], 1)),
     ];
     for (name, segments, expected) in cases {
-        assert_eq!(ask(Effort::Due, segments), expected, "{name}");
+        assert_eq!(ask(MergeScope::Due, segments), expected, "{name}");
     }
 }
 
@@ -101,8 +101,9 @@ fn checkpoints() {
         pending,
         ..Situation::default()
     };
-    let due = |situation: &Situation| pair(plan(Effort::Due, situation, &options()));
-    let checkpoint = |situation: &Situation| pair(plan(Effort::Checkpoint, situation, &options()));
+    let due = |situation: &Situation| pair(plan(MergeScope::Due, situation, &options()));
+    let checkpoint =
+        |situation: &Situation| pair(plan(MergeScope::Checkpoint, situation, &options()));
     let below = situation(vec![flat(1_000), memory(10)], 99, true);
     assert_eq!(due(&below), None);
     assert_eq!(checkpoint(&below), work(&[1], 0), "the flat file is too large to be written again");
@@ -140,20 +141,20 @@ fn what_is_worthwhile() {
         ("at rest", vec![graph(2_000_000), graph(100_000), flat(3_000)], None),
     ];
     for (name, segments, expected) in cases {
-        assert_eq!(ask(Effort::Worthwhile, segments), expected, "{name}");
+        assert_eq!(ask(MergeScope::Worthwhile, segments), expected, "{name}");
     }
 }
 
 #[test]
 fn rows_are_added_to_the_largest_graph_that_is_not_worn() {
-    let base = |effort, segments| {
-        plan(effort, &Situation { segments, ..Situation::default() }, &options())
+    let base = |scope, segments| {
+        plan(scope, &Situation { segments, ..Situation::default() }, &options())
             .expect("there is work")
             .base
     };
     let worn = file(1, 100_000, 80_000);
     let damaged = SegmentFacts { degraded: true, ..graph(100_000) };
-    let due = |segments| base(Effort::Due, segments);
+    let due = |segments| base(MergeScope::Due, segments);
     assert_eq!(due(vec![graph(9_000), flat(16_000), graph(7_000)]), Some(0));
     assert_eq!(due(vec![flat(16_000)]), None, "no graph yet");
     assert_eq!(due(vec![worn, flat(10)]), None, "a fifth dead");
@@ -161,12 +162,12 @@ fn rows_are_added_to_the_largest_graph_that_is_not_worn() {
     assert_eq!(due(vec![damaged]), None);
     assert_eq!(due(vec![flat(100); 4]), None, "flat files stay flat");
     let everything = vec![graph(9_000), flat(10)];
-    assert_eq!(base(Effort::Everything, everything), None, "every row is linked anew");
+    assert_eq!(base(MergeScope::Everything, everything), None, "every row is linked anew");
 }
 
 #[test]
 fn everything_is_all_files_that_are_free() {
-    let everything = |segments| ask(Effort::Everything, segments);
+    let everything = |segments| ask(MergeScope::Everything, segments);
     assert_eq!(everything(vec![graph(9), flat(9), memory(9)]), work(&[0, 1], 1));
     assert_eq!(everything(vec![graph(9), busy(flat(9)), flat(3)]), work(&[0, 2], 1));
     assert_eq!(everything(vec![graph(9), memory(9)]), None, "its final form");
@@ -181,7 +182,7 @@ fn merges_beside_others_leave_room_for_fresh_files() {
     let running = |others: usize, free: &[SegmentFacts]| {
         let mut segments = vec![busy(graph(1_000_000)); others];
         segments.extend(free);
-        ask(Effort::Due, segments)
+        ask(MergeScope::Due, segments)
     };
     assert_eq!(running(3, &[flat(16_000)]), work(&[3], 1));
     assert_eq!(running(8, &[flat(16_000)]), None, "it waits");
@@ -197,7 +198,7 @@ fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
     let ask = |bytes, merging_bytes| {
         let fresh = SegmentFacts { merge_bytes: bytes, ..flat(16_000) };
         let situation = Situation { segments: vec![fresh], merging_bytes, ..Situation::default() };
-        plan(Effort::Due, &situation, &options).is_some()
+        plan(MergeScope::Due, &situation, &options).is_some()
     };
     assert!(ask(1_500, 0) && ask(9_999, 0), "alone, whatever it needs");
     assert!(ask(600, 1_000) && !ask(601, 1_000));
@@ -207,7 +208,7 @@ fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
     let segments = vec![old, fresh];
     let situation = Situation { segments, merging_bytes: 1_000, ..Situation::default() };
     assert_eq!(
-        pair(plan(Effort::Due, &situation, &options)),
+        pair(plan(MergeScope::Due, &situation, &options)),
         work(&[1], 1),
         "the fresh rows alone"
     );
@@ -221,11 +222,11 @@ fn heavy(facts: SegmentFacts, merge_bytes: u64) -> SegmentFacts {
 #[test]
 fn no_merge_takes_more_memory_than_one_may() {
     let options = Options { one_merge_bytes_max: 1_000, merge_bytes_max: 1_000, ..options() };
-    let ask = |effort, segments: &[SegmentFacts]| {
+    let ask = |scope, segments: &[SegmentFacts]| {
         let situation = Situation { segments: segments.to_vec(), ..Situation::default() };
-        pair(plan(effort, &situation, &options))
+        pair(plan(scope, &situation, &options))
     };
-    let due = |segments: &[SegmentFacts]| ask(Effort::Due, segments);
+    let due = |segments: &[SegmentFacts]| ask(MergeScope::Due, segments);
     let oversized = heavy(graph(20_000), 600);
     let fresh = heavy(flat(16_000), 500);
     assert_eq!(due(&[heavy(graph(8_000), 400), fresh]), work(&[0, 1], 1), "both fit");
@@ -257,19 +258,19 @@ fn no_merge_takes_more_memory_than_one_may() {
     assert_eq!(due(&[few; 3]), work(&[0, 1], 1), "enough rows for the memory of a merge");
     let long_rows = heavy(flat(3_000), 600);
     assert_eq!(due(&[long_rows; 6]), None, "alone they are too few for a graph");
-    let all = |segments: &[SegmentFacts]| ask(Effort::Everything, segments);
+    let all = |segments: &[SegmentFacts]| ask(MergeScope::Everything, segments);
     assert_eq!(all(&[oversized, few, few, few]), work(&[1, 2], 1), "as many as fit");
     assert_eq!(all(&[oversized, few]), work(&[1], 1));
     assert_eq!(all(&[oversized, oversized]), None, "nothing is gained");
     assert_eq!(all(&[oversized, heavy(file(1, 9, 8), 600)]), work(&[1], 1), "dead rows are");
-    assert_eq!(ask(Effort::Worthwhile, &[heavy(graph(8_000), 400); 3]), work(&[0, 1], 1));
+    assert_eq!(ask(MergeScope::Worthwhile, &[heavy(graph(8_000), 400); 3]), work(&[0, 1], 1));
     let memory = heavy(memory(100), 5_000);
-    let checkpoint = |bytes| ask(Effort::Checkpoint, &[heavy(flat(90), bytes), memory]);
+    let checkpoint = |bytes| ask(MergeScope::Checkpoint, &[heavy(flat(90), bytes), memory]);
     assert_eq!(checkpoint(250), work(&[0, 1], 0), "whatever the rows in memory take");
     assert_eq!(checkpoint(251), work(&[1], 0), "the file would take more than a quarter");
 }
 
-/// From many beginnings, each effort runs out of work, and leaves what it promises.
+/// From many beginnings, each scope runs out of work, and leaves what it promises.
 #[test]
 fn work_comes_to_an_end() {
     let mut rng = nearfield_segment::Rng::new(3);
@@ -282,17 +283,17 @@ fn work_comes_to_an_end() {
                 file(rng.below(2) as u8, rows, rows - rng.below(u64::from(rows)) as u32 / 2)
             })
             .collect();
-        for effort in [Effort::Due, Effort::Worthwhile, Effort::Everything] {
+        for scope in [MergeScope::Due, MergeScope::Worthwhile, MergeScope::Everything] {
             for step in 0.. {
-                let Some((inputs, level)) = ask(effort, segments.clone()) else { break };
-                assert!(step < 60, "round {round}: {effort:?} does not end: {segments:?}");
+                let Some((inputs, level)) = ask(scope, segments.clone()) else { break };
+                assert!(step < 60, "round {round}: {scope:?} does not end: {segments:?}");
                 let live: u32 = inputs.iter().map(|&index| segments[index].live).sum();
                 let mut index = 0..segments.len();
                 segments.retain(|_| !inputs.contains(&index.next().expect("as many")));
                 segments.extend((live > 0).then(|| file(level, live, live)));
             }
-            let most = if effort == Effort::Everything { 1 } else { 8 };
-            assert!(segments.len() <= most, "round {round}: {effort:?} leaves {segments:?}");
+            let most = if scope == MergeScope::Everything { 1 } else { 8 };
+            assert!(segments.len() <= most, "round {round}: {scope:?} leaves {segments:?}");
         }
     }
 }
@@ -313,13 +314,13 @@ fn work_within_bounded_memory_comes_to_an_end() {
                 weighed(if rng.below(2) == 0 { flat(rows) } else { graph(rows) })
             })
             .collect();
-        for effort in [Effort::Due, Effort::Worthwhile] {
+        for scope in [MergeScope::Due, MergeScope::Worthwhile] {
             for step in 0.. {
                 let situation = Situation { segments: segments.clone(), ..Situation::default() };
-                let Some(Work { inputs, level, .. }) = plan(effort, &situation, &options) else {
+                let Some(Work { inputs, level, .. }) = plan(scope, &situation, &options) else {
                     break;
                 };
-                assert!(step < 90, "round {round}: {effort:?} does not end: {segments:?}");
+                assert!(step < 90, "round {round}: {scope:?} does not end: {segments:?}");
                 let live: u32 = inputs.iter().map(|&index| segments[index].live).sum();
                 assert!(u64::from(live) <= MOST, "round {round}: {inputs:?} of {segments:?}");
                 let mut index = 0..segments.len();
@@ -328,7 +329,7 @@ fn work_within_bounded_memory_comes_to_an_end() {
             }
             let is_small = |facts: &&SegmentFacts| facts.merge_bytes <= MOST / 2;
             let small = segments.iter().filter(is_small).count();
-            assert!(small <= 8, "round {round}: {effort:?} leaves {segments:?}");
+            assert!(small <= 8, "round {round}: {scope:?} leaves {segments:?}");
         }
     }
 }

@@ -144,7 +144,7 @@ fn keys_written_beside_a_checkpoint_come_from_the_log() {
     let Bench { collection, db, disk } = Bench::new();
     one(&collection, keyed("before", draft(1)));
     let plan = |writer: &mut crate::Writer| {
-        Ok(writer.plan(crate::write::task::Effort::Checkpoint).expect("something is due"))
+        Ok(writer.plan(crate::write::task::MergeScope::Checkpoint).expect("something is due"))
     };
     let task = collection.with_writer(plan).expect("plans");
     one(&collection, keyed("beside", draft(1)));

@@ -5,7 +5,7 @@ use crate::files::pin;
 use crate::manifest::{Manifest, list_numbers};
 use crate::read::view::Tier;
 use nearfield_segment::Lsn;
-use nearfield_segment::search::Question;
+use nearfield_segment::search::SearchParams;
 use nearfield_segment::vector::graph::Scratch;
 
 /// Small log files, so that each checkpoint has some to archive.
@@ -209,8 +209,8 @@ fn a_tier_is_searched_alone_and_hits_name_their_segments() {
     view.segments[0].file.as_mut().expect("in a file").level = 2;
     let filter = Filter::from_json(&json!({"old": 1})).expect("a filter");
     let sources = |tier, filter| {
-        let question = Question { field: "", k: 10, ef: None, exact: false, filter };
-        let prepared = view.prepare_tier(tier, question, bench.collection.kernel());
+        let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
+        let prepared = view.prepare_tier(tier, params, bench.collection.kernel());
         let (hits, _) =
             prepared.expect("known fields").search(&[0.0, 0.0], &mut Scratch::default());
         hits.iter().map(|hit| hit.source).collect::<Vec<_>>()

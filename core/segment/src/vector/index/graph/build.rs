@@ -25,7 +25,7 @@ use crate::vector::index::graph::search::{Scratch, walk_expanded};
 use crate::vector::index::graph::{ROWS_MAX, is_degree, write};
 use crate::vector::scorer::Space;
 
-/// Shape of a graph and effort of its construction.
+/// Shape of a graph and budget of its construction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GraphParams {
     /// Most neighbours of a row; a multiple of 16, at most [`DEGREE_MAX`](super::DEGREE_MAX).

@@ -34,7 +34,7 @@ mod tests;
 
 pub use build::{GraphBuilder, GraphParams, Progress, SLACK_LINKS};
 pub use inherit::BaseGraph;
-pub use search::{Effort, Scratch};
+pub use search::{Scratch, SearchBudget};
 
 use std::ops::Range;
 

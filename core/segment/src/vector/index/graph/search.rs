@@ -42,19 +42,19 @@ pub struct Scratch {
 }
 
 impl Graph {
-    /// Up to `effort.ef` allowed rows close to the scorer's query, in key order; `None` if a filtered walk
-    /// reached `effort.scored_max`, which happens where the allowed rows are far from the query. Once `go_on`
+    /// Up to `budget.ef` allowed rows close to the scorer's query, in key order; `None` if a filtered walk
+    /// reached `budget.scored_max`, which happens where the allowed rows are far from the query. Once `go_on`
     /// returns false the walk ends and the result is incomplete: the caller checks after it.
     pub fn search<'s>(
         &self,
         scorer: &impl Scorer,
         allowed: Allowed<'_>,
-        effort: Effort,
+        budget: SearchBudget,
         scratch: &'s mut Scratch,
         stats: &mut SearchStats,
         go_on: GoOn<'_>,
     ) -> Option<&'s [Candidate]> {
-        let ef = effort.ef.min(self.adjacency().rows());
+        let ef = budget.ef.min(self.adjacency().rows());
         scratch.results.clear();
         if ef == 0 {
             return Some(&scratch.results);
@@ -67,11 +67,11 @@ impl Graph {
             Allowed::Except(_) | Allowed::Only(_) => {
                 let (frontier, duplicates) =
                     (std::mem::take(&mut scratch.frontier), &self.duplicates);
-                let (left, refused) = (effort.scored_max, u64::MAX);
+                let (left, refused) = (budget.scored_max, u64::MAX);
                 let mut beam = Filtered { allowed, duplicates, left, refused, frontier, nearest };
                 beam.frontier.clear();
                 *stats += self.walk(scorer, &mut beam, scratch, go_on);
-                let is_short = beam.refused < beam.nearest.entry_at(effort.k) && ef < REPEATED_EF;
+                let is_short = beam.refused < beam.nearest.entry_at(budget.k) && ef < REPEATED_EF;
                 if is_short && beam.left > 0 && go_on() {
                     beam.nearest.reset(REPEATED_EF);
                     beam.frontier.clear();
@@ -139,7 +139,7 @@ impl Graph {
 
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effort {
+pub struct SearchBudget {
     /// Allowed candidates kept: more find more of the true neighbours and take longer. Cut to the rows.
     pub ef: usize,
     /// Of them, those that the caller wants: at most `ef`.
@@ -148,10 +148,10 @@ pub struct Effort {
     pub scored_max: u64,
 }
 
-impl Effort {
+impl SearchBudget {
     /// Never gives up; all candidates are wanted.
     pub fn unbounded(ef: usize) -> Self {
-        Effort { ef, k: ef, scored_max: u64::MAX }
+        SearchBudget { ef, k: ef, scored_max: u64::MAX }
     }
 }
 

@@ -103,7 +103,14 @@ impl Fixture {
             )
             .expect("never cancelled");
             let close = graph
-                .search(&scorer, allowed, Effort::unbounded(ef), &mut scratch, &mut stats, &always)
+                .search(
+                    &scorer,
+                    allowed,
+                    SearchBudget::unbounded(ef),
+                    &mut scratch,
+                    &mut stats,
+                    &always,
+                )
                 .expect("no bound");
             check_results(close, allowed, ef);
             let limit = exact.last().map_or(0, |candidate| candidate.distance_bits());
@@ -187,7 +194,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
             .search(
                 &scorer,
                 Allowed::Only(&none),
-                Effort::unbounded(10),
+                SearchBudget::unbounded(10),
                 &mut scratch,
                 &mut stats,
                 &always
@@ -195,7 +202,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
             .expect("no bound")
             .is_empty()
     );
-    let bounded = Effort { ef: 10, k: 10, scored_max: 50 };
+    let bounded = SearchBudget { ef: 10, k: 10, scored_max: 50 };
     assert!(
         graph
             .search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats, &always)
@@ -207,7 +214,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
         .search(
             &scorer,
             Allowed::Only(&one),
-            Effort::unbounded(10),
+            SearchBudget::unbounded(10),
             &mut scratch,
             &mut stats,
             &always,
@@ -322,7 +329,7 @@ fn few_rows_are_all_found() {
                     .search(
                         &scorer,
                         Allowed::All,
-                        Effort::unbounded(ef),
+                        SearchBudget::unbounded(ef),
                         &mut scratch,
                         &mut stats,
                         &always,
@@ -365,7 +372,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
             .search(
                 &scorer,
                 Allowed::All,
-                Effort::unbounded(50),
+                SearchBudget::unbounded(50),
                 &mut scratch,
                 &mut stats[0],
                 &always,
@@ -378,7 +385,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
                 .search(
                     &scorer,
                     Allowed::All,
-                    Effort::unbounded(50),
+                    SearchBudget::unbounded(50),
                     &mut fresh,
                     &mut stats[1],
                     &always
@@ -504,9 +511,9 @@ fn searches_reach_every_one_of_many_far_clusters() {
         let (graph, fixture) = graph_of(&rows, base);
         let mut search = |query: &Vec<f32>| {
             let scorer = RowScorer::new(fixture.rows(), Kernel::detect(), query);
-            let effort = Effort::unbounded(ef);
+            let budget = SearchBudget::unbounded(ef);
             let found =
-                graph.search(&scorer, Allowed::All, effort, &mut scratch, &mut stats, &always);
+                graph.search(&scorer, Allowed::All, budget, &mut scratch, &mut stats, &always);
             found.expect("no bound")[0].distance()
         };
         let misses = queries.iter().filter(|query| search(query) > far).count();
