@@ -106,6 +106,18 @@ def test_a_filter_that_the_budget_does_not_allow_is_refused_and_held_by_nothing(
     attacked.check()
 
 
+@pytest.mark.parametrize("path", ["/v2/vectors", "/v2/vectors/batch"])
+@pytest.mark.parametrize(("name", "said"), [("", "each vector field once"), ("b", "no vector field")])
+def test_many_vectors_of_an_unknown_or_repeated_field_cost_nothing(
+    attacked: Attacked, path: str, name: str, said: str
+) -> None:
+    row = filled('{"vectors":{', f'"{name}":[]', "}}", 2 * MIB)
+    body = row if path == "/v2/vectors" else b'{"vectors":[' + row + b"]}"
+    status, answer, _ = attacked.send(path, body)
+    assert (status, said in answer["message"]) == (400, True), answer
+    attacked.check()
+
+
 def test_filters_at_their_limits_are_answered(attacked: Attacked) -> None:
     def count(terms: int) -> tuple[int, Any]:
         body = json.dumps({"filter": {"or": [{"n": 1}] * terms}}).encode()

@@ -28,7 +28,7 @@ const ROW_BYTES: u64 = 160;
 
 request! {
     /// A row to write
-    pub(super) struct Row {
+    pub(super) struct Row in Rows {
         /// Of the default vector field
         #[schema(value_type = Option<Vec<f32>>)]
         vector: Vector,
@@ -47,7 +47,7 @@ request! {
 
 request! {
     /// One point to write
-    pub(super) struct WriteOne {
+    pub(super) struct WriteOne in Rows {
         /// Of the default vector field
         #[schema(value_type = Option<Vec<f32>>)]
         vector: Vector,
@@ -112,9 +112,9 @@ pub(super) struct WrittenBatch<'a> {
 /// Answers `POST vectors`.
 pub(super) async fn one(mut call: Call) -> Result<Response<Body>> {
     let served = call.served()?;
-    let request: WriteOne = call.request().await?;
-    let WriteOne { vector, vectors, id, metadata, idempotency_key, wait } = request;
     let mut rows = Rows::new(&served.schema());
+    let request: WriteOne = call.request_into(&mut rows).await?;
+    let WriteOne { vector, vectors, id, metadata, idempotency_key, wait } = request;
     rows.push(Row { vector, vectors, id, metadata, idempotency_key })?;
     call.store()?.metrics().ingest_requests.inc();
     write(rows, None, wait, &served, &mut call, |points, _| {
@@ -200,18 +200,24 @@ impl WrittenBatch<'_> {
     }
 }
 
-/// The vectors of a row by field.
+/// The vectors of a row by field are in the [`Rows`] that the row's values share: each is read straight into the array
+/// of its field, so that an entry takes no memory of its own.
 #[derive(Debug)]
-pub(super) struct VectorsByField(Vec<(String, Vector)>);
+pub(super) struct VectorsByField;
 
-impl<S> FromJson<S> for VectorsByField {
-    fn read(cursor: &mut Cursor<'_>, shared: &mut S) -> Result<Self> {
-        let mut vectors = Vec::new();
+impl FromJson<Rows> for VectorsByField {
+    fn read(cursor: &mut Cursor<'_>, rows: &mut Rows) -> Result<Self> {
+        let mut seen = Vec::new();
         cursor.map(|name, cursor| {
-            vectors.push((name, Vector::read(cursor, shared)?));
-            Ok(())
+            let position = rows.position(&name)?;
+            if seen.contains(&position) {
+                return Err(cursor.refuse("each vector field once"));
+            }
+            seen.push(position);
+            let (_, _, elements) = &mut rows.fields[position];
+            cursor.floats(elements)
         })?;
-        Ok(VectorsByField(vectors))
+        Ok(VectorsByField)
     }
 }
 
@@ -225,7 +231,8 @@ impl FromJson<Rows> for AllRows {
             if rows.count.is_multiple_of(ROWS_AT_ONCE) {
                 cursor.reserve(ROWS_AT_ONCE as u64 * ROW_BYTES)?;
             }
-            rows.push(Row::read(cursor, &mut ())?)
+            let row = Row::read(cursor, rows)?;
+            rows.push(row)
         })?;
         Ok(AllRows)
     }
@@ -259,6 +266,7 @@ impl Rows {
         4 * elements + texts.sum::<usize>()
     }
 
+    /// Adds a row, of which `vectors` were read already.
     fn push(&mut self, new: Row) -> Result<()> {
         let row = self.count;
         if row == BATCH_ROWS_MAX {
@@ -266,12 +274,15 @@ impl Rows {
             let error = Error::invalid(Fault::Parameter, message);
             return Err(error.with("expected", BATCH_ROWS_MAX).into());
         }
-        let Row { vector, vectors, id, metadata, idempotency_key } = new;
-        if let Some(vector) = vector {
-            self.push_vector(DEFAULT_FIELD, vector)?;
-        }
-        for (name, vector) in vectors.into_iter().flat_map(|VectorsByField(vectors)| vectors) {
-            self.push_vector(&name, vector)?;
+        let Row { vector, vectors: _, id, metadata, idempotency_key } = new;
+        if let Some(Vector(new)) = vector {
+            let position = self.position(DEFAULT_FIELD)?;
+            let (_, _, elements) = &mut self.fields[position];
+            if elements.is_empty() {
+                *elements = new;
+            } else {
+                elements.extend_from_slice(&new);
+            }
         }
         self.count += 1;
         self.ids.extend(id.map(|Id(id)| id));
@@ -290,21 +301,15 @@ impl Rows {
         Ok(())
     }
 
-    fn push_vector(&mut self, name: &str, Vector(new): Vector) -> Result<()> {
-        let Some(position) = self.fields.iter().position(|(there, ..)| there == name) else {
+    /// The position of a vector field.
+    fn position(&self, name: &str) -> Result<usize> {
+        self.fields.iter().position(|(there, ..)| there == name).ok_or_else(|| {
             let known = shown_list(self.fields.iter().map(|(name, ..)| name.as_str()));
             let name = shown(name);
             let message = format!("row {}: there is no vector field {name:?}", self.count);
             let error = Error::invalid(Fault::Parameter, message);
-            return Err(error.with("expected", known).with("got", name.as_ref()).into());
-        };
-        let (_, _, elements) = &mut self.fields[position];
-        if elements.is_empty() {
-            *elements = new;
-        } else {
-            elements.extend_from_slice(&new);
-        }
-        Ok(())
+            error.with("expected", known).with("got", name.as_ref()).into()
+        })
     }
 
     fn into_batch(
@@ -336,4 +341,38 @@ fn dimension(row: usize, field: &str, expected: usize, got: usize) -> ApiError {
     let message = format!("row {row}: {field}: expected {expected} elements, got {got}");
     let error = Error::invalid(Fault::Dimension, message);
     error.with("expected", expected).with("got", got).with("row", row).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield_segment::{Encoding, Metric, VectorSpec};
+
+    use super::*;
+
+    /// The error of a row, and the places for elements that were made until then.
+    fn refused(text: &str) -> (ApiError, usize) {
+        let spec = VectorSpec { dim: 2, metric: Metric::L2, store: Encoding::F32 };
+        let vectors = ["", "a"].map(|name| (name.to_owned(), spec.clone())).into();
+        let mut rows = Rows::new(&Schema { vectors });
+        let mut reserve = |bytes| panic!("{bytes} bytes reserved");
+        let row =
+            Cursor::whole(text.as_bytes(), &mut reserve, |cursor| Row::read(cursor, &mut rows));
+        let places = rows.fields.iter().map(|(_, _, elements)| elements.capacity());
+        (row.expect_err("not a row"), places.sum())
+    }
+
+    #[test]
+    fn many_vectors_of_an_unknown_or_repeated_field_are_refused_before_memory_is_taken_for_them() {
+        let entries = |name: &str| vec![format!("\"{name}\":[]"); 10_000].join(",");
+        let (error, places) = refused(&format!("{{\"vectors\":{{{}}}}}", entries("b")));
+        let message = format!("{error:?}");
+        assert!(message.contains("row 0: there is no vector field"), "{message}");
+        assert_eq!(places, 0);
+        for name in ["", "a"] {
+            let (error, places) = refused(&format!("{{\"vectors\":{{{}}}}}", entries(name)));
+            let second =
+                "{\"vectors\":{".len() + 2 * "\"\":[],".len() + 2 * name.len() - "[],".len();
+            assert_eq!((error.position(), places), (Some(second as u64), 0), "{error:?}");
+        }
+    }
 }
