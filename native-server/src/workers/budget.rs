@@ -13,7 +13,9 @@
 //! | 100 | reads are refused, whatever their share |
 //!
 //! A merge that has waited for five seconds claims its memory: from then on writes and other merges are treated as if
-//! it held that already, so writes that never pause cannot keep it waiting. Reads are not held up.
+//! it held that already, so writes that never pause cannot keep it waiting, and every collection writes its rows to a
+//! file. Reads are not held up. A claim ends while reads and merges leave it no room, and counts for writes only if the
+//! end of writes is all that the merge waits for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,15 +130,17 @@ impl Budget {
         let mut claim = None;
         let waiting = Stopwatch::start();
         while !gives_way() {
-            let reserved = match &claim {
+            let reserved = match &mut claim {
                 Some(claim) => self.reserve_claimed(claim),
                 None => self.reserve(bytes, Purpose::Merge, Holder::Server),
             };
             if let Ok(reserved) = reserved {
                 return Some(reserved);
             }
-            if claim.is_none() && waiting.elapsed() >= CLAIM_AFTER {
-                claim = self.claim(bytes);
+            if waiting.elapsed() >= CLAIM_AFTER {
+                // A claim that is of no use ends, so that another merge can have one.
+                let kept = claim.filter(|_| self.leaves_room(&self.held(), bytes));
+                claim = kept.or_else(|| self.claim(bytes));
             }
             let held = self.held();
             let _woken = self.freed.wait_timeout(held, WAITING_LOOK);
@@ -144,25 +148,46 @@ impl Budget {
         None
     }
 
-    /// Claims memory for a merge, unless another merge has a claim.
+    /// Claims memory for a merge, unless another merge has a claim or reads and merges leave no room for it.
     fn claim(&self, bytes: u64) -> Option<Claim<'_>> {
         let mut held = self.held();
-        (held.claimed_bytes == 0).then(|| {
+        (held.claimed_bytes == 0 && self.leaves_room(&held, bytes)).then(|| {
             held.claimed_bytes = bytes;
             Claim { budget: self, bytes }
         })
     }
 
-    /// Reserves the memory of a claim.
-    fn reserve_claimed(self: &Arc<Self>, claim: &Claim<'_>) -> StoreResult<Reservation> {
+    /// Reserves the memory of a claim, which is spent then.
+    fn reserve_claimed(self: &Arc<Self>, claim: &mut Claim<'_>) -> StoreResult<Reservation> {
         let (bytes, purpose, holder) = (claim.bytes, Purpose::Merge, Holder::Server);
         let mut held = self.held();
         held.claimed_bytes = 0;
         let added = self.add_to(&mut held, bytes, purpose, holder);
-        if added.is_err() {
-            held.claimed_bytes = bytes;
+        match added {
+            Ok(()) => claim.bytes = 0,
+            Err(_) => held.claimed_bytes = bytes,
         }
         added.map(|()| Reservation { budget: Arc::clone(self), bytes, purpose, holder })
+    }
+
+    /// True if a merge of `bytes` would fit beside the reads and merges of now, without any write.
+    fn leaves_room(&self, held: &Held, bytes: u64) -> bool {
+        let others = held.reads_bytes.saturating_add(held.merges_bytes);
+        others.saturating_add(bytes) <= share(self.limit_bytes, HARD_PERCENT)
+    }
+
+    /// The part of a claim that counts against memory for `purpose`: nothing where leaving it free would not help.
+    fn claimed_bytes(&self, held: &Held, purpose: Purpose) -> u64 {
+        let bytes = held.claimed_bytes;
+        let merges = held.merges_bytes.saturating_add(bytes);
+        let counts = match purpose {
+            Purpose::Read => false,
+            Purpose::Merge => self.leaves_room(held, bytes),
+            Purpose::Write => {
+                self.leaves_room(held, bytes) && merges <= merges_bytes_max(self.limit_bytes)
+            }
+        };
+        if counts { bytes } else { 0 }
     }
 
     /// Reserves `bytes` for what a checkpoint takes beside the rows in memory, which count already: for the small files
@@ -185,10 +210,7 @@ impl Budget {
         purpose: Purpose,
         holder: Holder,
     ) -> StoreResult<()> {
-        let claimed = match purpose {
-            Purpose::Write | Purpose::Merge => held.claimed_bytes,
-            Purpose::Read => 0,
-        };
+        let claimed = self.claimed_bytes(held, purpose);
         let rows = self.row_bytes.load(Ordering::Relaxed);
         let used = held.all_bytes.saturating_add(rows).saturating_add(claimed);
         let (reads, writes) = held.of(holder);
@@ -238,8 +260,15 @@ impl Budget {
         self.used_and_claimed_bytes() >= share(self.limit_bytes, SOFT_PERCENT)
     }
 
+    /// True if a collection that counts `counted_bytes` in rows should write them to a file now: memory is tight, and it
+    /// has an eighth of what is used, or a merge has a claim that the rows of all collections stand against.
+    pub(super) fn wants_rows_written(&self, counted_bytes: u64) -> bool {
+        let claimed_bytes = self.claimed_bytes(&self.held(), Purpose::Write);
+        self.is_tight() && (claimed_bytes > 0 || counted_bytes >= self.used_bytes() / 8)
+    }
+
     fn used_and_claimed_bytes(&self) -> u64 {
-        let claimed_bytes = self.held().claimed_bytes;
+        let claimed_bytes = self.claimed_bytes(&self.held(), Purpose::Write);
         self.used_bytes().saturating_add(claimed_bytes)
     }
 
@@ -293,7 +322,7 @@ fn share(limit_bytes: u64, percent: u64) -> u64 {
     limit_bytes / 100 * percent
 }
 
-/// The claim of a merge, until it is dropped.
+/// The claim of a merge, until it is dropped. Without bytes it is spent.
 #[derive(Debug)]
 struct Claim<'a> {
     budget: &'a Budget,
@@ -302,7 +331,7 @@ struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.budget.held().claimed_bytes = 0;
+        self.budget.held().claimed_bytes -= self.bytes;
     }
 }
 
@@ -453,6 +482,64 @@ mod tests {
             assert_eq!(waits.join().expect("no panic"), Some(400));
         });
         assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_claim_stands_while_the_end_of_writes_would_make_room_for_it() {
+        // Held by reads and by merges, claimed; counts for writes, and for merges.
+        let cases = [
+            (0, 0, 400, (400, 400)),
+            (450, 0, 400, (400, 400)),
+            (451, 0, 400, (0, 0)),
+            (600, 0, 250, (250, 250)),
+            (600, 0, 251, (0, 0)),
+            (0, 200, 200, (200, 200)),
+            (0, 201, 200, (0, 200)),
+            (250, 400, 200, (0, 200)),
+            (251, 400, 200, (0, 0)),
+        ];
+        for (reads, merges, claimed, counts) in cases {
+            let (budget, case) = (budget(), (reads, merges, claimed));
+            let of_merges = budget.reserve(merges, Purpose::Merge, Holder::Server).expect("room");
+            let claim = budget.claim(claimed);
+            let of_reads = [(reads / 2, 'a'), (reads - reads / 2, 'b')]
+                .map(|(bytes, name)| budget.reserve(bytes, READ, key(name)).expect("reads go on"));
+            let found = |purpose| budget.claimed_bytes(&budget.held(), purpose);
+            let taken = budget.reserve(850 - reads - merges - counts.0, WRITE, Holder::Server);
+            assert!(taken.is_ok(), "{case:?}: writes have the rest");
+            assert!(budget.reserve(1, WRITE, Holder::Server).is_err(), "{case:?}");
+            assert_eq!((found(WRITE), found(Purpose::Merge), found(READ)), (counts.0, counts.1, 0));
+            assert!(budget.wants_rows_written(0) == (counts.0 > 0), "{case:?}");
+            drop(claim);
+            assert_eq!(budget.claim(claimed).is_some(), counts.1 > 0, "{case:?}");
+            drop((of_merges, of_reads, taken));
+            assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_claim_that_was_spent_leaves_the_next_one_alone() {
+        let budget = budget();
+        let mut first = budget.claim(200).expect("no other claim");
+        assert!(budget.claim(100).is_none());
+        let merge = budget.reserve_claimed(&mut first).expect("there is room");
+        let second = budget.claim(100).expect("the first is spent");
+        drop(first);
+        assert_eq!((merge.bytes(), budget.held().claimed_bytes), (200, 100));
+        drop(second);
+        assert_eq!(budget.held().claimed_bytes, 0);
+    }
+
+    #[test]
+    fn only_collections_with_a_good_part_write_their_rows_early_unless_a_merge_has_a_claim() {
+        let budget = budget();
+        budget.rows_changed(0, 500);
+        assert!(!budget.wants_rows_written(500), "there is room");
+        let claim = budget.claim(400);
+        assert!(budget.wants_rows_written(1), "the merge waits for all rows");
+        drop(claim);
+        budget.rows_changed(500, 720);
+        assert!(budget.wants_rows_written(90) && !budget.wants_rows_written(89));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) refuses: bool,
     /// Something is in the log and in no file.
     pub(super) pending: bool,
-    /// The memory budget is tight, and this collection has a good part of it.
+    /// The memory budget is tight, and this collection has a good part of it or a merge has claimed memory.
     pub(super) tight: bool,
     /// Its rows in memory are enough for a file.
     pub(super) full: bool,

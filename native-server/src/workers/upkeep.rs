@@ -230,13 +230,12 @@ impl Upkeep {
 
     fn facts(&self, tended: &Tended, merging: bool) -> Facts {
         let (budget, managed) = (&self.context.budget, &tended.managed);
-        let (share, memory_bytes) = (budget.used_bytes() / 8, managed.memory_bytes());
         let running = |step| tended.running.contains(&step);
         Facts {
             refuses: managed.refuses(),
             pending: managed.pending() > 0,
-            tight: budget.is_tight() && managed.counted_bytes() >= share,
-            full: memory_bytes >= self.limits.memtable_bytes_max,
+            tight: budget.wants_rows_written(managed.counted_bytes()),
+            full: managed.memory_bytes() >= self.limits.memtable_bytes_max,
             recovering: running(Step::Recover),
             checkpointing: running(Step::Merge(MergeScope::Checkpoint)),
             merging,
