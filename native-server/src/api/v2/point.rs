@@ -9,8 +9,10 @@ use super::values::Id;
 use crate::http::Result;
 use crate::workers::StoreResult;
 
-/// Points whose metadata and vectors are in memory at a time.
+/// Points whose metadata and vectors are in memory at a time: so many, or fewer where the vectors would take more bytes
+/// than this. One is read in any case. The memory budget does not count them.
 const POINTS_AT_ONCE: usize = 64;
+const VECTORS_AT_ONCE_BYTES: usize = 1 << 20;
 
 /// Which parts of a point an answer shows.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,7 @@ pub(super) fn read_points(
     let fields = [field];
     let vectors = if shown.vector { &fields[..] } else { &[] };
     let columns = Columns { vectors, metadata: shown.metadata };
-    for places in places.chunks(POINTS_AT_ONCE) {
+    for places in places.chunks(points_at_once(view, vectors)) {
         let points = view.points(places.iter().copied(), columns)?;
         let elements = points.vectors.first().map_or(&[][..], Vec::as_slice);
         let mut vectors = elements.chunks_exact((elements.len() / places.len()).max(1));
@@ -62,6 +64,13 @@ pub(super) fn read_points(
         }
     }
     Ok(())
+}
+
+/// How many points with these vectors are read together.
+fn points_at_once(view: &View, vectors: &[&str]) -> usize {
+    let specs = vectors.iter().filter_map(|field| view.schema.vectors.get(*field));
+    let vector_bytes: usize = specs.map(|spec| 4 * spec.dim as usize).sum();
+    (VECTORS_AT_ONCE_BYTES / vector_bytes.max(1)).clamp(1, POINTS_AT_ONCE)
 }
 
 /// A point found
