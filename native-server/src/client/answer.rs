@@ -5,7 +5,10 @@ use hyper::{Response, StatusCode};
 use nearfield_engine::{Error, ErrorKind, Fault, Result};
 use serde_json::Value;
 
-use super::{ANSWER_BYTES_MAX, next_piece};
+use super::patience::next_piece;
+
+/// Longest answer that is kept whole.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Faults by the code that a server gives them.
 const FAULTS: [Fault; 7] = [

@@ -7,13 +7,13 @@
 
 mod answer;
 mod body;
+mod patience;
 mod target;
 
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
@@ -28,18 +28,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use body::Outgoing;
+use patience::{IDLE_TIME_MAX, broken, next_piece, patiently};
 use target::Target;
 
 use crate::http::CONTROL_SOCKET;
 
 /// Until a connection stands.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Until the next bytes move, in either direction.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Until an answer begins: some are given when the work is done.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(600);
-/// Longest answer that is kept whole.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 const JSON: &str = "application/json";
 
@@ -265,30 +262,6 @@ async fn feed(
             return Ok(());
         }
     }
-}
-
-/// The next bytes of an answer, `None` at its end.
-async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>> {
-    while let Some(frame) = patiently(IDLE_TIME_MAX, body.frame()).await? {
-        let frame = frame.map_err(|error| broken(&error))?;
-        if let Ok(piece) = frame.into_data() {
-            return Ok(Some(piece));
-        }
-    }
-    Ok(None)
-}
-
-async fn patiently<T>(most: Duration, wait: impl Future<Output = T>) -> Result<T> {
-    timeout(most, wait).await.map_err(|_| {
-        let message = format!("the server did not answer within {} seconds", most.as_secs());
-        Error::new(ErrorKind::Io, message)
-    })
-}
-
-fn broken(error: &hyper::Error) -> Error {
-    use std::error::Error as _;
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    Error::new(ErrorKind::Io, format!("the connection to the server broke: {error}{cause}"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 
+use http_body_util::BodyExt;
+
 use super::*;
 
 /// Answers by path; `/cut` breaks off in the middle of its answer.
