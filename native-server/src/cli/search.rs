@@ -151,9 +151,9 @@ impl Search {
             }
         }
         for plan in answers.plans.iter().filter(|_| self.explain) {
-            let SourcePlan { segment, rows, allowed, pruned, path: rung } = plan;
+            let SourcePlan { segment, rows, allowed, pruned, path } = plan;
             let pruned = if *pruned { ", ruled out by statistics" } else { "" };
-            writeln!(out, "{segment}: {allowed} of {rows} rows allowed, {rung}{pruned}")?;
+            writeln!(out, "{segment}: {allowed} of {rows} rows allowed, {path}{pruned}")?;
         }
         Ok(())
     }

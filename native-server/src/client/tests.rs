@@ -1,12 +1,11 @@
 //! The client against a small server of the same crates, over TCP and a Unix socket.
 
+use http_body_util::BodyExt;
 use hyper::server::conn::http1 as serving;
 use hyper::service::service_fn;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
-
-use http_body_util::BodyExt;
 
 use super::*;
 

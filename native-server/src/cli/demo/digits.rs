@@ -141,8 +141,8 @@ fn show_recall(out: &mut dyn Write, view: &View) -> Result {
     let (kernel, pool) = (host::kernel()?, host::pool(None));
     let prepared = view.prepare(params(None), kernel)?;
     for plan in prepared.plans() {
-        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
-        writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {rung}")?;
+        let (allowed, rows, path) = (plan.allowed, plan.rows, plan.path);
+        writeln!(out, "\nexplain, without the filter: {allowed} of {rows} rows allowed, {path}")?;
     }
     let probes = recall::sample(view, DEFAULT_FIELD, None, 300, host::seed())?;
     let report = recall::measure(view, params(None), &probes, kernel, &pool, &|| true)?;

@@ -110,8 +110,8 @@ fn measure(out: &mut dyn Write, view: &View, queries: &[f32]) -> Result {
          {queries} queries that are not in the set)"
     )?;
     for plan in view.prepare(params(false), kernel)?.plans() {
-        let (allowed, rows, rung) = (plan.allowed, plan.rows, plan.path);
-        writeln!(out, "explain {allowed} of {rows} rows allowed, {rung}")?;
+        let (allowed, rows, path) = (plan.allowed, plan.rows, plan.path);
+        writeln!(out, "explain {allowed} of {rows} rows allowed, {path}")?;
     }
     Ok(())
 }
