@@ -84,6 +84,7 @@ class Database:
         *,
         metric: _Metric = "cosine",
         store: _Store = "f32",
+        quantization: Literal["auto", "none"] = "auto",
         exist_ok: bool = False,
     ) -> Collection: ...
     def collection(self, name: str) -> Collection: ...

@@ -23,6 +23,9 @@ use crate::error::{Failure, Result};
 use crate::progress::Signals;
 use crate::store::{Place, Store};
 
+/// What `quantization=` accepts so far; both mean that vectors are compared as stored.
+const QUANTIZATIONS: [(&str, ()); 2] = [("none", ()), ("auto", ())];
+
 /// The path that means memory.
 const IN_MEMORY: &str = ":memory:";
 
@@ -48,8 +51,12 @@ impl Database {
     /// dim: elements of a vector, 1 to 65,536.
     /// metric: "cosine", "dot" or "l2".
     /// store: "f32" keeps vectors as given, "f16" rounds them to half the size.
+    /// quantization: "auto" and "none" are what there is; both compare vectors as stored.
     /// exist_ok: return the collection if it is there with the same dim, metric and store.
-    #[pyo3(signature = (name, dim, *, metric="cosine", store="f32", exist_ok=false))]
+    #[pyo3(signature = (
+        name, dim, *, metric="cosine", store="f32", quantization="auto", exist_ok=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the Python method")]
     fn create(
         &self,
         py: Python<'_>,
@@ -57,9 +64,11 @@ impl Database {
         dim: &Bound<'_, PyAny>,
         metric: &str,
         store: &str,
+        quantization: &str,
         exist_ok: bool,
     ) -> Result<Collection> {
         let metric = metric.parse::<Metric>()?;
+        choice("quantization", quantization, &QUANTIZATIONS)?;
         let schema = Schema::dense(count("dim", dim, 1)?, metric, store.parse()?)?;
         let created = py.detach(|| {
             self.store.with(|database| match database.create(name, &schema) {

@@ -192,6 +192,12 @@ REFUSED: list[tuple[str, Callable[[], object], str, list[str]]] = [
         ["euclid", "cosine", "l2"],
     ),
     ("create: store", lambda: nearfield.open().create("a", 4, store="f8"), "ParameterError", ["f8", "f16"]),
+    (
+        "create: quantization",
+        lambda: nearfield.open().create("a", 4, quantization="pq"),
+        "ParameterError",
+        ["pq", "none", "auto"],
+    ),
     ("create: twice", lambda: empty_twice(), "ConflictError", ["c"]),
     ("create: empty name", lambda: nearfield.open().create("", 4), "ParameterError", []),
     ("collection: unknown", lambda: filled_database().collection("paprs"), "NotFoundError", ["paprs", "papers"]),
