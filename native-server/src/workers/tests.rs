@@ -246,7 +246,12 @@ fn rows_beyond_their_size_become_a_file_without_being_asked() {
     let served = store.collection(None).expect("the default collection");
     // An eighth of the budget is due for a checkpoint; 32 bytes a row and a little more.
     for chunk in 0..15_u64 {
-        write(&served, chunk * 10_000..(chunk + 1) * 10_000, true).expect("written");
+        match write(&served, chunk * 10_000..(chunk + 1) * 10_000, true) {
+            Ok(_) => {}
+            // On a busy machine memory may fill up before the checkpoint has begun.
+            Err(StoreError::ResourceExhausted(_)) => break,
+            Err(error) => panic!("{error:?}"),
+        }
     }
     until("a file", || served.view().segments.iter().any(|live| live.file.is_some()));
     assert!(store.metrics().checkpoints.get() > 0);
