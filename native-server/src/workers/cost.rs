@@ -2,9 +2,8 @@
 
 use nearfield_engine::View;
 use nearfield_segment::filter::{Filter, reads_texts};
+use nearfield_segment::search::{PlanInput, rows_scored};
 
-/// Vectors that a graph search looks at for each candidate it keeps.
-const SCORED_PER_CANDIDATE: u64 = 16;
 /// Bytes of a column that one test of a filter reads for each row, about.
 const TEST_ROW_BYTES: u64 = 8;
 /// A test that reads the text of a row takes about as long as reading so many bytes.
@@ -93,12 +92,17 @@ impl Cost {
     /// A query over `view`, its filter aside. O(segments).
     pub fn of_query(view: &View, asked: Asked<'_>) -> Cost {
         let per_segment = view.segments.iter().map(|live| {
-            let rows = u64::from(live.segment.rows());
+            let rows = live.segment.rows();
             let Ok(field) = live.segment.field(asked.field) else { return 0 };
             let row_bytes = 4 * u64::from(field.spec().dim);
-            let candidates = (asked.candidates as u64).saturating_mul(SCORED_PER_CANDIDATE);
-            let scans = asked.exact || field.graph().is_none();
-            let scored = if scans { rows } else { rows.min(candidates) };
+            let scored = rows_scored(PlanInput {
+                rows,
+                allowed: rows,
+                has_graph: field.graph().is_some(),
+                k: asked.candidates,
+                ef: Some(asked.candidates),
+                exact: asked.exact,
+            });
             (asked.vectors as u64).saturating_mul(scored.saturating_mul(row_bytes))
         });
         Cost { bytes: per_segment.fold(0, u64::saturating_add) }

@@ -6,7 +6,7 @@
 
 mod plan;
 
-pub use plan::{PlanInput, plan};
+pub use plan::{PlanInput, plan, rows_scored};
 
 pub use crate::vector::AccessPath;
 

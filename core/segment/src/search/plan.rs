@@ -42,6 +42,17 @@ pub fn plan(input: PlanInput) -> AccessPath {
     }
 }
 
+/// Rows that a search of the source scores, about: what it costs beside its filter.
+pub fn rows_scored(input: PlanInput) -> u64 {
+    match plan(input) {
+        AccessPath::Nothing => 0,
+        AccessPath::Exact => u64::from(input.allowed),
+        AccessPath::Graph { ef } => {
+            u64::from(input.rows).min(u64::from(ef).saturating_mul(SCORED_PER_CANDIDATE))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +87,21 @@ mod tests {
         for (name, input, expected) in cases {
             assert_eq!(plan(input), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_scan_scores_the_allowed_rows_and_a_graph_search_some_for_each_candidate() {
+        let base = PlanInput {
+            rows: 60_000,
+            allowed: 50_000,
+            has_graph: true,
+            k: 10,
+            ef: Some(100),
+            exact: false,
+        };
+        assert_eq!(rows_scored(base), 1_600);
+        assert_eq!(rows_scored(PlanInput { exact: true, ..base }), 50_000);
+        assert_eq!(rows_scored(PlanInput { allowed: 0, ..base }), 0);
+        assert_eq!(rows_scored(PlanInput { ef: Some(usize::MAX), ..base }), 50_000);
     }
 }
