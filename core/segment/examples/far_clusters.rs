@@ -1,8 +1,9 @@
 //! Recall on clusters that lie far apart: `cargo run --release --example far_clusters -- [ROWS] [CLUSTERS] [DIM]
 //! [WIDTH] [FILE]` (100,000 rows in 100 clusters of 128 elements without arguments).
 //!
-//! Cluster centres are uniform in a cube of width 1 in 24 dimensions; a row is its centre plus uniform noise of WIDTH
-//! (.1). With FILE, rows and queries are also written there as f32, for other libraries.
+//! Cluster centres are uniform in a cube of width 1; a row is its centre plus uniform noise of WIDTH (.5) in every
+//! element, and lies nearer to the rows of its cluster than to any other row. With FILE, rows and queries are also
+//! written there as f32, for other libraries.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement for people")]
 
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
         arguments.get(at).map_or(usual, |text| text.parse().unwrap_or(usual))
     };
     let (count, clusters, dim) = (number(0, 100_000), number(1, 100), number(2, 128));
-    let width = arguments.get(3).and_then(|text| text.parse().ok()).unwrap_or(0.1);
+    let width = arguments.get(3).and_then(|text| text.parse().ok()).unwrap_or(0.5);
     let data = Data::new(clusters, dim, width);
     let mut rng = Rng::new(2);
     let all: Vec<Vec<f32>> = (0..count + QUERIES).map(|_| data.row(&mut rng)).collect();
@@ -50,12 +51,15 @@ fn main() -> Result<()> {
         let progress = builder.step(&space, &pool);
         progress.done < progress.total
     } {}
-    let graph = Graph::open(builder.finish().into(), count as u32)?;
+    let section = builder.finish();
+    // The fourth number of the header (docs of `vector::graph`).
+    let entries = section.as_chunks().0.get(3).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let graph = Graph::open(section.into(), count as u32)?;
     let built = start.elapsed();
     for ef in [EF_DEFAULT, 4 * EF_DEFAULT] {
         measure(&rows, &graph, queries, kernel, ef)?;
     }
-    println!("built in {:.1} s", built.as_secs_f64());
+    println!("built in {:.1} s, {entries} entries", built.as_secs_f64());
     Ok(())
 }
 
