@@ -11,7 +11,8 @@ use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema};
 use serde_json::json;
 
 use super::super::exit::Result;
-use super::{Order, Outcome, Source, Tally, conflict};
+use super::order::{Order, Outcome, Tally, conflict};
+use super::source::Source;
 use crate::host::{ProgressLine, Stopwatch};
 use crate::rows::Rows;
 use crate::workers::warn_of_recovery;

@@ -5,29 +5,28 @@
 //! import can be run again and replaces what is there.
 
 mod local;
+mod order;
 mod remote;
+mod source;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use nearfield_engine::{Error, ErrorKind, Fault};
-use nearfield_segment::{Encoding, Metric, PointId};
-use serde_json::{Value, json};
+use nearfield_engine::{Error, Fault};
+use nearfield_segment::{Encoding, Metric};
+use serde_json::json;
 
 use super::exit::Result;
 use super::server::{self, Place, ServerArguments};
 use super::store;
 use crate::config::metric_parser;
-use crate::host::{self, ProgressLine, Stopwatch};
-use crate::rows::{self, ColumnNames, RowFile, Rows};
-
-/// Most rows of one batch.
-const BATCH_ROWS_MAX: usize = 8_192;
-/// Bytes of vectors from which a batch is not made larger; a server takes twice that by default.
-const BATCH_BYTES_MAX: usize = 32 << 20;
+use crate::host::{self, Stopwatch};
+use crate::rows::ColumnNames;
+use order::{Order, Outcome, Tally};
+use source::Source;
 
 /// Read vectors from a file into a collection
 #[derive(Debug, Args)]
@@ -75,42 +74,6 @@ fn encoding_parser() -> impl TypedValueParser<Value = Encoding> {
     PossibleValuesParser::new(Encoding::ALL.map(Encoding::name)).try_map(|name| name.parse())
 }
 
-/// What was imported so far.
-#[derive(Debug, Default, Clone, Copy)]
-struct Tally {
-    rows: u64,
-    inserted: u64,
-    replaced: u64,
-}
-
-/// What the collection is after it.
-#[derive(Debug)]
-struct Outcome {
-    tally: Tally,
-    total: u64,
-    lsn: Value,
-    dim: usize,
-    load_s: f64,
-    /// `None` where a server does that when it sees fit.
-    index_s: Option<f64>,
-}
-
-/// A file, and the name of the collection it goes into.
-#[derive(Debug)]
-struct Order {
-    collection: String,
-    file: PathBuf,
-    metric: Option<Metric>,
-    store: Option<Encoding>,
-}
-
-/// The rows of the file, with ids from elsewhere if they were given.
-struct Source {
-    file: Box<dyn RowFile>,
-    ids: Option<std::vec::IntoIter<PointId>>,
-    line: ProgressLine,
-}
-
 impl Import {
     /// Reads the file into the collection and says what happened.
     ///
@@ -119,7 +82,8 @@ impl Import {
     pub(super) fn run(self, out: &mut dyn Write) -> Result {
         let (clock, pool) = (Stopwatch::start(), host::pool(self.threads));
         let (place, order) = self.order()?;
-        let mut source = self.source(&order.file)?;
+        let names = ColumnNames { vector: self.vector_column.clone(), id: self.id_column.clone() };
+        let mut source = Source::open(&order.file, &names, self.ids.as_deref())?;
         let outcome = match place {
             Place::Server(client) => remote::import(&client, &order, &mut source, clock)?,
             Place::Path(dir) => match store::open_for_writing(&dir, "import", true) {
@@ -153,29 +117,6 @@ impl Import {
         Ok((place, Order { collection, file: file.clone(), metric, store }))
     }
 
-    fn source(&self, file: &Path) -> Result<Source> {
-        let names = ColumnNames { vector: self.vector_column.clone(), id: self.id_column.clone() };
-        let file = rows::open(file, &names)?;
-        let ids = self.given_ids(&*file)?.map(Vec::into_iter);
-        Ok(Source { file, ids, line: ProgressLine::new("reading") })
-    }
-
-    /// The ids of `--ids`, one for each row of the file.
-    fn given_ids(&self, source: &dyn RowFile) -> nearfield_engine::Result<Option<Vec<PointId>>> {
-        let Some(path) = &self.ids else { return Ok(None) };
-        let refused = |found: String| {
-            Error::invalid(Fault::Parameter, format!("--ids: expected one id a row, {found}"))
-        };
-        let Some(rows) = source.rows() else {
-            return Err(refused("this format has them in its rows".into()));
-        };
-        let ids = read_ids(path)?;
-        if ids.len() as u64 != rows {
-            return Err(refused(format!("found {} ids for {rows} rows", ids.len())));
-        }
-        Ok(Some(ids))
-    }
-
     fn report(&self, out: &mut dyn Write, order: &Order, outcome: &Outcome) -> Result {
         let Outcome { tally, total, lsn, dim, load_s, index_s } = outcome;
         let (Tally { rows, inserted, replaced }, name) = (tally, &order.collection);
@@ -196,45 +137,6 @@ impl Import {
         );
         Ok(writeln!(out, "dim {dim}; loaded in {load_s:.2} s, {indexed}")?)
     }
-}
-
-impl Source {
-    fn dim(&self) -> usize {
-        self.file.dim()
-    }
-
-    /// The next batch; none at the end.
-    fn next_batch(&mut self) -> nearfield_engine::Result<Rows> {
-        let rows_max = (BATCH_BYTES_MAX / (4 * self.dim())).clamp(1, BATCH_ROWS_MAX);
-        let mut rows = self.file.next_rows(rows_max)?;
-        if let Some(ids) = &mut self.ids {
-            rows.ids = ids.take(rows.count).collect();
-        }
-        let (done, total) = self.file.progress();
-        self.line.show(done, total);
-        Ok(rows)
-    }
-}
-
-/// That a collection is of another kind than the file or the arguments ask for.
-fn conflict(order: &Order, what: &str, there: String, asked: String) -> Error {
-    let (name, file) = (&order.collection, order.file.display());
-    let message = format!("collection {name:?} has {what} {there}, {file} is for {asked}");
-    Error::new(ErrorKind::Conflict, message).with("expected", there).with("got", asked)
-}
-
-fn read_ids(path: &Path) -> nearfield_engine::Result<Vec<PointId>> {
-    if path.extension().is_some_and(|ending| ending == "npy") {
-        return rows::read_ids(path);
-    }
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", &name, error))?;
-    let id = |(line, text): (usize, &str)| {
-        let number = text.parse().ok().map(PointId::U64).map(Ok);
-        let id = number.unwrap_or_else(|| PointId::from_text(text));
-        id.map_err(|error| error.context(format!("{name}: line {}", line + 1)))
-    };
-    text.lines().enumerate().map(id).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::exit::Result;
 use super::super::server::collection_path;
-use super::{Order, Outcome, Source, Tally, conflict};
+use super::order::{Order, Outcome, Tally, conflict};
+use super::source::Source;
 use crate::client::Client;
 use crate::host::Stopwatch;
 use crate::rows::arrow::{Layout, TableWriter};
