@@ -5,16 +5,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use clap::Args;
 use nearfield_engine::{Collection, Columns, Error, View};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use serde_json::json;
 
-use super::{broken, open, upsert};
+use super::database::{broken, open, upsert};
 use crate::cli::exit::Result;
 use crate::host;
 use crate::sample::Clusters;
@@ -28,29 +27,17 @@ const BATCHES_MAX: u64 = 100_000;
 /// Small, so that a checkpoint comes every few dozen batches.
 const MEMTABLE_BYTES_MAX: u64 = 256 << 10;
 
-/// The process that the demo kills.
-#[derive(Debug, Args)]
-pub struct DemoWriter {
-    /// Directory of the demo's database
-    dir: PathBuf,
-}
-
-impl DemoWriter {
-    /// Writes batches and acknowledges each with a line, until it is killed or its output is closed.
-    ///
-    /// # Errors
-    /// What the engine returns, or a closed pipe.
-    pub(in crate::cli) fn run(self, out: &mut dyn Write) -> Result {
-        let database = open(&self.dir, u32::MAX, MEMTABLE_BYTES_MAX)?;
-        let collection = database.collection(NAME)?;
-        for batch in 0..BATCHES_MAX {
-            write_batch(&collection, batch)?;
-            writeln!(out, "{batch}")?;
-            out.flush()?;
-            collection.maintain(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))?;
-        }
-        Ok(())
+/// What the process to be killed does.
+pub(super) fn write(out: &mut dyn Write, dir: &Path) -> Result {
+    let database = open(dir, u32::MAX, MEMTABLE_BYTES_MAX)?;
+    let collection = database.collection(NAME)?;
+    for batch in 0..BATCHES_MAX {
+        write_batch(&collection, batch)?;
+        writeln!(out, "{batch}")?;
+        out.flush()?;
+        collection.maintain(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))?;
     }
+    Ok(())
 }
 
 fn write_batch(collection: &Collection, batch: u64) -> Result {

@@ -13,7 +13,7 @@ use nearfield_segment::storage::open_target_directory;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
 
-use super::{broken, open, upsert};
+use super::database::{broken, open, upsert};
 use crate::cli::exit::Result;
 use crate::cli::store;
 use crate::host;

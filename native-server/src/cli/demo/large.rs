@@ -9,7 +9,7 @@ use nearfield_segment::search::SearchParams;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
 
-use super::{open, upsert};
+use super::database::{open, upsert};
 use crate::cli::exit::Result;
 use crate::host::{self, ProgressLine, Stopwatch};
 use crate::sample::Clusters;

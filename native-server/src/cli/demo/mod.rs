@@ -5,26 +5,18 @@
 //! A temporary directory is removed at the end, also after an error; one that was named stays.
 
 mod crash;
+mod database;
 mod digits;
 mod large;
 mod served;
 
-pub(super) use crash::DemoWriter;
-
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
-use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Collection, Database, Error, ErrorKind, Mode};
-use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Pool};
+use nearfield_engine::{Error, ErrorKind};
 
 use super::exit::Result;
-use super::store;
 use crate::host::{self, Stopwatch};
 
 /// Show what it does: ingest, search, filter, be killed, reopen, measure
@@ -70,6 +62,23 @@ impl Demo {
         heading(out, "What to try next")?;
         what_next(out, &place)?;
         Ok(writeln!(out, "\nDone in {:.1} s.", clock.seconds())?)
+    }
+}
+
+/// The process that the demo kills.
+#[derive(Debug, Args)]
+pub struct DemoWriter {
+    /// Directory of the demo's database
+    dir: PathBuf,
+}
+
+impl DemoWriter {
+    /// Writes batches and acknowledges each with a line, until it is killed or its output is closed.
+    ///
+    /// # Errors
+    /// What the engine returns, or a closed pipe.
+    pub(super) fn run(self, out: &mut dyn Write) -> Result {
+        crash::write(out, &self.dir)
     }
 }
 
@@ -130,40 +139,4 @@ impl Drop for Place {
             eprintln!("could not remove {}; please do", self.dir.display());
         }
     }
-}
-
-/// Opens the demo's database for writing. Graphs are built from `graph_rows_min` rows on.
-fn open(dir: &Path, graph_rows_min: u32, memtable_bytes_max: u64) -> Result<Database> {
-    let storage: Arc<dyn Storage> = Arc::new(open_directory(dir)?);
-    let mut options = store::options()?;
-    options.segment.graph_rows_min = graph_rows_min;
-    options.memtable_bytes_max = memtable_bytes_max;
-    Ok(store::open_with(storage, Mode::Write, options, "demo")?)
-}
-
-/// One atomic, durable batch of points with numbers as ids.
-fn upsert(
-    collection: &Collection,
-    first_id: u64,
-    vectors: &[f32],
-    metadata: Vec<String>,
-) -> Result {
-    let view = collection.view();
-    let dim = view.schema.default_field().map_or(1, |spec| spec.dim as usize);
-    let rows = vectors.len() / dim;
-    let draft = Draft {
-        ids: Some((first_id..).take(rows).map(PointId::U64).collect()),
-        rows,
-        vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(vectors))]),
-        metadata: metadata.into_iter().map(|text| Some(Cow::Owned(text))).collect(),
-        ..Draft::default()
-    };
-    let batch = Batch::new(draft, &view.schema)?;
-    collection.apply(batch, &Pool::SERIAL)?;
-    Ok(())
-}
-
-/// A promise that did not hold in this run.
-fn broken(what: String) -> super::Failure {
-    Error::new(ErrorKind::Corrupt, what).into()
 }

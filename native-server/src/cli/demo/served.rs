@@ -15,7 +15,7 @@ use std::time::Duration;
 use nearfield_engine::{Error, ErrorKind, SystemClock};
 use serde_json::{Value, json};
 
-use super::broken;
+use super::database::broken;
 use super::digits::SHOWN;
 use crate::catalog::{Catalog, Role};
 use crate::cli::exit::Result;
