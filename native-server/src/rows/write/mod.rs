@@ -5,6 +5,7 @@
 //! format wants to know at its start what comes: how many, how long the longest text is.
 
 mod numpy;
+mod passes;
 mod plain;
 mod table;
 
@@ -12,12 +13,9 @@ use std::io::Write;
 use std::path::Path;
 
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::PointId;
 
-use super::{IdKind, RowFile};
-
-/// Rows read at a time.
-const PART_ROWS: usize = 1_000;
+use passes::Reported;
+pub(crate) use passes::{Census, Pass, Passes, census};
 
 /// What a file is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,57 +72,6 @@ impl Format {
     }
 }
 
-/// What a pass over the rows is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
-    /// To count; elements may be left out.
-    Census,
-    /// To write.
-    Rows,
-}
-
-/// Begins a pass over the same rows.
-pub(crate) type Passes<'a> = &'a mut dyn FnMut(Pass) -> Result<Box<dyn RowFile>>;
-
-/// What the rows of a pass have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Census {
-    /// Number of rows.
-    pub(crate) rows: u64,
-    /// Kinds of ids.
-    pub(crate) ids: IdKind,
-    /// Rows with metadata.
-    pub(crate) with_metadata: u64,
-    /// Characters of the longest id as text, and of the longest metadata.
-    id_chars: usize,
-    metadata_chars: usize,
-}
-
-/// Counts the rows.
-///
-/// # Errors
-/// As [`RowFile::next_rows`].
-pub(crate) fn census(passes: Passes<'_>) -> Result<Census> {
-    let mut source = passes(Pass::Census)?;
-    let mut census =
-        Census { rows: 0, ids: IdKind::None, with_metadata: 0, id_chars: 0, metadata_chars: 0 };
-    loop {
-        let rows = source.next_rows(PART_ROWS)?;
-        if rows.count == 0 {
-            return Ok(census);
-        }
-        census.rows += rows.count as u64;
-        for id in &rows.ids {
-            census.ids = census.ids.with(id);
-            census.id_chars = census.id_chars.max(id.to_string().chars().count());
-        }
-        for text in rows.metadata.iter().flatten() {
-            census.with_metadata += 1;
-            census.metadata_chars = census.metadata_chars.max(text.chars().count());
-        }
-    }
-}
-
 /// Writes rows as a file; `census` is of the same rows. `show` is called after each part with (done, total).
 ///
 /// # Errors
@@ -166,34 +113,6 @@ pub(crate) fn write_ids(
         true => numpy::write_ids(census, &mut *rows, out),
         false => plain::write_ids(&mut *rows, out),
     }
-}
-
-/// Rows on their way to a file.
-struct Reported<'a> {
-    rows: Box<dyn RowFile>,
-    show: &'a mut dyn FnMut(u64, u64),
-}
-
-impl Reported<'_> {
-    /// The next rows; `None` at the end.
-    fn next(&mut self) -> Result<Option<super::Rows>> {
-        let rows = self.rows.next_rows(PART_ROWS)?;
-        let (done, total) = self.rows.progress();
-        (self.show)(done, total);
-        Ok((rows.count > 0).then_some(rows))
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-}
-
-fn unfit(id: &PointId, why: &str) -> Error {
-    Error::invalid(Fault::Id, format!("id {id}: {why}")).with("got", id.to_string())
-}
-
-fn failed(error: std::io::Error) -> Error {
-    Error::io("write", "the file", error)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::super::npz::{IDS_ARE_NUMBERS, METADATA};
-use super::super::{IdKind, RowFile, Rows};
-use super::{Census, PART_ROWS, Pass, Passes, Reported, failed, unfit};
+use super::super::row_file::{IdKind, RowFile, Rows};
+use super::passes::{Census, PART_ROWS, Pass, Passes, Reported, failed, unfit};
 
 /// NumPy aligns the elements to this.
 const ALIGNMENT: usize = 64;

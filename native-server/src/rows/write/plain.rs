@@ -5,8 +5,8 @@ use std::io::Write;
 use nearfield_engine::Result;
 use nearfield_segment::PointId;
 
-use super::super::{RowFile, Rows};
-use super::{PART_ROWS, Reported, failed, unfit};
+use super::super::row_file::{RowFile, Rows};
+use super::passes::{PART_ROWS, Reported, failed, unfit};
 use crate::json;
 
 /// Vectors, each after its dimension.

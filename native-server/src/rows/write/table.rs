@@ -10,7 +10,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::super::arrow::{Layout, TableWriter};
-use super::{Census, Reported, failed};
+use super::passes::{Census, Reported, failed};
 
 /// Bytes of a row group that is gathered in memory.
 const ROW_GROUP_BYTES: usize = 64 << 20;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Rng, Schema};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use tempfile::TempDir;
 
-use super::super::{ColumnNames, Rows, ViewRows, open};
+use super::super::{ColumnNames, IdKind, RowFile, Rows, ViewRows, open};
 use super::*;
 
 const ALL: [&str; 9] =
