@@ -7,7 +7,8 @@ use std::io::{BufReader, Read, Seek};
 
 use nearfield_engine::{Error, Result};
 
-use super::{RowFile, Rows, check_dim, file_len, read_error};
+use super::input::{check_dim, file_len, read_error};
+use super::row_file::{RowFile, Rows};
 
 /// An open file.
 #[derive(Debug)]

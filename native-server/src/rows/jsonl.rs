@@ -12,7 +12,8 @@ use nearfield_segment::PointId;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{RowFile, Rows, check_dim, file_len};
+use super::input::{check_dim, file_len};
+use super::row_file::{RowFile, Rows};
 
 /// Longest line: a vector of the largest dimension with 17 digits an element fits four times.
 const LINE_BYTES_MAX: u64 = 8 << 20;

@@ -11,8 +11,9 @@ use half::f16;
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;
 
+use super::input::{check_dim, file_len, open_plain, read_error};
 use super::npy_header::{Header, Kind};
-use super::{RowFile, Rows, check_dim, file_len, open_plain, read_error};
+use super::row_file::{RowFile, Rows};
 
 /// A two-dimensional array, open at its next row.
 #[derive(Debug)]

@@ -97,7 +97,7 @@ impl Header {
 }
 
 fn take(name: &str, from: &mut dyn Read, bytes: &mut [u8], offset: u64) -> Result<()> {
-    from.read_exact(bytes).map_err(|error| super::read_error(name, offset, error))
+    from.read_exact(bytes).map_err(|error| super::input::read_error(name, offset, error))
 }
 
 fn parse(name: &str, text: &[u8], text_offset: u64) -> Result<Header> {

@@ -11,7 +11,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::arrow::{ColumnNames, Meter, TableReader, TableRows};
 use super::caught::caught;
-use super::file_len;
+use super::input::file_len;
 use super::tables::Tables;
 
 /// Bytes of values from which a part is not made larger.

@@ -7,7 +7,7 @@ use nearfield_engine::{Error, Result};
 use nearfield_segment::{DEFAULT_FIELD, PointId};
 
 use super::arrow::TableRows;
-use super::{RowFile, Rows};
+use super::row_file::{RowFile, Rows};
 
 /// A source of record batches.
 pub(super) trait Tables {

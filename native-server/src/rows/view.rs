@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use nearfield_engine::{Columns, Error, Fault, Result, Scan, View};
+use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::cancel::{GoOn, always};
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{DEFAULT_FIELD, PointId};
 
-use super::{IdKind, RowFile, Rows};
+use super::row_file::{IdKind, RowFile, Rows};
 
 /// Text of documents from which a part is handed over, whatever its rows.
 const PART_BYTES_MAX: usize = 32 << 20;
@@ -90,20 +90,5 @@ impl RowFile for ViewRows {
         let metadata = points.metadata.into_iter().map(|text| text.map(Cow::into_owned)).collect();
         let vectors = points.vectors.into_iter().next().unwrap_or_default();
         Ok(Rows { ids: points.ids, vectors, metadata, count })
-    }
-}
-
-impl IdKind {
-    /// The kind of ids of this kind and one more.
-    pub(super) fn with(self, id: &PointId) -> IdKind {
-        let one = match id {
-            PointId::U64(_) => IdKind::Numbers,
-            PointId::Uuid(_) | PointId::Str(_) => IdKind::Text,
-        };
-        match self {
-            IdKind::None => one,
-            same if same == one => same,
-            IdKind::Numbers | IdKind::Text | IdKind::Mixed => IdKind::Mixed,
-        }
     }
 }

@@ -15,8 +15,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use nearfield_engine::{Error, Result};
 
+use super::super::input::{file_len, read_error};
 use super::super::tables::Tables;
-use super::super::{file_len, read_error};
 use super::{ArrowRows, ColumnNames, TableRows};
 
 const MAGIC: &[u8; 6] = b"ARROW1";

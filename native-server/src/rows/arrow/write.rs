@@ -21,8 +21,8 @@ use arrow_schema::{ArrowError, DataType, Field, Schema as Table, SchemaRef};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::PointId;
 
+use super::super::row_file::{IdKind, RowFile, Rows};
 use super::super::view::ViewRows;
-use super::super::{IdKind, RowFile, Rows};
 use super::columns::{METADATA_NAME, NUMBERS_NAME, OURS};
 
 /// Rows of a record batch that is written.

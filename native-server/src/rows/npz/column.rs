@@ -6,9 +6,9 @@ use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;
 use serde_json::Value;
 
+use super::super::input::read_error;
 use super::super::npy::{doubles, integers, texts};
 use super::super::npy_header::{Header, Kind};
-use super::super::read_error;
 
 /// An array, open at its next value.
 #[derive(Debug)]

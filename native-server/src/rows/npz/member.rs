@@ -12,7 +12,7 @@ use flate2::read::DeflateDecoder;
 use nearfield_engine::{Error, Fault, Result};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::super::open_plain;
+use super::super::input::open_plain;
 
 /// Deflate writes at least one bit for 258 bytes, so at most 1,032 bytes for one.
 const EXPANSION_MAX: u64 = 1_032;

@@ -1,0 +1,63 @@
+//! Rows of vectors with ids and metadata, and what yields them part by part.
+
+use nearfield_engine::Result;
+use nearfield_segment::PointId;
+
+/// Some consecutive rows of a file.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Rows {
+    /// Number of rows.
+    pub(crate) count: usize,
+    /// Elements, row-major.
+    pub(crate) vectors: Vec<f32>,
+    /// Ids by row; empty if the file has none.
+    pub(crate) ids: Vec<PointId>,
+    /// JSON objects by row; empty if the file has none.
+    pub(crate) metadata: Vec<Option<String>>,
+}
+
+/// Which kinds of ids there are in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdKind {
+    /// No ids.
+    None,
+    /// All are numbers.
+    Numbers,
+    /// All are UUIDs or strings.
+    Text,
+    /// Some are numbers.
+    Mixed,
+}
+
+impl IdKind {
+    /// The kind of ids of this kind and one more.
+    pub(super) fn with(self, id: &PointId) -> IdKind {
+        let one = match id {
+            PointId::U64(_) => IdKind::Numbers,
+            PointId::Uuid(_) | PointId::Str(_) => IdKind::Text,
+        };
+        match self {
+            IdKind::None => one,
+            same if same == one => same,
+            IdKind::Numbers | IdKind::Text | IdKind::Mixed => IdKind::Mixed,
+        }
+    }
+}
+
+/// A file of vectors, open at its next row.
+pub(crate) trait RowFile {
+    /// Elements of a row.
+    fn dim(&self) -> usize;
+
+    /// Number of rows, where the file says it.
+    fn rows(&self) -> Option<u64>;
+
+    /// How much of the file has been read, as (done, total) in a unit of its own.
+    fn progress(&self) -> (u64, u64);
+
+    /// The next rows, at most `count_max`; none at the end.
+    ///
+    /// # Errors
+    /// `Corrupt` with file and offset or line, `InvalidInput` for what is well-formed but not usable.
+    fn next_rows(&mut self, count_max: usize) -> Result<Rows>;
+}
