@@ -13,7 +13,7 @@ pub use crates::wrong_dependencies;
 
 use super::{Finding, Tree};
 use imports::{Modules, top};
-use table::{CRATES, CrateFloors, KNOWN_FILE_CYCLES};
+use table::{CRATES, CrateFloors};
 
 /// Modules that import from their own or a higher floor, and modules without a floor.
 pub fn upward_imports(tree: &Tree) -> Vec<Finding> {
@@ -72,13 +72,8 @@ pub fn file_cycles(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     for src in crates(tree) {
         for circle in all_file_cycles(tree, &src) {
-            let is_known = |(crate_src, files): &(&str, &[&str])| {
-                *crate_src == src && circle.iter().all(|file| files.contains(&file.as_str()))
-            };
-            if !KNOWN_FILE_CYCLES.iter().any(is_known) {
-                let message = format!("files in a circle: {}", circle.join(", "));
-                found.push(Finding::new(&format!("{src}/lib.rs"), 0, message));
-            }
+            let message = format!("files in a circle: {}", circle.join(", "));
+            found.push(Finding::new(&format!("{src}/lib.rs"), 0, message));
         }
     }
     found

@@ -80,39 +80,3 @@ pub(super) const CRATES: [CrateFloors; 4] = [
         ],
     },
 ];
-
-/// Circles of files that are still to be opened, per source directory; parts of one are known too.
-pub(super) const KNOWN_FILE_CYCLES: [(&str, &[&str]); 4] = [
-    (
-        "native-server/src",
-        &[
-            "cli::demo",
-            "cli::demo::crash",
-            "cli::demo::digits",
-            "cli::demo::large",
-            "cli::demo::served",
-            "cli",
-        ],
-    ),
-    ("native-server/src", &["cli::import", "cli::import::local", "cli::import::remote"]),
-    (
-        "native-server/src",
-        &[
-            "rows",
-            "rows::arrow::file",
-            "rows::fvecs",
-            "rows::jsonl",
-            "rows::npy",
-            "rows::npy_header",
-            "rows::npz",
-            "rows::npz::column",
-            "rows::npz::member",
-            "rows::parquet",
-            "rows::tables",
-        ],
-    ),
-    (
-        "native-server/src",
-        &["rows::write", "rows::write::numpy", "rows::write::plain", "rows::write::table"],
-    ),
-];
