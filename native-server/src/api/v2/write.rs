@@ -26,41 +26,43 @@ use crate::workers::{Change, CollectionService, Written};
 const ROWS_AT_ONCE: usize = 1024;
 const ROW_BYTES: u64 = 160;
 
-request! {
-    /// A row to write
-    pub(super) struct Row in Rows {
-        /// Of the default vector field
-        #[schema(value_type = Option<Vec<f32>>)]
-        vector: Vector,
-        /// By vector field
-        #[schema(value_type = Option<BTreeMap<String, Vec<f32>>>)]
-        vectors: VectorsByField,
-        /// Left out: an id is assigned. Either every row of a batch has one or none
-        id: Id,
-        #[schema(value_type = Option<Map<String, Value>>)]
-        metadata: Metadata,
-        /// A later row with the same key is not written and answered with the id of this one
-        #[schema(min_length = 1, max_length = 256)]
-        idempotency_key: String,
-    }
+/// Defines the struct of a row that is written: its purpose, what its id and its key do, and what it has besides.
+macro_rules! row {
+    ($name:ident: $about:tt, $id:tt, $key:tt, { $($more:tt)* }) => {
+        request! {
+            #[doc = $about]
+            pub(super) struct $name in Rows {
+                /// Of the default vector field
+                #[schema(value_type = Option<Vec<f32>>)]
+                vector: Vector,
+                /// By vector field
+                #[schema(value_type = Option<BTreeMap<String, Vec<f32>>>)]
+                vectors: VectorsByField,
+                #[doc = $id]
+                id: Id,
+                #[schema(value_type = Option<Map<String, Value>>)]
+                metadata: Metadata,
+                #[doc = $key]
+                #[schema(min_length = 1, max_length = 256)]
+                idempotency_key: String,
+                $($more)*
+            }
+        }
+    };
 }
 
-request! {
-    /// One point to write
-    pub(super) struct WriteOne in Rows {
-        /// Of the default vector field
-        #[schema(value_type = Option<Vec<f32>>)]
-        vector: Vector,
-        /// By vector field
-        #[schema(value_type = Option<BTreeMap<String, Vec<f32>>>)]
-        vectors: VectorsByField,
-        /// Left out: an id is assigned
-        id: Id,
-        #[schema(value_type = Option<Map<String, Value>>)]
-        metadata: Metadata,
-        /// A later point with the same key is not written and answered with the id of this one
-        #[schema(min_length = 1, max_length = 256)]
-        idempotency_key: String,
+row! {
+    Row: "A row to write",
+    "Left out: an id is assigned. Either every row of a batch has one or none",
+    "A later row with the same key is not written and answered with the id of this one",
+    {}
+}
+
+row! {
+    WriteOne: "One point to write",
+    "Left out: an id is assigned",
+    "A later point with the same key is not written and answered with the id of this one",
+    {
         /// false: answered once it is checked and queued
         wait: bool,
     }
