@@ -7,11 +7,10 @@
 //! | `pages` | the status page and the demo page |
 //! | `openapi` | the OpenAPI document, made from the tables of routes |
 //!
-//! *Where another API finds its place.* An API is a directory beside `v2` with a table of routes, and a line in
-//! [`ROUTES`]. Its handlers take a `Call`, whose key was checked and whose collection the path names, read the body by
-//! structs of their own (`request!`), call `workers`, and write their own answers. They import from `http` and
-//! `workers`, never from another API. An API whose errors look different turns an `ApiError` into its own answer at the
-//! end of each handler; the gate words only what it refuses before a handler runs.
+//! *Where another API finds its place.* An API is a directory beside `v2`, and an [`Api`] in [`APIS`]: its table of
+//! routes, with the headers that carry its keys and the function that writes its errors. Its handlers take a `Call`,
+//! whose key was checked and whose collection the path names, read the body by structs of their own (`request!`), call
+//! `workers`, and write their own answers. They import from `http` and `workers`, never from another API.
 
 mod openapi;
 mod pages;
@@ -20,13 +19,23 @@ mod v2;
 
 use std::sync::LazyLock;
 
-use crate::http::Route;
+use crate::http::{Api, Conventions, KeyHeader, Route};
 
-/// All routes, a table for each API.
-pub static ROUTES: &[&[Route]] = &[v2::ROUTES, probes::ROUTES, pages::ROUTES];
+/// All APIs.
+pub static APIS: &[Api] = &[Api { conventions: &NEARFIELD, tables: ROUTES }];
 
-/// The OpenAPI document of all routes. Made once: it is public, and making it costs hundreds of times what an answer
-/// costs.
+/// The API of Nearfield.
+static NEARFIELD: Conventions = Conventions {
+    key_headers: &[KeyHeader { name: "authorization", prefix: "Bearer " }],
+    challenge: "Bearer realm=\"nearfield\"",
+    error_body: v2::refused::error_body,
+    document_path: "/v2/openapi.json",
+};
+
+/// Its routes.
+const ROUTES: &[&[Route]] = &[v2::ROUTES, probes::ROUTES, pages::ROUTES];
+
+/// Its OpenAPI document. Made once: it is public, and making it costs hundreds of times what an answer costs.
 pub fn document() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| openapi::document(ROUTES));
     &TEXT

@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::http::{self, Access, Call, Gives, Refused, Result, Route, Shape, Shapes, Takes, shape};
+use super::v2::refused::Refused;
+use crate::http::{self, Access, Call, Gives, Result, Route, Shape, Shapes, Takes, shape};
 
 /// Answers `GET openapi.json`.
 #[expect(clippy::unused_async, reason = "handlers are async")]
@@ -26,7 +27,7 @@ pub(super) fn document(tables: &[&[Route]]) -> String {
             item[route.method.as_str().to_ascii_lowercase()] = operation;
         }
     }
-    let refused = reference(&shape::<Refused>(&mut shapes));
+    let refused = reference(&shape::<Refused<'_>>(&mut shapes));
     let failed = json!({
         "description": "What went wrong; docs/http.md lists the codes",
         "content": { "application/json": { "schema": refused } },

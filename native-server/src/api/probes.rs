@@ -1,12 +1,12 @@
 //! Health and metrics: for probes and for monitoring.
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::{self, Access, Also, Call, Result, Route, Verb, shape};
+use crate::http::{self, Access, Also, Call, Result, Route, handler, shape};
 use crate::workers::Readiness;
 
 /// The content type of Prometheus' text format.
@@ -16,37 +16,29 @@ const NOT_READY: Also = (503, "Not everything can be served", shape::<Health>);
 
 /// The routes of probes.
 pub(super) const ROUTES: &[Route] = &[
-    Route::once(Verb::Get, "/v2/health/live", Access::Health, "health_live", |call| {
-        Box::pin(live(call))
-    })
-    .says("Say whether the process works")
-    .gives(200, shape::<Health>),
-    Route::once(Verb::Get, "/v2/health/ready", Access::Health, "health_ready", |call| {
-        Box::pin(ready(call))
-    })
-    .says("Say whether everything can be served, and if not, why")
-    .gives(200, shape::<Health>)
-    .also(&[NOT_READY]),
-    Route::once(Verb::Get, "/livez", Access::Health, "livez", |call| Box::pin(live(call)))
+    Route::once(Method::GET, "/v2/health/live", Access::Health, "health_live", handler!(live))
+        .says("Say whether the process works")
+        .gives(200, shape::<Health>),
+    Route::once(Method::GET, "/v2/health/ready", Access::Health, "health_ready", handler!(ready))
+        .says("Say whether everything can be served, and if not, why")
+        .gives(200, shape::<Health>)
+        .also(&[NOT_READY]),
+    Route::once(Method::GET, "/livez", Access::Health, "livez", handler!(live))
         .says("As /v2/health/live")
         .gives(200, shape::<Health>),
-    Route::once(Verb::Get, "/healthz", Access::Health, "healthz", |call| Box::pin(live(call)))
+    Route::once(Method::GET, "/healthz", Access::Health, "healthz", handler!(live))
         .says("As /v2/health/live")
         .gives(200, shape::<Health>),
-    Route::once(Verb::Get, "/readyz", Access::Health, "readyz", |call| Box::pin(ready(call)))
+    Route::once(Method::GET, "/readyz", Access::Health, "readyz", handler!(ready))
         .says("As /v2/health/ready")
         .gives(200, shape::<Health>)
         .also(&[NOT_READY]),
-    Route::once(Verb::Get, "/v2/metrics", Access::Metrics, "metrics", |call| {
-        Box::pin(metrics(call))
-    })
-    .says("Prometheus metrics")
-    .gives_typed(METRICS_TYPE),
-    Route::once(Verb::Get, "/metrics", Access::Metrics, "metrics_root", |call| {
-        Box::pin(metrics(call))
-    })
-    .says("As /v2/metrics")
-    .gives_typed(METRICS_TYPE),
+    Route::once(Method::GET, "/v2/metrics", Access::Metrics, "metrics", handler!(metrics))
+        .says("Prometheus metrics")
+        .gives_typed(METRICS_TYPE),
+    Route::once(Method::GET, "/metrics", Access::Metrics, "metrics_root", handler!(metrics))
+        .says("As /v2/metrics")
+        .gives_typed(METRICS_TYPE),
 ];
 
 /// Whether everything can be served

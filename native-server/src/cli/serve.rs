@@ -115,7 +115,7 @@ async fn serve(
     let listener = Listener::network(config.host, config.port, limits).await?;
     let address = listener.address();
     let stop = Stop::default();
-    tokio::spawn(listener.serve(&server, api::ROUTES, &stop));
+    tokio::spawn(listener.serve(&server, api::APIS, &stop));
     let (checked, passed) = oneshot::channel();
     let (settings, keys) = (config.clone(), Arc::clone(&catalog));
     let mut opening = pin!(run_blocking(move || {
@@ -188,7 +188,7 @@ fn control_socket(
 ) -> Option<std::path::PathBuf> {
     match Listener::control(data_dir, limits) {
         Ok((listener, path)) => {
-            tokio::spawn(listener.serve(server, api::ROUTES, stop));
+            tokio::spawn(listener.serve(server, api::APIS, stop));
             Some(path)
         }
         Err(error) => {

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use nearfield_engine::{Error, ErrorKind, Fault};
 use nearfield_segment::shown;
 
+use super::conventions::Conventions;
 use super::cursor::Cursor;
 use super::error::{ApiError, Result};
 use super::request::FromJson;
@@ -36,6 +37,8 @@ const SHORT_BODY_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) server: Arc<Server>,
+    /// Of the API that the path belongs to.
+    pub(super) conventions: &'static Conventions,
     pub(crate) head: Parts,
     pub(crate) body: Body,
     /// The key of the request; none on public routes and on the control socket.
@@ -55,10 +58,29 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(server: Arc<Server>, head: Parts, body: Body, reads: bool) -> Call {
+    pub(super) fn new(
+        server: Arc<Server>,
+        conventions: &'static Conventions,
+        head: Parts,
+        body: Body,
+        reads: bool,
+    ) -> Call {
         let pending = Arc::new(AtomicBool::new(!body.is_end_stream()));
-        let (key, may_name, collection, id, held) = (None, true, None, None, None);
-        Call { server, head, body, key, may_name, collection, id, reads, held, pending }
+        let (key, collection, id, held) = (None, None, None, None);
+        let may_name = true;
+        Call {
+            server,
+            conventions,
+            head,
+            body,
+            key,
+            may_name,
+            collection,
+            id,
+            reads,
+            held,
+            pending,
+        }
     }
 
     /// The store, if it serves.

@@ -279,9 +279,12 @@ mod tests {
             ("{\"k\":18446744073709551616}", 5),
         ];
         for (text, position) in cases {
-            let details = read(text).expect_err(text).into_response();
-            assert_eq!(details.status(), 400, "{text}");
-            assert_eq!(read(text).expect_err(text).position(), Some(position), "{text}");
+            let error = read(text).expect_err(text);
+            assert_eq!(
+                (error.status().as_u16(), error.position()),
+                (400, Some(position)),
+                "{text}"
+            );
         }
     }
 

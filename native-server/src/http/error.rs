@@ -13,11 +13,10 @@ use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use nearfield_engine::{Error, ErrorKind, Fault};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use serde_json::{Map, Value};
 
 use super::answer;
+use super::conventions::Conventions;
 use crate::workers::StoreError;
 
 /// Longest body of an error.
@@ -29,17 +28,6 @@ const FRAME_BYTES: usize = 256;
 
 /// Result of a handler.
 pub(crate) type Result<T> = std::result::Result<T, ApiError>;
-
-/// What went wrong
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Refused {
-    /// For programs; stable
-    code: String,
-    /// For people
-    message: String,
-    /// What the message says, by name
-    details: Map<String, Value>,
-}
 
 /// An answer that says what went wrong.
 #[derive(Debug)]
@@ -95,17 +83,24 @@ impl ApiError {
         self.0.details.get("position").and_then(Value::as_u64)
     }
 
-    /// The answer.
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// Its status.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The answer, written as an API writes its errors.
+    pub(crate) fn into_response(self, conventions: &Conventions) -> Response<Body> {
         let Inner { status, code, message, details, closes } = *self.0;
-        let mut response = answer::json(status, body(&code, &message, details).into_bytes());
+        let (message, details) = fitted(&code, &message, details);
+        let body = (conventions.error_body)(&code, &message, details);
+        let mut response = answer::json(status, body);
         let headers = response.headers_mut();
         if status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nearfield\""));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(conventions.challenge));
         }
         if closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -114,8 +109,12 @@ impl ApiError {
     }
 }
 
-/// The body; a message that is too long is cut, and details for which no room is left are left out.
-fn body(code: &str, message: &str, details: Map<String, Value>) -> String {
+/// What fits into a body: a message that is too long is cut, and details for which no room is left are left out.
+fn fitted<'m>(
+    code: &str,
+    message: &'m str,
+    details: Map<String, Value>,
+) -> (Cow<'m, str>, Map<String, Value>) {
     let message = cut(message);
     let mut room = BODY_BYTES_MAX - FRAME_BYTES - code.len() - json_len(&Value::from(&*message));
     let mut kept = Map::new();
@@ -126,8 +125,7 @@ fn body(code: &str, message: &str, details: Map<String, Value>) -> String {
             kept.insert(name, value);
         }
     }
-    let refused = Refused { code: code.to_owned(), message: message.into_owned(), details: kept };
-    json!(refused).to_string()
+    (message, kept)
 }
 
 /// As much of a message as fits.
@@ -216,7 +214,14 @@ fn by_kind(kind: ErrorKind) -> (StatusCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn body(code: &str, message: &str, details: Map<String, Value>) -> String {
+        let (message, details) = fitted(code, message, details);
+        json!({"code": code, "message": message, "details": details}).to_string()
+    }
 
     #[test]
     fn a_body_has_at_most_4_kib_whatever_is_in_it() {

@@ -12,13 +12,13 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use axum::body::Body;
-use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use tracing::error;
 
 use super::call::Call;
+use super::conventions::{Conventions, KeyHeader};
 use super::error::{ApiError, Result};
 use super::head;
 use super::places::Seat;
@@ -74,6 +74,7 @@ impl From<ApiError> for NotAdmitted {
 
 /// Takes a request through all steps. `parameters` are those of its path, or why they cannot be read.
 pub(super) async fn pass(
+    conventions: &'static Conventions,
     route: &'static Route,
     server: Arc<Server>,
     request: axum::http::Request<Body>,
@@ -83,18 +84,18 @@ pub(super) async fn pass(
     let (head, body) = request.into_parts();
     let request_id = request_id(&head.headers);
     if let Err(error) = head::check(&head) {
-        return named(error.into_response(), request_id);
+        return named(error.into_response(conventions), request_id);
     }
     let seat = head.extensions.get::<Arc<Seat>>().cloned();
     let _counted =
         server.opened().map(|store| GaugeGuard::new(&store.metrics().active_http_requests));
-    let mut call =
-        Call::new(Arc::clone(&server), head, body, route.access != Access::Role(Role::Ingest));
+    let reads = route.access != Access::Role(Role::Ingest);
+    let mut call = Call::new(Arc::clone(&server), conventions, head, body, reads);
     let unreadable = name_parameters(&mut call, parameters).err();
     let (collection, pending) = (call.collection.clone(), Arc::clone(&call.pending));
     let default = route.is_of_collection() && collection.is_none() && unreadable.is_none();
     let address = address(&call.head);
-    let (admitted, answered) = match admit(&server, route.access, &call.head) {
+    let (admitted, answered) = match admit(&server, conventions, route.access, &call.head) {
         Ok(admitted) => {
             (call.key, call.may_name) = (admitted.key_id, admitted.may_name);
             let seated = seat.map_or(Ok(()), |seat| seated(&seat, route.access, &admitted));
@@ -120,7 +121,7 @@ pub(super) async fn pass(
     let response = answered.unwrap_or_else(|error| {
         // Said, since a client that keeps the connection would find it closed in its next request.
         let unread = pending.load(Ordering::Relaxed);
-        if unread { error.closing() } else { error }.into_response()
+        if unread { error.closing() } else { error }.into_response(conventions)
     });
     let row = || AuditRow {
         time_ms: server.now_ms(),
@@ -204,6 +205,7 @@ fn seated(seat: &Seat, access: Access, admitted: &Admitted) -> Result<()> {
 /// Decides whether the sender of `head` may call a route.
 fn admit(
     server: &Server,
+    conventions: &Conventions,
     access: Access,
     head: &Parts,
 ) -> std::result::Result<Admitted, NotAdmitted> {
@@ -216,7 +218,8 @@ fn admit(
         server.config.host.is_loopback() && head::names_this_machine(&head.headers)
     });
     // Probes of orchestrators carry no key. Whether the process is alive and ready they may know.
-    let bare = public.is_none() && !head.headers.contains_key(AUTHORIZATION);
+    let key = conventions.key(&head.headers);
+    let bare = public.is_none() && key.is_none();
     let role = match access {
         Access::Public => None,
         Access::Health if open || bare => None,
@@ -228,8 +231,8 @@ fn admit(
     let Some(role) = role else {
         return Ok(Admitted { key_id: None, audit: Audit::Never, may_name: open });
     };
-    let token = bearer(&head.headers)?;
-    let identity = server.catalog.authenticate(token).map_err(refused)?;
+    let (header, token) = key.ok_or_else(|| without_key(conventions))?;
+    let identity = server.catalog.authenticate(token).map_err(|why| refused(why, header))?;
     if identity.allows(role) {
         let (key_id, may_name) = (Some(identity.key_id), identity.allows(Role::Query));
         return Ok(Admitted { key_id, audit: Audit::Row, may_name });
@@ -239,24 +242,18 @@ fn admit(
     Err(NotAdmitted { key_id: Some(identity.key_id), error: error.with("expected", role.name()) })
 }
 
-/// The token of `authorization: Bearer …`.
-fn bearer(headers: &HeaderMap) -> Result<&str> {
-    let Some(header) = headers.get(AUTHORIZATION) else {
-        let message = "expected a header authorization: Bearer nfk_…";
-        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "missing_authorization", message));
-    };
-    let token = header.to_str().ok().and_then(|text| {
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    token.ok_or_else(|| refused(Refusal::Malformed))
+fn without_key(conventions: &Conventions) -> ApiError {
+    let KeyHeader { name, prefix } = &conventions.key_headers[0];
+    let message = format!("expected a header {name}: {prefix}nfk_…");
+    ApiError::new(StatusCode::UNAUTHORIZED, "missing_authorization", message)
 }
 
-fn refused(refusal: Refusal) -> ApiError {
+fn refused(refusal: Refusal, header: &KeyHeader) -> ApiError {
     let (status, code, message) = match refusal {
         Refusal::Malformed => {
-            let expected = "the header authorization: expected Bearer nfk_<id>.<secret>";
-            (StatusCode::UNAUTHORIZED, "invalid_authorization", expected)
+            let KeyHeader { name, prefix } = header;
+            let message = format!("the header {name}: expected {prefix}nfk_<id>.<secret>");
+            return ApiError::new(StatusCode::UNAUTHORIZED, "invalid_authorization", message);
         }
         Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized", "there is no such key"),
         Refusal::Revoked => (StatusCode::FORBIDDEN, "revoked", "this key was revoked"),

@@ -35,7 +35,7 @@ use tracing::warn;
 use super::gate::Origin;
 use super::pace::Paced;
 use super::places::{Place, Places};
-use super::route::Route;
+use super::route::Api;
 use super::router::{leaving, router};
 use super::server::Server;
 use crate::config::{CONNECTIONS_MAX, ServerConfig};
@@ -157,14 +157,14 @@ impl Listener {
         }
     }
 
-    /// Accepts connections and answers their requests, by the routes of `tables`, until `stop`.
+    /// Accepts connections and answers their requests, by the routes of `apis`, until `stop`.
     pub fn serve(
         self,
         server: &Arc<Server>,
-        tables: &'static [&'static [Route]],
+        apis: &'static [Api],
         stop: &Stop,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (router, mut stopped) = (router(server, tables), stop.sender.subscribe());
+        let (router, mut stopped) = (router(server, apis), stop.sender.subscribe());
         let server = Arc::clone(server);
         async move {
             let places = match &self.socket {

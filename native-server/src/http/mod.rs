@@ -9,6 +9,7 @@
 //! | `listener`, `places`, `pace` | sockets and connections: timeouts, limits, an orderly end |
 //! | `route`, `router` | what a route is; from a path to its route |
 //! | `gate` | the steps of every request: id, key, handler, audit |
+//! | `conventions` | where the requests of an API carry a key, how its errors are written |
 //! | `head` | what HTTP demands of a request before its key is looked at |
 //! | `call` | what a handler reads from a request: body, parameters |
 //! | `request`, `cursor`, `floats` | JSON read once, straight into the struct of a request and into arrays |
@@ -19,6 +20,7 @@
 
 mod answer;
 mod call;
+mod conventions;
 mod cursor;
 mod error;
 mod exports;
@@ -36,15 +38,17 @@ mod stream;
 
 pub(crate) use answer::{Growing, data, json, ok, typed};
 pub(crate) use call::{Call, at_length};
+pub use conventions::Conventions;
+pub(crate) use conventions::KeyHeader;
 pub(crate) use cursor::Cursor;
-pub(crate) use error::{ApiError, Refused, Result};
+pub(crate) use error::{ApiError, Result};
 pub(crate) use listener::CONTROL_SOCKET;
 pub use listener::{Limits, Listener, Stop};
 pub(crate) use request::{FromJson, request};
-pub use route::Route;
 pub(crate) use route::{
-    Access, Also, Gives, Handler, Parameter, Shape, Shapes, Takes, Verb, shape,
+    Access, Also, Gives, Handler, Parameter, Shape, Shapes, Takes, handler, shape,
 };
+pub use route::{Api, Route};
 pub(crate) use server::GaugeGuard;
 pub use server::Server;
 pub(crate) use stream::streamed;

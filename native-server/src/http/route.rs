@@ -14,6 +14,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::call::Call;
+use super::conventions::Conventions;
 use super::error::Result;
 use crate::catalog::Role;
 
@@ -22,6 +23,15 @@ pub(crate) type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>>> +
 
 /// The function that answers the calls of a route.
 pub(crate) type Handler = fn(Call) -> Answered;
+
+/// The [`Handler`] that calls an `async fn` of a [`Call`].
+macro_rules! handler {
+    ($answer:path) => {
+        |call| Box::pin($answer(call))
+    };
+}
+
+pub(crate) use handler;
 
 /// A parameter behind the `?`: its name, its description, its values.
 pub(crate) type Parameter = (&'static str, &'static str, &'static [&'static str]);
@@ -59,32 +69,6 @@ pub(crate) enum Access {
     Role(Role),
 }
 
-/// The methods there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Get,
-    Post,
-    Delete,
-}
-
-impl Verb {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Verb::Get => "GET",
-            Verb::Post => "POST",
-            Verb::Delete => "DELETE",
-        }
-    }
-
-    pub(super) fn method(self) -> Method {
-        match self {
-            Verb::Get => Method::GET,
-            Verb::Post => Method::POST,
-            Verb::Delete => Method::DELETE,
-        }
-    }
-}
-
 /// The body of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Takes {
@@ -105,10 +89,17 @@ pub(crate) enum Gives {
     Typed(&'static str),
 }
 
+/// An API: its conventions and its tables of routes.
+#[derive(Debug)]
+pub struct Api {
+    pub(crate) conventions: &'static Conventions,
+    pub(crate) tables: &'static [&'static [Route]],
+}
+
 /// One route.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Route {
-    pub(crate) method: Verb,
+    pub(crate) method: Method,
     /// What may stand before its path.
     bases: &'static [&'static str],
     path: &'static str,
@@ -130,7 +121,7 @@ pub struct Route {
 impl Route {
     /// A route with one path.
     pub(crate) const fn once(
-        method: Verb,
+        method: Method,
         path: &'static str,
         access: Access,
         action: &'static str,
@@ -142,7 +133,7 @@ impl Route {
     /// A route with one path below each of `bases`.
     pub(crate) const fn below(
         bases: &'static [&'static str],
-        method: Verb,
+        method: Method,
         path: &'static str,
         access: Access,
         action: &'static str,

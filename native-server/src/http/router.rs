@@ -6,9 +6,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
-use axum::http::StatusCode;
 use axum::http::header::ALLOW;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use nearfield_segment::shown;
@@ -16,37 +16,39 @@ use nearfield_segment::shown;
 use super::call::Call;
 use super::error::{ApiError, Result};
 use super::gate;
-use super::route::{Access, Route, Verb};
+use super::route::{Access, Api, Route, handler};
 use super::server::Server;
 use crate::catalog::Role;
 
-/// Stands in for all paths that no table has: a client without a key learns nothing about them.
-static UNKNOWN: Route = Route::once(Verb::Get, "", Access::Role(Role::Query), "unknown", |call| {
-    Box::pin(async { unknown(call) })
-});
+/// Stands in for all paths that no API has: a client without a key learns nothing about them.
+static UNKNOWN: Route =
+    Route::once(Method::GET, "", Access::Role(Role::Query), "unknown", handler!(unknown));
 
 /// Stands in for the methods that a path does not have.
 static WRONG_METHOD: Route =
-    Route::once(Verb::Get, "", Access::Role(Role::Query), "wrong_method", |call| {
-        Box::pin(async { wrong_method(call) })
-    });
+    Route::once(Method::GET, "", Access::Role(Role::Query), "wrong_method", handler!(wrong_method));
 
-/// The router over all tables.
-pub(super) fn router(server: &Arc<Server>, tables: &'static [&'static [Route]]) -> Router {
-    let mut router = Router::new();
-    for route in tables.iter().copied().flatten() {
-        for path in route.paths() {
-            router = router.route(&path, on(filter(route.method), handler(server, route)));
+/// The router over all APIs. A path that none of them has is answered as one of the first.
+pub(super) fn router(server: &Arc<Server>, apis: &'static [Api]) -> Router {
+    let mut all = Router::new();
+    for api in apis {
+        let mut router = Router::new();
+        for route in api.tables.iter().copied().flatten() {
+            let method = MethodFilter::try_from(route.method.clone());
+            let method = method.expect("routes have methods of HTTP");
+            for path in route.paths() {
+                router = router.route(&path, on(method, handler(server, api, route)));
+            }
         }
+        all = all.merge(router.method_not_allowed_fallback(handler(server, api, &WRONG_METHOD)));
     }
-    router
-        .fallback(handler(server, &UNKNOWN))
-        .method_not_allowed_fallback(handler(server, &WRONG_METHOD))
+    all.fallback(handler(server, &apis[0], &UNKNOWN))
 }
 
 /// What axum calls for a route.
 fn handler(
     server: &Arc<Server>,
+    api: &'static Api,
     route: &'static Route,
 ) -> impl Fn(Request) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>
 + Clone
@@ -59,7 +61,7 @@ fn handler(
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let named = parameters(&mut head).await;
-            gate::pass(route, server, Request::from_parts(head, body), named).await
+            gate::pass(api.conventions, route, server, Request::from_parts(head, body), named).await
         })
     }
 }
@@ -92,19 +94,19 @@ pub(super) fn leaving(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn filter(verb: Verb) -> MethodFilter {
-    MethodFilter::try_from(verb.method()).expect("routes have methods of HTTP")
-}
-
-fn unknown(call: Call) -> Result<Response<Body>> {
+#[expect(clippy::unused_async, reason = "handlers are async")]
+async fn unknown(call: Call) -> Result<Response<Body>> {
     let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
-    let message = format!("there is no route {method} {path}; see /v2/openapi.json");
+    let document = call.conventions.document_path;
+    let message = format!("there is no route {method} {path}; see {document}");
     Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", message).closing())
 }
 
-fn wrong_method(call: Call) -> Result<Response<Body>> {
+#[expect(clippy::unused_async, reason = "handlers are async")]
+async fn wrong_method(call: Call) -> Result<Response<Body>> {
     let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
-    let message = format!("{path} has no method {method}; see /v2/openapi.json");
+    let document = call.conventions.document_path;
+    let message = format!("{path} has no method {method}; see {document}");
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Err(ApiError::new(status, "method_not_allowed", message).closing())
 }

@@ -83,7 +83,7 @@ impl Running {
         let listener = Listener::network(Ipv4Addr::LOCALHOST.into(), 0, limits);
         let listener = runtime.block_on(listener).unwrap();
         let address = listener.address().unwrap();
-        runtime.spawn(listener.serve(&server, api::ROUTES, &stop));
+        runtime.spawn(listener.serve(&server, api::APIS, &stop));
         let (admin, store) = (admin.token.reveal().to_owned(), None);
         Running { address, admin, catalog, dir, server, config, store, stop, runtime }
     }

@@ -54,27 +54,8 @@ pub(super) struct Jobs {
     jobs: Vec<Job>,
 }
 
-/// Answers `POST admin/checkpoint`.
-pub(super) async fn checkpoint(call: Call) -> Result<Response<Body>> {
-    run(call, JobKind::Checkpoint).await
-}
-
-/// Answers `POST admin/compact`.
-pub(super) async fn compact(call: Call) -> Result<Response<Body>> {
-    run(call, JobKind::Compact).await
-}
-
-/// Answers `POST admin/snapshot`.
-pub(super) async fn snapshot(call: Call) -> Result<Response<Body>> {
-    run(call, JobKind::Snapshot).await
-}
-
-/// Answers `POST admin/verify`.
-pub(super) async fn verify(call: Call) -> Result<Response<Body>> {
-    run(call, JobKind::Verify).await
-}
-
-async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
+/// Answers `POST admin/checkpoint` and the like.
+pub(super) async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>> {
     let JobOf { collection } = call.request().await?;
     let wait = call.wait()?.unwrap_or(true);
     let job = call.store()?.run_job(kind, collection.as_deref(), wait).await?;

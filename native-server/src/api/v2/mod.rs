@@ -5,7 +5,7 @@
 //! | `values`, `names` | values of requests: ids, vectors, words |
 //! | `write`, `query`, `points`, `collections`, `admin` | handlers of JSON, each with its requests and answers |
 //! | `arrow`, `near` | Arrow streams in both directions, and `.near` files |
-//! | `point` | a point as JSON |
+//! | `point`, `refused` | a point as JSON; an error as JSON |
 //!
 //! Handlers translate; they decide nothing about data.
 
@@ -17,12 +17,16 @@ mod near;
 mod point;
 mod points;
 mod query;
+pub(super) mod refused;
 mod values;
 mod write;
 
+use axum::http::Method;
+
 use super::openapi;
 use crate::catalog::Role;
-use crate::http::{Access, Also, Handler, Parameter, Route, Takes, Verb, shape};
+use crate::http::{Access, Also, Handler, Parameter, Route, Takes, handler, shape};
+use crate::workers::JobKind;
 
 /// What the path of a collection's routes may begin with; the first one means the default collection.
 const COLLECTION: &[&str] = &["/v2", "/v2/collections/{name}"];
@@ -41,7 +45,7 @@ const QUERY: Access = Access::Role(Role::Query);
 
 /// A route of each collection.
 const fn each(
-    method: Verb,
+    method: Method,
     path: &'static str,
     role: Role,
     action: &'static str,
@@ -50,43 +54,44 @@ const fn each(
     Route::below(COLLECTION, method, path, Access::Role(role), action, handler)
 }
 
+/// A route that begins a job.
+const fn job(path: &'static str, action: &'static str, handler: Handler) -> Route {
+    Route::once(Method::POST, path, ADMIN, action, handler)
+        .takes(Takes::Perhaps(shape::<admin::JobOf>))
+        .parameters(JOB_WAIT)
+        .gives(200, shape::<admin::Job>)
+        .also(&[JOB_BEGUN])
+}
+
 /// The routes under `/v2`, except those of probes.
 pub(super) const ROUTES: &[Route] = &[
-    each(Verb::Post, "/vectors", Role::Ingest, "vectors", |call| Box::pin(write::one(call)))
+    each(Method::POST, "/vectors", Role::Ingest, "vectors", handler!(write::one))
         .says("Write one point")
         .takes(Takes::Json(shape::<write::WriteOne>))
         .parameters(WAIT)
         .gives(201, shape::<write::WrittenPoint>)
         .also(&[QUEUED]),
-    each(Verb::Post, "/vectors/batch", Role::Ingest, "vectors_batch", |call| {
-        Box::pin(write::batch(call))
-    })
+    each(Method::POST, "/vectors/batch", Role::Ingest, "vectors_batch", handler!(write::batch))
     .says("Write points as one atomic batch")
     .takes(Takes::Json(shape::<write::WriteBatch>))
     .parameters(WAIT)
     .gives(201, shape::<write::WrittenBatch>)
     .also(&[QUEUED, (200, "No rows, nothing written", shape::<write::WrittenBatch>)]),
-    each(Verb::Post, "/query", Role::Query, "query", |call| Box::pin(query::query(call)))
+    each(Method::POST, "/query", Role::Query, "query", handler!(query::query))
         .says("Find the nearest points to one vector or to many")
         .takes(Takes::Json(shape::<query::Query>))
         .gives(200, shape::<query::QueryAnswer>)
         .with_deadline(),
-    each(Verb::Post, "/points/get", Role::Query, "points_get", |call| {
-        Box::pin(points::get(call))
-    })
+    each(Method::POST, "/points/get", Role::Query, "points_get", handler!(points::get))
     .says("Look points up by id, or page through them in order of ids")
     .takes(Takes::Perhaps(shape::<points::PointsGet>))
     .gives(200, shape::<points::Points>)
     .with_deadline(),
-    each(Verb::Get, "/points/{id}", Role::Query, "point_get", |call| {
-        Box::pin(points::get_one(call))
-    })
+    each(Method::GET, "/points/{id}", Role::Query, "point_get", handler!(points::get_one))
     .says("Look one point up")
     .parameters(AS)
     .gives(200, shape::<point::PointAnswer>),
-    each(Verb::Post, "/points/delete", Role::Ingest, "points_delete", |call| {
-        Box::pin(points::delete(call))
-    })
+    each(Method::POST, "/points/delete", Role::Ingest, "points_delete", handler!(points::delete))
     .says(
         "Delete points by id or by filter, as one atomic batch; by filter as several with one sync if the ids exceed \
          half a GiB",
@@ -96,105 +101,63 @@ pub(super) const ROUTES: &[Route] = &[
     .gives(200, shape::<points::Deleted>)
     .also(&[QUEUED])
     .with_deadline(),
-    each(Verb::Delete, "/points/{id}", Role::Ingest, "point_delete", |call| {
-        Box::pin(points::delete_one(call))
-    })
+    each(Method::DELETE, "/points/{id}", Role::Ingest, "point_delete", handler!(points::delete_one))
     .says("Delete one point")
     .parameters(AS)
     .gives(200, shape::<points::Deleted>)
     .also(&[QUEUED]),
-    each(Verb::Post, "/count", Role::Query, "count", |call| Box::pin(points::count(call)))
+    each(Method::POST, "/count", Role::Query, "count", handler!(points::count))
         .says("Count points")
         .takes(Takes::Perhaps(shape::<points::Filtered>))
         .gives(200, shape::<points::Counted>)
         .with_deadline(),
-    each(Verb::Post, "/ingest", Role::Ingest, "ingest", |call| {
-        Box::pin(arrow::ingest(call))
-    })
+    each(Method::POST, "/ingest", Role::Ingest, "ingest", handler!(arrow::ingest))
     .says("Write an Arrow IPC stream, each record batch atomically")
     .takes(Takes::Typed(arrow::ARROW_TYPE))
     .parameters(WAIT)
     .gives(201, shape::<arrow::Ingested>),
-    each(Verb::Post, "/export", Role::Query, "export", |call| Box::pin(arrow::export(call)))
+    each(Method::POST, "/export", Role::Query, "export", handler!(arrow::export))
         .says("Read all points, or those of a filter, as an Arrow IPC stream")
         .takes(Takes::Perhaps(shape::<arrow::Export>))
         .gives_typed(arrow::ARROW_TYPE)
         .with_deadline(),
-    each(Verb::Get, "/export.near", Role::Query, "export_near", |call| {
-        Box::pin(near::export(call))
-    })
+    each(Method::GET, "/export.near", Role::Query, "export_near", handler!(near::export))
     .says("Read the collection as a .near file, for the browser, Python and the command line")
     .gives_typed(near::NEAR_TYPE),
-    Route::once(Verb::Post, "/v2/collections", ADMIN, "collection_create", |call| {
-        Box::pin(collections::create(call))
-    })
+    Route::once(Method::POST, "/v2/collections", ADMIN, "collection_create", handler!(collections::create))
     .says("Create a collection")
     .takes(Takes::Json(shape::<collections::Create>))
     .gives(201, shape::<collections::CollectionInfo>),
-    Route::once(Verb::Get, "/v2/collections", QUERY, "collections_list", |call| {
-        Box::pin(collections::list(call))
-    })
+    Route::once(Method::GET, "/v2/collections", QUERY, "collections_list", handler!(collections::list))
     .says("List collections")
     .gives(200, shape::<collections::Collections>),
-    Route::once(Verb::Get, "/v2/collections/{name}", QUERY, "collection_get", |call| {
-        Box::pin(collections::get(call))
-    })
+    Route::once(Method::GET, "/v2/collections/{name}", QUERY, "collection_get", handler!(collections::get))
     .says("Say what is known about a collection")
     .gives(200, shape::<collections::CollectionInfo>),
-    Route::once(Verb::Delete, "/v2/collections/{name}", ADMIN, "collection_drop", |call| {
-        Box::pin(collections::remove(call))
-    })
+    Route::once(Method::DELETE, "/v2/collections/{name}", ADMIN, "collection_drop", handler!(collections::remove))
     .says("Drop a collection and its files")
     .gives(200, shape::<collections::Dropped>),
-    Route::once(Verb::Post, "/v2/admin/checkpoint", ADMIN, "checkpoint", |call| {
-        Box::pin(admin::checkpoint(call))
-    })
-    .says("Write what is in memory to files")
-    .takes(Takes::Perhaps(shape::<admin::JobOf>))
-    .parameters(JOB_WAIT)
-    .gives(200, shape::<admin::Job>)
-    .also(&[JOB_BEGUN]),
-    Route::once(Verb::Post, "/v2/admin/compact", ADMIN, "compact", |call| {
-        Box::pin(admin::compact(call))
-    })
-    .says("Merge files into their final form")
-    .takes(Takes::Perhaps(shape::<admin::JobOf>))
-    .parameters(JOB_WAIT)
-    .gives(200, shape::<admin::Job>)
-    .also(&[JOB_BEGUN]),
-    Route::once(Verb::Post, "/v2/admin/snapshot", ADMIN, "snapshot", |call| {
-        Box::pin(admin::snapshot(call))
-    })
-    .says("Write a backup")
-    .takes(Takes::Perhaps(shape::<admin::JobOf>))
-    .parameters(JOB_WAIT)
-    .gives(200, shape::<admin::Job>)
-    .also(&[JOB_BEGUN]),
-    Route::once(Verb::Post, "/v2/admin/verify", ADMIN, "verify", |call| {
-        Box::pin(admin::verify(call))
-    })
-    .says("Read every byte and check it")
-    .takes(Takes::Perhaps(shape::<admin::JobOf>))
-    .parameters(JOB_WAIT)
-    .gives(200, shape::<admin::Job>)
-    .also(&[JOB_BEGUN]),
-    Route::once(Verb::Get, "/v2/admin/stats", ADMIN, "stats", |call| Box::pin(admin::stats(call)))
+    job("/v2/admin/checkpoint", "checkpoint", |call| Box::pin(admin::run(call, JobKind::Checkpoint)))
+        .says("Write what is in memory to files"),
+    job("/v2/admin/compact", "compact", |call| Box::pin(admin::run(call, JobKind::Compact)))
+        .says("Merge files into their final form"),
+    job("/v2/admin/snapshot", "snapshot", |call| Box::pin(admin::run(call, JobKind::Snapshot)))
+        .says("Write a backup"),
+    job("/v2/admin/verify", "verify", |call| Box::pin(admin::run(call, JobKind::Verify)))
+        .says("Read every byte and check it"),
+    Route::once(Method::GET, "/v2/admin/stats", ADMIN, "stats", handler!(admin::stats))
         .says("Say what is going on, in numbers")
         .gives(200, shape::<crate::workers::StoreStats>),
-    Route::once(Verb::Get, "/v2/admin/jobs", ADMIN, "jobs", |call| Box::pin(admin::jobs(call)))
+    Route::once(Method::GET, "/v2/admin/jobs", ADMIN, "jobs", handler!(admin::jobs))
         .says("List jobs, newest first")
         .gives(200, shape::<admin::Jobs>),
-    Route::once(Verb::Get, "/v2/admin/jobs/{id}", ADMIN, "job", |call| Box::pin(admin::job(call)))
+    Route::once(Method::GET, "/v2/admin/jobs/{id}", ADMIN, "job", handler!(admin::job))
         .says("Say how far a job is")
         .gives(200, shape::<admin::Job>),
-    Route::once(Verb::Delete, "/v2/admin/jobs/{id}", ADMIN, "job_cancel", |call| {
-        Box::pin(admin::cancel(call))
-    })
+    Route::once(Method::DELETE, "/v2/admin/jobs/{id}", ADMIN, "job_cancel", handler!(admin::cancel))
     .says("Tell a job to stop; 202 while it has not yet")
     .gives(200, shape::<admin::Job>)
     .also(&[JOB_BEGUN]),
-    Route::once(Verb::Get, "/v2/openapi.json", Access::Public, "openapi", |call| {
-        Box::pin(openapi::get(call))
-    })
+    Route::once(Method::GET, "/v2/openapi.json", Access::Public, "openapi", handler!(openapi::get))
     .says("This document"),
 ];
