@@ -12,7 +12,6 @@ use super::v2::refused::Refused;
 use crate::http::{self, Access, Call, Gives, Result, Route, Shape, Shapes, Takes, shape};
 
 /// Answers `GET openapi.json`.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn get(call: Call) -> Result<Response<Body>> {
     Ok(http::json(StatusCode::OK, call.server.document))
 }

@@ -94,7 +94,6 @@ pub(super) fn leaving(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn unknown(call: Call) -> Result<Response<Body>> {
     let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
     let document = call.conventions.document_path;
@@ -102,7 +101,6 @@ async fn unknown(call: Call) -> Result<Response<Body>> {
     Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", message).closing())
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn wrong_method(call: Call) -> Result<Response<Body>> {
     let (method, path) = (shown(call.head.method.as_str()), shown(call.head.uri.path()));
     let document = call.conventions.document_path;

@@ -16,7 +16,6 @@ use super::ui::PAGE_TYPE;
 use crate::http::{self, ApiError, Call, Result};
 
 /// `GET /demo`: relative addresses of the page need the slash.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn door(call: Call) -> Result<Response<Body>> {
     call.server.demo.as_ref().ok_or_else(not_served)?;
     let mut response = http::typed(StatusCode::PERMANENT_REDIRECT, PAGE_TYPE, "");
@@ -25,7 +24,6 @@ pub(super) async fn door(call: Call) -> Result<Response<Body>> {
 }
 
 /// `GET /demo/…`: a file, or the bytes of it that are asked for.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn file(call: Call) -> Result<Response<Body>> {
     let demo = call.server.demo.as_ref().ok_or_else(not_served)?;
     let found = demo.find(call.head.uri.path()).ok_or_else(|| {

@@ -35,7 +35,6 @@ fn hash(begin: &str, end: &str) -> String {
 }
 
 /// Answers the page.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(super) async fn page(_: Call) -> Result<Response<Body>> {
     let mut response = http::typed(StatusCode::OK, PAGE_TYPE, PAGE);
     let headers = response.headers_mut();
