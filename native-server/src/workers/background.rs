@@ -39,8 +39,8 @@ impl Background {
 
     /// Runs a task of `managed` until it is done, `gives_way` returns true or the server closes. A merge first waits
     /// until the memory budget has room for it; a checkpoint does not. `gives_way` is called while the merge waits and
-    /// with each step, `advance` with each step. A merge that waits also makes way for any caller that must be alone, a
-    /// recovery above all: it may be what frees the memory.
+    /// with each step, `claims` when it claims memory, `advance` with each step. A merge that waits also makes way for
+    /// any caller that must be alone, a recovery above all: it may be what frees the memory.
     ///
     /// # Errors
     /// As [`Task::run`]; `Cancelled` if it made way; `Io` if it panicked.
@@ -49,6 +49,7 @@ impl Background {
         managed: &ManagedCollection,
         task: Task,
         gives_way: &(dyn Fn() -> bool + Sync),
+        claims: &dyn Fn(),
         advance: &(dyn Fn(Progress) + Sync),
     ) -> Result<MergeOutput> {
         let metrics = &self.context.metrics;
@@ -57,7 +58,8 @@ impl Background {
             false => (&metrics.compactions_inflight, &metrics.compactions),
         };
         let stops = || gives_way() || self.is_stopping();
-        let _held = self.memory_for(&task, &|| managed.collection.is_wanted() || stops())?;
+        let makes_way = || managed.collection.is_wanted() || stops();
+        let _held = self.memory_for(&task, &makes_way, claims)?;
         let _counted = UnderWay::new(under_way);
         let mut watch = |progress| {
             advance(progress);
@@ -72,14 +74,19 @@ impl Background {
     }
 
     /// Memory for a task while it runs.
-    fn memory_for(&self, task: &Task, stops: &dyn Fn() -> bool) -> Result<Reservation> {
+    fn memory_for(
+        &self,
+        task: &Task,
+        stops: &dyn Fn() -> bool,
+        claims: &dyn Fn(),
+    ) -> Result<Reservation> {
         let (budget, bytes) = (&self.context.budget, task.memory_bytes());
         if task.is_checkpoint() {
             return Ok(budget.take_for_checkpoint(bytes));
         }
         let made_way =
             || Error::new(ErrorKind::Cancelled, "the merge made way while it waited for memory");
-        budget.wait_to_merge(bytes, stops).ok_or_else(made_way)
+        budget.wait_to_merge(bytes, stops, claims).ok_or_else(made_way)
     }
 
     /// Runs `work` on a thread of its own with a low priority, and waits for it.

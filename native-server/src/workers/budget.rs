@@ -120,14 +120,15 @@ impl Budget {
     }
 
     /// Waits until there is room for a merge and reserves `bytes` for it; `None` once `gives_way` returns true, which
-    /// is called about ten times a second. Blocks its thread. `bytes` must be within [`merges_bytes_max`], or no room
-    /// is ever enough.
+    /// is called about ten times a second. `claims` is called when a claim of the merge begins to count against writes.
+    /// Blocks its thread. `bytes` must be within [`merges_bytes_max`], or no room is ever enough.
     pub(super) fn wait_to_merge(
         self: &Arc<Self>,
         bytes: u64,
         gives_way: &dyn Fn() -> bool,
+        claims: &dyn Fn(),
     ) -> Option<Reservation> {
-        let mut claim = None;
+        let (mut claim, mut counted) = (None, false);
         let waiting = Stopwatch::start();
         while !gives_way() {
             let reserved = match &mut claim {
@@ -141,6 +142,11 @@ impl Budget {
                 // A claim that is of no use ends, so that another merge can have one.
                 let kept = claim.filter(|_| self.leaves_room(&self.held(), bytes));
                 claim = kept.or_else(|| self.claim(bytes));
+                let counts = claim.is_some() && self.write_claim_bytes() > 0;
+                if counts && !counted {
+                    claims();
+                }
+                counted = counts;
             }
             let held = self.held();
             let _woken = self.freed.wait_timeout(held, WAITING_LOOK);
@@ -263,13 +269,17 @@ impl Budget {
     /// True if a collection that counts `counted_bytes` in rows should write them to a file now: memory is tight, and it
     /// has an eighth of what is used, or a merge has a claim that the rows of all collections stand against.
     pub(super) fn wants_rows_written(&self, counted_bytes: u64) -> bool {
-        let claimed_bytes = self.claimed_bytes(&self.held(), Purpose::Write);
-        self.is_tight() && (claimed_bytes > 0 || counted_bytes >= self.used_bytes() / 8)
+        let claims = self.write_claim_bytes() > 0;
+        self.is_tight() && (claims || counted_bytes >= self.used_bytes() / 8)
     }
 
     fn used_and_claimed_bytes(&self) -> u64 {
-        let claimed_bytes = self.claimed_bytes(&self.held(), Purpose::Write);
-        self.used_bytes().saturating_add(claimed_bytes)
+        self.used_bytes().saturating_add(self.write_claim_bytes())
+    }
+
+    /// The part of a claim that counts against writes.
+    fn write_claim_bytes(&self) -> u64 {
+        self.claimed_bytes(&self.held(), Purpose::Write)
     }
 
     /// How long a write should wait so that background work catches up.

@@ -20,6 +20,7 @@ use super::background::Background;
 use super::error::{StoreError, StoreResult};
 use super::health::Topic;
 use super::managed::{Context, ManagedCollection};
+use super::upkeep::Upkeep;
 use crate::catalog::{self, Catalog, JobId, JobState};
 
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
@@ -87,6 +88,7 @@ impl From<catalog::Job> for Job {
 pub(super) struct Jobs {
     context: Arc<Context>,
     background: Arc<Background>,
+    upkeep: Arc<Upkeep>,
     catalog: Arc<Catalog>,
     database: Arc<Database>,
     storage: Arc<dyn Storage>,
@@ -126,12 +128,13 @@ impl Jobs {
     pub(super) fn new(
         context: Arc<Context>,
         background: Arc<Background>,
+        upkeep: Arc<Upkeep>,
         catalog: Arc<Catalog>,
         database: Arc<Database>,
         storage: Arc<dyn Storage>,
     ) -> Arc<Jobs> {
         let (state, ended) = (Mutex::default(), Condvar::new());
-        Arc::new(Jobs { context, background, catalog, database, storage, state, ended })
+        Arc::new(Jobs { context, background, upkeep, catalog, database, storage, state, ended })
     }
 
     /// Starts a job. The receiver gets it when it has ended.
@@ -381,7 +384,7 @@ impl Jobs {
                 self.advance(kind, progress);
             };
             let gives_way = || managed.is_dropped() || !go_on();
-            let mut run = |task| self.background.run_task(managed, task, &gives_way, &advance);
+            let mut run = |task| self.upkeep.run_task(managed, task, &gives_way, &advance);
             let ended = managed.collection.merge_by(merge_scope, &mut run);
             managed.observe(ended.as_ref().err().map(Error::message));
             if let Err(error) = &ended {

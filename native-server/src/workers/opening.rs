@@ -26,7 +26,7 @@ use super::scrub::Scrub;
 use super::search::SearchThreads;
 use super::store::{Names, Recovered, Store};
 use super::trimming::Trimming;
-use super::upkeep::{Limits, Upkeep};
+use super::upkeep::{LOOK_EVERY, Limits, Upkeep};
 use crate::catalog::Catalog;
 use crate::config::{DEFAULT_NAME, Fsync, ServerConfig};
 use crate::host::{self, Behind, Stopwatch};
@@ -125,7 +125,7 @@ impl Store {
             checkpoint: Duration::from_secs(config.checkpoint_interval_secs),
             merge: Duration::from_secs(config.compaction_interval_secs),
         };
-        let limits = Limits { intervals, memtable_bytes_max };
+        let limits = Limits { intervals, memtable_bytes_max, look_every: LOOK_EVERY };
         let store = start(config, context, Arc::new(database), storage, catalog, pacer, limits)?;
         retry_blocked(&store)?;
         Ok(store)
@@ -305,8 +305,8 @@ fn start(
     let flush_interval = Duration::from_millis(config.flush_interval_ms);
     let (capacity, looked_after) = (config.queue_capacity, Arc::clone(&upkeep));
     let committers = Committers::new(shared(), looked_after, capacity, flush_interval);
-    let (runner, opened) = (Arc::clone(&background), Arc::clone(&database));
-    let jobs = Jobs::new(shared(), runner, catalog, opened, storage);
+    let (runner, merger) = (Arc::clone(&background), Arc::clone(&upkeep));
+    let jobs = Jobs::new(shared(), runner, merger, catalog, Arc::clone(&database), storage);
     Ok(Arc::new(Store {
         context,
         database,

@@ -24,6 +24,7 @@ use crate::config::ServerConfig;
 use crate::host::Stopwatch;
 use std::sync::Arc;
 
+mod claims;
 mod jobs;
 
 const DIM: usize = 8;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nearfield_engine::task::{MergeScope, Task};
+use nearfield_engine::task::{MergeOutput, MergeScope, Progress, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::Storage;
 
@@ -24,8 +24,8 @@ use crate::pacing::Pacer;
 const THREADS: usize = 4;
 /// Merges at once, of all collections.
 const MERGES_MAX: usize = THREADS - 1;
-/// How long nothing may look after a collection: due times may move while a thread waits.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long nothing may look after a collection in a server: due times may move while a thread waits.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Free bytes from which a full disk is no longer full.
 const ROOM_BYTES: u64 = 1 << 20;
 
@@ -35,6 +35,8 @@ pub(super) struct Limits {
     pub(super) intervals: Intervals,
     /// Bytes of rows in memory from which a checkpoint is due.
     pub(super) memtable_bytes_max: u64,
+    /// Between two looks at the collections, at most.
+    pub(super) look_every: Duration,
 }
 
 /// The threads and what they remember.
@@ -225,7 +227,7 @@ impl Upkeep {
                 Step::Recover | Step::Merge(_) | Step::Tidy => Duration::ZERO,
             }
         });
-        until.min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
+        until.min().unwrap_or(Duration::MAX).min(self.limits.look_every)
     }
 
     fn facts(&self, tended: &Tended, merging: bool) -> Facts {
@@ -256,8 +258,24 @@ impl Upkeep {
                 self.look_beside(managed);
             }
             let gives_way = || (merges && collection.is_wanted()) || managed.is_dropped();
-            self.background.run_task(managed, task, &gives_way, &|_| {})
+            self.run_task(managed, task, &gives_way, &|_| {})
         })
+    }
+
+    /// As [`Background::run_task`]. If a merge claims memory, rows that stand against it are written to files at once.
+    pub(super) fn run_task(
+        &self,
+        managed: &ManagedCollection,
+        task: Task,
+        gives_way: &(dyn Fn() -> bool + Sync),
+        advance: &(dyn Fn(Progress) + Sync),
+    ) -> Result<MergeOutput> {
+        let claims = || {
+            // Under the lock: a thread is either before its next look, or waits and is woken.
+            let _state = self.state();
+            self.wake.notify_one();
+        };
+        self.background.run_task(managed, task, gives_way, &claims, advance)
     }
 
     fn tidy(&self, managed: &ManagedCollection) -> Result<bool> {

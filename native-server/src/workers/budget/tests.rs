@@ -63,8 +63,8 @@ fn a_reservation_grows_is_cleared_and_grows_again() {
 fn merges_have_a_share_and_wait_for_the_rest_of_it() {
     let budget = budget();
     let never = || false;
-    let merge = budget.wait_to_merge(400, &never).expect("all that merges may hold");
-    let refused = || budget.wait_to_merge(1, &|| true).is_none();
+    let merge = budget.wait_to_merge(400, &never, &|| ()).expect("all that merges may hold");
+    let refused = || budget.wait_to_merge(1, &|| true, &|| ()).is_none();
     assert!(refused() && budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
     let write = budget.reserve(450, WRITE, key('a')).expect("up to the mark of writes");
     assert!(budget.reserve(1, WRITE, key('b')).is_err(), "merges count for writes");
@@ -73,7 +73,8 @@ fn merges_have_a_share_and_wait_for_the_rest_of_it() {
     assert_eq!(budget.used_bytes(), 1_150, "a checkpoint is above the marks");
     drop((merge, write));
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| budget.wait_to_merge(101, &never).map(|held| held.bytes()));
+        let waits =
+            scope.spawn(|| budget.wait_to_merge(101, &never, &|| ()).map(|held| held.bytes()));
         std::thread::yield_now();
         drop(checkpoint);
         assert_eq!(waits.join().expect("no panic"), Some(101));
@@ -88,7 +89,8 @@ fn a_merge_that_has_waited_for_long_is_not_starved_by_writes_and_smaller_merges(
     let write = |bytes| budget.reserve(bytes, WRITE, Holder::Server);
     std::thread::scope(|scope| {
         let mut writes = VecDeque::from([write(250).ok(), write(250).ok()]);
-        let waits = scope.spawn(|| budget.wait_to_merge(400, &never).map(|held| held.bytes()));
+        let waits =
+            scope.spawn(|| budget.wait_to_merge(400, &never, &|| ()).map(|held| held.bytes()));
         while !waits.is_finished() {
             // The next write begins before the oldest one ends, if it is admitted.
             writes.push_back(write(250).ok());
