@@ -14,53 +14,66 @@ use prometheus::{
 const QUERY_MICROS: [u32; 13] =
     [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000];
 
-/// Counters, gauges and histograms of one server.
-#[derive(Debug)]
-pub struct Metrics {
-    /// Well-formed queries, answered or not.
-    pub query_requests: IntCounter,
-    /// Well-formed writes, answered or not.
-    pub ingest_requests: IntCounter,
-    /// Changes that became durable.
-    pub ingest_ops: IntCounter,
-    /// Record batches of Arrow streams that were written.
-    pub arrow_batches: IntCounter,
-    /// Rows of Arrow streams that were written.
-    pub arrow_rows: IntCounter,
-    /// Time spent in reading Arrow streams, in microseconds.
-    pub arrow_decode_us: IntCounter,
-    /// Time spent in waiting for their batches to be durable, in microseconds.
-    pub arrow_commit_us: IntCounter,
-    /// Requests refused for their key.
-    pub auth_failures: IntCounter,
-    /// Audit rows that were dropped.
-    pub audit_failures: IntCounter,
-    /// Connections that are open.
-    pub active_connections: IntGauge,
-    /// Requests under way.
-    pub active_http_requests: IntGauge,
-    /// Arrow streams under way, in either direction.
-    pub active_streams: IntGauge,
-    pub(crate) commit_groups: IntCounter,
-    pub(crate) backpressure_soft: IntCounter,
-    pub(crate) backpressure_hard: IntCounter,
-    pub(crate) throttle_ms: IntCounter,
-    pub(crate) accepted_lost: IntCounter,
-    pub(crate) searches_refused: IntCounter,
-    pub(crate) searches_late: IntCounter,
-    pub(crate) searches_cancelled: IntCounter,
-    pub(crate) exports_cancelled: IntCounter,
-    pub(crate) checkpoints: IntCounter,
-    pub(crate) compactions: IntCounter,
-    pub(crate) checkpoints_inflight: IntGauge,
-    pub(crate) compactions_inflight: IntGauge,
-    pub(crate) upkeep_failures: IntCounter,
-    pub(crate) quarantine_evictions: IntCounter,
-    pub(crate) scrubs: IntCounter,
-    pub(crate) panics: IntCounter,
-    query_latency_us: Histogram,
-    query_latency_seconds: Histogram,
-    registry: Registry,
+/// Defines [`Metrics`]: each counter and gauge with its name for Prometheus and its help.
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $make:ident($name:literal, $help:literal),)*) => {
+        /// Counters, gauges and histograms of one server.
+        #[derive(Debug)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+            query_latency_us: Histogram,
+            query_latency_seconds: Histogram,
+            registry: Registry,
+        }
+
+        impl Default for Metrics {
+            /// All at zero, in a registry of their own.
+            fn default() -> Metrics {
+                let registry = Registry::new();
+                let micros: Vec<f64> = QUERY_MICROS.into_iter().map(f64::from).collect();
+                let seconds = micros.iter().map(|micros| micros / 1e6).collect();
+                let query_time = |name, help, buckets| histogram(&registry, name, help, buckets);
+                Metrics {
+                    $($field: $make(&registry, $name, $help),)*
+                    query_latency_us: query_time("query_latency_us", "Query time, µs", micros),
+                    query_latency_seconds: query_time("query_latency_seconds", "Query time, seconds", seconds),
+                    registry,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    query_requests: IntCounter = counter("query_requests_total", "Queries asked for"),
+    ingest_requests: IntCounter = counter("ingest_requests_total", "Writes asked for"),
+    ingest_ops: IntCounter = counter("ingest_ops_total", "Changes that became durable"),
+    arrow_batches: IntCounter = counter("arrow_ingest_batches_total", "Record batches written"),
+    arrow_rows: IntCounter = counter("arrow_ingest_rows_total", "Rows of record batches written"),
+    arrow_decode_us: IntCounter = counter("arrow_decode_us_total", "Reading Arrow streams, µs"),
+    arrow_commit_us: IntCounter = counter("arrow_commit_us_total", "Waiting for their writes, µs"),
+    auth_failures: IntCounter = counter("auth_failures_total", "Requests refused for their key"),
+    audit_failures: IntCounter = counter("audit_failures_total", "Audit rows dropped"),
+    active_connections: IntGauge = gauge("active_connections", "Connections open"),
+    active_http_requests: IntGauge = gauge("active_http_requests", "Requests under way"),
+    active_streams: IntGauge = gauge("active_arrow_streams", "Arrow streams under way"),
+    commit_groups: IntCounter = counter("commit_groups_total", "Groups of changes written by one sync"),
+    backpressure_soft: IntCounter = counter("ingest_backpressure_soft_total", "Writes slowed down"),
+    backpressure_hard: IntCounter = counter("ingest_backpressure_hard_total", "Requests refused, no room"),
+    throttle_ms: IntCounter = counter("ingest_semantic_throttle_ms_total", "Slowing down of writes, ms"),
+    accepted_lost: IntCounter = counter("ingest_accepted_lost_total", "wait=false changes not written"),
+    searches_refused: IntCounter = counter("searches_refused_total", "Long searches refused, queue full"),
+    searches_late: IntCounter = counter("searches_timed_out_total", "Searches that met the deadline"),
+    searches_cancelled: IntCounter = counter("searches_cancelled_total", "Searches whose client disconnected"),
+    exports_cancelled: IntCounter = counter("exports_cancelled_total", "Exports of .near files whose client disconnected"),
+    checkpoints: IntCounter = counter("checkpoint_total", "Checkpoints done"),
+    compactions: IntCounter = counter("compaction_total", "Compactions done"),
+    checkpoints_inflight: IntGauge = gauge("checkpoint_jobs_inflight", "Checkpoints under way"),
+    compactions_inflight: IntGauge = gauge("compaction_jobs_inflight", "Compactions under way"),
+    upkeep_failures: IntCounter = counter("upkeep_failures_total", "Failed attempts of background work"),
+    quarantine_evictions: IntCounter = counter("quarantine_evictions_total", "Files quarantine gave up"),
+    scrubs: IntCounter = counter("scrubs_total", "Collections read and checked in the background"),
+    panics: IntCounter = counter("panics_total", "Panics caught in threads of the server"),
 }
 
 /// Numbers read from the state when metrics are rendered: name, help, and values by collection (`None` for
@@ -68,66 +81,6 @@ pub struct Metrics {
 pub type Scrape = Vec<(&'static str, &'static str, Vec<(Option<String>, f64)>)>;
 
 impl Metrics {
-    /// All at zero, in a registry of their own.
-    pub fn new() -> Metrics {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str| counter(&registry, name, help);
-        let gauge = |name: &str, help: &str| gauge(&registry, name, help);
-        let micros: Vec<f64> = QUERY_MICROS.into_iter().map(f64::from).collect();
-        let seconds = micros.iter().map(|micros| micros / 1e6).collect();
-        Metrics {
-            query_requests: counter("query_requests_total", "Queries asked for"),
-            ingest_requests: counter("ingest_requests_total", "Writes asked for"),
-            ingest_ops: counter("ingest_ops_total", "Changes that became durable"),
-            arrow_batches: counter("arrow_ingest_batches_total", "Record batches written"),
-            arrow_rows: counter("arrow_ingest_rows_total", "Rows of record batches written"),
-            arrow_decode_us: counter("arrow_decode_us_total", "Reading Arrow streams, µs"),
-            arrow_commit_us: counter("arrow_commit_us_total", "Waiting for their writes, µs"),
-            auth_failures: counter("auth_failures_total", "Requests refused for their key"),
-            audit_failures: counter("audit_failures_total", "Audit rows dropped"),
-            active_connections: gauge("active_connections", "Connections open"),
-            active_http_requests: gauge("active_http_requests", "Requests under way"),
-            active_streams: gauge("active_arrow_streams", "Arrow streams under way"),
-            commit_groups: counter("commit_groups_total", "Groups of changes written by one sync"),
-            backpressure_soft: counter("ingest_backpressure_soft_total", "Writes slowed down"),
-            backpressure_hard: counter(
-                "ingest_backpressure_hard_total",
-                "Requests refused, no room",
-            ),
-            throttle_ms: counter("ingest_semantic_throttle_ms_total", "Slowing down of writes, ms"),
-            accepted_lost: counter("ingest_accepted_lost_total", "wait=false changes not written"),
-            searches_refused: counter(
-                "searches_refused_total",
-                "Long searches refused, queue full",
-            ),
-            searches_late: counter("searches_timed_out_total", "Searches that met the deadline"),
-            searches_cancelled: counter(
-                "searches_cancelled_total",
-                "Searches whose client disconnected",
-            ),
-            exports_cancelled: counter(
-                "exports_cancelled_total",
-                "Exports of .near files whose client disconnected",
-            ),
-            checkpoints: counter("checkpoint_total", "Checkpoints done"),
-            compactions: counter("compaction_total", "Compactions done"),
-            checkpoints_inflight: gauge("checkpoint_jobs_inflight", "Checkpoints under way"),
-            compactions_inflight: gauge("compaction_jobs_inflight", "Compactions under way"),
-            upkeep_failures: counter("upkeep_failures_total", "Failed attempts of background work"),
-            quarantine_evictions: counter("quarantine_evictions_total", "Files quarantine gave up"),
-            scrubs: counter("scrubs_total", "Collections read and checked in the background"),
-            panics: counter("panics_total", "Panics caught in threads of the server"),
-            query_latency_us: histogram(&registry, "query_latency_us", "Query time, µs", micros),
-            query_latency_seconds: histogram(
-                &registry,
-                "query_latency_seconds",
-                "Query time, seconds",
-                seconds,
-            ),
-            registry,
-        }
-    }
-
     /// Records how long a query took.
     pub fn observe_query(&self, seconds: f64) {
         self.query_latency_us.observe(seconds * 1e6);
@@ -146,12 +99,6 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text).expect("a vector takes everything");
         String::from_utf8(text).expect("the text format is UTF-8")
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics::new()
     }
 }
 
@@ -194,13 +141,30 @@ fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> 
     histogram
 }
 
+/// One more in a gauge, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct GaugeGuard(IntGauge);
+
+impl GaugeGuard {
+    pub(crate) fn new(gauge: &IntGauge) -> GaugeGuard {
+        gauge.inc();
+        GaugeGuard(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn counters_histograms_and_scraped_numbers_are_rendered() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.query_requests.inc();
         metrics.observe_query(0.000_02);
         let by_collection = vec![(Some("a\"b".to_owned()), 5.0), (Some("c".to_owned()), 6.0)];

@@ -5,13 +5,13 @@
 //! for them) passes at once. It limits how fast, never whether: without memory to spare or
 //! while closing the limit is lifted.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::storage::{Appender, Blob, Fill, Lock, LockMode, Storage};
 
-use crate::host::Stopwatch;
+use crate::host::{Stopwatch, lock};
 
 /// Bytes written between two looks at the bucket. 4 MiB are some ten syncs a second at the usual limit, and
 /// what a write of the log has to wait behind at most.
@@ -65,13 +65,13 @@ impl Pacer {
 
     /// Lifts the limit or puts it back; when it is lifted, waiting threads go on at once.
     pub fn lift(&self, lifted: bool) {
-        self.state().lifted = lifted;
+        lock(&self.state).lifted = lifted;
         self.lifted.notify_all();
     }
 
     /// Waits until `bytes` may be written or read. False if there is no limit.
     pub(crate) fn pass(&self, bytes: u64) -> bool {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.lifted {
             return false;
         }
@@ -79,10 +79,6 @@ impl Pacer {
         let wait = bucket.take(bytes, self.time.elapsed());
         let _woken = self.lifted.wait_timeout_while(state, wait, |state| !state.lifted);
         true
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,15 +115,16 @@ impl PacedStorage {
     }
 }
 
+/// Methods that the storage behind the limit answers.
+macro_rules! passed_on {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self, $($argument: $kind),*) -> $answer {
+            self.inner.$name($($argument),*)
+        }
+    )*};
+}
+
 impl Storage for PacedStorage {
-    fn open(&self, name: &str) -> Result<Arc<dyn Blob>> {
-        self.inner.open(name)
-    }
-
-    fn put(&self, name: &str, fill: Fill<'_>) -> Result<()> {
-        self.inner.put(name, fill)
-    }
-
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
         if name.ends_with(".seg") {
             return self.put_slowly(name, bytes);
@@ -135,60 +132,23 @@ impl Storage for PacedStorage {
         self.inner.put_new(name, bytes)
     }
 
-    fn append_new(&self, name: &str) -> Result<Box<dyn Appender>> {
-        self.inner.append_new(name)
-    }
-
-    fn list(&self, dir: &str) -> Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn directories(&self, dir: &str) -> Result<Vec<String>> {
-        self.inner.directories(dir)
-    }
-
-    fn names(&self, dir: &str) -> Result<Vec<String>> {
-        self.inner.names(dir)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn link(&self, from: &str, to: &str) -> Result<()> {
-        self.inner.link(from, to)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
-        self.inner.remove_durably(dir, names)
-    }
-
-    fn remove_directory(&self, dir: &str) -> Result<bool> {
-        self.inner.remove_directory(dir)
-    }
-
-    fn free_bytes(&self) -> Result<Option<u64>> {
-        self.inner.free_bytes()
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.inner.warnings()
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
-        self.inner.lock(name, mode, owner)
-    }
-
-    fn settle(&self, dir: &str) -> Result<usize> {
-        self.inner.settle(dir)
-    }
-
-    fn settle_names(&self, dir: &str) -> Result<usize> {
-        self.inner.settle_names(dir)
+    passed_on! {
+        open(name: &str) -> Result<Arc<dyn Blob>>;
+        put(name: &str, fill: Fill<'_>) -> Result<()>;
+        append_new(name: &str) -> Result<Box<dyn Appender>>;
+        list(dir: &str) -> Result<Vec<String>>;
+        directories(dir: &str) -> Result<Vec<String>>;
+        names(dir: &str) -> Result<Vec<String>>;
+        rename(from: &str, to: &str) -> Result<()>;
+        link(from: &str, to: &str) -> Result<()>;
+        remove(name: &str) -> Result<()>;
+        remove_durably(dir: &str, names: &[String]) -> Result<()>;
+        remove_directory(dir: &str) -> Result<bool>;
+        free_bytes() -> Result<Option<u64>>;
+        warnings() -> Vec<String>;
+        lock(name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>>;
+        settle(dir: &str) -> Result<usize>;
+        settle_names(dir: &str) -> Result<usize>;
     }
 }
 
@@ -224,7 +184,7 @@ mod tests {
         let pacer = Pacer::new(1);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| pacer.pass(1 << 40));
-            while pacer.state().bucket.as_ref().is_some_and(|bucket| bucket.tokens > 0.0) {
+            while lock(&pacer.state).bucket.as_ref().is_some_and(|bucket| bucket.tokens > 0.0) {
                 std::thread::yield_now();
             }
             pacer.lift(true);

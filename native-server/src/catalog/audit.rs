@@ -23,6 +23,7 @@ use super::retention::Retention;
 use super::ring::KeyRing;
 use super::sqlite::{Done, Sqlite};
 use super::token::KeyId;
+use crate::host::lock;
 
 /// Rows that may wait.
 const QUEUE_ROWS_MAX: usize = 4096;
@@ -152,7 +153,7 @@ impl Recorder {
 
     /// Takes a row, or counts it as lost. Never waits for the thread.
     pub(super) fn push(&self, row: AuditRow) {
-        let queue = self.shared.queue();
+        let queue = lock(&self.shared.queue);
         let sleeps = queue.rows.is_empty();
         self.put(queue, row, sleeps);
     }
@@ -160,7 +161,7 @@ impl Recorder {
     /// As [`push`](Recorder::push), of a request that was refused for want of a good key: a row now or later,
     /// of its own or together with others.
     pub(super) fn push_refusal(&self, row: AuditRow) {
-        let mut queue = self.shared.queue();
+        let mut queue = lock(&self.shared.queue);
         let ends = queue.is_closing || queue.is_ended;
         match queue.refusals.get_mut(row.action) {
             Some(refusals) if row.time_ms < refusals.until_ms && !ends => {
@@ -199,7 +200,7 @@ impl Recorder {
 
     /// Waits until every row taken so far is written or lost.
     pub(super) fn flush(&self) {
-        let mut queue = self.shared.queue();
+        let mut queue = lock(&self.shared.queue);
         queue.release(None);
         let until = queue.accepted;
         queue.is_hurried = true;
@@ -210,12 +211,12 @@ impl Recorder {
 
     /// Writes what there is and ends the thread; rows that come later are lost. The second call does nothing.
     pub(super) fn close(&self) {
-        let mut queue = self.shared.queue();
+        let mut queue = lock(&self.shared.queue);
         queue.release(None);
         queue.is_closing = true;
         drop(queue);
         self.shared.wanted.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             warn!("the audit thread panicked");
         }
@@ -249,15 +250,11 @@ impl Queue {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for a batch and swaps it for the empty `rows`; the number is that of lost rows to report.
     /// False if the queue is closed and nothing is left.
     fn next(&self, rows: &mut Vec<(AuditRow, u64)>, clock: &dyn Clock) -> (u64, bool) {
         let idle = |queue: &mut Queue| queue.rows.is_empty() && !queue.is_closing;
-        let queue = self.wanted.wait_timeout_while(self.queue(), REFUSALS_TOGETHER, idle);
+        let queue = self.wanted.wait_timeout_while(lock(&self.queue), REFUSALS_TOGETHER, idle);
         let (queue, _) = queue.unwrap_or_else(PoisonError::into_inner);
         let filling = |queue: &mut Queue| {
             queue.rows.len() < BATCH_ROWS_MAX && !queue.is_hurried && !queue.is_closing
@@ -290,7 +287,7 @@ impl Writer {
         loop {
             let (unreported, goes_on) = self.shared.next(&mut rows, &*self.clock);
             self.write(&rows, unreported, !goes_on);
-            self.shared.queue().settled += rows.len() as u64;
+            lock(&self.shared.queue).settled += rows.len() as u64;
             self.shared.settled.notify_all();
             rows.clear();
             if !goes_on {
@@ -319,7 +316,7 @@ impl Writer {
                 }
             }
         }
-        self.shared.queue().unreported += unreported;
+        lock(&self.shared.queue).unreported += unreported;
     }
 
     fn write_batch(
@@ -358,7 +355,7 @@ impl Writer {
 impl Drop for Writer {
     /// Also after a panic: no caller waits for a thread that has ended.
     fn drop(&mut self) {
-        self.shared.queue().is_ended = true;
+        lock(&self.shared.queue).is_ended = true;
         self.shared.settled.notify_all();
     }
 }

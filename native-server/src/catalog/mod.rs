@@ -38,7 +38,7 @@ pub use role::{Role, Roles};
 pub use token::{KeyId, Token};
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nearfield_engine::{Clock, Result};
 use serde_json::Value;
@@ -132,7 +132,7 @@ impl Catalog {
         let (digest, name) = (self.pepper.digest(&secret), name.to_owned());
         let (last_used_ms, revoked_ms) = (None, None);
         let info = KeyInfo { id, name, roles, created_ms, expires_ms, last_used_ms, revoked_ms };
-        let file = &mut self.main().ledger.file;
+        let file = &mut host::lock(&self.main).ledger.file;
         let row = AuditRow::local(created_ms, Some(id), "key_create", 201);
         file.change("store a key", |change| {
             keys::insert(change, &info, &digest)?;
@@ -147,7 +147,7 @@ impl Catalog {
     /// # Errors
     /// `NotFound` with near ids; `Locked`, `StorageFull`, `Io`: then it still opens.
     pub fn revoke_key(&self, id: &str) -> Result<KeyInfo> {
-        let info = self.main().ledger.revoke_key(id)?;
+        let info = host::lock(&self.main).ledger.revoke_key(id)?;
         self.ring.revoke(info.id);
         Ok(info)
     }
@@ -157,7 +157,7 @@ impl Catalog {
     /// # Errors
     /// `Corrupt`, `Locked`, `Io`.
     pub fn list_keys(&self) -> Result<Vec<KeyInfo>> {
-        self.main().ledger.list_keys()
+        host::lock(&self.main).ledger.list_keys()
     }
 
     /// Whether any key is neither revoked nor expired.
@@ -206,7 +206,7 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `Io`.
     pub fn audit_tail(&self, limit: u64) -> Result<Vec<AuditEntry>> {
         self.recorder.flush();
-        self.main().ledger.audit_tail(limit)
+        host::lock(&self.main).ledger.audit_tail(limit)
     }
 
     /// Notes that a job begins. Never fails: a row that cannot be written now is written later.
@@ -216,14 +216,14 @@ impl Catalog {
             (collection.map(str::to_owned), Value::Object(Default::default()));
         let (state, finished_ms) = (JobState::Running, None);
         let job = Job { id, kind, collection, state, started_ms, finished_ms, details };
-        let Main { ledger, jobs } = &mut *self.main();
+        let Main { ledger, jobs } = &mut *host::lock(&self.main);
         jobs.begin(&mut ledger.file, job);
         id
     }
 
     /// Notes how a job of this process ended. Never fails, as [`Catalog::begin_job`].
     pub fn finish_job(&self, id: JobId, state: JobState, details: Value) {
-        let Main { ledger, jobs } = &mut *self.main();
+        let Main { ledger, jobs } = &mut *host::lock(&self.main);
         jobs.finish(&mut ledger.file, id, state, details, self.clock.now_ms());
     }
 
@@ -232,7 +232,7 @@ impl Catalog {
     /// # Errors
     /// `Corrupt`, `Locked`, `Io`.
     pub fn jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        let main = self.main();
+        let main = host::lock(&self.main);
         main.jobs.newest(&main.ledger.file, limit)
     }
 
@@ -241,7 +241,7 @@ impl Catalog {
     /// # Errors
     /// `Corrupt`, `Locked`, `Io`.
     pub fn job(&self, id: JobId) -> Result<Option<Job>> {
-        let main = self.main();
+        let main = host::lock(&self.main);
         main.jobs.job(&main.ledger.file, id)
     }
 
@@ -252,16 +252,12 @@ impl Catalog {
     /// `Corrupt`, `Locked`, `StorageFull`, `Io`.
     pub fn interrupt_left_jobs(&self) -> Result<u64> {
         let now_ms = self.clock.now_ms();
-        let file = &mut self.main().ledger.file;
+        let file = &mut host::lock(&self.main).ledger.file;
         file.change("reconcile jobs", |change| jobs::interrupt(change, now_ms))
     }
 
     /// Writes what waits and takes no more audit rows. Dropping the catalog does the same.
     pub fn close(&self) {
         self.recorder.close();
-    }
-
-    fn main(&self) -> MutexGuard<'_, Main> {
-        self.main.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

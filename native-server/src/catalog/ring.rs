@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use nearfield_engine::Result;
 use tracing::warn;
@@ -18,6 +18,7 @@ use super::pepper::{Digest, Pepper};
 use super::role::{Role, Roles};
 use super::sqlite::Sqlite;
 use super::token::{KeyId, Token};
+use crate::host::lock;
 
 /// A use of a key is written down if it is this much later than the last one written.
 const USED_STEP_MS: u64 = 60_000;
@@ -125,12 +126,12 @@ impl KeyRing {
 
     /// A key this process has stored.
     pub(super) fn put(&self, credential: Credential) {
-        self.lock().put(credential);
+        lock(&self.inner).put(credential);
     }
 
     /// A key this process has revoked.
     pub(super) fn revoke(&self, id: KeyId) {
-        if let Some(held) = self.lock().keys.get_mut(&id) {
+        if let Some(held) = lock(&self.inner).keys.get_mut(&id) {
             held.credential.is_revoked = true;
         }
     }
@@ -138,14 +139,14 @@ impl KeyRing {
     /// Uses that are not written down: those a minute later than the last note, or `all`.
     pub(super) fn unnoted(&self, all: bool) -> Vec<(KeyId, u64)> {
         let step_ms = if all { 1 } else { USED_STEP_MS };
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let due = inner.keys.iter().filter(|(_, held)| held.used_ms - held.noted_ms >= step_ms);
         due.map(|(&id, held)| (id, held.used_ms)).collect()
     }
 
     /// These uses are written down.
     pub(super) fn noted(&self, used: &[(KeyId, u64)]) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         for (id, used_ms) in used {
             if let Some(held) = inner.keys.get_mut(id) {
                 held.noted_ms = *used_ms;
@@ -161,7 +162,7 @@ impl KeyRing {
     /// The keys as they are now. The lock is held while SQLite is asked: a request that comes later must not be
     /// decided by an earlier answer.
     fn current(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         match inner.refresh() {
             Ok(()) => inner.is_stale = false,
             Err(error) => {
@@ -172,10 +173,6 @@ impl KeyRing {
             }
         }
         inner
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,25 +22,8 @@ const FAULTS: [Fault; 7] = [
 ];
 
 /// Details that are passed on by name. Others are in the message.
-const DETAILS: [&str; 17] = [
-    "expected",
-    "got",
-    "row",
-    "column",
-    "ids",
-    "near",
-    "position",
-    "file",
-    "offset",
-    "pid",
-    "batches_written",
-    "rows",
-    "lsn",
-    "blockers",
-    "retry_after",
-    "job_id",
-    "field",
-];
+const DETAILS: &str = "expected got row column ids near position file offset pid batches_written rows lsn blockers \
+                       retry_after job_id field";
 
 /// What stands under `data`.
 ///
@@ -84,7 +67,7 @@ fn error_of(status: StatusCode, bytes: &[u8]) -> Error {
     };
     let error = Error::new(kind_of(status, code), message).with("code", code);
     let details = &answer["details"];
-    DETAILS.into_iter().fold(error, |error, name| match details.get(name) {
+    DETAILS.split(' ').fold(error, |error, name| match details.get(name) {
         Some(value) => error.with(name, value.clone()),
         None => error,
     })

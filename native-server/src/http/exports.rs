@@ -2,12 +2,13 @@
 //! key whose exports are left unread does not keep the others waiting.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 
 use super::error::{ApiError, Result};
 use crate::catalog::KeyId;
+use crate::host::lock;
 
 /// Exports at a time.
 const EXPORTS_MAX: usize = 16;
@@ -26,7 +27,7 @@ impl Exports {
     /// # Errors
     /// `resource_exhausted`.
     pub(crate) fn begin(self: &Arc<Self>, key: Option<KeyId>) -> Result<ExportSlot> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = lock(&self.by_key);
         let own = by_key.get(&key).copied().unwrap_or(0);
         if own >= EXPORTS_PER_KEY_MAX {
             let message = format!("this key reads {own} exports; try again when one has ended");
@@ -56,7 +57,7 @@ pub(crate) struct ExportSlot {
 
 impl Drop for ExportSlot {
     fn drop(&mut self) {
-        let mut by_key = self.exports.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = lock(&self.exports.by_key);
         if let Some(count) = by_key.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {

@@ -23,9 +23,10 @@ use super::error::{ApiError, Result};
 use super::head;
 use super::places::Seat;
 use super::route::{Access, Answered, Route};
-use super::server::{GaugeGuard, Server};
+use super::server::Server;
 use crate::catalog::{AuditRow, KeyId, Refusal, Role};
 use crate::host::{self, Stopwatch};
+use crate::metrics::GaugeGuard;
 
 /// Name of the header that identifies a request.
 const REQUEST_ID: &str = "x-request-id";

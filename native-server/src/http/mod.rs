@@ -49,6 +49,5 @@ pub(crate) use route::{
     Access, Also, Gives, Handler, Parameter, Shape, Shapes, Takes, handler, shape,
 };
 pub use route::{Api, Route};
-pub(crate) use server::GaugeGuard;
 pub use server::Server;
 pub(crate) use stream::streamed;

@@ -17,11 +17,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use super::pace::Pulse;
+use crate::host::lock;
 
 /// The bits of an IPv6 address that name a network.
 const NETWORK_BITS: u32 = 64;
@@ -82,7 +83,7 @@ impl Places {
     /// A place for a connection from `address`; `None` if that has to be closed.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let network = network(address);
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let held = table.by_network.get(&network).copied().unwrap_or_default();
         if self.each_max > 0 && held >= self.each_max {
             table.evict(|seat| (seat.network == network).then(|| seat.worth()).flatten())?;
@@ -96,10 +97,6 @@ impl Places {
         let number = table.add(&seat);
         drop(table);
         Some(Place { places: Arc::clone(self), number, seat })
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,7 +196,7 @@ impl Seat {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.table().remove(self.number);
+        lock(&self.places.table).remove(self.number);
     }
 }
 
@@ -223,7 +220,7 @@ mod tests {
 
     /// The numbers of those of `held` that had to leave.
     fn evicted(places: &Places, held: &[Place]) -> Vec<usize> {
-        let table = places.table();
+        let table = lock(&places.table);
         let is_gone = |place: &Place| !table.open.contains_key(&place.number);
         held.iter().enumerate().filter(|(_, place)| is_gone(place)).map(|(at, _)| at).collect()
     }
@@ -291,7 +288,7 @@ mod tests {
         let new = places.enter(one).expect("its own idle one leaves");
         assert_eq!(evicted(&places, &held), [1]);
         drop((held, others, new));
-        let table = places.table();
+        let table = lock(&places.table);
         assert!(table.open.is_empty() && table.by_network.is_empty());
     }
 

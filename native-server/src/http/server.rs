@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 
 use axum::http::StatusCode;
 use nearfield_engine::Clock;
-use prometheus::IntGauge;
 
 use super::error::{ApiError, Result};
 use super::exports::Exports;
@@ -16,6 +15,7 @@ use super::exports::Exports;
 use crate::catalog::Catalog;
 use crate::config::ServerConfig;
 use crate::demo_files::DemoFiles;
+use crate::metrics::GaugeGuard;
 use crate::workers::{Readiness, Store};
 
 /// The server as requests see it.
@@ -103,22 +103,5 @@ impl Server {
         }
         self.opened()
             .map_or_else(|| blocked("recovering: the log is read"), |store| store.readiness())
-    }
-}
-
-/// One more in a gauge, as long as it lives.
-#[derive(Debug)]
-pub(crate) struct GaugeGuard(IntGauge);
-
-impl GaugeGuard {
-    pub(crate) fn new(gauge: &IntGauge) -> GaugeGuard {
-        gauge.inc();
-        GaugeGuard(gauge.clone())
-    }
-}
-
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

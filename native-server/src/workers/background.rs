@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nearfield_engine::task::{MergeOutput, MergeScope, Progress, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
-use prometheus::IntGauge;
 
 use super::budget::Reservation;
 use super::managed::{Context, ManagedCollection};
 use crate::host::{self, Behind};
+use crate::metrics::GaugeGuard;
 
 /// Runs long work.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Background {
         let stops = || gives_way() || self.is_stopping();
         let makes_way = || managed.collection.is_wanted() || stops();
         let _held = self.memory_for(&task, &makes_way, claims)?;
-        let _counted = UnderWay::new(under_way);
+        let _counted = GaugeGuard::new(under_way);
         let mut watch = |progress| {
             advance(progress);
             if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -140,21 +140,5 @@ impl Background {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
-    }
-}
-
-/// Counts one up as long as it lives.
-struct UnderWay<'a>(&'a IntGauge);
-
-impl<'a> UnderWay<'a> {
-    fn new(gauge: &'a IntGauge) -> UnderWay<'a> {
-        gauge.inc();
-        UnderWay(gauge)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -19,12 +19,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::error::{StoreError, StoreResult};
 use super::shares::Owner;
-use crate::host::Stopwatch;
+use crate::host::{Stopwatch, lock};
 
 /// Percent of the limit from which writes wait.
 const SOFT_PERCENT: u64 = 70;
@@ -101,7 +101,7 @@ impl Budget {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.held().all_bytes.saturating_add(self.row_bytes.load(Ordering::Relaxed))
+        lock(&self.held).all_bytes.saturating_add(self.row_bytes.load(Ordering::Relaxed))
     }
 
     /// Reserves memory.
@@ -140,7 +140,7 @@ impl Budget {
             }
             if waiting.elapsed() >= CLAIM_AFTER {
                 // A claim that is of no use ends, so that another merge can have one.
-                let kept = claim.filter(|_| self.leaves_room(&self.held(), bytes));
+                let kept = claim.filter(|_| self.leaves_room(&lock(&self.held), bytes));
                 claim = kept.or_else(|| self.claim(bytes));
                 let counts = claim.is_some() && self.write_claim_bytes() > 0;
                 if counts && !counted {
@@ -148,7 +148,7 @@ impl Budget {
                 }
                 counted = counts;
             }
-            let held = self.held();
+            let held = lock(&self.held);
             let _woken = self.freed.wait_timeout(held, WAITING_LOOK);
         }
         None
@@ -156,7 +156,7 @@ impl Budget {
 
     /// Claims memory for a merge, unless another merge has a claim or reads and merges leave no room for it.
     fn claim(&self, bytes: u64) -> Option<Claim<'_>> {
-        let mut held = self.held();
+        let mut held = lock(&self.held);
         (held.claimed_bytes == 0 && self.leaves_room(&held, bytes)).then(|| {
             held.claimed_bytes = bytes;
             Claim { budget: self, bytes }
@@ -166,7 +166,7 @@ impl Budget {
     /// Reserves the memory of a claim, which is spent then.
     fn reserve_claimed(self: &Arc<Self>, claim: &mut Claim<'_>) -> StoreResult<Reservation> {
         let (bytes, purpose, holder) = (claim.bytes, Purpose::Merge, Holder::Server);
-        let mut held = self.held();
+        let mut held = lock(&self.held);
         held.claimed_bytes = 0;
         let added = self.add_to(&mut held, bytes, purpose, holder);
         match added {
@@ -200,13 +200,13 @@ impl Budget {
     /// that it draws in. Never waits and may pass the marks, because the checkpoint frees more than that.
     pub(super) fn take_for_checkpoint(self: &Arc<Self>, bytes: u64) -> Reservation {
         let (purpose, holder) = (Purpose::Merge, Holder::Server);
-        self.held().change(purpose, holder, |held| *held += bytes);
+        lock(&self.held).change(purpose, holder, |held| *held += bytes);
         Reservation { budget: Arc::clone(self), bytes, purpose, holder }
     }
 
     /// Adds to the memory that is held, if no mark is passed.
     fn add(&self, bytes: u64, purpose: Purpose, holder: Holder) -> StoreResult<()> {
-        self.add_to(&mut self.held(), bytes, purpose, holder)
+        self.add_to(&mut lock(&self.held), bytes, purpose, holder)
     }
 
     fn add_to(
@@ -279,7 +279,7 @@ impl Budget {
 
     /// The part of a claim that counts against writes.
     fn write_claim_bytes(&self) -> u64 {
-        self.claimed_bytes(&self.held(), Purpose::Write)
+        self.claimed_bytes(&lock(&self.held), Purpose::Write)
     }
 
     /// How long a write should wait so that background work catches up.
@@ -292,10 +292,6 @@ impl Budget {
         let (least, most) = THROTTLE_MS;
         let grown = (most - least).saturating_mul(above) / (hard - soft).max(1);
         Duration::from_millis((least + grown).min(most))
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -341,7 +337,7 @@ struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.budget.held().claimed_bytes -= self.bytes;
+        lock(&self.budget.held).claimed_bytes -= self.bytes;
     }
 }
 
@@ -377,7 +373,7 @@ impl Reservation {
     pub fn clear(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes > 0 {
-            self.budget.held().change(self.purpose, self.holder, |held| *held -= bytes);
+            lock(&self.budget.held).change(self.purpose, self.holder, |held| *held -= bytes);
             self.budget.freed.notify_all();
         }
     }

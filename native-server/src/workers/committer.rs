@@ -13,7 +13,7 @@
 //! is written all the same.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::batch::Change;
@@ -26,6 +26,7 @@ use super::error::{StoreError, StoreResult};
 use super::managed::{Context, ManagedCollection};
 use super::queue::{Due, Next, Queues, Refused};
 use super::upkeep::Upkeep;
+use crate::host::lock;
 
 /// Groups being written at the same time: they mostly wait for the disk.
 const THREADS_MAX: usize = 16;
@@ -91,7 +92,7 @@ impl Committers {
         let delay = if waits { throttle } else { self.flush_interval / 2 };
         let (lane, bytes) = (waiting.managed.number, waiting.held.bytes() / CHANGE_COPIES);
         let metrics = &self.context.metrics;
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         // Under the lock, so that times are in the order of the queue.
         let now = self.context.time.elapsed();
         let due = Due { at: now + delay, promised: (!waits).then_some(now) };
@@ -119,13 +120,13 @@ impl Committers {
 
     /// Items and bytes that wait for a collection.
     pub(super) fn depth(&self, managed: &ManagedCollection) -> (u64, u64) {
-        self.state().queues.depth(managed.number)
+        lock(&self.state).queues.depth(managed.number)
     }
 
     /// Accepts no more changes and writes those in the queues, for at most `limit`. The callers of the changes that are
     /// left then get an error; changes accepted with `wait=false` are counted as lost.
     pub(super) fn close(self: &Arc<Self>, limit: Duration) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.queues.close();
         self.wake(&mut state);
         self.work.notify_all();
@@ -157,7 +158,7 @@ impl Committers {
     }
 
     fn run(self: Arc<Self>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let mut rested = false;
         loop {
             let now = self.context.time.elapsed();
@@ -168,7 +169,7 @@ impl Committers {
                     }
                     drop(state);
                     self.write(group);
-                    state = self.state();
+                    state = lock(&self.state);
                     state.queues.done(lane);
                     self.progress.notify_all();
                     rested = false;
@@ -234,7 +235,7 @@ impl Committers {
         }
         let (pieces, piece) = ROOM_PATIENCE;
         for _ in 0..pieces {
-            if !too_much() || self.state().queues.is_closed() {
+            if !too_much() || lock(&self.state).queues.is_closed() {
                 return;
             }
             managed.wait_while(piece, too_much);
@@ -276,14 +277,10 @@ impl Committers {
 
     /// The answer to a caller whose change vanished with a thread or with the queue.
     pub(super) fn unanswered(&self) -> StoreError {
-        if self.state().queues.is_closed() {
+        if lock(&self.state).queues.is_closed() {
             return StoreError::NotWritten;
         }
         StoreError::Internal("writing (it is not known whether the change was written)")
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

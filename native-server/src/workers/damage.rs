@@ -6,11 +6,12 @@
 //! the past alone is a warning; anything else is a blocker.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use nearfield_engine::Finding;
 
 use super::health::{HealthRegistry, Topic};
+use crate::host::lock;
 
 /// Damage by collection ("" for the database itself), then by file.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ impl Damage {
     /// A request or a merge that read in `file` met damage.
     pub(super) fn met(&self, health: &HealthRegistry, collection: &str, file: &str, message: &str) {
         let found = Found { message: message.to_owned(), blocks: true, past: false };
-        let mut all = self.found();
+        let mut all = lock(&self.found);
         all.entry(collection.to_owned()).or_default().entry(file.to_owned()).or_insert_with(|| {
             log(collection, &found);
             found
@@ -45,12 +46,12 @@ impl Damage {
 
     /// A verification read all of a collection, and found this.
     pub(super) fn verified(&self, health: &HealthRegistry, collection: &str, findings: &[Finding]) {
-        replace(&mut self.found(), health, collection, by_file(findings));
+        replace(&mut lock(&self.found), health, collection, by_file(findings));
     }
 
     /// Damaged files of a collection that are known now.
     pub(super) fn known(&self, collection: &str) -> BTreeSet<String> {
-        self.found()
+        lock(&self.found)
             .get(collection)
             .map(|files| files.keys().cloned().collect())
             .unwrap_or_default()
@@ -67,7 +68,7 @@ impl Damage {
         findings: &[Finding],
         known_before: &BTreeSet<String>,
     ) {
-        let mut all = self.found();
+        let mut all = lock(&self.found);
         if is_dropped() {
             return;
         }
@@ -87,7 +88,7 @@ impl Damage {
         collection: &str,
         is_live: impl Fn(&str) -> bool,
     ) {
-        let mut all = self.found();
+        let mut all = lock(&self.found);
         let Some(files) = all.get_mut(collection) else { return };
         let before = files.len();
         files.retain(|file, found| found.past || !file.ends_with(".seg") || is_live(file));
@@ -103,24 +104,20 @@ impl Damage {
 
     /// A collection of this name is no more.
     pub(super) fn forget(&self, collection: &str) {
-        self.found().remove(collection);
+        lock(&self.found).remove(collection);
     }
 
     /// Damaged files of collections that are named by `of`.
     pub(super) fn files(&self, of: impl Fn(&str) -> bool) -> u64 {
-        let found = self.found();
+        let found = lock(&self.found);
         found.iter().filter(|(name, _)| of(name)).map(|(_, files)| files.len() as u64).sum()
     }
 
     /// What blocks a snapshot of `collection`: the first damage of its present.
     pub(super) fn first(&self, collection: &str) -> Option<String> {
-        let found = self.found();
+        let found = lock(&self.found);
         let mut files = found.get(collection)?.values();
         files.find(|found| found.blocks).map(|found| found.message.clone())
-    }
-
-    fn found(&self) -> MutexGuard<'_, BTreeMap<String, Files>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

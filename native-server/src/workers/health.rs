@@ -4,8 +4,9 @@
 //! *blocker* makes the server not ready; a *warning* does not.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
+use crate::host::lock;
 use serde::Serialize;
 
 /// What health routes say.
@@ -61,22 +62,22 @@ pub(super) struct HealthRegistry {
 impl HealthRegistry {
     /// Notes a problem with `what` (a collection, or "" for the server), in place of an older one.
     pub(super) fn note(&self, topic: Topic, what: &str, words: String) {
-        self.notes().insert((topic, what.to_owned()), words);
+        lock(&self.notes).insert((topic, what.to_owned()), words);
     }
 
     /// It works again.
     pub(super) fn clear(&self, topic: Topic, what: &str) {
-        self.notes().remove(&(topic, what.to_owned()));
+        lock(&self.notes).remove(&(topic, what.to_owned()));
     }
 
     /// A collection of this name is no more.
     pub(super) fn forget(&self, what: &str) {
-        self.notes().retain(|(_, named), _| named != what);
+        lock(&self.notes).retain(|(_, named), _| named != what);
     }
 
     /// Whether everything can be served; `figures` say what is.
     pub(super) fn readiness(&self, figures: &str) -> Readiness {
-        let notes = self.notes();
+        let notes = lock(&self.notes);
         let words = |blocks: bool| -> Vec<String> {
             let those = notes.iter().filter(|((topic, _), _)| topic.blocks() == blocks);
             those.map(|(_, words)| words.clone()).collect()
@@ -90,10 +91,6 @@ impl HealthRegistry {
             report = format!("{report} warnings={}", warnings.join(" | "));
         }
         Readiness { live: true, ready: blockers.is_empty(), blockers, report }
-    }
-
-    fn notes(&self) -> MutexGuard<'_, BTreeMap<(Topic, String), String>> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::manifest::{DatabaseManifest, load_newest};
@@ -22,6 +22,7 @@ use super::health::Topic;
 use super::managed::{Context, ManagedCollection};
 use super::upkeep::Upkeep;
 use crate::catalog::{self, Catalog, JobId, JobState};
+use crate::host::lock;
 
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
 const PROGRESS_STEPS: u64 = 64;
@@ -149,7 +150,7 @@ impl Jobs {
         let recorded = kind.recorded();
         let is_stopped = self.enter(kind)?;
         let id = self.catalog.begin_job(recorded, scope.collection.as_deref());
-        if let Some(running) = self.state().running.get_mut(&kind) {
+        if let Some(running) = lock(&self.state).running.get_mut(&kind) {
             running.id = Some(id);
         }
         let (sender, receiver) = oneshot::channel();
@@ -172,7 +173,7 @@ impl Jobs {
 
     /// Takes the place of a kind of job; what is returned tells it to stop.
     fn enter(&self, kind: JobKind) -> StoreResult<Arc<AtomicBool>> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.closing {
             return Err(StoreError::ShuttingDown);
         }
@@ -192,7 +193,7 @@ impl Jobs {
     /// # Errors
     /// Those of the catalog.
     pub(super) fn cancel(&self, id: JobId) -> Result<Option<Job>> {
-        for running in self.state().running.values().filter(|running| running.id == Some(id)) {
+        for running in lock(&self.state).running.values().filter(|running| running.id == Some(id)) {
             running.is_stopped.store(true, Ordering::Relaxed);
         }
         self.job(id)
@@ -200,7 +201,7 @@ impl Jobs {
 
     /// Tells every job to stop and starts no more.
     pub(super) fn cancel_all(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.closing = true;
         for running in state.running.values() {
             running.is_stopped.store(true, Ordering::Relaxed);
@@ -226,7 +227,7 @@ impl Jobs {
     /// A job as it is reported; while it runs its details say how far it is.
     fn reported(&self, mut job: catalog::Job) -> Job {
         if job.state == JobState::Running {
-            let state = self.state();
+            let state = lock(&self.state);
             let running = state.running.values().find(|running| running.id == Some(job.id));
             job.details = running.map_or(job.details, |running| running.progress.clone());
         }
@@ -235,7 +236,7 @@ impl Jobs {
 
     /// Remembers how far the running job of a kind is.
     fn advance(&self, kind: JobKind, progress: Value) {
-        if let Some(running) = self.state().running.get_mut(&kind) {
+        if let Some(running) = lock(&self.state).running.get_mut(&kind) {
             running.progress = progress;
         }
     }
@@ -243,13 +244,13 @@ impl Jobs {
     /// Waits until no job runs. False if `limit` passed first.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let some = |state: &mut State| !state.running.is_empty();
-        let waited = self.ended.wait_timeout_while(self.state(), limit, some);
+        let waited = self.ended.wait_timeout_while(lock(&self.state), limit, some);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.running.is_empty()
     }
 
     fn end(&self, kind: JobKind) {
-        self.state().running.remove(&kind);
+        lock(&self.state).running.remove(&kind);
         self.ended.notify_all();
     }
 
@@ -404,9 +405,5 @@ impl Jobs {
             return Ok((JobState::Idle, json!({"reason": idle})));
         }
         Ok((JobState::Completed, json!({"collections": merged})))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 //! Numbers of a collection are published by the thread that last had its writer; reading them never waits for a sync.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use nearfield_engine::{Clock, Collection, Error, ErrorKind, LogStats, QuarantineStats, Result};
@@ -13,7 +13,7 @@ use super::budget::{Budget, Holder, Purpose, Reservation};
 use super::damage::Damage;
 use super::error::StoreResult;
 use super::health::{HealthRegistry, Topic};
-use crate::host::Stopwatch;
+use crate::host::{Stopwatch, lock};
 use crate::metrics::Metrics;
 
 /// Bytes of the log between two events `wal_growth`.
@@ -183,7 +183,7 @@ impl ManagedCollection {
     /// Writes the events that an operator may watch instead of metrics.
     fn log_events(&self, log: &LogStats) {
         let collection = self.name();
-        let mut seen = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.log);
         if log.cut > seen.cut {
             seen.cut = log.cut;
             tracing::info!(collection, cut = log.cut.0, bytes = log.bytes, "wal_truncated");
@@ -202,13 +202,13 @@ impl ManagedCollection {
     /// As [`Collection::quarantine`].
     pub(super) fn count_quarantine(&self) -> Result<()> {
         let seen = self.collection.quarantine()?;
-        *self.quarantine.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *lock(&self.quarantine) = seen;
         Ok(())
     }
 
     /// The last count of the files in quarantine.
     pub(super) fn quarantine(&self) -> QuarantineStats {
-        *self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.quarantine)
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
@@ -243,12 +243,12 @@ impl ManagedCollection {
 
     /// Waits while `holds`, which is called again after each change of the bytes in memory, for at most `limit`.
     pub(super) fn wait_while(&self, limit: Duration, holds: impl Fn() -> bool) {
-        let counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        let counting = lock(&self.counting);
         let _ended = self.counted.wait_timeout_while(counting, limit, |()| holds());
     }
 
     fn count(&self, memory_bytes: u64, checkpoint_bytes: u64) {
-        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _counting = lock(&self.counting);
         self.memory_bytes.store(memory_bytes, Ordering::SeqCst);
         let counted = memory_bytes + checkpoint_bytes;
         let before = self.counted_bytes.swap(counted, Ordering::SeqCst);

@@ -30,7 +30,6 @@ use super::upkeep::{LOOK_EVERY, Limits, Upkeep};
 use crate::catalog::Catalog;
 use crate::config::{DEFAULT_NAME, Fsync, ServerConfig};
 use crate::host::{self, Behind, Stopwatch};
-use crate::metrics::Metrics;
 use crate::pacing::{PacedStorage, Pacer};
 
 /// The budget where the machine does not say how much memory it has.
@@ -116,7 +115,7 @@ impl Store {
         let context = Arc::new(Context {
             clock,
             time: Stopwatch::start(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::default(),
             budget: Arc::new(Budget::new(budget_bytes)),
             health: HealthRegistry::default(),
             damage: Damage::default(),

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use nearfield_segment::storage::Storage;
 
 use super::background::Background;
 use super::managed::{Context, ManagedCollection};
+use crate::host::lock;
 use crate::pacing::Pacer;
 
 /// Bytes of segment files that a round reads in a second, at most: little for a disk, and still a terabyte in a day and
@@ -64,14 +65,14 @@ impl Scrub {
             let builder = std::thread::Builder::new().name("scrub".to_owned());
             let started = builder.spawn(move || thread.run());
             let started = started.map_err(|e| Error::io("start", "a thread for scrubbing", e))?;
-            this.state().thread = Some(started);
+            lock(&this.state).thread = Some(started);
         }
         Ok(this)
     }
 
     /// From now on a collection is read in each round, unless it was dropped already.
     pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if !managed.is_dropped() {
             state.collections.insert(managed.number, managed);
         }
@@ -79,13 +80,13 @@ impl Scrub {
 
     /// From now on a collection is not read any more.
     pub(super) fn remove(&self, managed: &ManagedCollection) {
-        self.state().collections.remove(&managed.number);
+        lock(&self.state).collections.remove(&managed.number);
     }
 
     /// Ends the thread at its next block, and waits for that.
     pub(super) fn stop(&self) {
         let thread = {
-            let mut state = self.state();
+            let mut state = lock(&self.state);
             state.stopping = true;
             state.thread.take()
         };
@@ -98,7 +99,7 @@ impl Scrub {
     fn run(&self) {
         while self.rest() {
             let collections: Vec<Arc<ManagedCollection>> =
-                self.state().collections.values().cloned().collect();
+                lock(&self.state).collections.values().cloned().collect();
             for managed in collections {
                 let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
                 if read.is_err() {
@@ -111,7 +112,7 @@ impl Scrub {
     /// Waits for the next round. False once the server closes.
     fn rest(&self) -> bool {
         let waits = |state: &mut State| !state.stopping;
-        let waited = self.wake.wait_timeout_while(self.state(), self.interval, waits);
+        let waited = self.wake.wait_timeout_while(lock(&self.state), self.interval, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !state.stopping
     }
@@ -121,7 +122,7 @@ impl Scrub {
         let pause = || {
             let _paused = self.pacer.pass(BLOCK_BYTES);
         };
-        let go_on = || !managed.is_dropped() && !self.state().stopping;
+        let go_on = || !managed.is_dropped() && !lock(&self.state).stopping;
         let Context { health, damage, metrics, .. } = &*self.context;
         let known = damage.known(name);
         match self
@@ -138,9 +139,5 @@ impl Scrub {
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NotFound) => {}
             Err(error) => tracing::warn!(collection = name, %error, "scrubbing failed"),
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nearfield_engine::{Error, ErrorKind, Result};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::error::{StoreError, StoreResult};
 use super::managed::Context;
 use super::shares::{Owner, Shares};
-use crate::host::Stopwatch;
+use crate::host::{Stopwatch, lock};
 
 /// Searches of one key that may wait, for each of its threads.
 const WAITING_PER_THREAD: usize = 64;
@@ -148,17 +148,17 @@ impl SearchThreads {
 
     /// The threads a search may use besides its own: those that have nothing to do right now.
     pub(super) fn spare(&self) -> Pool {
-        Pool::new(1 + self.state().idle.saturating_sub(RESERVED_THREADS))
+        Pool::new(1 + lock(&self.state).idle.saturating_sub(RESERVED_THREADS))
     }
 
     /// Takes nothing more. What waits is still searched; threads end by themselves.
     pub(super) fn close(&self) {
-        self.state().closed = true;
+        lock(&self.state).closed = true;
         self.work.notify_all();
     }
 
     fn push(&self, owner: Owner, work: Work) -> StoreResult<()> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(StoreError::ShuttingDown);
         }
@@ -172,7 +172,7 @@ impl SearchThreads {
     }
 
     fn serve(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         loop {
             if let Some((owner, work)) = state.shares.next() {
                 drop(state);
@@ -184,7 +184,7 @@ impl SearchThreads {
                 if catch_unwind(run).is_err() {
                     self.context.panicked("searching", "");
                 }
-                state = self.state();
+                state = lock(&self.state);
                 state.shares.done(owner);
                 // Work of this owner may have waited for its limit only.
                 self.work.notify_one();
@@ -197,10 +197,6 @@ impl SearchThreads {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -42,7 +42,7 @@ impl Trimming {
 impl Shared {
     fn run(&self) {
         let mut least_bytes = host::anonymous_bytes().unwrap_or(u64::MAX);
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stopped = host::lock(&self.stopped);
         while !*stopped {
             let waited = self.stop.wait_timeout(stopped, INTERVAL);
             (stopped, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Shared {
 
 impl Drop for Trimming {
     fn drop(&mut self) {
-        *self.shared.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *host::lock(&self.shared.stopped) = true;
         self.shared.stop.notify_all();
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::background::Background;
 use super::health::Topic;
 use super::managed::{Context, ManagedCollection};
 use super::schedule::{Facts, Intervals, MaintenanceSchedule, Outcome, Step};
+use crate::host::lock;
 use crate::pacing::Pacer;
 
 const THREADS: usize = 4;
@@ -101,12 +102,12 @@ impl Upkeep {
             let builder = std::thread::Builder::new().name(format!("upkeep-{number}"));
             match builder.spawn(move || thread.run()) {
                 Ok(handle) => {
-                    let mut state = this.state();
+                    let mut state = lock(&this.state);
                     state.threads.push(handle);
                     state.running += 1;
                 }
                 Err(error) => {
-                    this.state().stopping = true;
+                    lock(&this.state).stopping = true;
                     this.wake.notify_all();
                     return Err(Error::io("start", "a thread for upkeep", error));
                 }
@@ -118,7 +119,7 @@ impl Upkeep {
     /// From now on a collection is looked after.
     pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
         let schedule = MaintenanceSchedule::new(self.context.time.elapsed(), self.limits.intervals);
-        self.state()
+        lock(&self.state)
             .collections
             .insert(managed.number, Tended { managed, schedule, running: Vec::new() });
         self.wake.notify_one();
@@ -126,7 +127,7 @@ impl Upkeep {
 
     /// No more.
     pub(super) fn remove(&self, managed: &ManagedCollection) {
-        self.state().collections.remove(&managed.number);
+        lock(&self.state).collections.remove(&managed.number);
     }
 
     /// A collection was written: something may be due.
@@ -135,7 +136,7 @@ impl Upkeep {
         if managed.memory_bytes() < self.limits.memtable_bytes_max && !managed.refuses() && !tight {
             return;
         }
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let Some(tended) = state.collections.get_mut(&managed.number) else { return };
         tended.schedule.look();
         self.wake.notify_one();
@@ -143,7 +144,7 @@ impl Upkeep {
 
     /// A merge was begun: another one may be due, of other files.
     fn look_beside(&self, managed: &ManagedCollection) {
-        if let Some(tended) = self.state().collections.get_mut(&managed.number) {
+        if let Some(tended) = lock(&self.state).collections.get_mut(&managed.number) {
             tended.schedule.look();
             self.wake.notify_one();
         }
@@ -160,7 +161,7 @@ impl Upkeep {
     pub(super) fn stop(&self, limit: Duration) -> bool {
         self.background.stop();
         self.pacer.lift(true);
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.stopping = true;
         self.wake.notify_all();
         let waited = self.wake.wait_timeout_while(state, limit, |state| state.running > 0);
@@ -175,7 +176,7 @@ impl Upkeep {
     }
 
     fn run(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         while !state.stopping {
             let now = self.context.time.elapsed();
             let Some((managed, step)) = self.most_urgent(&mut state, now) else {
@@ -193,7 +194,7 @@ impl Upkeep {
                 let message = "upkeep panicked; the server's log says where";
                 Err(Error::new(ErrorKind::Io, message))
             });
-            state = self.state();
+            state = lock(&self.state);
             self.remember(&mut state, &managed, step, result);
         }
         state.running -= 1;
@@ -272,7 +273,7 @@ impl Upkeep {
     ) -> Result<MergeOutput> {
         let claims = || {
             // Under the lock: a thread is either before its next look, or waits and is woken.
-            let _state = self.state();
+            let _state = lock(&self.state);
             self.wake.notify_one();
         };
         self.background.run_task(managed, task, gives_way, &claims, advance)
@@ -334,10 +335,6 @@ impl Upkeep {
         } else if was_failing && !tended.schedule.is_failing() {
             self.context.health.clear(Topic::Upkeep, name);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

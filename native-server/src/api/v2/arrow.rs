@@ -29,7 +29,8 @@ use tracing::warn;
 use utoipa::ToSchema;
 
 use crate::host::Stopwatch;
-use crate::http::{self, ApiError, Call, GaugeGuard, Result, at_length, request, streamed};
+use crate::http::{self, ApiError, Call, Result, at_length, request, streamed};
+use crate::metrics::GaugeGuard;
 use crate::rows::ViewRows;
 use crate::rows::arrow::{
     ArrowRows, ColumnNames, MESSAGE_MEMORY_FACTOR, TableRows, write_arrow_stream,

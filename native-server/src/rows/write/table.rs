@@ -1,7 +1,7 @@
 //! Parquet and Arrow files: the columns of [`Layout`].
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use nearfield_engine::{Error, ErrorKind, Result};
 use parquet::arrow::ArrowWriter;
@@ -11,6 +11,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::super::arrow::{Layout, TableWriter};
 use super::passes::{Census, Reported, failed};
+use crate::host::lock;
 
 /// Bytes of a row group that is gathered in memory.
 const ROW_GROUP_BYTES: usize = 64 << 20;
@@ -79,7 +80,7 @@ struct Spool(Arc<Mutex<Vec<u8>>>);
 
 impl Spool {
     fn drain(&self, out: &mut dyn Write) -> Result<()> {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = lock(&self.0);
         out.write_all(&bytes).map_err(failed)?;
         bytes.clear();
         Ok(())
@@ -88,7 +89,7 @@ impl Spool {
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        lock(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -41,7 +41,7 @@ fn reads_leave_a_share_to_writes_and_each_key_one_to_the_others() {
     assert!(budget.reserve(1, WRITE, key('a')).is_err());
     assert!(budget.reserve(150, WRITE, key('b')).is_ok());
     drop(writes);
-    assert!(budget.held().by_owner.is_empty());
+    assert!(lock(&budget.held).by_owner.is_empty());
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_merge_that_has_waited_for_long_is_not_starved_by_writes_and_smaller_merges(
             // The next write begins before the oldest one ends, if it is admitted.
             writes.push_back(write(250).ok());
             writes.pop_front();
-            if budget.held().claimed_bytes > 0 {
+            if lock(&budget.held).claimed_bytes > 0 {
                 assert!(budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
             }
             std::thread::yield_now();
         }
         assert_eq!(waits.join().expect("no panic"), Some(400));
     });
-    assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
+    assert_eq!((budget.used_bytes(), lock(&budget.held).claimed_bytes), (0, 0));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_claim_stands_while_the_end_of_writes_would_make_room_for_it() {
         let claim = budget.claim(claimed);
         let of_reads = [(reads / 2, 'a'), (reads - reads / 2, 'b')]
             .map(|(bytes, name)| budget.reserve(bytes, READ, key(name)).expect("reads go on"));
-        let found = |purpose| budget.claimed_bytes(&budget.held(), purpose);
+        let found = |purpose| budget.claimed_bytes(&lock(&budget.held), purpose);
         let taken = budget.reserve(850 - reads - merges - counts.0, WRITE, Holder::Server);
         assert!(taken.is_ok(), "{case:?}: writes have the rest");
         assert!(budget.reserve(1, WRITE, Holder::Server).is_err(), "{case:?}");
@@ -134,7 +134,7 @@ fn a_claim_stands_while_the_end_of_writes_would_make_room_for_it() {
         drop(claim);
         assert_eq!(budget.claim(claimed).is_some(), counts.1 > 0, "{case:?}");
         drop((of_merges, of_reads, taken));
-        assert_eq!((budget.used_bytes(), budget.held().claimed_bytes), (0, 0));
+        assert_eq!((budget.used_bytes(), lock(&budget.held).claimed_bytes), (0, 0));
     }
 }
 
@@ -146,9 +146,9 @@ fn a_claim_that_was_spent_leaves_the_next_one_alone() {
     let merge = budget.reserve_claimed(&mut first).expect("there is room");
     let second = budget.claim(100).expect("the first is spent");
     drop(first);
-    assert_eq!((merge.bytes(), budget.held().claimed_bytes), (200, 100));
+    assert_eq!((merge.bytes(), lock(&budget.held).claimed_bytes), (200, 100));
     drop(second);
-    assert_eq!(budget.held().claimed_bytes, 0);
+    assert_eq!(lock(&budget.held).claimed_bytes, 0);
 }
 
 #[test]

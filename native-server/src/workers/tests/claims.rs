@@ -13,7 +13,6 @@ use super::super::schedule::Intervals;
 use super::super::upkeep::{Limits, Upkeep};
 use super::*;
 use crate::host::Behind;
-use crate::metrics::Metrics;
 use crate::pacing::Pacer;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -23,7 +22,7 @@ fn upkeep(limit_bytes: u64) -> (Arc<Context>, Arc<Upkeep>) {
     let context = Arc::new(Context {
         clock: Arc::new(ManualClock::new(1)),
         time: Stopwatch::start(),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::default(),
         budget: Arc::new(Budget::new(limit_bytes)),
         health: Default::default(),
         damage: Default::default(),
