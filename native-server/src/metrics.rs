@@ -65,7 +65,8 @@ metrics! {
     searches_refused: IntCounter = counter("searches_refused_total", "Long searches refused, queue full"),
     searches_late: IntCounter = counter("searches_timed_out_total", "Searches that met the deadline"),
     searches_cancelled: IntCounter = counter("searches_cancelled_total", "Searches whose client disconnected"),
-    exports_cancelled: IntCounter = counter("exports_cancelled_total", "Exports of .near files whose client disconnected"),
+    exports_cancelled: IntCounter =
+        counter("exports_cancelled_total", "Exports of .near files whose client disconnected"),
     checkpoints: IntCounter = counter("checkpoint_total", "Checkpoints done"),
     compactions: IntCounter = counter("compaction_total", "Compactions done"),
     checkpoints_inflight: IntGauge = gauge("checkpoint_jobs_inflight", "Checkpoints under way"),

@@ -21,81 +21,81 @@ const JOBS_MAX: u64 = 10_000;
 /// Rows that wait in memory while the file cannot be written.
 const UNSAVED_MAX: usize = 1_000;
 
-/// What a job does
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
-#[schema(as = JobKindName, rename_all = "lowercase")]
-pub enum JobKind {
-    /// Rows of the log into a segment file.
-    Checkpoint,
-    /// Segment files into one.
-    Compaction,
-    /// A backup.
-    Snapshot,
-    /// Every byte read and checked.
-    Verify,
-    /// A backup put back.
-    Restore,
-}
-
-/// How far a job is; idle: there was nothing to do
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
-#[schema(as = JobStateName, rename_all = "lowercase")]
-pub enum JobState {
-    /// Under way.
-    Running,
-    /// Done.
-    Completed,
-    /// There was nothing to do.
-    Idle,
-    /// It failed; the details give the reason.
-    Failed,
-    /// It was stopped, by a request or because the server closed.
-    Cancelled,
-    /// Its process ended before it.
-    Interrupted,
-}
-
-impl JobKind {
-    const ALL: [JobKind; 5] = [
-        JobKind::Checkpoint,
-        JobKind::Compaction,
-        JobKind::Snapshot,
-        JobKind::Verify,
-        JobKind::Restore,
-    ];
-
-    /// The word in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            JobKind::Checkpoint => "checkpoint",
-            JobKind::Compaction => "compaction",
-            JobKind::Snapshot => "snapshot",
-            JobKind::Verify => "verify",
-            JobKind::Restore => "restore",
+/// Defines an enum whose variants have a word each, in JSON and in the catalog.
+macro_rules! words {
+    (
+        $(#[$about:meta])*
+        $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)* }
+    ) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
+        $(#[$about])*
+        pub enum $name {
+            $($(#[$note])* $variant,)*
         }
+
+        impl $name {
+            /// The word.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)*
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+                to.serialize_str(self.name())
+            }
+        }
+
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.name().into())
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<$name> {
+                match value.as_str()? {
+                    $($word => Ok($name::$variant),)*
+                    _ => Err(FromSqlError::InvalidType),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a job does
+    #[schema(as = JobKindName, rename_all = "lowercase")]
+    JobKind {
+        /// Rows of the log into a segment file.
+        Checkpoint = "checkpoint",
+        /// Segment files into one.
+        Compaction = "compaction",
+        /// A backup.
+        Snapshot = "snapshot",
+        /// Every byte read and checked.
+        Verify = "verify",
     }
 }
 
-impl JobState {
-    const ALL: [JobState; 6] = [
-        JobState::Running,
-        JobState::Completed,
-        JobState::Idle,
-        JobState::Failed,
-        JobState::Cancelled,
-        JobState::Interrupted,
-    ];
-
-    /// The word in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            JobState::Running => "running",
-            JobState::Completed => "completed",
-            JobState::Idle => "idle",
-            JobState::Failed => "failed",
-            JobState::Cancelled => "cancelled",
-            JobState::Interrupted => "interrupted",
-        }
+words! {
+    /// How far a job is; idle: there was nothing to do
+    #[schema(as = JobStateName, rename_all = "lowercase")]
+    JobState {
+        /// Under way.
+        Running = "running",
+        /// Done.
+        Completed = "completed",
+        /// There was nothing to do.
+        Idle = "idle",
+        /// It failed; the details give the reason.
+        Failed = "failed",
+        /// It was stopped, by a request or because the server closed.
+        Cancelled = "cancelled",
+        /// Its process ended before it.
+        Interrupted = "interrupted",
     }
 }
 
@@ -283,46 +283,5 @@ impl ToSql for JobId {
 impl FromSql for JobId {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<JobId> {
         JobId::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
-
-impl Serialize for JobKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl Serialize for JobState {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl ToSql for JobKind {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.name().into())
-    }
-}
-
-impl FromSql for JobKind {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<JobKind> {
-        let name = value.as_str()?;
-        JobKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or(FromSqlError::InvalidType)
-    }
-}
-
-impl ToSql for JobState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.name().into())
-    }
-}
-
-impl FromSql for JobState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<JobState> {
-        let name = value.as_str()?;
-        JobState::ALL
-            .into_iter()
-            .find(|state| state.name() == name)
-            .ok_or(FromSqlError::InvalidType)
     }
 }

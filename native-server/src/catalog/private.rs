@@ -9,10 +9,7 @@ use nearfield_engine::{Error, Result};
 
 /// Makes an empty file of mode 0600; fails if there is one.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Takes the rights of group and others away, without opening the file.

@@ -11,7 +11,6 @@ use super::keys;
 use crate::catalog::AuditEntry;
 use crate::json::time;
 
-/// Show the audit of a server: the newest rows (key, action, outcome), newest last
 #[derive(Debug, Args)]
 pub struct Audit {
     /// Directory of the server's data

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,10 +9,9 @@ use serde_json::json;
 
 use super::exit::Result;
 use super::store;
-use crate::host::{self, ProgressLine, Stopwatch};
+use crate::host::{self, Stopwatch};
 use crate::workers::warn_of_recovery;
 
-/// Merge a collection into one segment in its final form
 #[derive(Debug, Args)]
 pub struct Compact {
     /// Directory of the database
@@ -36,20 +34,13 @@ impl Compact {
         let collection = database.collection(&self.name)?;
         warn_of_recovery(&collection);
         let before = collection.view().segments.len();
-        {
-            let mut line = ProgressLine::new("indexing");
-            collection.compact(&host::pool(self.threads), &mut |progress| {
-                line.show(progress.done, progress.total);
-                ControlFlow::Continue(())
-            })?;
-        }
+        store::compact(&collection, &host::pool(self.threads), "indexing")?;
         let (view, seconds) = (collection.view(), clock.seconds());
         let (after, rows) = (view.segments.len(), view.len());
         Ok(writeln!(out, "{rows} rows, {before} segments into {after}, {seconds:.2} s")?)
     }
 }
 
-/// Remove files that neither the present nor the history to be kept needs
 #[derive(Debug, Args)]
 pub struct Vacuum {
     /// Directory of the database

@@ -27,7 +27,6 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// What a format for the rows of one collection wants.
 const ONE_COLLECTION: &str = "one --collection (a .near file of a directory holds several)";
 
-/// Write collections to one .near file that opens anywhere, or a collection to a file for others
 #[derive(Debug, Args)]
 pub struct Export {
     /// Directory of the database or a .near file, and the file to write; or the file to write alone, with

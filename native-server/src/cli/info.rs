@@ -15,7 +15,6 @@ use super::exit::{Exit, Result};
 use super::store::{self, Readable};
 use crate::host;
 
-/// Say what is in a database or an export
 #[derive(Debug, Args)]
 pub struct Info {
     /// Directory of a database, or a .near file

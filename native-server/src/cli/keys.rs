@@ -14,7 +14,6 @@ use crate::json::time;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// Make a key and show its token, this once
 #[derive(Debug, Args)]
 pub struct KeyCreate {
     /// Directory of the server's data; made if missing
@@ -58,7 +57,6 @@ impl KeyCreate {
     }
 }
 
-/// Revoke a key; it takes effect at once in a running server
 #[derive(Debug, Args)]
 pub struct KeyRevoke {
     /// Directory of the server's data
@@ -81,7 +79,6 @@ impl KeyRevoke {
     }
 }
 
-/// Show the keys; their tokens cannot be shown
 #[derive(Debug, Args)]
 pub struct KeyList {
     /// Directory of the server's data

@@ -15,7 +15,6 @@ use super::store;
 use crate::host;
 use crate::workers::warn_of_recovery;
 
-/// Take a collection back to an earlier LSN; the state before is kept
 #[derive(Debug, Args)]
 pub struct ReplayToLsn {
     /// Directory of the database

@@ -21,7 +21,6 @@ use crate::{host, json, rows};
 /// Characters of a document shown in the table.
 const DOCUMENT_CHARS_MAX: usize = 72;
 
-/// Find the points nearest to a vector or to another point
 #[derive(Debug, Args)]
 pub struct Search {
     /// Directory of a database, or a .near file

@@ -32,7 +32,6 @@ use crate::workers::Store;
 /// Exit code after a second signal: what a shell reports for an interrupted process.
 const INTERRUPTED: i32 = 130;
 
-/// Serve a database over HTTP
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -61,7 +60,6 @@ impl Serve {
     }
 }
 
-/// Print the OpenAPI document of the server
 #[derive(Debug, Args)]
 pub struct OpenApi {}
 
@@ -145,7 +143,7 @@ async fn serve(
         std::process::exit(INTERRUPTED);
     });
     // Requests that wait for one are among those that are waited for.
-    store.cancel_jobs();
+    store.jobs().cancel_all();
     stop.drain(Duration::from_secs(config.shutdown_timeout_secs)).await;
     server.closing();
     if let Some(path) = control {

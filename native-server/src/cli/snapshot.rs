@@ -14,7 +14,6 @@ use super::exit::Result;
 use super::store;
 use crate::client::Client;
 
-/// Write a snapshot below the database's own directory
 #[derive(Debug, Args)]
 pub struct SnapshotCreate {
     /// Directory of the database
@@ -79,7 +78,6 @@ impl SnapshotCreate {
     }
 }
 
-/// Put the collections of a snapshot in the place of those of the same names, after checking it
 #[derive(Debug, Args)]
 pub struct SnapshotRestore {
     /// Directory of the database; made if missing

@@ -4,19 +4,23 @@
 //! What recovery did is reported as warnings; the command goes on.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use nearfield_engine::manifest::{DatabaseManifest, Manifest, list_numbers, load_newest};
+use nearfield_engine::task::Progress;
 use nearfield_engine::{
-    Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View, open_export,
+    Collection, Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View,
+    open_export,
 };
+use nearfield_segment::Pool;
 use nearfield_segment::filter::near_names;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::{Blob, Storage, open_directory, open_existing_directory};
 use tracing::warn;
 
-use crate::host;
+use crate::host::{self, ProgressLine};
 
 /// Milliseconds of an hour.
 pub(super) const HOUR_MS: u64 = 3_600_000;
@@ -73,6 +77,19 @@ fn has_past(storage: &dyn Storage, database: &DatabaseManifest) -> Result<bool> 
         let says = newest.is_some_and(|stored| stored.document.history_ms.is_some());
         Ok(past || (several && !says))
     })
+}
+
+/// Merges a collection into one file, and shows how far that is as `doing`.
+///
+/// # Errors
+/// As [`Collection::compact`].
+pub(super) fn compact(collection: &Collection, pool: &Pool, doing: &'static str) -> Result<()> {
+    let mut line = ProgressLine::new(doing);
+    let mut show = |progress: Progress| {
+        line.show(progress.done, progress.total);
+        ControlFlow::Continue(())
+    };
+    collection.compact(pool, &mut show).map(drop)
 }
 
 /// Whether `dir` is a directory with a database.

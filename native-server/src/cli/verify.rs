@@ -17,7 +17,6 @@ use super::exit::{Exit, Result};
 use super::store;
 use crate::client::Client;
 
-/// Read every byte and check it
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Directory of a database, or a .near file

@@ -66,28 +66,18 @@ impl<'a> Cursor<'a> {
         keys: &[&'static str],
         mut entry: impl FnMut(&'static str, &mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
-        self.expect(b'{', "an object")?;
-        if self.eat(b'}') {
-            return Ok(());
-        }
         let mut seen = Vec::with_capacity(keys.len());
-        loop {
-            let start = self.at;
-            let key = self.key()?;
+        self.list(b'{', b'}', "an object", |cursor| {
+            let start = cursor.at;
+            let key = cursor.key()?;
             let known = keys.iter().find(|known| **known == key);
             let Some(known) = known.filter(|known| !seen.contains(known)) else {
                 return Err(strange_key(start, &key, keys));
             };
             seen.push(known);
-            self.expect(b':', "':'")?;
-            if !self.null() {
-                entry(known, self)?;
-            }
-            if self.eat(b'}') {
-                return Ok(());
-            }
-            self.expect(b',', "',' or '}'")?;
-        }
+            cursor.expect(b':', "':'")?;
+            if cursor.null() { Ok(()) } else { entry(known, cursor) }
+        })
     }
 
     /// An object with keys of any name, each once.
@@ -95,36 +85,36 @@ impl<'a> Cursor<'a> {
         &mut self,
         mut entry: impl FnMut(String, &mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
-        self.expect(b'{', "an object")?;
-        if self.eat(b'}') {
-            return Ok(());
-        }
-        loop {
-            let key = self.key()?.into_owned();
-            self.expect(b':', "':'")?;
-            entry(key, self)?;
-            if self.eat(b'}') {
-                return Ok(());
-            }
-            self.expect(b',', "',' or '}'")?;
-        }
+        self.list(b'{', b'}', "an object", |cursor| {
+            let key = cursor.key()?.into_owned();
+            cursor.expect(b':', "':'")?;
+            entry(key, cursor)
+        })
     }
 
     /// An array; `item` must read one value each time it is called.
-    pub(crate) fn array(
+    pub(crate) fn array(&mut self, item: impl FnMut(&mut Cursor<'a>) -> Result<()>) -> Result<()> {
+        self.list(b'[', b']', "an array", item)
+    }
+
+    /// What stands between `open` and `close` with commas in between; `item` must read one of it.
+    fn list(
         &mut self,
+        open: u8,
+        close: u8,
+        what: &str,
         mut item: impl FnMut(&mut Cursor<'a>) -> Result<()>,
     ) -> Result<()> {
-        self.expect(b'[', "an array")?;
-        if self.eat(b']') {
+        self.expect(open, what)?;
+        if self.eat(close) {
             return Ok(());
         }
         loop {
             item(self)?;
-            if self.eat(b']') {
+            if self.eat(close) {
                 return Ok(());
             }
-            self.expect(b',', "',' or ']'")?;
+            self.expect(b',', if close == b']' { "',' or ']'" } else { "',' or '}'" })?;
         }
     }
 

@@ -21,72 +21,15 @@ use super::error::{StoreError, StoreResult};
 use super::health::Topic;
 use super::managed::{Context, ManagedCollection};
 use super::upkeep::Upkeep;
-use crate::catalog::{self, Catalog, JobId, JobState};
+use crate::catalog::{Catalog, Job, JobId, JobKind, JobState};
 use crate::host::lock;
 
 /// Steps of a verification between two notes of how far it is; a step is a block of 64 KiB or a batch.
 const PROGRESS_STEPS: u64 = 64;
 
-/// The kinds of jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum JobKind {
-    /// Write what is in memory to files.
-    Checkpoint,
-    /// Merge every collection into its final form.
-    Compact,
-    /// Write a backup.
-    Snapshot,
-    /// Read every byte and check it.
-    Verify,
-}
-
-impl JobKind {
-    fn recorded(self) -> catalog::JobKind {
-        match self {
-            JobKind::Checkpoint => catalog::JobKind::Checkpoint,
-            JobKind::Compact => catalog::JobKind::Compaction,
-            JobKind::Snapshot => catalog::JobKind::Snapshot,
-            JobKind::Verify => catalog::JobKind::Verify,
-        }
-    }
-}
-
-/// A job as it is reported.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// `job_<hex>`.
-    pub job_id: String,
-    /// What it does.
-    pub kind: catalog::JobKind,
-    /// On one collection, or on all.
-    pub collection: Option<String>,
-    /// How far it is.
-    pub state: JobState,
-    /// What came out; `message` if it failed.
-    pub details: Value,
-    /// Milliseconds since 1970.
-    pub started_ms: u64,
-    /// Milliseconds since 1970; none while it runs.
-    pub finished_ms: Option<u64>,
-}
-
-impl From<catalog::Job> for Job {
-    fn from(job: catalog::Job) -> Job {
-        Job {
-            job_id: job.id.to_string(),
-            kind: job.kind,
-            collection: job.collection,
-            state: job.state,
-            details: job.details,
-            started_ms: job.started_ms,
-            finished_ms: job.finished_ms,
-        }
-    }
-}
-
 /// Runs jobs.
 #[derive(Debug)]
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     context: Arc<Context>,
     background: Arc<Background>,
     upkeep: Arc<Upkeep>,
@@ -147,15 +90,14 @@ impl Jobs {
         kind: JobKind,
         scope: Scope,
     ) -> StoreResult<(JobId, oneshot::Receiver<()>)> {
-        let recorded = kind.recorded();
         let is_stopped = self.enter(kind)?;
-        let id = self.catalog.begin_job(recorded, scope.collection.as_deref());
+        let id = self.catalog.begin_job(kind, scope.collection.as_deref());
         if let Some(running) = lock(&self.state).running.get_mut(&kind) {
             running.id = Some(id);
         }
         let (sender, receiver) = oneshot::channel();
         let this = Arc::clone(self);
-        let builder = std::thread::Builder::new().name(format!("job-{}", recorded.name()));
+        let builder = std::thread::Builder::new().name(format!("job-{}", kind.name()));
         let started = builder.spawn(move || {
             let (state, details) = this.attempt(kind, &scope, &is_stopped);
             this.catalog.finish_job(id, state, details);
@@ -178,7 +120,7 @@ impl Jobs {
             return Err(StoreError::ShuttingDown);
         }
         if state.running.contains_key(&kind) {
-            let name = kind.recorded().name();
+            let name = kind.name();
             let message = format!("a {name} is running already; wait for it to end");
             return Err(Error::new(ErrorKind::Conflict, message).into());
         }
@@ -192,7 +134,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Those of the catalog.
-    pub(super) fn cancel(&self, id: JobId) -> Result<Option<Job>> {
+    pub(crate) fn cancel(&self, id: JobId) -> Result<Option<Job>> {
         for running in lock(&self.state).running.values().filter(|running| running.id == Some(id)) {
             running.is_stopped.store(true, Ordering::Relaxed);
         }
@@ -200,7 +142,7 @@ impl Jobs {
     }
 
     /// Tells every job to stop and starts no more.
-    pub(super) fn cancel_all(&self) {
+    pub(crate) fn cancel_all(&self) {
         let mut state = lock(&self.state);
         state.closing = true;
         for running in state.running.values() {
@@ -212,7 +154,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Those of the catalog.
-    pub(super) fn job(&self, id: JobId) -> Result<Option<Job>> {
+    pub(crate) fn job(&self, id: JobId) -> Result<Option<Job>> {
         Ok(self.catalog.job(id)?.map(|job| self.reported(job)))
     }
 
@@ -220,18 +162,18 @@ impl Jobs {
     ///
     /// # Errors
     /// Those of the catalog.
-    pub(super) fn newest(&self, limit: usize) -> Result<Vec<Job>> {
+    pub(crate) fn newest(&self, limit: usize) -> Result<Vec<Job>> {
         Ok(self.catalog.jobs(limit)?.into_iter().map(|job| self.reported(job)).collect())
     }
 
     /// A job as it is reported; while it runs its details say how far it is.
-    fn reported(&self, mut job: catalog::Job) -> Job {
+    fn reported(&self, mut job: Job) -> Job {
         if job.state == JobState::Running {
             let state = lock(&self.state);
             let running = state.running.values().find(|running| running.id == Some(job.id));
             job.details = running.map_or(job.details, |running| running.progress.clone());
         }
-        Job::from(job)
+        job
     }
 
     /// Remembers how far the running job of a kind is.
@@ -265,7 +207,7 @@ impl Jobs {
             if error.kind() == ErrorKind::Cancelled && !go_on() {
                 return (JobState::Cancelled, json!({"message": error.message()}));
             }
-            tracing::warn!(%error, job = kind.recorded().name(), "a job failed");
+            tracing::warn!(%error, job = kind.name(), "a job failed");
             (JobState::Failed, json!({"message": error.message()}))
         })
     }
@@ -280,7 +222,7 @@ impl Jobs {
             JobKind::Checkpoint => {
                 self.merge(scope, kind, MergeScope::Checkpoint, "no_pending_wal", go_on)
             }
-            JobKind::Compact => {
+            JobKind::Compaction => {
                 let idle = "not_enough_compaction_candidates";
                 self.merge(scope, kind, MergeScope::Everything, idle, go_on)
             }

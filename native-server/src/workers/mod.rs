@@ -51,7 +51,6 @@ pub use budget::Reservation;
 pub use cost::{Asked, Cost};
 pub use error::{StoreError, StoreResult};
 pub use health::Readiness;
-pub use jobs::{Job, JobKind};
 pub use opening::warn_of_recovery;
 pub use service::{CollectionService, Written};
 pub use shares::Owner;
@@ -60,4 +59,4 @@ pub use store::Store;
 
 pub use nearfield_engine::batch::Change;
 
-pub use crate::catalog::JobState;
+pub use crate::catalog::{Job, JobId, JobKind, JobState};

@@ -25,19 +25,11 @@ pub enum Written {
 #[derive(Debug)]
 pub struct CollectionService {
     pub(super) managed: Arc<ManagedCollection>,
-    context: Arc<Context>,
-    committers: Arc<Committers>,
+    pub(super) context: Arc<Context>,
+    pub(super) committers: Arc<Committers>,
 }
 
 impl CollectionService {
-    pub(super) fn new(
-        managed: Arc<ManagedCollection>,
-        context: Arc<Context>,
-        committers: Arc<Committers>,
-    ) -> CollectionService {
-        CollectionService { managed, context, committers }
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
         self.managed.name()

@@ -22,7 +22,7 @@ use super::search::SearchThreads;
 use super::trimming::Trimming;
 use super::upkeep::Upkeep;
 use super::{CollectionService, CollectionStats, Cost, Job, JobKind, Owner, StoreStats};
-use crate::catalog::{CATALOG, JobId};
+use crate::catalog::CATALOG;
 use crate::metrics::Metrics;
 
 /// The open database and its threads.
@@ -128,11 +128,6 @@ impl Store {
     /// Names of the collections, sorted, those that cannot be opened among them.
     pub fn names(&self) -> Vec<String> {
         self.database.names()
-    }
-
-    /// The name that paths without a collection mean, whether it exists or not.
-    pub fn default_name(&self) -> &str {
-        &self.default
     }
 
     /// Whether a write that does not say `wait` waits.
@@ -264,33 +259,9 @@ impl Store {
         Ok(Scope { collection: collection.map(str::to_owned), open, closed })
     }
 
-    /// The newest jobs, newest first.
-    ///
-    /// # Errors
-    /// Those of the catalog.
-    pub fn jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        self.jobs.newest(limit)
-    }
-
-    /// A job by its id, if it is still remembered.
-    ///
-    /// # Errors
-    /// Those of the catalog.
-    pub fn job(&self, job_id: &str) -> Result<Option<Job>> {
-        JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.job(id))
-    }
-
-    /// Tells a job to stop, and says how it is now; one that has ended stays as it is.
-    ///
-    /// # Errors
-    /// Those of the catalog.
-    pub fn cancel_job(&self, job_id: &str) -> Result<Option<Job>> {
-        JobId::parse(job_id).map_or(Ok(None), |id| self.jobs.cancel(id))
-    }
-
-    /// Tells every job to stop and starts no more: the server is about to close.
-    pub fn cancel_jobs(&self) {
-        self.jobs.cancel_all();
+    /// The jobs there are.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// Does work that only reads: short work right here, long work on the search threads, in the turn of its
@@ -326,7 +297,7 @@ impl Store {
         let words = "the server is closing".to_owned();
         self.context.health.note(Topic::Closing, "", words);
         self.searches.close();
-        self.cancel_jobs();
+        self.jobs.cancel_all();
         self.committers.close(left());
         self.background.stop();
         self.scrub.stop();
@@ -350,8 +321,11 @@ impl Store {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let managed =
             Arc::new(ManagedCollection::new(number, collection, Arc::clone(&self.context)));
-        let (context, committers) = (Arc::clone(&self.context), Arc::clone(&self.committers));
-        let served = Arc::new(CollectionService::new(Arc::clone(&managed), context, committers));
+        let served = Arc::new(CollectionService {
+            managed: Arc::clone(&managed),
+            context: Arc::clone(&self.context),
+            committers: Arc::clone(&self.committers),
+        });
         {
             let mut names = self.names_mut();
             if let Some(there) = names.served.get(served.name())

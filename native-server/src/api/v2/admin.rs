@@ -9,9 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::catalog;
 use crate::http::{self, ApiError, Call, Result, request};
-use crate::workers::{self, JobKind, JobState};
+use crate::workers::{self, JobId, JobKind, JobState};
 
 /// Jobs listed.
 const JOBS_MAX: usize = 100;
@@ -28,7 +27,7 @@ request! {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Job {
     job_id: String,
-    kind: catalog::JobKind,
+    kind: JobKind,
     /// All if null
     collection: Option<String>,
     state: JobState,
@@ -42,8 +41,8 @@ pub(super) struct Job {
 
 impl From<workers::Job> for Job {
     fn from(job: workers::Job) -> Job {
-        let workers::Job { job_id, kind, collection, state, details, started_ms, finished_ms } =
-            job;
+        let workers::Job { id, kind, collection, state, details, started_ms, finished_ms } = job;
+        let job_id = id.to_string();
         Job { job_id, kind, collection, state, details, started_ms, finished_ms }
     }
 }
@@ -71,14 +70,14 @@ pub(super) async fn run(mut call: Call, kind: JobKind) -> Result<Response<Body>>
 fn cancelled(job: &workers::Job) -> ApiError {
     let message = format!("the {} was stopped", job.kind.name());
     let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", message);
-    error.with("job_id", job.job_id.as_str())
+    error.with("job_id", job.id.to_string())
 }
 
 /// `checkpoint_failed` and so on, with what is known about it.
 fn failed(job: &workers::Job) -> ApiError {
     let said = job.details["message"].as_str().unwrap_or("it was interrupted");
     let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, format!("{}_failed", job.kind.name()));
-    let error = ApiError::new(status, &code, said).with("job_id", job.job_id.as_str());
+    let error = ApiError::new(status, &code, said).with("job_id", job.id.to_string());
     let details = job.details.as_object().into_iter().flatten();
     details.fold(error, |error, (name, value)| error.with(name, value.clone()))
 }
@@ -90,26 +89,31 @@ pub(super) async fn stats(call: Call) -> Result<Response<Body>> {
 
 /// Answers `GET admin/jobs`.
 pub(super) async fn jobs(call: Call) -> Result<Response<Body>> {
-    let jobs = call.store()?.jobs(JOBS_MAX)?.into_iter().map(Job::from).collect();
+    let jobs = call.store()?.jobs().newest(JOBS_MAX)?.into_iter().map(Job::from).collect();
     Ok(http::ok(Jobs { jobs }))
 }
 
 /// Answers `GET admin/jobs/{id}`.
 pub(super) async fn job(call: Call) -> Result<Response<Body>> {
-    let id = call.id.as_deref().unwrap_or_default();
-    let job = call.store()?.job(id)?;
-    Ok(http::ok(Job::from(job.ok_or_else(|| unknown(id))?)))
+    let (store, id) = (call.store()?, job_id(&call)?);
+    let job = store.jobs().job(id)?.ok_or_else(|| unknown(&call))?;
+    Ok(http::ok(Job::from(job)))
 }
 
 /// Answers `DELETE admin/jobs/{id}`. A job that has ended stays as it is.
 pub(super) async fn cancel(call: Call) -> Result<Response<Body>> {
-    let id = call.id.as_deref().unwrap_or_default();
-    let job = call.store()?.cancel_job(id)?.ok_or_else(|| unknown(id))?;
+    let (store, id) = (call.store()?, job_id(&call)?);
+    let job = store.jobs().cancel(id)?.ok_or_else(|| unknown(&call))?;
     let still = job.state == JobState::Running;
     let status = if still { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(http::data(status, Job::from(job)))
 }
 
-fn unknown(id: &str) -> Error {
+fn job_id(call: &Call) -> Result<JobId> {
+    call.id.as_deref().and_then(JobId::parse).ok_or_else(|| unknown(call).into())
+}
+
+fn unknown(call: &Call) -> Error {
+    let id = call.id.as_deref().unwrap_or_default();
     Error::new(ErrorKind::NotFound, format!("there is no job {:?}", shown(id)))
 }

@@ -139,7 +139,7 @@ pub(super) const ROUTES: &[Route] = &[
     .gives(200, shape::<collections::Dropped>),
     job("/v2/admin/checkpoint", "checkpoint", |call| Box::pin(admin::run(call, JobKind::Checkpoint)))
         .says("Write what is in memory to files"),
-    job("/v2/admin/compact", "compact", |call| Box::pin(admin::run(call, JobKind::Compact)))
+    job("/v2/admin/compact", "compact", |call| Box::pin(admin::run(call, JobKind::Compaction)))
         .says("Merge files into their final form"),
     job("/v2/admin/snapshot", "snapshot", |call| Box::pin(admin::run(call, JobKind::Snapshot)))
         .says("Write a backup"),

@@ -64,7 +64,7 @@ fn jobs_of_a_dead_process_become_interrupted_and_only_when_asked() {
     let place = Place::new();
     let dead = place.open();
     let (left, done) =
-        (dead.begin_job(JobKind::Snapshot, None), dead.begin_job(JobKind::Restore, None));
+        (dead.begin_job(JobKind::Snapshot, None), dead.begin_job(JobKind::Verify, None));
     dead.finish_job(done, JobState::Completed, json!({}));
     drop(dead);
     place.clock.set(NOW_MS + 9);

@@ -88,12 +88,7 @@ fn neighbours(digits: &Digits, view: &View, params: SearchParams<'_>) -> Result<
 fn show_neighbours(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
     let near = neighbours(digits, view, params(None))?;
     writeln!(out, "\nImage {SHOWN}, and the four nearest to it (cosine similarity):\n")?;
-    let shown: Vec<(usize, f32)> = near
-        .iter()
-        .take(4)
-        .map(|(index, hit)| (*index, Metric::Cosine.score(hit.distance)))
-        .collect();
-    pictures(out, digits, &shown)?;
+    pictures(out, digits, &near)?;
     let exact = neighbours(digits, view, SearchParams { exact: true, ..params(None) })?;
     let ids = |hits: &[(usize, Hit)]| hits.iter().map(|(index, _)| *index).collect::<Vec<_>>();
     writeln!(out, "\nthrough the graph   {:?}", ids(&near))?;
@@ -111,21 +106,18 @@ fn show_filtered(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
     }
     let count = view.count(Some(&filter))?;
     writeln!(out, "\nwhere {json} ({count} pass), the look-alikes:\n")?;
-    let shown: Vec<(usize, f32)> = near
-        .iter()
-        .take(4)
-        .map(|(index, hit)| (*index, Metric::Cosine.score(hit.distance)))
-        .collect();
-    pictures(out, digits, &shown)
+    pictures(out, digits, &near)
 }
 
-/// The searched image and some others beside it.
-fn pictures(out: &mut dyn Write, digits: &Digits, others: &[(usize, f32)]) -> Result {
+/// The searched image and the four nearest beside it.
+fn pictures(out: &mut dyn Write, digits: &Digits, near: &[(usize, Hit)]) -> Result {
     const WIDTH: usize = 13;
+    let others = &near[..near.len().min(4)];
     let mut columns = vec![format!("a {}", digits.labels[SHOWN])];
-    columns.extend(
-        others.iter().map(|(index, score)| format!("a {}, {score:.3}", digits.labels[*index])),
-    );
+    columns.extend(others.iter().map(|(index, hit)| {
+        let score = Metric::Cosine.score(hit.distance);
+        format!("a {}, {score:.3}", digits.labels[*index])
+    }));
     let images = [SHOWN].into_iter().chain(others.iter().map(|(index, _)| *index));
     let images: Vec<String> = images.map(|index| digits.picture(index)).collect();
     for line in 0..8 {

@@ -1,7 +1,6 @@
 //! Third part: a generated set large enough for a graph, with times and recall of this machine.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use nearfield_engine::{Collection, View, recall};
@@ -11,7 +10,8 @@ use serde_json::json;
 
 use super::database::{open, upsert};
 use crate::cli::exit::Result;
-use crate::host::{self, ProgressLine, Stopwatch};
+use crate::cli::store;
+use crate::host::{self, Stopwatch};
 use crate::sample::Clusters;
 
 const NAME: &str = "clusters";
@@ -67,13 +67,7 @@ fn load(
 
 fn build(out: &mut dyn Write, collection: &Collection) -> Result {
     let (clock, pool) = (Stopwatch::start(), host::pool(None));
-    {
-        let mut line = ProgressLine::new("building");
-        collection.compact(&pool, &mut |progress| {
-            line.show(progress.done, progress.total);
-            ControlFlow::Continue(())
-        })?;
-    }
+    store::compact(collection, &pool, "building")?;
     let (seconds, threads) = (clock.seconds(), pool.threads());
     Ok(writeln!(out, "build   {seconds:.2} s on {threads} threads")?)
 }

@@ -19,7 +19,6 @@ use nearfield_engine::{Error, ErrorKind};
 use super::exit::Result;
 use crate::host::{self, Stopwatch};
 
-/// Show what it does: ingest, search, filter, be killed, reopen, measure
 #[derive(Debug, Args)]
 pub struct Demo {
     /// New or empty directory to leave the data in [default: a temporary one, removed at the end]
@@ -65,7 +64,6 @@ impl Demo {
     }
 }
 
-/// The process that the demo kills.
 #[derive(Debug, Args)]
 pub struct DemoWriter {
     /// Directory of the demo's database

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
@@ -11,9 +10,10 @@ use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema};
 use serde_json::json;
 
 use super::super::exit::Result;
+use super::super::store;
 use super::order::{Order, Outcome, Tally, conflict};
 use super::source::Source;
-use crate::host::{ProgressLine, Stopwatch};
+use crate::host::Stopwatch;
 use crate::rows::Rows;
 use crate::workers::warn_of_recovery;
 
@@ -34,11 +34,7 @@ pub(super) fn import(
     let tally = fill(&collection, order, source, pool)?;
     let load_s = clock.seconds();
     if compact {
-        let mut line = ProgressLine::new("indexing");
-        collection.compact(pool, &mut |progress| {
-            line.show(progress.done, progress.total);
-            ControlFlow::Continue(())
-        })?;
+        store::compact(&collection, pool, "indexing")?;
     }
     let (view, index_s) = (collection.view(), Some(clock.seconds() - load_s));
     let (total, lsn) = (view.len(), json!(view.lsn));

@@ -28,7 +28,6 @@ use crate::rows::ColumnNames;
 use order::{Order, Outcome, Tally};
 use source::Source;
 
-/// Read vectors from a file into a collection
 #[derive(Debug, Args)]
 pub struct Import {
     /// Directory (made if missing), collection (made if missing, with the dimension of the file) and

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use nearfield_engine::{Error, Fault, Result};
 
+use super::arrow::{Layout, TableWriter};
 use passes::Reported;
 pub(crate) use passes::{Census, Pass, Passes, census};
 
@@ -84,13 +85,14 @@ pub(crate) fn write(
     show: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let mut rows = Reported { rows: passes(Pass::Rows)?, show };
+    let layout = Layout::new(census.ids, Some(rows.dim()));
     match format {
         Format::Npy => numpy::write_array(census, &mut rows, out),
         Format::Fvecs => plain::write_fvecs(&mut rows, out),
         Format::JsonLines => plain::write_json_lines(&mut rows, out),
-        Format::Parquet => table::write_parquet(census, &mut rows, out),
-        Format::Arrow => table::write_arrow(census, &mut rows, out),
-        Format::ArrowStream => table::write_arrow_stream(census, &mut rows, out),
+        Format::Parquet => table::write_parquet(&layout, &mut rows, out),
+        Format::Arrow => table::write_table(TableWriter::file(layout, out)?, &mut rows),
+        Format::ArrowStream => table::write_table(TableWriter::stream(layout, out)?, &mut rows),
         Format::Npz => {
             numpy::write_vectors_of_archive(census, &mut rows, out, &mut |pass| passes(pass))
         }

@@ -10,33 +10,17 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::super::arrow::{Layout, TableWriter};
-use super::passes::{Census, Reported, failed};
+use super::passes::{Reported, failed};
 use crate::host::lock;
 
 /// Bytes of a row group that is gathered in memory.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Arrow IPC with a footer.
-pub(super) fn write_arrow(
-    census: &Census,
+/// Arrow IPC, as a file or a stream.
+pub(super) fn write_table(
+    mut table: TableWriter<&mut dyn Write>,
     rows: &mut Reported<'_>,
-    out: &mut dyn Write,
 ) -> Result<()> {
-    let layout = Layout::new(census.ids, Some(rows.dim()));
-    write_table(TableWriter::file(layout, out)?, rows)
-}
-
-/// An Arrow IPC stream.
-pub(super) fn write_arrow_stream(
-    census: &Census,
-    rows: &mut Reported<'_>,
-    out: &mut dyn Write,
-) -> Result<()> {
-    let layout = Layout::new(census.ids, Some(rows.dim()));
-    write_table(TableWriter::stream(layout, out)?, rows)
-}
-
-fn write_table(mut table: TableWriter<&mut dyn Write>, rows: &mut Reported<'_>) -> Result<()> {
     while let Some(part) = rows.next()? {
         table.write(part)?;
     }
@@ -45,11 +29,10 @@ fn write_table(mut table: TableWriter<&mut dyn Write>, rows: &mut Reported<'_>) 
 
 /// Parquet with Zstandard, in row groups of about 64 MiB.
 pub(super) fn write_parquet(
-    census: &Census,
+    layout: &Layout,
     rows: &mut Reported<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let layout = Layout::new(census.ids, Some(rows.dim()));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
