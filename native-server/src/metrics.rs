@@ -124,22 +124,25 @@ fn full(name: &str) -> String {
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    let counter = IntCounter::with_opts(Opts::new(full(name), help)).expect("a good name");
-    registry.register(Box::new(counter.clone())).expect("each name once");
-    counter
+    registered(registry, IntCounter::with_opts(Opts::new(full(name), help)))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    let gauge = IntGauge::with_opts(Opts::new(full(name), help)).expect("a good name");
-    registry.register(Box::new(gauge.clone())).expect("each name once");
-    gauge
+    registered(registry, IntGauge::with_opts(Opts::new(full(name), help)))
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
     let options = HistogramOpts::new(full(name), help).buckets(buckets);
-    let histogram = Histogram::with_opts(options).expect("a good name");
-    registry.register(Box::new(histogram.clone())).expect("each name once");
-    histogram
+    registered(registry, Histogram::with_opts(options))
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
+    let made = made.expect("a good name");
+    registry.register(Box::new(made.clone())).expect("each name once");
+    made
 }
 
 /// One more in a gauge, as long as it lives.

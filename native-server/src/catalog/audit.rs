@@ -381,11 +381,6 @@ impl AuditRow {
     }
 }
 
-/// Writes a row within another change of the catalog.
-pub(super) fn record(change: &Transaction<'_>, row: &AuditRow) -> Done<()> {
-    write(change, row, 0)
-}
-
 fn insert(
     change: &Transaction<'_>,
     row: &AuditRow,
@@ -397,7 +392,8 @@ fn insert(
     Ok(())
 }
 
-fn write(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> {
+/// Writes a row within a change of the catalog.
+pub(super) fn write(change: &Transaction<'_>, row: &AuditRow, rows_lost: u64) -> Done<()> {
     let text = "INSERT INTO audit
                 (time_ms, key_id, action, collection, status, latency_us, request_id, rows_lost, address)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";

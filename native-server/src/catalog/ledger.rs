@@ -69,7 +69,7 @@ impl Ledger {
         self.file.change("revoke a key", |change| {
             let info = keys::revoke(change, id, now_ms)?;
             let row = AuditRow::local(now_ms, Some(info.id), "key_revoke", 200);
-            audit::record(change, &row).map(|()| info)
+            audit::write(change, &row, 0).map(|()| info)
         })
     }
 

@@ -136,7 +136,7 @@ impl Catalog {
         let row = AuditRow::local(created_ms, Some(id), "key_create", 201);
         file.change("store a key", |change| {
             keys::insert(change, &info, &digest)?;
-            audit::record(change, &row)
+            audit::write(change, &row, 0)
         })?;
         self.ring.put(Credential { id, digest, roles, expires_ms, is_revoked: false });
         Ok(NewKey { info, token: Token::new(id, &secret) })
@@ -150,14 +150,6 @@ impl Catalog {
         let info = host::lock(&self.main).ledger.revoke_key(id)?;
         self.ring.revoke(info.id);
         Ok(info)
-    }
-
-    /// As [`Ledger::list_keys`].
-    ///
-    /// # Errors
-    /// `Corrupt`, `Locked`, `Io`.
-    pub fn list_keys(&self) -> Result<Vec<KeyInfo>> {
-        host::lock(&self.main).ledger.list_keys()
     }
 
     /// Whether any key is neither revoked nor expired.

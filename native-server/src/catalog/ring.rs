@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use nearfield_engine::Result;
 use tracing::warn;
@@ -86,7 +87,8 @@ impl KeyRing {
         let keys = HashMap::new();
         let mut inner = Inner { catalog, data_version, generation, keys, is_stale: false };
         inner.refresh()?;
-        inner.catalog.never_wait()?;
+        // From now on a locked file is an error at once.
+        inner.catalog.read("set up", |connection| Ok(connection.busy_timeout(Duration::ZERO)?))?;
         Ok(KeyRing { inner: Mutex::new(inner), stale_total: AtomicU64::new(0) })
     }
 

@@ -94,15 +94,6 @@ impl Sqlite {
         }
     }
 
-    /// From now on says `Locked` at once, where others wait.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub(super) fn never_wait(&self) -> Result<()> {
-        let set = self.connection.busy_timeout(Duration::ZERO);
-        set.map_err(|error| translated(&self.file, "set up", &error))
-    }
-
     /// Reads.
     ///
     /// # Errors

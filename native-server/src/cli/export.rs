@@ -123,7 +123,9 @@ impl Export {
         let shown = file.display().to_string();
         let bytes = put(file, &mut |out| {
             let failed = |error| Error::io("write", &shown, error);
-            client.fetch(&path, &mut |piece| out.write_all(piece).map_err(failed)).map(drop)
+            client
+                .download(&path, None, &mut |piece| out.write_all(piece).map_err(failed))
+                .map(drop)
         })?;
         let points = Readable::open(file)?.view(&name)?.len();
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
@@ -192,7 +194,7 @@ impl Export {
         let (scratch, mut to) = Scratch::beside(file)?;
         let name = scratch.0.display().to_string();
         let failed = |error| Error::io("write", &name, error);
-        client.download(&path, &asked, &mut |piece| to.write_all(piece).map_err(failed))?;
+        client.download(&path, Some(&asked), &mut |piece| to.write_all(piece).map_err(failed))?;
         to.flush().map_err(failed)?;
         Ok(scratch)
     }
@@ -231,7 +233,7 @@ impl Source {
     fn pass(&self, pass: Pass) -> nearfield_engine::Result<Box<dyn RowFile>> {
         match self {
             Source::View(view, filter) => {
-                let rows = ViewRows::new(Arc::clone(view), filter.as_ref())?;
+                let rows = ViewRows::new(Arc::clone(view), filter.as_ref(), &always)?;
                 Ok(Box::new(if pass == Pass::Census { rows.without_vectors() } else { rows }))
             }
             Source::Downloaded(scratch) => rows::open(&scratch.0, &ColumnNames::default()),
@@ -245,33 +247,13 @@ fn put(
     fill: &mut dyn FnMut(&mut dyn Write) -> nearfield_engine::Result<()>,
 ) -> Result<u64> {
     let (directory, name) = store::place(file)?;
-    let mut bytes = 0;
     open_target_directory(&directory)?.put(&name, &mut |out| {
-        let mut counted = Counted { out: BufWriter::with_capacity(BUFFER_BYTES, out), bytes: 0 };
-        fill(&mut counted)?;
-        counted.flush().map_err(|error| Error::io("write", &name, error))?;
-        bytes = counted.bytes;
-        Ok(())
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
+        fill(&mut out)?;
+        out.flush().map_err(|error| Error::io("write", &name, error))
     })?;
-    Ok(bytes)
-}
-
-/// A writer that knows how much went through it.
-struct Counted<W> {
-    out: W,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
+    let written = std::fs::metadata(file).map_err(|error| Error::io("read", &name, error))?;
+    Ok(written.len())
 }
 
 /// A file of ours that is removed when it is no longer needed.

@@ -11,19 +11,14 @@ use nearfield_engine::{Clock, SystemClock};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::prelude::*;
 
 use super::Command;
 use crate::json;
 
-/// RFC 3339 in UTC, with milliseconds.
-struct Utc;
-
-impl FormatTime for Utc {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        writer.write_str(&json::time(SystemClock.now_ms()))
-    }
+/// Writes the time as RFC 3339 in UTC, with milliseconds.
+fn write_time(writer: &mut Writer<'_>) -> fmt::Result {
+    writer.write_str(&json::time(SystemClock.now_ms()))
 }
 
 /// Sends the log of `command` to standard error. For the start of a process.
@@ -35,7 +30,7 @@ pub fn log_to_stderr(command: &Command) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_timer(Utc)
+        .with_timer(write_time as fn(&mut Writer<'_>) -> fmt::Result)
         .with_filter(filter.unwrap_or_else(|_| Targets::new().with_default(level)));
     tracing_subscriber::registry().with(lines).init();
     if let Some(problem) = problem {

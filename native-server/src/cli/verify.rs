@@ -37,7 +37,9 @@ impl Verify {
             tell_server(&self.path);
         }
         if self.json {
-            print_json(out, &report)?
+            let mut document = json!(report);
+            document["clean"] = json!(report.is_clean());
+            writeln!(out, "{document}")?;
         } else {
             print(out, &report)?
         }
@@ -88,10 +90,4 @@ fn print(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
         out,
         "{verdict}: {collections} collections, {files} files, {bytes} bytes, {log_batches} batches in the log"
     )
-}
-
-fn print_json(out: &mut dyn Write, report: &VerifyReport) -> std::io::Result<()> {
-    let mut document = json!(report);
-    document["clean"] = json!(report.is_clean());
-    writeln!(out, "{document}")
 }

@@ -108,7 +108,7 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, body: Outgoing) -> Result<Value> {
-        self.within(async {
+        self.runtime.block_on(async {
             let call = Call { method, path, content_type: JSON, body };
             let response = patiently(ANSWER_TIME_MAX, self.send(call)).await??;
             answer::data(response).await
@@ -126,7 +126,7 @@ impl Client {
         content_type: &str,
         produce: &mut dyn FnMut() -> Result<Option<Bytes>>,
     ) -> Result<Value> {
-        self.within(async {
+        self.runtime.block_on(async {
             let (sender, body) = Outgoing::fed();
             let call = Call { method: Method::POST, path, content_type, body };
             let sent = self.send(call);
@@ -143,39 +143,21 @@ impl Client {
         })
     }
 
-    /// `POST`s JSON and hands the answer to `consume` piece by piece. Returns its length in bytes.
+    /// `POST`s JSON, or `GET`s a file, and hands the answer to `consume` piece by piece. Returns its length in bytes.
     ///
     /// # Errors
     /// As [`Client::get`]; what `consume` returned. An answer that is cut off is an error.
     pub(crate) fn download(
         &self,
         path: &str,
-        json: &Value,
+        json: Option<&Value>,
         consume: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<u64> {
-        self.receive(Method::POST, path, Outgoing::whole(json.to_string()), consume)
-    }
-
-    /// `GET`s a file and hands it to `consume` piece by piece. Returns its length in bytes.
-    ///
-    /// # Errors
-    /// As [`Client::download`].
-    pub(crate) fn fetch(
-        &self,
-        path: &str,
-        consume: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<u64> {
-        self.receive(Method::GET, path, Outgoing::nothing(), consume)
-    }
-
-    fn receive(
-        &self,
-        method: Method,
-        path: &str,
-        body: Outgoing,
-        consume: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<u64> {
-        self.within(async {
+        let (method, body) = match json {
+            Some(json) => (Method::POST, Outgoing::whole(json.to_string())),
+            None => (Method::GET, Outgoing::nothing()),
+        };
+        self.runtime.block_on(async {
             let call = Call { method, path, content_type: JSON, body };
             let response = patiently(ANSWER_TIME_MAX, self.send(call)).await??;
             if !response.status().is_success() {
@@ -188,11 +170,6 @@ impl Client {
             }
             Ok(len)
         })
-    }
-
-    /// Runs a call to its end.
-    fn within<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.block_on(call)
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Response<Incoming>> {

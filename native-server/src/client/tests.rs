@@ -114,7 +114,7 @@ fn bodies_are_streamed_both_ways() {
         let counted = client.upload("/count", "application/x", &mut produce).expect("answers");
         assert_eq!(counted, json!({"len": 10_000_000}));
         let mut text = Vec::new();
-        let len = client.download("/pieces", &json!({}), &mut |piece| {
+        let len = client.download("/pieces", Some(&json!({})), &mut |piece| {
             text.extend_from_slice(piece);
             Ok(())
         });
@@ -138,7 +138,7 @@ fn errors_of_the_server_keep_kind_code_and_details_even_before_the_body_ends() {
 fn what_breaks_off_is_an_error_on_either_side() {
     let running = Running::start();
     let [tcp, socket] = running.clients();
-    let error = tcp.download("/cut", &json!({}), &mut |_| Ok(())).expect_err("cut off");
+    let error = tcp.download("/cut", Some(&json!({})), &mut |_| Ok(())).expect_err("cut off");
     assert!(error.message().contains("broke"), "{error}");
     let mut first = true;
     let mut gives_up = || {

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use nearfield_engine::{Error, ErrorKind, Fault};
+use nearfield_engine::{Error, ErrorKind};
 use nearfield_segment::shown;
 
 use super::conventions::Conventions;
@@ -103,11 +103,6 @@ impl Call {
         })
     }
 
-    /// Milliseconds since 1970.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.server.now_ms()
-    }
-
     /// A parameter behind the `?`; the values we know need no decoding.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let pairs = self.head.uri.query()?.split('&');
@@ -121,12 +116,7 @@ impl Call {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
-            Some(other) => {
-                let other = shown(other);
-                let message = format!("wait: expected true or false, got {other:?}");
-                let error = Error::invalid(Fault::Parameter, message);
-                Err(error.with("expected", "true or false").with("got", other.as_ref()).into())
-            }
+            Some(other) => Err(ApiError::parameter("wait", "true or false", shown(other))),
         }
     }
 

@@ -5,8 +5,6 @@
 //! silently. Depth is bounded by the shape asked for; what is skipped whole is skipped without recursion.
 //! Errors name the byte.
 
-use std::fmt;
-
 use nearfield_segment::filter::near_names;
 use nearfield_segment::shown;
 use serde::Deserialize;
@@ -21,12 +19,6 @@ pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     reserve: &'a mut dyn FnMut(u64) -> Result<()>,
-}
-
-impl fmt::Debug for Cursor<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cursor").field("at", &self.at).finish_non_exhaustive()
-    }
 }
 
 impl<'a> Cursor<'a> {

@@ -56,6 +56,14 @@ impl ApiError {
         error.with("position", position).with("expected", expected).with("got", got)
     }
 
+    /// A parameter or a member of a body with a value that it cannot have.
+    pub(crate) fn parameter(name: &str, expected: &str, got: impl Into<Value>) -> ApiError {
+        let got = got.into();
+        let message = format!("{name}: expected {expected}, got {got}");
+        let error = Error::invalid(Fault::Parameter, message);
+        error.with("expected", expected).with("got", got).into()
+    }
+
     /// Adds a named detail.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> ApiError {

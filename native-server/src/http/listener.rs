@@ -55,15 +55,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Ends all connections of the listeners made with its receivers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stop {
     sender: watch::Sender<bool>,
-}
-
-impl Default for Stop {
-    fn default() -> Self {
-        Stop { sender: watch::Sender::new(false) }
-    }
 }
 
 impl Stop {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{Columns, Error, Fault, Result, Scan, View};
 use nearfield_segment::DEFAULT_FIELD;
-use nearfield_segment::cancel::{GoOn, always};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 
 use super::row_file::{IdKind, RowFile, Rows};
@@ -27,20 +27,12 @@ pub(crate) struct ViewRows {
 }
 
 impl ViewRows {
-    /// All live rows, or those that pass `filter`. O(rows).
+    /// All live rows, or those that pass `filter`, unless `go_on` ends the search for them. O(rows).
     ///
     /// # Errors
     /// `InvalidInput(Parameter)` for a collection that has not exactly the default vector field;
-    /// `InvalidInput(Filter)`.
-    pub(crate) fn new(view: Arc<View>, filter: Option<&Filter>) -> Result<ViewRows> {
-        ViewRows::new_while(view, filter, &always)
-    }
-
-    /// As [`ViewRows::new`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`ViewRows::new`]; `Cancelled`.
-    pub(crate) fn new_while(
+    /// `InvalidInput(Filter)`; `Cancelled`.
+    pub(crate) fn new(
         view: Arc<View>,
         filter: Option<&Filter>,
         go_on: GoOn<'_>,

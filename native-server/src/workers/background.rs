@@ -12,7 +12,6 @@ use nearfield_engine::task::{MergeOutput, MergeScope, Progress, Task};
 use nearfield_engine::{Error, ErrorKind, Result};
 use nearfield_segment::Pool;
 
-use super::budget::Reservation;
 use super::managed::{Context, ManagedCollection};
 use crate::host::{self, Behind};
 use crate::metrics::GaugeGuard;
@@ -59,7 +58,14 @@ impl Background {
         };
         let stops = || gives_way() || self.is_stopping();
         let makes_way = || managed.collection.is_wanted() || stops();
-        let _held = self.memory_for(&task, &makes_way, claims)?;
+        let (budget, bytes) = (&self.context.budget, task.memory_bytes());
+        let held = match task.is_checkpoint() {
+            true => Some(budget.take_for_checkpoint(bytes)),
+            false => budget.wait_to_merge(bytes, &makes_way, claims),
+        };
+        let _held = held.ok_or_else(|| {
+            Error::new(ErrorKind::Cancelled, "the merge made way while it waited for memory")
+        })?;
         let _counted = GaugeGuard::new(under_way);
         let mut watch = |progress| {
             advance(progress);
@@ -71,22 +77,6 @@ impl Background {
         let output = output?;
         done.inc();
         Ok(output)
-    }
-
-    /// Memory for a task while it runs.
-    fn memory_for(
-        &self,
-        task: &Task,
-        stops: &dyn Fn() -> bool,
-        claims: &dyn Fn(),
-    ) -> Result<Reservation> {
-        let (budget, bytes) = (&self.context.budget, task.memory_bytes());
-        if task.is_checkpoint() {
-            return Ok(budget.take_for_checkpoint(bytes));
-        }
-        let made_way =
-            || Error::new(ErrorKind::Cancelled, "the merge made way while it waited for memory");
-        budget.wait_to_merge(bytes, stops, claims).ok_or_else(made_way)
     }
 
     /// Runs `work` on a thread of its own with a low priority, and waits for it.

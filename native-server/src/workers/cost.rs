@@ -2,7 +2,7 @@
 
 use nearfield_engine::View;
 use nearfield_segment::filter::{Filter, reads_texts};
-use nearfield_segment::search::{PlanInput, rows_scored};
+use nearfield_segment::search::{EF_DEFAULT, PlanInput, SearchParams, rows_scored};
 
 /// Bytes of a column that one test of a filter reads for each row, about.
 const TEST_ROW_BYTES: u64 = 8;
@@ -19,19 +19,6 @@ const LOOKUP_BYTES: u64 = 4 << 10;
 const HIT_BYTES: u64 = 1 << 10;
 /// Writing one number of a vector as text, likewise.
 const WRITTEN_NUMBER_BYTES: u64 = 256;
-
-/// What a query asks for, as far as its cost depends on it.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// The vector field.
-    pub field: &'a str,
-    /// Number of query vectors.
-    pub vectors: usize,
-    /// How many candidates a graph search keeps: `ef`, or `k` if that is more.
-    pub candidates: usize,
-    /// Every row is compared.
-    pub exact: bool,
-}
 
 /// An estimate of the bytes a piece of work touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,21 +76,22 @@ impl Cost {
         cost
     }
 
-    /// A query over `view`, its filter aside. O(segments).
-    pub fn of_query(view: &View, asked: Asked<'_>) -> Cost {
+    /// A search for each of so many `vectors` over `view`, the filter aside. O(segments).
+    pub fn of_query(view: &View, params: SearchParams<'_>, vectors: usize) -> Cost {
+        let candidates = params.ef.unwrap_or(EF_DEFAULT).max(params.k);
         let per_segment = view.segments.iter().map(|live| {
             let rows = live.segment.rows();
-            let Ok(field) = live.segment.field(asked.field) else { return 0 };
+            let Ok(field) = live.segment.field(params.field) else { return 0 };
             let row_bytes = 4 * u64::from(field.spec().dim);
             let scored = rows_scored(PlanInput {
                 rows,
                 allowed: rows,
                 has_graph: field.graph().is_some(),
-                k: asked.candidates,
-                ef: Some(asked.candidates),
-                exact: asked.exact,
+                k: candidates,
+                ef: Some(candidates),
+                exact: params.exact,
             });
-            (asked.vectors as u64).saturating_mul(scored.saturating_mul(row_bytes))
+            (vectors as u64).saturating_mul(scored.saturating_mul(row_bytes))
         });
         Cost { bytes: per_segment.fold(0, u64::saturating_add) }
     }

@@ -259,22 +259,9 @@ impl ManagedCollection {
 
 /// What an operator can do about a writer that refuses.
 fn help(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::StorageFull => {
-            "The disk is full. Free as much as the newest log file takes, or more, and writes go on by \
-             themselves"
-        }
-        ErrorKind::InvalidInput(_)
-        | ErrorKind::NotFound
-        | ErrorKind::Conflict
-        | ErrorKind::Corrupt
-        | ErrorKind::Version
-        | ErrorKind::Locked
-        | ErrorKind::ReadOnly
-        | ErrorKind::Io
-        | ErrorKind::NotResident
-        | ErrorKind::Cancelled => {
-            "Recovery is tried again and again; if it goes on failing, look at the disk and restart"
-        }
+    if kind == ErrorKind::StorageFull {
+        "The disk is full. Free as much as the newest log file takes, or more, and writes go on by themselves"
+    } else {
+        "Recovery is tried again and again; if it goes on failing, look at the disk and restart"
     }
 }

@@ -48,7 +48,7 @@ mod upkeep;
 mod tests;
 
 pub use budget::Reservation;
-pub use cost::{Asked, Cost};
+pub use cost::Cost;
 pub use error::{StoreError, StoreResult};
 pub use health::Readiness;
 pub use opening::warn_of_recovery;

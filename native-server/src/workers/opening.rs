@@ -39,20 +39,13 @@ const MEGABYTE: u64 = 1_000_000;
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 impl Store {
-    /// Opens the directory of `config`: locks it and recovers every collection.
+    /// Opens the directory of `config`: locks it and recovers every collection. Calls `checked` once only the recovery
+    /// of collections is left, which does not fail.
     ///
     /// # Errors
     /// `Locked`, `Corrupt` or `Version` of the database itself; a collection that cannot be opened only
     /// makes the store not ready.
-    pub fn open(config: &ServerConfig, catalog: Arc<Catalog>) -> Result<Arc<Store>> {
-        Store::open_checked(config, catalog, || {})
-    }
-
-    /// As [`Store::open`]; calls `checked` once only the recovery of collections is left, which does not fail.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_checked(
+    pub fn open(
         config: &ServerConfig,
         catalog: Arc<Catalog>,
         checked: impl FnOnce(),
@@ -65,23 +58,8 @@ impl Store {
         Ok(store)
     }
 
-    /// As [`Store::open`], on any storage and with any clock.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_on(
-        storage: Arc<dyn Storage>,
-        config: &ServerConfig,
-        catalog: Arc<Catalog>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Store>> {
-        let store = Store::lock(storage, config, catalog, clock)?;
-        store.open_collections();
-        Ok(store)
-    }
-
     /// The lock, the names, the default collection, the threads; no collection is open yet.
-    fn lock(
+    pub(super) fn lock(
         storage: Arc<dyn Storage>,
         config: &ServerConfig,
         catalog: Arc<Catalog>,
@@ -161,7 +139,7 @@ impl Store {
     }
 
     /// Opens every collection; what recovery found goes to log and report.
-    fn open_collections(&self) {
+    pub(super) fn open_collections(&self) {
         let mut recovered = Recovered::default();
         for name in &self.database.names() {
             match self.database.collection(name).map(|collection| self.serve(collection)) {

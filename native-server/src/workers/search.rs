@@ -117,11 +117,11 @@ impl SearchThreads {
             let _gone = sender.send(work(&|| limits.lasts()));
         });
         self.push(owner, Work { patience: Arc::clone(&patience), run })?;
-        let counter = self.context.metrics.searches_cancelled.clone();
-        let mut waiting = Waiting::new(Arc::clone(&patience), counter);
+        let cancellations = self.context.metrics.searches_cancelled.clone();
+        let mut waiting = Waiting { patience: Arc::clone(&patience), cancellations, ended: false };
         let answered = tokio::time::timeout(patience.left(), receiver).await;
         let answered = answered.map_err(|_| self.late())?;
-        waiting.ended();
+        waiting.ended = true;
         // Without an answer it was skipped in the queue, or panicked.
         let unanswered = |_| Err(if patience.is_over() { self.late() } else { PANICKED });
         answered.unwrap_or_else(unanswered)
@@ -232,24 +232,14 @@ impl Patience {
     }
 }
 
-/// A request that waits. Dropped before [`Waiting::ended`], because the client disconnected or the deadline
-/// passed, it cancels the search.
+/// A request that waits. Dropped before it has ended, because the client disconnected or the deadline passed, it
+/// cancels the search.
 #[derive(Debug)]
 struct Waiting {
     patience: Arc<Patience>,
     cancellations: IntCounter,
-    ended: bool,
-}
-
-impl Waiting {
-    fn new(patience: Arc<Patience>, cancellations: IntCounter) -> Waiting {
-        Waiting { patience, cancellations, ended: false }
-    }
-
     /// The search has ended by itself.
-    fn ended(&mut self) {
-        self.ended = true;
-    }
+    ended: bool,
 }
 
 impl Drop for Waiting {

@@ -50,11 +50,6 @@ impl CollectionService {
         self.managed.collection.kernel()
     }
 
-    /// Changes and bytes that wait to be written.
-    pub(super) fn queue_depth(&self) -> (u64, u64) {
-        self.committers.depth(&self.managed)
-    }
-
     /// Writes a change, together with others that wait. With `wait` the answer is [`Written::Durable`];
     /// without, the change is durable within `--flush-interval-ms` where the disk keeps up, or noted as lost
     /// on the health. Dropping the future before the change is taken from the queue takes it back.

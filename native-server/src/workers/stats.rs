@@ -63,7 +63,7 @@ impl CollectionStats {
     pub(super) fn of(served: &CollectionService) -> CollectionStats {
         let (managed, view) = (&served.managed, served.view());
         let (seen, quarantine) = (managed.collection.stats(), managed.quarantine());
-        let (queue_batches, queue_bytes) = served.queue_depth();
+        let (queue_batches, queue_bytes) = served.committers.depth(managed);
         let in_memory = view.segments.iter().filter(|live| live.file.is_none());
         let in_files = view.segments.iter().filter(|live| live.file.is_some());
         let degraded = view.segments.iter().filter(|live| !live.segment.degraded().is_empty());

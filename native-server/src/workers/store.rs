@@ -189,12 +189,7 @@ impl Store {
 
     /// All metrics in Prometheus' text format 0.0.4.
     pub fn render_metrics(&self) -> String {
-        self.context.metrics.render(self.stats().scrape(self.now_ms()))
-    }
-
-    /// Milliseconds since 1970, for the time of a batch.
-    pub fn now_ms(&self) -> u64 {
-        self.context.clock.now_ms()
+        self.context.metrics.render(self.stats().scrape(self.context.clock.now_ms()))
     }
 
     /// Memory for what a request that changes something has sent.

@@ -63,7 +63,9 @@ impl Place {
         let time: Arc<dyn nearfield_engine::Clock> = clock;
         let catalog = Catalog::open_with(self.dir.path(), Arc::clone(&time), options);
         let catalog = catalog.expect("a catalog");
-        Store::open_on(Arc::clone(&self.storage), &config, catalog, time).expect("opens")
+        let store = Store::lock(Arc::clone(&self.storage), &config, catalog, time).expect("opens");
+        store.open_collections();
+        store
     }
 }
 
@@ -203,11 +205,11 @@ fn who_goes_away_before_his_change_is_taken_leaves_nothing_behind() {
     let served = store.collection(None).expect("the default collection");
     with_writer_taken(&served, || {
         write(&served, 0..1, false).expect("queued");
-        until("the thread has taken it", || served.queue_depth().0 == 0);
+        until("the thread has taken it", || served.committers.depth(&served.managed).0 == 0);
         let mut leaves = Box::pin(served.write(points(&served.schema(), 1..2), true));
         let mut poller = Poller::from_waker(Waker::noop());
         assert!(matches!(leaves.as_mut().poll(&mut poller), Poll::Pending));
-        assert_eq!(served.queue_depth().0, 1);
+        assert_eq!(served.committers.depth(&served.managed).0, 1);
     });
     write(&served, 2..3, true).expect("written");
     let view = served.view();

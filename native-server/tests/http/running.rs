@@ -99,7 +99,7 @@ impl Running {
 
     /// Recovers the store.
     pub(crate) fn open(&mut self) {
-        let store = Store::open(&self.config, Arc::clone(&self.catalog)).unwrap();
+        let store = Store::open(&self.config, Arc::clone(&self.catalog), || {}).unwrap();
         self.server.ready(Arc::clone(&store));
         self.store = Some(store);
     }

@@ -161,7 +161,7 @@ impl Ingest {
                 }
                 let Some(table) = table? else { break };
                 if table.count > 0 {
-                    self.begin(table, &schema, call.now_ms()).await?;
+                    self.begin(table, &schema, call.server.now_ms()).await?;
                 }
                 // The writer holds what it needs for the batch.
                 self.held.clear();
@@ -255,7 +255,7 @@ pub(super) async fn export(mut call: Call) -> Result<Response<Body>> {
     let counted = GaugeGuard::new(&call.store()?.metrics().active_streams);
     let view = served.view();
     let cost = Cost::of_filter(&view, filter.as_ref());
-    let rows = move |go_on: GoOn<'_>| Ok(ViewRows::new_while(view, filter.as_ref(), go_on)?);
+    let rows = move |go_on: GoOn<'_>| Ok(ViewRows::new(view, filter.as_ref(), go_on)?);
     let rows = call.store()?.search(call.key, cost, rows).await?;
     // The rows are ready: the next piece that cannot be sent ends the export.
     let fill = move |out: &mut dyn Write, _: GoOn<'_>| {

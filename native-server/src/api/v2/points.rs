@@ -192,7 +192,7 @@ async fn delete_ids(call: Call, ids: Vec<PointId>, wait: Option<bool>) -> Result
         return Ok(http::ok(Deleted { deleted: 0, lsn: lsn.0 }));
     }
     let schema = call.served()?.schema();
-    let time_ms = call.now_ms();
+    let time_ms = call.server.now_ms();
     let draft = Draft { deletes: ids, time_ms, ..Draft::default() };
     let bytes = draft.deletes.len() * size_of::<PointId>();
     let batch = at_length(bytes, || Batch::new(draft, &schema))?;
@@ -228,10 +228,7 @@ impl Wanted {
             return Err(either("\"ids\" or \"filter\""));
         }
         if !(1..=PAGE_MAX).contains(&wanted.limit) {
-            let (expected, got) = (format!("1 to {PAGE_MAX}"), wanted.limit);
-            let message = format!("limit: expected {expected}, got {got}");
-            let error = Error::invalid(Fault::Parameter, message);
-            return Err(error.with("expected", expected).with("got", got).into());
+            return Err(ApiError::parameter("limit", &format!("1 to {PAGE_MAX}"), wanted.limit));
         }
         Ok(wanted)
     }
@@ -299,12 +296,7 @@ fn path_id(call: &Call) -> Result<PointId> {
     match call.parameter("as") {
         None => point::path_id(text, false),
         Some("string") => point::path_id(text, true),
-        Some(other) => {
-            let other = shown(other);
-            let message = format!("as: expected string, got {other:?}");
-            let error = Error::invalid(Fault::Parameter, message);
-            Err(error.with("expected", "string").with("got", other.as_ref()).into())
-        }
+        Some(other) => Err(ApiError::parameter("as", "string", shown(other))),
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use nearfield_engine::{Error, Fault, Place, Tier, View};
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{EF_DEFAULT, Hit, K_MAX, SearchParams, SearchStats};
+use nearfield_segment::search::{Hit, K_MAX, SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, ScoreKind, VectorSpec, unknown_field};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
@@ -25,8 +25,8 @@ use super::names::{ScoreKindName, SearchTier};
 use super::point::{self, FoundPoint, Shown};
 use super::values::{Vector, Vectors, wrong_dimension};
 use crate::host::Stopwatch;
-use crate::http::{self, Call, Growing, Result, request};
-use crate::workers::{Asked, Cost, StoreResult};
+use crate::http::{self, ApiError, Call, Growing, Result, request};
+use crate::workers::{Cost, StoreResult};
 
 /// Results wanted if the request does not say.
 const K_DEFAULT: usize = 10;
@@ -186,24 +186,22 @@ impl Search {
             spec.check_query(vector, row)?;
         }
         if self.k > K_MAX {
-            let message = format!("k: expected 1 to {K_MAX}, got {}", self.k);
-            let error = Error::invalid(Fault::Parameter, message);
-            return Err(error.with("expected", format!("1 to {K_MAX}")).with("got", self.k).into());
+            return Err(ApiError::parameter("k", &format!("1 to {K_MAX}"), self.k));
         }
         Ok(())
     }
 
+    fn params(&self) -> SearchParams<'_> {
+        let Search { k, ef, exact, field, .. } = self;
+        SearchParams { field, k: *k, ef: *ef, exact: *exact, filter: self.filter.as_ref() }
+    }
+
     /// What a search will take: decides on which thread it runs, never what it answers.
     fn cost(&self, view: &View) -> Cost {
-        let asked = Asked {
-            field: &self.field,
-            vectors: self.count(),
-            candidates: self.ef.unwrap_or(EF_DEFAULT).max(self.k),
-            exact: self.exact,
-        };
-        let hits = (self.k as u64).min(view.len()) * asked.vectors as u64;
+        let hits = (self.k as u64).min(view.len()) * self.count() as u64;
         let numbers = if self.shown.vector { self.vectors.dim as u64 } else { 0 };
-        let found = Cost::of_query(view, asked).and(Cost::of_hits(hits, numbers));
+        let found = Cost::of_query(view, self.params(), self.count());
+        let found = found.and(Cost::of_hits(hits, numbers));
         found.and(Cost::of_filter(view, self.filter.as_ref()))
     }
 
@@ -217,14 +215,7 @@ impl Search {
         go_on: GoOn<'_>,
     ) -> StoreResult<Bytes> {
         let query_time_ms = Stopwatch::start();
-        let params = SearchParams {
-            field: &self.field,
-            k: self.k,
-            ef: self.ef,
-            exact: self.exact,
-            filter: self.filter.as_ref(),
-        };
-        let prepared = view.prepare_while(self.tier, params, kernel, go_on)?;
+        let prepared = view.prepare_while(self.tier, self.params(), kernel, go_on)?;
         let vectors = &self.vectors.elements;
         let results = if self.many {
             Results::Many(view.search_many_while(&prepared, vectors, &pool(), go_on)?)

@@ -143,7 +143,7 @@ pub(super) async fn batch(mut call: Call) -> Result<Response<Body>> {
     if rows.count == 0 {
         call.waits(wait)?;
         let lsn = served.view().lsn;
-        rows.into_batch(key, &served.schema(), call.now_ms())?;
+        rows.into_batch(key, &served.schema(), call.server.now_ms())?;
         let nothing = WrittenBatch { results: &mut std::iter::empty(), lsn: lsn.0 };
         return Ok(http::json(StatusCode::OK, nothing.text()));
     }
@@ -163,7 +163,7 @@ async fn write(
     text: impl FnOnce(&mut dyn Iterator<Item = WrittenPoint>, Lsn) -> Vec<u8> + Send,
 ) -> Result<Response<Body>> {
     let (count, given) = (rows.count as u64, (!rows.ids.is_empty()).then(|| rows.ids.clone()));
-    let (bytes, wait, now_ms) = (rows.memory_bytes(), call.waits(wait)?, call.now_ms());
+    let (bytes, wait, now_ms) = (rows.memory_bytes(), call.waits(wait)?, call.server.now_ms());
     let batch = at_length(bytes, || rows.into_batch(key, &served.schema(), now_ms))?;
     // The queue counts the batch.
     call.release();

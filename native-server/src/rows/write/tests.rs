@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View};
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use tempfile::TempDir;
@@ -85,7 +86,7 @@ fn all_rows(source: &mut dyn RowFile) -> Result<Rows> {
 fn written(dir: &TempDir, ending: &str, view: &Arc<View>, filter: Option<&Filter>) -> PathBuf {
     let path = dir.path().join(format!("f.{ending}"));
     let mut passes = |pass| -> Result<Box<dyn RowFile>> {
-        let rows = ViewRows::new(Arc::clone(view), filter)?;
+        let rows = ViewRows::new(Arc::clone(view), filter, &always)?;
         Ok(Box::new(if pass == Pass::Census { rows.without_vectors() } else { rows }))
     };
     let census = census(&mut passes).expect("counts");
@@ -100,7 +101,7 @@ fn written(dir: &TempDir, ending: &str, view: &Arc<View>, filter: Option<&Filter
 fn every_format_gives_back_bits_ids_and_metadata() {
     for kind in [IdKind::Numbers, IdKind::Text, IdKind::Mixed] {
         let (view, dir) = (view(kind), TempDir::new().expect("a directory"));
-        let mut source = ViewRows::new(Arc::clone(&view), None).expect("rows");
+        let mut source = ViewRows::new(Arc::clone(&view), None, &always).expect("rows");
         let expected = all_rows(&mut source).expect("reads");
         assert_eq!(expected.count, ROWS * 3 / 2 - 1);
         for ending in ALL {
@@ -145,7 +146,7 @@ fn a_filter_decides_which_rows_are_written() {
 fn an_http_export_is_read_back_the_same_with_and_without_vectors() {
     use super::super::arrow::{ArrowRows, write_arrow_stream};
     let view = view(IdKind::Mixed);
-    let rows = || ViewRows::new(Arc::clone(&view), None).expect("rows");
+    let rows = || ViewRows::new(Arc::clone(&view), None, &always).expect("rows");
     let expected = all_rows(&mut rows());
     let expected = expected.expect("reads");
     let mut bytes = Vec::new();
@@ -176,7 +177,7 @@ fn ids_in_a_file_of_their_own_are_read_back_or_refused() {
     ] {
         let view = view(kind);
         let mut passes = |_| -> Result<Box<dyn RowFile>> {
-            Ok(Box::new(ViewRows::new(Arc::clone(&view), None)?))
+            Ok(Box::new(ViewRows::new(Arc::clone(&view), None, &always)?))
         };
         let census = census(&mut passes).expect("counts");
         let mut bytes = Vec::new();
