@@ -108,3 +108,6 @@ async fn wrong_method(call: Call) -> Result<Response<Body>> {
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Err(ApiError::new(status, "method_not_allowed", message).closing())
 }
+
+#[cfg(test)]
+mod tests;
