@@ -92,7 +92,7 @@ impl Collection {
 
     /// Whether there is a point of this id.
     fn __contains__(&self, id: &Bound<'_, PyAny>) -> Result<bool> {
-        Ok(self.handle.view()?.find(&ids::read_one(id, 0)?).is_some())
+        Ok(self.handle.view()?.find(&ids::read_one(id, 0)?)?.is_some())
     }
 
     /// Add vectors, or replace those whose ids are there already. Durable when it returns.
@@ -349,7 +349,7 @@ impl Collection {
         let plan = py.detach(|| {
             spec.check_query(elements, 0)?;
             let prepared = view.prepare(params, self.handle.engine.kernel())?;
-            let (hits, stats) = prepared.search(elements, &mut Scratch::default());
+            let (hits, stats) = prepared.search(elements, &mut Scratch::default())?;
             let plans: Vec<_> = prepared.plans().collect();
             Result::Ok(
                 serde_json::json!({ "found": hits.len(), "segments": plans, "stats": stats }),

@@ -106,8 +106,8 @@ impl Hits {
     }
 
     fn metadata_of<'py>(&self, py: Python<'py>, answer: &[Hit]) -> PyResult<Bound<'py, PyAny>> {
-        let places = answer.iter().map(|hit| (hit.source, hit.row));
-        let points = self.view.points(places, rows::columns(false, true)).map_err(Failure::from)?;
+        let found = answer.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
+        let points = self.view.points(found, rows::columns(false, true)).map_err(Failure::from)?;
         json::load_list(py, points.metadata.iter().map(Option::as_deref))
     }
 

@@ -42,8 +42,9 @@ impl Searcher {
         spec_of(view).check_query(query, 0)?;
         let prepared = view.prepare(params, kernel)?;
         let mut scratch = self.take_scratch();
-        let (hits, stats) = prepared.search(query, &mut scratch);
+        let found = prepared.search(query, &mut scratch);
         self.return_scratch(scratch);
+        let (hits, stats) = found?;
         let metric = spec_of(view).metric;
         Ok(Hits::new(Arc::clone(view), metric, true, vec![hits], stats))
     }
@@ -71,7 +72,7 @@ pub(crate) fn many(
         py.check_signals()?;
         for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
             answers.push(hits);
-            add(&mut total, stats);
+            total += stats;
         }
     }
     Ok(Hits::new(Arc::clone(view), spec.metric, false, answers, total))
@@ -84,11 +85,4 @@ fn ask(
     pool: &Pool,
 ) -> nearfield_engine::Result<Vec<(Vec<Hit>, SearchStats)>> {
     view.search_many(prepared, queries, pool)
-}
-
-fn add(total: &mut SearchStats, one: SearchStats) {
-    total.segments_searched += one.segments_searched;
-    total.segments_pruned += one.segments_pruned;
-    total.vectors_scored += one.vectors_scored;
-    total.nodes_expanded += one.nodes_expanded;
 }

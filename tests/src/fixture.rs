@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::partial::{PartialExport, PartialHit, PartialSearchParams};
-use nearfield_engine::{Database, ManualClock, Mode, Result, RowOutcome};
-use nearfield_segment::search::SearchParams;
+use nearfield_engine::{Columns, Database, Export, ManualClock, Mode, Result, RowOutcome, Scan};
+use nearfield_segment::cancel::always;
+use nearfield_segment::format::Residence;
+use nearfield_segment::search::{Hit, ListParams, SearchParams};
 use nearfield_segment::storage::{Blob, SimDisk};
 use nearfield_segment::{Kernel, Metric, Pool, Rng};
 
@@ -131,32 +132,27 @@ pub fn knows_keys(db: &Database) -> Result<bool> {
     Ok(known)
 }
 
-/// Reads and searches an export in part, from cells and by original vectors. `Ok(true)` if the answer is that
+/// Reads and searches an export in part, from inverted lists and by original vectors. `Ok(true)` if the answer is that
 /// of the oracle.
 ///
 /// # Errors
 /// Those of the engine.
 pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Result<bool> {
-    let export = PartialExport::open(name, Arc::clone(blob), Kernel::detect())?;
-    let collection = export.collection(NAME)?;
+    let export = Export::open(name, blob, Residence::OnDemand)?;
+    let view = export.collection(NAME)?;
     let query = [0.3; DIM];
-    let params = PartialSearchParams {
-        field: "",
-        vector: &query,
-        k: 5,
-        cells: Some(1_000),
-        requests_max: 8,
-        filter: None,
-        rerank: 1_000,
-    };
-    let hits = export.search(collection, &params)?.hits;
-    let places: Vec<_> = hits.iter().map(|hit| (hit.segment, hit.row)).collect();
-    collection.metadata(&places)?;
-    collection.scan(None, 10, None)?;
+    let params = SearchParams { field: "", k: 5, ef: None, exact: false, filter: None };
+    let lists = ListParams { lists: Some(1_000), runs_max: 8, rerank: 1_000 };
+    let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
+    let (hits, _) = view.search_many(&prepared, &query, &Pool::SERIAL)?.remove(0);
+    let columns = Columns { vectors: &[""], metadata: true };
+    let found = hits.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
+    view.points(found, columns)?;
+    Scan::new(view, None, &always)?.next(view, columns, 10, usize::MAX)?;
     let mut all: Vec<f32> =
         oracle.points.values().map(|point| distance(Metric::L2, &query, &point.vector)).collect();
     all.sort_by(f32::total_cmp);
-    let is_right = |hit: &PartialHit| {
+    let is_right = |hit: &Hit| {
         let point = oracle.points.get(&hit.id);
         point.is_some_and(|point| distance(Metric::L2, &query, &point.vector) == hit.distance)
     };

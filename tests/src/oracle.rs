@@ -165,7 +165,7 @@ impl Oracle {
         let mut seen = BTreeMap::new();
         for (live, rows) in view.segments.iter().zip(view.live_rows()) {
             for row in rows.iter() {
-                let id = live.segment.id_of(row);
+                let id = live.segment.ids().expect("read at open").id(row);
                 if !self.points.contains_key(&id) {
                     return Err(format!("{id} should not be there"));
                 }

@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearfield_engine::partial::{PartialExport, PartialHit, PartialSearchParams};
-use nearfield_engine::{Database, ManualClock, Mode, View, verify};
+use nearfield_engine::{Database, Export, ManualClock, Mode, View, verify};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::SearchParams;
+use nearfield_segment::format::Residence;
+use nearfield_segment::search::{Hit, ListParams, SearchParams};
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
+use nearfield_segment::vector::graph::Scratch;
 use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
 use nearfield_tests::sim::{DIM, memory, small_options};
 use serde_json::{Value, json};
@@ -35,19 +36,17 @@ fn content(view: &View) -> Value {
     for (live, rows) in view.segments.iter().zip(view.live_rows()) {
         for row in rows.iter() {
             let mut vector = [0.0; DIM];
-            live.segment.field("").unwrap().rows().decode(row, &mut vector);
+            live.segment.field("").unwrap().decode(row, &mut vector).unwrap();
             let bits = vector.map(|element| format!("{:08x}", element.to_bits()));
-            let metadata = live.segment.payload().json(row).unwrap();
-            let id = live.segment.id_of(row);
+            let metadata = live.segment.text(row).unwrap();
+            let id = live.segment.ids().unwrap().id(row);
             points.insert(format!("{id:?}"), json!({"vector": bits, "metadata": metadata}));
         }
     }
     let params = SearchParams { field: "", k: 10, ef: None, exact: true, filter: None };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
     let found = view.search_many(&prepared, &[0.25; DIM], &Pool::SERIAL).unwrap();
-    let hit = |hit: &nearfield_segment::search::Hit| {
-        format!("{:?} {:08x}", hit.id, hit.distance.to_bits())
-    };
+    let hit = |hit: &Hit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
     json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
 }
 
@@ -113,7 +112,7 @@ fn the_fields_of_each_version_are_known_and_recorded_from_version_4_on() {
         let bytes = std::fs::read(root(version).join("export.near")).unwrap();
         let bytes = AlignedBuffer::copy_of(&bytes).into();
         let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
-        let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
+        let export = Export::open("export.near", &blob, Residence::OnDemand).unwrap();
         let collection = export.collection(NAME).unwrap();
         let counted = collection.count(Some(&known)).unwrap();
         assert_eq!(counted, view.count(Some(&known)).unwrap(), "{version}");
@@ -151,20 +150,15 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let bytes = std::fs::read(root(version).join("export.near")).unwrap();
         let bytes = AlignedBuffer::copy_of(&bytes).into();
         let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
-        let export = PartialExport::open("export.near", blob, Kernel::detect()).unwrap();
+        let export = Export::open("export.near", &blob, Residence::OnDemand).unwrap();
         let collection = export.collection(NAME).unwrap();
-        assert_eq!(collection.has_cells(), ["v3", "v4"].contains(&version), "{version}");
-        let params = PartialSearchParams {
-            field: "",
-            vector: &[0.25; DIM],
-            k: 10,
-            cells: None,
-            requests_max: 8,
-            filter: None,
-            rerank: 1_000,
-        };
-        let hits = export.search(collection, &params).unwrap().hits;
-        let hit = |hit: &PartialHit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
+        assert_eq!(collection.has_lists(), ["v3", "v4"].contains(&version), "{version}");
+        let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
+        let lists = ListParams { rerank: 1_000, ..ListParams::default() };
+        let prepared = collection.prepare(params, Kernel::detect()).unwrap();
+        let prepared = prepared.with_lists(lists).unwrap();
+        let (hits, _) = prepared.search(&[0.25; DIM], &mut Scratch::default()).unwrap();
+        let hit = |hit: &Hit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
         let answer: Vec<String> = hits.iter().map(hit).collect();
         assert_eq!(json!(answer), expected["answer"], "{version}");
     }

@@ -208,7 +208,8 @@ fn tasks_over_different_files_overlap_and_are_all_committed() {
     collection.with_writer(|writer| writer.vacuum()).unwrap();
     collection.end(Ok(first)).unwrap();
     collection.with_writer(|writer| writer.vacuum()).unwrap();
-    let find = |collection: &Collection, id| collection.view().find(&PointId::U64(id)).is_some();
+    let find =
+        |collection: &Collection, id| collection.view().find(&PointId::U64(id)).unwrap().is_some();
     let check = |collection: &Collection| {
         assert_eq!(collection.view().len(), 596);
         let deleted = |id: &u64| !find(collection, *id);

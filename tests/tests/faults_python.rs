@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::partial::{PartialExport, PartialSearchParams, REQUESTS_DEFAULT};
 use nearfield_engine::{
-    Collection, Database, ErrorKind, Fault, ManualClock, Mode, Options, View, restore,
+    Collection, Database, ErrorKind, Export, Fault, ManualClock, Mode, Options, View, restore,
 };
 use nearfield_segment::filter::Filter;
+use nearfield_segment::format::Residence;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Directory, SimDisk, Storage, open_directory};
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Schema};
@@ -119,28 +119,6 @@ fn answers(view: &View) -> Vec<String> {
     filters().into_iter().map(answer).collect()
 }
 
-/// The same from an export of which all bytes are here, read in part.
-fn answers_in_part(export: &PartialExport) -> Vec<String> {
-    let collection = export.collection(NAME).unwrap();
-    let answer = |filter: Value| {
-        let filter = Filter::from_json(&filter).unwrap();
-        let counted = shown(collection.count(Some(&filter)));
-        let params = PartialSearchParams {
-            field: "",
-            vector: &[0.0, 0.0],
-            k: 100,
-            cells: None,
-            requests_max: REQUESTS_DEFAULT,
-            filter: Some(&filter),
-            rerank: 0,
-        };
-        let found = export.search(collection, &params).map(|answer| answer.hits.len() as u64);
-        assert_eq!(shown(found), counted, "a search and a count");
-        counted
-    };
-    filters().into_iter().map(answer).collect()
-}
-
 /// `answers` after each step of the life of a collection whose newest content is in `db`.
 fn same_everywhere(name: &str, fill: &dyn Fn(&Collection), expected: &[&str]) {
     let root = place(name);
@@ -173,8 +151,8 @@ fn same_everywhere(name: &str, fill: &dyn Fn(&Collection), expected: &[&str]) {
     let clock = Arc::new(ManualClock::new(1));
     let whole = Database::from_export("all.near", &blob, Options::default(), clock).unwrap();
     assert_eq!(answers(&whole.collection(NAME).unwrap().view()), expected, "of an export");
-    let part = PartialExport::open("all.near", blob, Kernel::detect()).unwrap();
-    assert_eq!(answers_in_part(&part), expected, "of an export in part");
+    let part = Export::open("all.near", &blob, Residence::OnDemand).unwrap();
+    assert_eq!(answers(part.collection(NAME).unwrap()), expected, "of an export in part");
 }
 
 #[test]

@@ -8,12 +8,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::partial::{PartialExport, PartialSearchParams, REQUESTS_DEFAULT};
 use nearfield_engine::{
-    Applied, Collection, Columns, Database, ErrorKind, Fault, ManualClock, Options,
+    Applied, Collection, Columns, Database, ErrorKind, Export, Fault, ManualClock, Options,
 };
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{Hit, SearchParams};
+use nearfield_segment::format::Residence;
+use nearfield_segment::search::{Hit, ListParams, SearchParams};
 use nearfield_segment::storage::{MemoryStorage, Storage};
 use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Result, Rng, Schema};
 use serde_json::{Value, json};
@@ -341,16 +341,19 @@ mod scores {
         (0..count).map(|_| (0..DIM).map(|_| gauss(&mut rng)).collect()).collect()
     }
 
-    fn exported(database: &Database) -> PartialExport {
+    fn exported(database: &Database) -> Export {
         let storage = MemoryStorage::default();
         database.export(&storage, "c.near", &[], &Pool::SERIAL).unwrap();
-        PartialExport::open("c.near", storage.open("c.near").unwrap(), Kernel::detect()).unwrap()
+        Export::open("c.near", &storage.open("c.near").unwrap(), Residence::OnDemand).unwrap()
     }
 
-    fn ask<'a>(vector: &'a [f32], rerank: usize) -> PartialSearchParams<'a> {
-        let (field, cells, filter) = ("", None, None);
-        let requests_max = REQUESTS_DEFAULT;
-        PartialSearchParams { field, vector, k: K, cells, requests_max, filter, rerank }
+    /// A search of inverted lists.
+    fn search_part(export: &Export, vector: &[f32], rerank: usize) -> Result<Vec<Hit>> {
+        let view = export.collection("c")?;
+        let params = SearchParams { field: "", k: K, ef: None, exact: false, filter: None };
+        let lists = ListParams { rerank, ..ListParams::default() };
+        let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
+        Ok(view.search_many(&prepared, vector, &Pool::SERIAL)?.remove(0).0)
     }
 
     #[test]
@@ -360,14 +363,12 @@ mod scores {
         upsert(&collection, &rows, &[]).unwrap();
         compact(&collection);
         let export = exported(&database);
-        let part = export.collection("c").unwrap();
         for (row, vector) in rows.iter().enumerate().take(200) {
             for vector in [vector.clone(), vector.iter().map(|x| -x).collect()] {
-                let answer = export.search(part, &ask(&vector, 0)).unwrap();
+                let hits = search_part(&export, &vector, 0).unwrap();
                 let scores: Vec<f32> =
-                    answer.hits.iter().map(|hit| Metric::Cosine.score(hit.distance)).collect();
+                    hits.iter().map(|hit| Metric::Cosine.score(hit.distance)).collect();
                 assert!(scores.iter().all(|score| score.abs() <= 1.0), "row {row}: {scores:?}");
-                let hits = answer.hits;
                 assert!(hits.is_sorted_by(|a, b| (a.distance, &a.id) <= (b.distance, &b.id)));
             }
         }
@@ -384,7 +385,6 @@ mod scores {
             upsert(&collection, &rows, &[]).unwrap();
             compact(&collection);
             let export = exported(&database);
-            let part = export.collection("c").unwrap();
             let expected = if metric == Metric::Cosine { refused } else { None };
             let zeros = [0.0; DIM];
             for exact in [true, false] {
@@ -392,12 +392,12 @@ mod scores {
                 assert_eq!(found, expected, "{metric:?} exact {exact}");
             }
             for rerank in [0, 30] {
-                let found = export.search(part, &ask(&zeros, rerank)).err().map(|e| e.kind());
+                let found = search_part(&export, &zeros, rerank).err().map(|e| e.kind());
                 assert_eq!(found, expected, "{metric:?} over ranges, rerank {rerank}");
             }
             // A stored row of zeros is an ordinary row.
             assert!(search(&collection, &rows[3], None, true).is_ok());
-            assert!(collection.view().find(&PointId::U64(7)).is_some());
+            assert!(collection.view().find(&PointId::U64(7)).unwrap().is_some());
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Database, ErrorKind, ManualClock, View, open_export};
+use nearfield_engine::{Database, ErrorKind, Export, ManualClock, View};
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
@@ -77,14 +77,18 @@ fn each_named_field_is_searched_by_itself_also_in_an_export() {
     let out = open_directory(Path::new(env!("CARGO_TARGET_TMPDIR")).join("fields")).unwrap();
     let db = database(&rows);
     db.export(&out, FILE, &[], &Pool::SERIAL).unwrap();
-    let export = open_export(FILE, &out.open(FILE).unwrap(), Residence::InPlace).unwrap();
+    let export = Export::open(FILE, &out.open(FILE).unwrap(), Residence::InPlace).unwrap();
     let view = db.collection("named").unwrap().view();
     let mut expected = BTreeMap::<&str, Value>::new();
     for ((name, spec), rows) in FIELDS.iter().zip(&rows) {
         let query = vectors(&mut rng, 1, spec);
         let answer = by_the_rule(spec, rows, &query);
         assert_eq!(found(&view, name, &query).unwrap(), answer, "{name}");
-        assert_eq!(found(&export[0].1, name, &query).unwrap(), answer, "{name}, exported");
+        assert_eq!(
+            found(&export.collections[0].1, name, &query).unwrap(),
+            answer,
+            "{name}, exported"
+        );
         expected.insert(name, json!({ "query": query, "answer": answer }));
     }
     for field in ["", "sound"] {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Collection, Database, ManualClock, Mode, View, open_export};
+use nearfield_engine::{Collection, Database, Export, ManualClock, Mode, View};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, SearchParams};
@@ -164,8 +164,8 @@ fn check_against_the_rule(view: &View, params: SearchParams<'_>, query: usize, h
     for (live, rows) in view.segments.iter().zip(allowed) {
         for row in rows.iter() {
             let mut stored = vec![0.0; DIM];
-            live.segment.field("").unwrap().rows().decode(row, &mut stored);
-            all.push((distance(metric, query, &stored), live.segment.id_of(row)));
+            live.segment.field("").unwrap().decode(row, &mut stored).unwrap();
+            all.push((distance(metric, query, &stored), live.segment.ids().unwrap().id(row)));
         }
     }
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
@@ -253,8 +253,8 @@ fn exports_give_the_golden_answers() {
         let (db, _) = filled(files, Kernel::detect(), 2, metric, store);
         let file = format!("{place}.near");
         db.export(&out, &file, &[], &Pool::SERIAL).unwrap();
-        let export = open_export(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
-        let found = answers(&export[0].1, Kernel::detect(), &Pool::SERIAL, &name);
+        let export = Export::open(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
+        let found = answers(&export.collections[0].1, Kernel::detect(), &Pool::SERIAL, &name);
         found.iter().for_each(|(params, found)| assert_eq!(golden[params], *found, "{name}"));
         assert_eq!(found.len(), 4 * QUERIES);
     }

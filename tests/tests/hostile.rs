@@ -244,9 +244,9 @@ fn forged_files_with_right_checksums_do_no_harm() {
 
 fn read_all(segment: &Segment) -> Result<()> {
     for row in (0..segment.rows()).map(nearfield_segment::RowId) {
-        let id = segment.id_of(row);
-        segment.find(&id);
-        segment.payload().json(row)?;
+        let id = segment.ids()?.id(row);
+        segment.find(&id)?;
+        segment.text(row)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 // A `.near` file at a URL, searched while most of it is still there: a call of the module names the bytes it wants;
 // they come from the cache or the network, and the call is made again.
 //
-// Answers the same questions as a file in memory (`Whole`), with promises. Once every byte is here it *is* one, with
+// Answers the same questions as a file in memory (a `NearFile` of all bytes), with promises. Once every byte is here it *is* one, with
 // its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
 // front differs) or is damaged. What was fetched is kept, also by calls that fail. The whole file
 // is downloaded only on request: a collection without cells is not searched in part.
@@ -36,7 +36,7 @@ export class Remote {
   #closing = new AbortController();
 
   /**
-   * @param {object} module the WebAssembly module: its classes `Part` and `Upload`
+   * @param {object} module the WebAssembly module: its classes `NearFile` and `Upload`
    * @param {string} url absolute
    * @param {import('./index.js').OpenOptions} [options]
    */
@@ -225,7 +225,7 @@ export class Remote {
     return this.#info;
   }
 
-  /** As `Whole.search`, with `coverage`, and what it cost in `stats`. */
+  /** As of a file in memory, with `coverage`, and what it cost in `stats`. */
   async search(collection, vectors, asked, signal) {
     const cost = { ...NOTHING };
     if (JSON.parse(asked).exact) add(cost, await this.#gather(signal));

@@ -38,7 +38,7 @@ export class Resident {
     this.part?.free();
     this.key = keyOf(bytes);
     this.#length = length;
-    this.part = new this.#module.Part(this.#url, length);
+    this.part = new this.#module.NearFile(this.#url, length);
     this.deliver(0, bytes);
   }
 

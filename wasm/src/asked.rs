@@ -3,7 +3,7 @@
 use nearfield_engine::{Columns, Error, Fault, Result};
 use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::SearchParams;
+use nearfield_segment::search::{ListParams, SearchParams};
 use serde_json::Value;
 
 /// The arguments of a call without its vectors: the JSON of all calls.
@@ -51,5 +51,11 @@ impl Asked {
             exact: self.flag("exact"),
             filter,
         })
+    }
+
+    /// How inverted lists are searched, of a file in part.
+    pub(crate) fn lists(&self) -> Result<ListParams> {
+        let rerank = self.count("rerank")?.unwrap_or(0);
+        Ok(ListParams { lists: self.count("cells")?, rerank, ..ListParams::default() })
     }
 }

@@ -1,11 +1,10 @@
 //! Point ids in both directions: a number, a BigInt where a number would not be exact, or a string.
 
 use js_sys::{Array, BigInt};
-use nearfield_engine::{Error, Fault};
+use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::error::Result;
 use crate::object::SAFE_INTEGER_MAX;
 
 /// As JavaScript has it.
@@ -31,10 +30,10 @@ pub(crate) fn from_js(ids: &Array) -> Result<Vec<PointId>> {
                 .with("position", position))
         }
     };
-    Ok(ids.iter().enumerate().map(read).collect::<nearfield_engine::Result<_>>()?)
+    ids.iter().enumerate().map(read).collect()
 }
 
-fn from_value(id: &JsValue) -> Option<nearfield_engine::Result<PointId>> {
+fn from_value(id: &JsValue) -> Option<Result<PointId>> {
     if let Some(text) = id.as_string() {
         return Some(PointId::from_text(&text));
     }

@@ -12,27 +12,27 @@
 //! | `asked` | the options of a call |
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
-//! | `part` | a `.near` file of which some bytes are here |
-//! | `whole` | a `.near` file whose bytes are all in memory |
+//! | `file` | a `.near` file, whole or in part |
+//! | `ranges` | the bytes of a file in part |
 //! | `store`, `slots` | a collection that is written here, and the browser's files below it |
 //!
-//! The crate makes two modules, which a page loads apart: with the feature `store` the one that writes, without
-//! `part` and `whole`; without it the one that opens files.
+//! The crate makes two modules, which a page loads apart: with the feature `store` the one that writes, without `file`
+//! and `ranges`; without it the one that opens files.
 
 mod answers;
 mod asked;
 pub mod error;
+#[cfg(not(feature = "store"))]
+pub mod file;
 mod ids;
 mod object;
 #[cfg(not(feature = "store"))]
-pub mod part;
+pub mod ranges;
 mod reading;
 #[cfg(feature = "store")]
 pub mod slots;
 #[cfg(feature = "store")]
 pub mod store;
-#[cfg(not(feature = "store"))]
-pub mod whole;
 
 use nearfield_segment::Kernel;
 use nearfield_segment::format::{FORMAT_VERSION, OLDEST_READABLE_VERSION};

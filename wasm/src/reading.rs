@@ -1,19 +1,19 @@
-//! All questions to one view, whatever it came from.
+//! All questions to one view, whatever it came from: a store, a whole file, or a file of which bytes may be missing.
+//! Then a question fails with `NotResident`.
 //!
 //! Arguments that are lists of numbers come as arrays, all others as one JSON text, written by `wasm/js`. A
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
 use js_sys::{Array, Uint32Array};
-use nearfield_engine::{Scan, View, recall};
+use nearfield_engine::{Result, Scan, View, recall};
 use nearfield_segment::cancel::always;
-use nearfield_segment::search::AccessPath;
+use nearfield_segment::search::{AccessPath, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, RowId, VectorSpec, unknown_field};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
 use crate::asked::Asked;
-use crate::error::Result;
 use crate::object::{set, to_js};
 use crate::{answers, ids};
 
@@ -38,18 +38,39 @@ impl Reading<'_> {
         let filter = asked.filter()?;
         let metric = self.spec(asked.field())?.metric;
         let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
+        let prepared = prepared.with_lists(asked.lists()?)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
         let fields = [asked.field()];
         let columns = asked.columns(&fields);
         let all = || answers.iter().flat_map(|(hits, _)| hits);
-        let points = self.view.points(all().map(|hit| (hit.source, hit.row)), columns)?;
+        let found = all().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
+        let points = self.view.points(found, columns)?;
         let scores = all().map(|hit| metric.score(hit.distance));
         let counts = answers.iter().map(|(hits, _)| hits.len());
         let object = answers::hits(&points, columns, scores, counts);
-        let scored: u64 = answers.iter().map(|(_, stats)| stats.vectors_scored).sum();
-        set(&object, "scored", &JsValue::from_f64(scored as f64));
-        let approx = prepared.plans().any(|plan| matches!(plan.path, AccessPath::Graph { .. }));
-        set(&object, "approx", &JsValue::from_bool(approx));
+        let all_stats = || answers.iter().map(|(_, stats)| stats);
+        let (mut approx, mut lists) = (false, 0);
+        for plan in prepared.plans() {
+            match plan.path {
+                AccessPath::Nothing | AccessPath::Exact => {}
+                AccessPath::Graph { .. } => approx = true,
+                AccessPath::Lists { lists: of_segment } => lists += of_segment,
+            }
+        }
+        let mut total = SearchStats::default();
+        all_stats().for_each(|stats| total += *stats);
+        set(&object, "scored", &JsValue::from_f64(total.vectors_scored as f64));
+        set(&object, "approx", &JsValue::from_bool(approx || lists > 0));
+        if lists > 0 {
+            let coverage = all_stats().map(|stats| prepared.coverage(stats)).fold(1.0, f64::min);
+            set(&object, "coverage", &JsValue::from_f64(coverage));
+            let stats = json!({
+                "cellsSearched": total.lists_read,
+                "cellsTotal": lists,
+                "reranked": total.compared_again,
+            });
+            set(&object, "stats", &to_js(&stats));
+        }
         Ok(object.into())
     }
 
@@ -78,9 +99,9 @@ impl Reading<'_> {
     }
 
     /// How many points there are, or pass the filter.
-    pub(crate) fn count(&self, asked: &str) -> Result<f64> {
+    pub(crate) fn count(&self, asked: &str) -> Result<JsValue> {
         let filter = Asked::read(asked)?.filter()?;
-        Ok(self.view.count(filter.as_ref())? as f64)
+        Ok(JsValue::from_f64(self.view.count(filter.as_ref())? as f64))
     }
 
     /// Recall of a search against exact answers, over given queries or `sample` stored vectors.
@@ -114,7 +135,8 @@ impl Reading<'_> {
         let filter = asked.filter()?;
         self.spec(asked.field())?.check_query(query, 0)?;
         let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
-        let (hits, stats) = prepared.search(query, &mut Scratch::default());
+        let prepared = prepared.with_lists(asked.lists()?)?;
+        let (hits, stats) = prepared.search(query, &mut Scratch::default())?;
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))
     }

@@ -56,12 +56,16 @@ pub struct Store {
 
 impl Store {
     /// Calls `ask` with the newest view of the collection, which must be called `name`.
-    fn asked<T>(&self, name: &str, ask: impl FnOnce(Reading<'_>) -> Result<T>) -> Result<T> {
+    fn asked(
+        &self,
+        name: &str,
+        ask: impl FnOnce(Reading<'_>) -> nearfield_engine::Result<JsValue>,
+    ) -> Result<JsValue> {
         if name != self.collection.name() {
             let message = format!("no collection {name:?}");
             return Err(Error::new(ErrorKind::NotFound, message).into());
         }
-        ask(self.reading(&self.collection.view()))
+        Ok(ask(self.reading(&self.collection.view()))?)
     }
 
     fn reading<'a>(&'a self, view: &'a View) -> Reading<'a> {
@@ -275,7 +279,7 @@ impl Store {
             self.scans.insert(scan, self.collection.view());
         }
         let Some(view) = self.scans.get(&scan) else { return Ok(JsValue::UNDEFINED) };
-        self.reading(view).scan((segment, row), count, asked)
+        Ok(self.reading(view).scan((segment, row), count, asked)?)
     }
 
     /// Gives up what is kept for a scan.
@@ -284,7 +288,7 @@ impl Store {
     }
 
     /// See `Reading::count`.
-    pub fn count(&self, collection: &str, asked: &str) -> Result<f64> {
+    pub fn count(&self, collection: &str, asked: &str) -> Result<JsValue> {
         self.asked(collection, |reading| reading.count(asked))
     }
 

@@ -446,9 +446,9 @@ test('a longer file at the URL is CHANGED, also where its length cannot be seen,
 });
 
 test('memory of a file in part is little more than what was fetched', async () => {
-  const { memory, Part } = await instanceOf('nearfield_wasm');
+  const { memory, NearFile } = await instanceOf('nearfield_wasm');
   const bytes = 64 << 20;
-  const part = new Part('large.near', bytes);
+  const part = new NearFile('large.near', bytes);
   const before = memory.buffer.byteLength;
   const piece = new Uint8Array(1 << 20);
   for (let offset = 0; offset < bytes; offset += piece.length) part.supply(offset, piece);

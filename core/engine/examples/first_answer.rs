@@ -12,15 +12,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearfield_engine::partial::{
-    FIRST_BYTES, PartialAnswer, PartialExport, PartialSearchParams, REQUESTS_DEFAULT,
+use nearfield_engine::{
+    Error, ErrorKind, Export, FIRST_BYTES, LiveSegment, Result, View, write_export,
 };
-use nearfield_engine::{Error, ErrorKind, LiveSegment, Result, View, write_export};
 use nearfield_segment::cancel::always;
 use nearfield_segment::format::Residence;
+use nearfield_segment::search::{Hit, ListParams, RUNS_DEFAULT, SearchParams};
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
-use nearfield_segment::storage::{Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
-use nearfield_segment::vector::graph::GraphParams;
+use nearfield_segment::storage::{Blob, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage};
+use nearfield_segment::vector::graph::{GraphParams, Scratch};
 use nearfield_segment::{DeadRows, Encoding, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema};
 
 const MERGED_GAP_BYTES: u64 = 32 * 1024;
@@ -37,35 +37,27 @@ fn main() -> Result<()> {
     let file = export(&rows, dim, metric)?;
     println!("{} rows x {dim}, export of {} bytes", rows.len() / dim, file.len());
     println!(
-        "cells runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute"
+        "lists runs rerank | recall@10 | MB mean max | requests mean max | rounds | ms to compute"
     );
-    for (cells, runs, rerank) in [
+    for (lists, runs, rerank) in [
         (Some(16), 8, 0),
         (Some(20), 9, 0),
         (Some(24), 7, 0),
         (Some(24), 9, 0),
         (Some(32), 9, 0),
-        (None, REQUESTS_DEFAULT, 0),
-        (None, REQUESTS_DEFAULT, 30),
+        (None, RUNS_DEFAULT, 0),
+        (None, RUNS_DEFAULT, 30),
     ] {
         let mut sum = Sum::default();
         for (query, truth) in
             queries.chunks_exact(dim).zip(truth.chunks_exact(width)).take(QUERIES_MAX)
         {
-            let params = PartialSearchParams {
-                field: "",
-                vector: query,
-                k: 10,
-                cells,
-                requests_max: runs,
-                filter: None,
-                rerank,
-            };
-            let (answer, cost) = first_answer(&file, &params)?;
-            sum.add(&answer, &cost, &truth[..10]);
+            let params = ListParams { lists, runs_max: runs, rerank };
+            let (hits, cost) = first_answer(&file, query, params)?;
+            sum.add(&hits, &cost, &truth[..10]);
         }
-        let cells = cells.map_or("usual".to_owned(), |cells| cells.to_string());
-        println!("{cells:>5} {runs:>4} {rerank:>6} | {sum}");
+        let lists = lists.map_or("usual".to_owned(), |lists| lists.to_string());
+        println!("{lists:>5} {runs:>4} {rerank:>6} | {sum}");
     }
     Ok(())
 }
@@ -80,29 +72,30 @@ struct Cost {
 }
 
 /// Asks with nothing here, fetching what is wanted until there is an answer.
-fn first_answer(file: &Bytes, params: &PartialSearchParams<'_>) -> Result<(PartialAnswer, Cost)> {
-    let blob = Arc::new(RangeBlob::new("range.near", file.len() as u64));
+fn first_answer(file: &Bytes, query: &[f32], lists: ListParams) -> Result<(Vec<Hit>, Cost)> {
+    let ranges = Arc::new(RangeBlob::new("range.near", file.len() as u64));
+    let blob: Arc<dyn Blob> = Arc::<RangeBlob>::clone(&ranges);
     let (mut cost, mut export) = (Cost::default(), None);
     let first = 0..FIRST_BYTES.min(file.len() as u64);
-    fetch(file, &blob, std::iter::once(first).collect(), &mut cost)?;
+    fetch(file, &ranges, std::iter::once(first).collect(), &mut cost)?;
     loop {
         let start = Instant::now();
         let opened = match export.take() {
             Some(export) => Ok(export),
-            None => {
-                PartialExport::open("range.near", Arc::<RangeBlob>::clone(&blob), Kernel::detect())
-            }
+            None => Export::open("range.near", &blob, Residence::OnDemand),
         };
         let answer = opened.and_then(|opened| {
-            let opened = export.insert(opened);
-            opened.search(&opened.collections()[0], params)
+            let view = &export.insert(opened).collections[0].1;
+            let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
+            let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
+            prepared.search(query, &mut Scratch::default())
         });
         cost.time = start.elapsed();
         match answer {
             Err(error) if error.kind() == ErrorKind::NotResident => {
-                fetch(file, &blob, blob.take_wanted(), &mut cost)?;
+                fetch(file, &ranges, ranges.take_wanted(), &mut cost)?;
             }
-            answer => return Ok((answer?, cost)),
+            answer => return Ok((answer?.0, cost)),
         }
     }
 }
@@ -138,10 +131,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, answer: &PartialAnswer, cost: &Cost, truth: &[f32]) {
+    fn add(&mut self, hits: &[Hit], cost: &Cost, truth: &[f32]) {
         let is_true = |id: &PointId| truth.iter().any(|&row| *id == PointId::U64(row as u64));
         self.queries += 1.0;
-        self.found += answer.hits.iter().filter(|hit| is_true(&hit.id)).count() as f64;
+        self.found += hits.iter().filter(|hit| is_true(&hit.id)).count() as f64;
         self.bytes += cost.bytes;
         self.bytes_max = self.bytes_max.max(cost.bytes);
         self.requests += cost.requests;

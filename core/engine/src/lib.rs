@@ -56,7 +56,7 @@
 //! |---|---|
 //! | F6 | `clock` · `options` · `log` (the write-ahead log) · `manifest` (what exists) |
 //! | F7 | `files` (where they are, what is kept and removed) · `read` (an instant of a collection) |
-//! | F8 | `write` (batch, memtable, keys, tasks, writer, recovery) · `export` (one file for anywhere) · `partial` (an export of which some bytes are here) |
+//! | F8 | `write` (batch, memtable, keys, tasks, writer, recovery) · `export` (one file for anywhere) |
 //! | F9 | `database` (collections by name, snapshots, restore, replay, verification) |
 
 mod clock;
@@ -66,7 +66,6 @@ mod files;
 pub mod log;
 pub mod manifest;
 mod options;
-pub mod partial;
 mod read;
 mod write;
 
@@ -79,7 +78,8 @@ pub use database::{
     verify_present,
 };
 pub use export::{
-    EXPORT_VERSION, ExportReport, export_memory_bytes, open_export, stream_export, write_export,
+    EXPORT_VERSION, Export, ExportReport, FIRST_BYTES, Stage, export_memory_bytes, stream_export,
+    write_export,
 };
 pub use files::CollectionPath;
 pub use files::leftovers::SNAPSHOTS;

@@ -191,9 +191,9 @@ fn vector_of(view: &View, text: &str) -> Result<(PointId, Vec<f32>)> {
     let number = text.parse().ok().map(PointId::U64);
     let candidates = number.into_iter().chain([PointId::from_text(text)?]);
     for id in candidates {
-        if let Some(place) = view.find(&id) {
-            let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: false };
-            let mut points = view.points([place], columns)?;
+        let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: false };
+        let (mut points, missing) = view.get(std::slice::from_ref(&id), columns)?;
+        if missing.is_empty() {
             return Ok((id, points.vectors.swap_remove(0)));
         }
     }
@@ -202,7 +202,7 @@ fn vector_of(view: &View, text: &str) -> Result<(PointId, Vec<f32>)> {
 
 fn document<'a>(view: &'a View, hit: &Hit) -> Result<Option<Cow<'a, str>>> {
     let columns = Columns { vectors: &[], metadata: true };
-    let points = view.points([(hit.source, hit.row)], columns)?;
+    let points = view.points([(hit.id.clone(), (hit.source, hit.row))], columns)?;
     Ok(points.metadata.into_iter().next().flatten())
 }
 

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use nearfield_engine::manifest::{DatabaseManifest, Manifest, list_numbers, load_newest};
 use nearfield_engine::task::Progress;
 use nearfield_engine::{
-    Collection, Database, Error, ErrorKind, Fault, Mode, Options, Result, SystemClock, View,
-    open_export,
+    Collection, Database, Error, ErrorKind, Export, Fault, Mode, Options, Result, SystemClock, View,
 };
 use nearfield_segment::Pool;
 use nearfield_segment::filter::near_names;
@@ -178,7 +177,7 @@ impl Readable {
     pub(super) fn open(path: &Path) -> Result<Readable> {
         if path.is_file() {
             let (name, blob) = open_file(path)?;
-            let collections = open_export(&name, &blob, Residence::InPlace)?;
+            let Export { collections, .. } = Export::open(&name, &blob, Residence::InPlace)?;
             let shared = |(name, view)| (name, Arc::new(view));
             return Ok(Readable::Export(collections.into_iter().map(shared).collect()));
         }

@@ -56,9 +56,12 @@ impl ViewRows {
     }
 
     /// What kinds of ids there are, from the next row to the last. O(rows).
-    pub(crate) fn id_kind(&self) -> IdKind {
-        let ids = self.scan.places().map(|place| self.view.id_at(place));
-        ids.fold(IdKind::None, |kind, id| kind.with(&id))
+    ///
+    /// # Errors
+    /// `Corrupt` if ids are damaged.
+    pub(crate) fn id_kind(&self) -> Result<IdKind> {
+        let points = self.scan.points(&self.view)?;
+        Ok(points.fold(IdKind::None, |kind, (id, _)| kind.with(&id)))
     }
 }
 

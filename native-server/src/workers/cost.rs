@@ -68,7 +68,8 @@ impl Cost {
             if !cost.is_short() {
                 break;
             }
-            let reads_texts = reads_texts(filter, live.segment.payload());
+            let reads_texts =
+                live.segment.payload().is_ok_and(|payload| reads_texts(filter, payload));
             let row_bytes = if reads_texts { TEXT_ROW_BYTES } else { TEST_ROW_BYTES };
             let rows = u64::from(live.segment.rows());
             cost = cost.and(Cost::bytes(rows.saturating_mul(tests * row_bytes)));

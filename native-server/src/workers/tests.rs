@@ -213,7 +213,7 @@ fn who_goes_away_before_his_change_is_taken_leaves_nothing_behind() {
     });
     write(&served, 2..3, true).expect("written");
     let view = served.view();
-    let there = |id| view.find(&PointId::U64(id)).is_some();
+    let there = |id| view.find(&PointId::U64(id)).expect("reads").is_some();
     assert_eq!((there(0), there(1), there(2)), (true, false, true));
     store.close();
 }

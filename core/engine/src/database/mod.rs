@@ -40,7 +40,7 @@ use crate::database::fence::{Fence, Fenced};
 use crate::database::open_logs::OpenLogs;
 use crate::database::opening::Opening;
 use crate::database::place::LOCK;
-use crate::export::open_export;
+use crate::export::Export;
 use crate::files::CollectionPath;
 use crate::files::leftovers::{self, Unnamed};
 use crate::files::quarantine::{self, Reason};
@@ -180,7 +180,7 @@ impl Database {
     /// The collections of an export called `name` in errors, for reading.
     ///
     /// # Errors
-    /// As [`open_export`].
+    /// As [`Export::open`].
     pub fn from_export(
         name: &str,
         blob: &Arc<dyn Blob>,
@@ -190,7 +190,7 @@ impl Database {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         let mut manifest = DatabaseManifest::first();
         let (mut open, mut rng) = (BTreeMap::new(), Rng::new(0));
-        for (collection, view) in open_export(name, blob, Residence::Copied)? {
+        for (collection, view) in Export::open(name, blob, Residence::Copied)?.collections {
             let id = rng.file_id();
             manifest.create(&collection, id).map_err(|error| error.context(name))?;
             let kernel = options.segment.kernel;

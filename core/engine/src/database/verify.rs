@@ -12,7 +12,7 @@ use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{Blob, Storage};
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
-use crate::export::open_export;
+use crate::export::Export;
 use crate::files::history::Past;
 use crate::files::pin;
 use crate::log::{LogDirectory, Mode, replay};
@@ -258,8 +258,8 @@ fn no_database() -> Error {
 pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     report.read(blob.len());
-    match open_export(name, blob, Residence::InPlace) {
-        Ok(collections) => {
+    match Export::open(name, blob, Residence::InPlace) {
+        Ok(Export { collections, .. }) => {
             report.collections = collections.len() as u64;
             for live in collections.iter().flat_map(|(_, view)| &view.segments) {
                 let sections = live.segment.sections();

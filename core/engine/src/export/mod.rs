@@ -7,30 +7,39 @@
 //! | header 64 | directory (JSON) | section tables | cell tables | cells | ids … | metadata texts |
 //! ```
 //!
-//! An export never changes. It is read whole through any [`Blob`], or in part (`partial`), for which cells are
-//! added here: no store has them. What a source export had of them, and its deletes, are written anew.
+//! An export never changes. It is read whole through any [`Blob`], or on demand (`stages`), for which inverted lists
+//! (the format calls them cells) are added here: no store has them. What a source export had of them, and its deletes,
+//! are written anew.
 
-pub(crate) mod front;
+mod front;
+mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::format::{
-    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKey, SectionKind, align64,
+    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKey, SectionKind, align64, all,
 };
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
 use nearfield_segment::vector::lists;
-use nearfield_segment::{Error, Fault, Kernel, Lsn, Pool, Result, RowId};
+use nearfield_segment::{
+    DeadRows, Error, ErrorKind, Fault, Kernel, Lsn, Pool, Result, RowId, Schema,
+};
 
 pub use front::EXPORT_VERSION;
+pub use stages::Stage;
 
 use crate::manifest::DeleteList;
 use crate::read::fields::KnownFields;
 use crate::read::view::{LiveSegment, View};
-use crate::write::state::SegmentState;
 use front::Contents;
+
+/// Bytes requested first: they hold the whole front of an export of up to about a gigabyte.
+pub const FIRST_BYTES: u64 = 64 * 1024;
 
 /// Sections in the order of the file: every kind has its place.
 const ORDER: [SectionKind; 12] = [
@@ -138,7 +147,7 @@ fn lay_out(
 ) -> Result<Laid> {
     let mut pieces = gather(collections, kernel, pool, go_on)?;
     // The front's length does not depend on where the sections are.
-    let front_len = front::encode(&contents(collections, &pieces), 0).len() as u64;
+    let front_len = front::encode(&contents(collections, &pieces)?, 0).len() as u64;
     let mut end = front_len;
     for piece in &mut pieces {
         piece.entry.offset = align64(end);
@@ -150,7 +159,7 @@ fn lay_out(
             format!("{name}: a front of {front_len} bytes, at most {most} are read; compact first");
         return Err(Error::invalid(Fault::Parameter, message));
     }
-    let front = front::encode(&contents(collections, &pieces), end);
+    let front = front::encode(&contents(collections, &pieces)?, end);
     let points = collections.iter().map(|(_, view)| view.len()).sum();
     Ok(Laid { front, pieces, report: ExportReport { bytes: end, points } })
 }
@@ -235,9 +244,11 @@ fn add_cells(
     go_on: GoOn<'_>,
 ) -> Result<()> {
     let rows: Vec<RowId> = live.dead.live().iter().collect();
-    let id_of = |row| live.segment.id_of(row);
+    let ids = live.segment.ids()?;
     for (ordinal, field) in (0..).zip(live.segment.fields()) {
-        let Some(built) = lists::build(&field.rows(), &rows, &id_of, kernel, pool, go_on)? else {
+        let Some(built) =
+            lists::build(&field.rows()?, &rows, &|row| ids.id(row), kernel, pool, go_on)?
+        else {
             continue;
         };
         for (key, bytes) in built.by_key(ordinal) {
@@ -265,7 +276,7 @@ fn new_piece(
 }
 
 /// The collections with the tables of their segments, whose entries are in file order.
-fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Vec<Contents> {
+fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Result<Vec<Contents>> {
     let table = |collection: usize, segment: usize| {
         let own = |piece: &&Piece| piece.collection == collection && piece.segment == segment;
         pieces.iter().filter(own).map(|piece| piece.entry.clone()).collect()
@@ -276,60 +287,78 @@ fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Vec<Conten
             Front { id, rows, crc: 0, file_len: 0, sections: table(index, position) }
         });
         let (segments, schema) = (fronts.collect(), (*view.schema).clone());
-        let fields = view.fields.entry(view.lsn);
-        Contents { name: name.clone(), lsn: view.lsn, schema, fields, segments }
+        let fields = view.known_fields()?.entry(view.lsn);
+        Ok(Contents { name: name.clone(), lsn: view.lsn, schema, fields, segments })
     };
     collections.iter().enumerate().map(entry).collect()
 }
 
-/// Opens an export called `name` in errors: its collections by name, each as a view.
-///
-/// # Errors
-/// `Corrupt` with offset, or `Version` for a file of a later version.
-pub fn open_export(
-    name: &str,
-    blob: &Arc<dyn Blob>,
-    residence: Residence,
-) -> Result<Vec<(String, View)>> {
-    let (contents, _front_len) = front::read(name, blob)?;
-    let mut collections = Vec::with_capacity(contents.len());
-    for collection in contents {
-        let mut segments = Vec::with_capacity(collection.segments.len());
-        for front in collection.segments {
-            let held = open_segment(name, blob, front, residence)?;
-            if *held.live.segment.schema() != collection.schema {
-                return Err(Error::corrupt(name, "section Schema", "not that of its collection"));
+/// An open export.
+#[derive(Debug)]
+pub struct Export {
+    /// The collections by name, in the order of the file.
+    pub collections: Vec<(String, View)>,
+    front_len: u64,
+    file_len: u64,
+}
+
+impl Export {
+    /// Opens an export called `name` in errors. On demand it reads the front and the delete lists, which lie in the
+    /// first [`FIRST_BYTES`] of most files; they are requested together.
+    ///
+    /// # Errors
+    /// `Corrupt` with offset, or `Version` for a file of a later version; what the blob returns.
+    pub fn open(name: &str, blob: &Arc<dyn Blob>, residence: Residence) -> Result<Export> {
+        blob.read(0..FIRST_BYTES.min(blob.len()))?;
+        let (contents, front_len) = front::read(name, blob)?;
+        let open = |Contents { name: collection, lsn, schema, fields, segments }| {
+            let open = |front| open_segment(name, blob, front, &schema, residence);
+            let segments = all(segments.into_iter().map(open))?;
+            let mut view = View::of_segments(lsn, schema, segments);
+            if let Some(fields) = &fields {
+                view.fields = OnceLock::from(Arc::new(KnownFields::of_entry(fields)));
             }
-            segments.push(held.live);
-        }
-        let mut view = View::of_segments(collection.lsn, collection.schema, segments);
-        if let Some(fields) = &collection.fields {
-            view.fields = Arc::new(KnownFields::of_entry(fields));
-        }
-        collections.push((collection.name, view));
+            Ok((collection, view))
+        };
+        let collections = all(contents.into_iter().map(open))?;
+        Ok(Export { collections, front_len, file_len: blob.len() })
     }
-    Ok(collections)
+
+    /// A collection by name.
+    ///
+    /// # Errors
+    /// `NotFound`, listing the names there are.
+    pub fn collection(&self, name: &str) -> Result<&View> {
+        let found = self.collections.iter().find(|(other, _)| other == name);
+        found.map(|(_, view)| view).ok_or_else(|| {
+            let names: Vec<&str> = self.collections.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("no collection {name:?}; there are {names:?}");
+            Error::new(ErrorKind::NotFound, message).with("near", names)
+        })
+    }
 }
 
 fn open_segment(
     name: &str,
     blob: &Arc<dyn Blob>,
     front: Front,
+    schema: &Schema,
     residence: Residence,
-) -> Result<SegmentState> {
-    let segment = Segment::from_front(name, Arc::clone(blob), front, residence)?;
-    let dead = segment.sections().iter().find(|s| s.entry().kind == SectionKind::Deletes);
-    let dead = dead.map(|section| section.read_all(Residence::InPlace)).transpose()?;
-    let mut held = SegmentState::new(segment, None);
-    if let Some(bytes) = dead {
-        let list = read_deletes(name, &bytes, held.live.segment.front())?;
-        list.entries.iter().for_each(|&(row, lsn)| held.delete_row(row, lsn));
+) -> Result<LiveSegment> {
+    let segment = Segment::from_front(name, blob, front, schema, residence)?;
+    let deletes = segment.sections().iter().find(|s| s.entry().kind == SectionKind::Deletes);
+    let mut dead = DeadRows::new(segment.rows());
+    if let Some(section) = deletes {
+        let list = read_deletes(name, &section.read_all(Residence::InPlace)?, segment.front())?;
+        for (row, _) in list.entries {
+            dead.insert(row);
+        }
     }
-    Ok(held)
+    Ok(LiveSegment { segment: Arc::new(segment), dead: Arc::new(dead), file: None })
 }
 
 /// The delete list in a section, which must be of the segment.
-pub(crate) fn read_deletes(name: &str, bytes: &[u8], front: &Front) -> Result<DeleteList> {
+fn read_deletes(name: &str, bytes: &[u8], front: &Front) -> Result<DeleteList> {
     let (list, _) = DeleteList::decode(bytes, name)?;
     if list.segment != front.id || list.segment_rows != front.rows {
         return Err(Error::corrupt(name, "section Deletes", "it is of another segment"));

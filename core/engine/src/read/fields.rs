@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use nearfield_segment::filter::Filter;
+use nearfield_segment::format::all;
 use nearfield_segment::payload::{FieldPath, PATHS_MAX, Payload};
 use nearfield_segment::{Lsn, Result};
 
@@ -37,25 +38,27 @@ impl KnownFields {
     /// What files alone say: the fields of all their rows, dead ones included. For files without a record of it.
     pub(crate) fn of_payloads<'a>(
         lsn: Lsn,
-        payloads: impl Iterator<Item = &'a Payload>,
-    ) -> KnownFields {
+        payloads: impl Iterator<Item = Result<&'a Payload>>,
+    ) -> Result<KnownFields> {
         let mut known = KnownFields::default();
-        payloads.for_each(|payload| known.note(lsn, payload));
-        known
+        all(payloads)?.into_iter().for_each(|payload| known.note(lsn, payload));
+        Ok(known)
     }
 
     /// The fields known at the manifest's checkpoint LSN. A manifest whose record is absent or older than its checkpoint LSN was written by a
     /// version that does not keep the record: the fields of the segments are added.
     pub(crate) fn of_manifest<'a>(
         manifest: &Manifest,
-        payloads: impl Iterator<Item = &'a Payload>,
-    ) -> KnownFields {
+        payloads: impl Iterator<Item = Result<&'a Payload>>,
+    ) -> Result<KnownFields> {
         let recorded = manifest.fields.as_ref();
         let mut known = recorded.map_or_else(KnownFields::default, KnownFields::of_entry);
         if recorded.is_none_or(|entry| entry.checkpoint_lsn < manifest.checkpoint_lsn) {
-            payloads.for_each(|payload| known.note(manifest.checkpoint_lsn, payload));
+            all(payloads)?
+                .into_iter()
+                .for_each(|payload| known.note(manifest.checkpoint_lsn, payload));
         }
-        known
+        Ok(known)
     }
 
     /// What a manifest or an export recorded. Names beyond the limits make the set open.
@@ -181,10 +184,16 @@ mod tests {
 
         let long = KnownFields::of_payloads(
             Lsn(1),
-            [payload(&row(0..FIELD_NAMES_BYTES_MAX / 200, 200)), payload(&row(0..200, 250))].iter(),
-        );
+            [payload(&row(0..FIELD_NAMES_BYTES_MAX / 200, 200)), payload(&row(0..200, 250))]
+                .iter()
+                .map(Ok),
+        )
+        .expect("in memory");
         assert!(!refuses(&long, "x"), "more bytes than are remembered");
         let wide = payload(&row(0..PATHS_MAX + 1, 5));
-        assert!(!refuses(&KnownFields::of_payloads(Lsn(1), [wide].iter()), "x"));
+        assert!(!refuses(
+            &KnownFields::of_payloads(Lsn(1), [wide].iter().map(Ok)).expect("in memory"),
+            "x"
+        ));
     }
 }

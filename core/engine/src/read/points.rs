@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
+use nearfield_segment::format::{Reads, all};
 use nearfield_segment::{PointId, Result, RowId, RowSet};
 
 use crate::read::view::View;
@@ -43,53 +44,54 @@ impl<'a> Points<'a> {
         Points { vectors: vec![Vec::new(); columns.vectors.len()], ..Points::default() }
     }
 
-    /// Adds a point of `view`. Returns how many bytes of vectors and texts it has.
-    fn push(&mut self, view: &'a View, place: Place, columns: Columns<'_>) -> Result<usize> {
+    /// Adds a point of `view`. Returns how many bytes of vectors and texts it has; what is missing of them is noted in
+    /// `reads`.
+    fn push(
+        &mut self,
+        view: &'a View,
+        (id, place): (PointId, Place),
+        columns: Columns<'_>,
+        reads: &mut Reads,
+    ) -> Result<usize> {
         let (segment, row) = (&view.segments[place.0].segment, place.1);
         let mut bytes = 0;
         for (field, elements) in columns.vectors.iter().zip(&mut self.vectors) {
-            let rows = segment.field(field)?.rows();
-            let start = elements.len();
-            elements.resize(start + rows.dim(), 0.0);
-            rows.decode(row, &mut elements[start..]);
-            bytes += 4 * rows.dim();
+            let field = segment.field(field)?;
+            let (start, dim) = (elements.len(), field.spec().dim as usize);
+            elements.resize(start + dim, 0.0);
+            reads.note(field.decode(row, &mut elements[start..]))?;
+            bytes += 4 * dim;
         }
         if columns.metadata {
-            let text = segment.payload().json(row)?;
-            bytes += text.map_or(0, str::len);
-            self.metadata.push(text.map(Cow::Borrowed));
+            let text = reads.note(segment.text(row))?.flatten();
+            bytes += text.as_deref().map_or(0, str::len);
+            self.metadata.push(text);
         }
-        self.ids.push(segment.id_of(row));
+        self.ids.push(id);
         Ok(bytes)
     }
 }
 
 impl View {
-    /// The points at `places`, in that order. O(elements + bytes of texts).
+    /// The points of these ids at these places, in that order. O(elements + bytes of texts).
     ///
     /// # Errors
-    /// `NotFound` for an unknown field; `Corrupt` if bytes of metadata are damaged.
+    /// `NotFound` for an unknown field; `Corrupt` if bytes of metadata are damaged; `NotResident` after everything
+    /// that is missing was requested.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn points(
         &self,
-        places: impl IntoIterator<Item = Place>,
+        found: impl IntoIterator<Item = (PointId, Place)>,
         columns: Columns<'_>,
     ) -> Result<Points<'_>> {
-        let mut points = Points::new(columns);
-        for place in places {
-            points.push(self, place, columns)?;
+        let (mut points, mut reads) = (Points::new(columns), Reads::default());
+        for point in found {
+            points.push(self, point, columns, &mut reads)?;
         }
+        reads.end()?;
         Ok(points)
-    }
-
-    /// The id of the point at a place.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    pub fn id_at(&self, (segment, row): Place) -> PointId {
-        self.segments[segment].segment.id_of(row)
     }
 
     /// The points of `ids` that there are, in that order, and the positions of those that are missing.
@@ -98,14 +100,15 @@ impl View {
     /// # Errors
     /// As [`View::points`].
     pub fn get(&self, ids: &[PointId], columns: Columns<'_>) -> Result<(Points<'_>, Vec<usize>)> {
-        let (mut points, mut missing) = (Points::new(columns), Vec::new());
-        for (position, id) in ids.iter().enumerate() {
-            match self.find(id) {
-                Some(place) => drop(points.push(self, place, columns)?),
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        let places = all(ids.iter().map(|id| self.find(id)))?;
+        for (position, (id, place)) in ids.iter().zip(places).enumerate() {
+            match place {
+                Some(place) => found.push((id.clone(), place)),
                 None => missing.push(position),
             }
         }
-        Ok((points, missing))
+        Ok((self.points(found, columns)?, missing))
     }
 
     /// The first `limit` points behind the id `after` that pass `filter`, in order of their ids; until `go_on` ends it.
@@ -121,11 +124,10 @@ impl View {
         go_on: GoOn<'_>,
     ) -> Result<Vec<(PointId, Place)>> {
         let mut smallest = BinaryHeap::new();
-        for (index, place) in Scan::new(self, filter, go_on)?.places().enumerate() {
+        for (index, (id, place)) in Scan::new(self, filter, go_on)?.points(self)?.enumerate() {
             if index.is_multiple_of(CHECKED_ROWS) {
                 cancel::check(go_on)?;
             }
-            let id = self.id_at(place);
             if after.is_none_or(|after| id > *after) {
                 smallest.push((id, place));
             }
@@ -175,20 +177,28 @@ impl Scan {
         (self.next.0 < self.rows.len()).then_some(self.next)
     }
 
-    /// The places of the points that are left.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    /// The points that are left, with their places. Reads the ids of every segment.
+    ///
+    /// # Errors
+    /// `NotResident`, `Corrupt`.
+    pub fn points<'a>(
+        &'a self,
+        view: &'a View,
+    ) -> Result<impl Iterator<Item = (PointId, Place)> + use<'a>> {
+        let ids = all(view.segments.iter().map(|live| live.segment.ids()))?;
         let (segment, from) = self.next;
-        let left = self.rows.iter().enumerate().skip(segment);
-        left.flat_map(move |(index, rows)| {
+        let left = self.rows.iter().zip(ids).enumerate().skip(segment);
+        Ok(left.flat_map(move |(index, (rows, ids))| {
             let from = if index == segment { from } else { RowId(0) };
             (from.0..rows.len())
                 .map(RowId)
                 .filter(|&row| rows.contains(row))
-                .map(move |row| (index, row))
-        })
+                .map(move |row| (ids.id(row), (index, row)))
+        }))
     }
 
     /// The next points: `count_max`, or fewer once their vectors and texts have `bytes_max` bytes; none at the end.
+    /// After an error the same points are next.
     ///
     /// # Errors
     /// As [`View::points`].
@@ -199,15 +209,16 @@ impl Scan {
         count_max: usize,
         bytes_max: usize,
     ) -> Result<Points<'a>> {
-        let (mut points, mut bytes) = (Points::new(columns), 0);
-        let mut next = (self.rows.len(), RowId(0));
-        for place in self.places() {
+        let (mut points, mut reads) = (Points::new(columns), Reads::default());
+        let (mut bytes, mut next) = (0, (self.rows.len(), RowId(0)));
+        for (id, place) in self.points(view)? {
             if points.ids.len() == count_max || bytes >= bytes_max {
                 next = place;
                 break;
             }
-            bytes += points.push(view, place, columns)?;
+            bytes += points.push(view, (id, place), columns, &mut reads)?;
         }
+        reads.end()?;
         self.next = next;
         Ok(points)
     }
@@ -278,7 +289,7 @@ mod tests {
         assert_eq!(scan.place(), None);
         let again = Scan::new(&view, None, &always).expect("begins").at((1, RowId(1)));
         assert_eq!(
-            again.places().map(|place| view.id_at(place)).collect::<Vec<_>>(),
+            again.points(&view).expect("reads").map(|(id, _)| id).collect::<Vec<_>>(),
             numbers([5, 4, 2, 1])
         );
     }

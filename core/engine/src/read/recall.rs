@@ -94,8 +94,8 @@ pub fn sample(
         let (segment, row) = places[taken];
         let field = view.segments[segment].segment.field(field)?;
         let start = vectors.len();
-        vectors.resize(start + field.rows().dim(), 0.0);
-        field.rows().decode(row, &mut vectors[start..]);
+        vectors.resize(start + field.spec().dim as usize, 0.0);
+        field.decode(row, &mut vectors[start..])?;
         if field.spec().check_query(&vectors[start..], drawn).is_ok() {
             drawn += 1;
         } else {

@@ -1,9 +1,10 @@
 //! An instant of a collection: what a reader holds while it reads. Never changes once published.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::cancel::{self, GoOn, always};
 use nearfield_segment::filter::{Filter, eval_within};
+use nearfield_segment::format::{Reads, all, once};
 use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::vector::graph::Scratch;
@@ -37,8 +38,12 @@ impl LiveSegment {
         Source { segment: &self.segment, dead: &self.dead, skipped: !tier.holds(self) }
     }
 
-    fn live(&self) -> RowSet {
-        self.dead.live()
+    /// The row of a live point. Expected O(1).
+    ///
+    /// # Errors
+    /// `NotResident`, `Corrupt`.
+    pub(crate) fn find(&self, id: &PointId) -> Result<Option<RowId>> {
+        Ok(self.segment.find(id)?.filter(|&row| !self.dead.contains(row)))
     }
 }
 
@@ -73,8 +78,9 @@ pub struct View {
     pub lsn: Lsn,
     /// Vector fields.
     pub schema: Arc<Schema>,
-    /// The metadata fields that filters may name.
-    pub fields: Arc<KnownFields>,
+    /// The metadata fields that filters may name; empty until they are gathered from the segments, where nothing else
+    /// has recorded them.
+    pub(crate) fields: OnceLock<Arc<KnownFields>>,
     /// Number of the manifest it stands on.
     pub manifest: u64,
     /// Segments, oldest first.
@@ -84,9 +90,17 @@ pub struct View {
 impl View {
     /// Segments that are part of no collection. The fields of their rows, dead ones included, are known.
     pub fn of_segments(lsn: Lsn, schema: Schema, segments: Vec<LiveSegment>) -> View {
-        let payloads = segments.iter().map(|live| live.segment.payload());
-        let fields = Arc::new(KnownFields::of_payloads(lsn, payloads));
-        View { lsn, schema: Arc::new(schema), fields, manifest: 0, segments }
+        View { lsn, schema: Arc::new(schema), fields: OnceLock::new(), manifest: 0, segments }
+    }
+
+    /// The metadata fields that filters may name.
+    ///
+    /// # Errors
+    /// `NotResident`, `Corrupt`.
+    pub(crate) fn known_fields(&self) -> Result<&KnownFields> {
+        let payloads = self.segments.iter().map(|live| live.segment.payload());
+        let gathered = || KnownFields::of_payloads(self.lsn, payloads).map(Arc::new);
+        once(&self.fields, gathered).map(Arc::as_ref)
     }
 
     /// Number of live points. O(segments).
@@ -99,10 +113,17 @@ impl View {
         self.len() == 0
     }
 
+    /// True if every vector field of every segment with live rows is searched by inverted lists: a search of an export in
+    /// part then reads little.
+    pub fn has_lists(&self) -> bool {
+        let live = self.segments.iter().filter(|live| live.live_rows() > 0);
+        live.flat_map(|live| live.segment.fields()).all(|field| field.lists().is_some())
+    }
+
     /// Number of points that pass a filter; exact. O(rows).
     ///
     /// # Errors
-    /// `InvalidInput(Filter)` if it names a field that no point ever had.
+    /// `InvalidInput(Filter)` if it names a field that no point ever had; `NotResident`, `Corrupt`.
     pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
         self.count_while(filter, &always)
     }
@@ -130,31 +151,46 @@ impl View {
     /// # Errors
     /// As [`View::count`]; `Cancelled`.
     pub fn matching_while(&self, filter: &Filter, go_on: GoOn<'_>) -> Result<Vec<RowSet>> {
-        self.fields.check(filter)?;
+        let mut reads = Reads::default();
+        reads.note(self.check_fields(filter))?;
         let rows_of = |live: &LiveSegment| {
-            eval_within(filter, live.segment.payload(), &live.dead.live(), go_on)
+            eval_within(filter, live.segment.payload()?, &live.dead.live(), go_on)
         };
-        self.segments.iter().map(rows_of).collect()
+        let rows = reads.note(all(self.segments.iter().map(rows_of)))?;
+        reads.end()?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    /// Refuses a filter on the values of a field that is not known.
+    fn check_fields(&self, filter: &Filter) -> Result<()> {
+        self.known_fields()?.check(filter)
     }
 
     /// Live rows of each segment, in segment order.
     pub fn live_rows(&self) -> Vec<RowSet> {
-        self.segments.iter().map(LiveSegment::live).collect()
+        self.segments.iter().map(|live| live.dead.live()).collect()
     }
 
     /// Index of the segment a live point is in, and its row there. O(segments).
-    pub fn find(&self, id: &PointId) -> Option<(usize, RowId)> {
-        self.segments.iter().enumerate().rev().find_map(|(index, live)| {
-            let row = live.segment.find(id).filter(|&row| !live.dead.contains(row))?;
-            Some((index, row))
-        })
+    ///
+    /// # Errors
+    /// `NotResident`, `Corrupt`.
+    pub fn find(&self, id: &PointId) -> Result<Option<(usize, RowId)>> {
+        let mut reads = Reads::default();
+        for (index, live) in self.segments.iter().enumerate().rev() {
+            if let Some(Some(row)) = reads.note(live.find(id))? {
+                return Ok(Some((index, row)));
+            }
+        }
+        reads.end()?;
+        Ok(None)
     }
 
     /// Plans a search of this view; run it with [`Prepared::search`] or [`View::search_many`].
     ///
     /// # Errors
     /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
-    /// vector field.
+    /// vector field; `NotResident` after all that is missing was requested; `Corrupt`.
     pub fn prepare<'a>(&'a self, params: SearchParams<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
         self.prepare_tier(Tier::All, params, kernel)
     }
@@ -183,8 +219,9 @@ impl View {
         kernel: Kernel,
         go_on: GoOn<'_>,
     ) -> Result<Prepared<'a>> {
+        let mut reads = Reads::default();
         if let Some(filter) = params.filter {
-            self.fields.check(filter)?;
+            reads.note(self.check_fields(filter))?;
         }
         let default = params.field.is_empty() && self.schema.default_field().is_some();
         if !default && !self.schema.vectors.contains_key(params.field) {
@@ -192,7 +229,9 @@ impl View {
             return Err(unknown_field(params.field, names));
         }
         let source = |live| LiveSegment::source(live, tier);
-        prepare(self.segments.iter().map(source), params, kernel, go_on)
+        let prepared = prepare(self.segments.iter().map(source), params, kernel, go_on);
+        reads.end()?;
+        prepared
     }
 
     /// Exact queries that one thread answers in some tenths of a second, 8 to 128: a long call looks at whether it is
@@ -206,7 +245,8 @@ impl View {
     /// Runs a planned search for each row of `vectors` (row-major, `dim` elements each).
     ///
     /// # Errors
-    /// `InvalidInput(Dimension | NonFinite)` naming the row.
+    /// `InvalidInput(Dimension | NonFinite)` naming the row; `NotResident` after every query has requested what it
+    /// lacks; `Corrupt`.
     pub fn search_many(
         &self,
         prepared: &Prepared<'_>,
@@ -237,18 +277,16 @@ impl View {
         for (row, vector) in vectors.chunks_exact(dim).enumerate() {
             spec.check_query(vector, row)?;
         }
-        let mut answers: Vec<(Vec<Hit>, SearchStats)> =
-            vec![Default::default(); vectors.len() / dim];
+        let none = || Ok((Vec::new(), SearchStats::default()));
+        let mut answers: Vec<Result<(Vec<Hit>, SearchStats)>> =
+            std::iter::repeat_with(none).take(vectors.len() / dim).collect();
         pool.for_each_chunk(&mut answers, 8, Scratch::default, |scratch, offset, chunk| {
             for (index, answer) in chunk.iter_mut().enumerate() {
                 let start = (offset + index) * dim;
-                // After a cancellation the rest is skipped, and all of it is dropped below.
-                let vector = &vectors[start..start + dim];
-                let Ok(found) = prepared.search_while(vector, scratch, go_on) else { return };
-                *answer = found;
+                *answer = prepared.search_while(&vectors[start..start + dim], scratch, go_on);
             }
         });
         cancel::check(go_on)?;
-        Ok(answers)
+        all(answers)
     }
 }

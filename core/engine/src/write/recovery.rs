@@ -310,7 +310,7 @@ fn open_state(
         segments.push(with_deletes(location, entry, segment)?);
     }
     let payloads = segments.iter().map(|held| held.live.segment.payload());
-    let fields = Arc::new(KnownFields::of_manifest(manifest, payloads));
+    let fields = Arc::new(KnownFields::of_manifest(manifest, payloads)?);
     Ok(State {
         schema: Arc::new(manifest.schema.clone()),
         fields,

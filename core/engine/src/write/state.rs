@@ -10,7 +10,7 @@
 //! batches of nearly `MERGED_ROWS_MAX` rows stay apart until a checkpoint. Dead rows are dropped on
 //! the way: rows and their deletion both lie behind the last checkpoint LSN, so no manifest ever needs them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
@@ -133,10 +133,10 @@ impl State {
         let rows = Vec::with_capacity(batch.rows());
         let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };
         for id in batch.deletes() {
-            applied.deleted += u64::from(self.delete_point(id, lsn));
+            applied.deleted += u64::from(self.delete_point(id, lsn)?);
         }
         for id in batch.ids() {
-            let replaced = self.delete_point(id, lsn);
+            let replaced = self.delete_point(id, lsn)?;
             applied.replaced += u64::from(replaced);
             applied.rows.push(if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted });
         }
@@ -144,8 +144,9 @@ impl State {
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
         if let Some(segment) = ready {
             // Before any merge: what a merge drops stays known.
-            if self.fields.lacks(segment.payload()) {
-                Arc::make_mut(&mut self.fields).note(lsn, segment.payload());
+            let payload = segment.payload()?;
+            if self.fields.lacks(payload) {
+                Arc::make_mut(&mut self.fields).note(lsn, payload);
             }
             self.segments.push(SegmentState::new(segment, None));
             self.merge_tail()?;
@@ -156,15 +157,14 @@ impl State {
     }
 
     /// Kills the live row of a point, if there is one. O(segments).
-    fn delete_point(&mut self, id: &PointId, lsn: Lsn) -> bool {
+    fn delete_point(&mut self, id: &PointId, lsn: Lsn) -> Result<bool> {
         for held in self.segments.iter_mut().rev() {
-            let found = held.live.segment.find(id).filter(|&row| !held.live.dead.contains(row));
-            if let Some(row) = found {
+            if let Some(row) = held.live.find(id)? {
                 held.delete_row(row, lsn);
-                return true;
+                return Ok(true);
             }
         }
-        false
+        Ok(false)
     }
 
     fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
@@ -241,8 +241,8 @@ impl State {
     /// The instant, for readers.
     pub(crate) fn view(&self, manifest: u64) -> View {
         let segments = self.segments.iter().map(|held| held.live.clone()).collect();
-        let (schema, fields) = (Arc::clone(&self.schema), Arc::clone(&self.fields));
-        View { lsn: self.lsn, schema, fields, manifest, segments }
+        let fields = OnceLock::from(Arc::clone(&self.fields));
+        View { lsn: self.lsn, schema: Arc::clone(&self.schema), fields, manifest, segments }
     }
 }
 
@@ -261,17 +261,17 @@ pub(crate) fn append_live(
     const ROWS_BETWEEN_OFFERS: usize = 32;
     let mut vectors: Vec<Vec<f32>> =
         segment.fields().iter().map(|field| vec![0.0; field.spec().dim as usize]).collect();
-    let mut map = vec![u32::MAX; segment.rows() as usize];
+    let (ids, mut map) = (segment.ids()?, vec![u32::MAX; segment.rows() as usize]);
     for row in (0..segment.rows()).map(RowId).filter(|&row| !dead.contains(row)) {
         for (field, vector) in segment.fields().iter().zip(&mut vectors) {
-            field.rows().decode(row, vector);
+            field.decode(row, vector)?;
         }
         if row.index() % ROWS_BETWEEN_OFFERS == 0 {
             pool.give_way();
         }
         map[row.index()] = builder.rows() as u32;
-        let metadata = segment.payload().json(row)?;
-        builder.push(segment.id_of(row), vectors.iter().map(Vec::as_slice), metadata)?;
+        let metadata = segment.text(row)?;
+        builder.push(ids.id(row), vectors.iter().map(Vec::as_slice), metadata.as_deref())?;
     }
     Ok(map)
 }

@@ -34,6 +34,9 @@ pub(super) fn scan(
         Test::In(operands) => Lists::of(operands),
         Test::Compare(_, _) | Test::Exists | Test::IsEmpty => Lists::default(),
     };
+    if !candidates.is_empty() {
+        payload.load_texts()?;
+    }
     let mut found = RowSet::empty(payload.rows());
     let mut probe = Probe { keys: path.keys(), test, lists, matches: false };
     for (index, row) in candidates.iter().enumerate() {
@@ -42,7 +45,7 @@ pub(super) fn scan(
         }
         let Some(json) = payload.json(row)? else { continue };
         probe.matches = false;
-        walk(json, row.index(), &mut probe).map_err(|error| damaged(row, &error))?;
+        walk(&json, row.index(), &mut probe).map_err(|error| damaged(row, &error))?;
         if probe.matches {
             found.insert(row);
         }

@@ -11,6 +11,7 @@
 //! `docs/internals/format.md` holds the tables. What a section means is the business of the module that reads it.
 
 mod front;
+mod reads;
 mod section;
 mod sections;
 mod verified;
@@ -19,8 +20,9 @@ pub use front::{
     BLOCK_BYTES, FORMAT_VERSION, FRONT_PREFIX_BYTES, Front, OLDEST_READABLE_VERSION, SectionEntry,
     SectionKind, decode_table, encode_table, front_len,
 };
+pub use reads::{Reads, all, once, resident};
 pub use section::{Residence, Section};
-pub use sections::{SectionKey, Sections, resident};
+pub use sections::{SectionKey, Sections};
 pub use verified::Verified;
 
 pub(crate) use sections::Content;

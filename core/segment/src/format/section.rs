@@ -18,6 +18,8 @@ pub enum Residence {
     Copied,
     /// In place, and built by this process a moment ago: checksums need no test.
     Built,
+    /// In place, each section read when it is first used: bytes of the blob may be missing until then.
+    OnDemand,
 }
 
 /// A section of an open blob. Each block's checksum is verified on first touch, and again after the blob forgot
@@ -42,6 +44,11 @@ impl Section {
         &self.entry
     }
 
+    /// How often the blob has forgotten bytes.
+    pub fn changes(&self) -> u64 {
+        self.blob.changes()
+    }
+
     /// All bytes, verified unless they were just built.
     ///
     /// # Errors
@@ -49,7 +56,7 @@ impl Section {
     pub fn read_all(&self, residence: Residence) -> Result<Bytes> {
         let (start, len) = (self.entry.offset, self.entry.len);
         match residence {
-            Residence::InPlace => self.read(0..len),
+            Residence::InPlace | Residence::OnDemand => self.read(0..len),
             Residence::Copied => Ok(AlignedBuffer::copy_of(&self.read(0..len)?).into()),
             Residence::Built => self.blob.read(start..start + len),
         }

@@ -1,11 +1,13 @@
 //! The sections of a file by key: while it is opened, and before it is written.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::storage::Bytes;
 
 use super::front::{SectionEntry, SectionKind};
+use super::reads::resident;
 use super::section::{Residence, Section};
 
 /// Which section of a segment; no two have the same key.
@@ -41,13 +43,13 @@ impl SectionEntry {
     }
 }
 
-/// The sections of a segment that is being opened.
+/// The sections of a segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Sections<'a> {
     /// What the file is called in errors.
     pub name: &'a str,
     /// All of them.
-    pub sections: &'a [Section],
+    pub sections: &'a [Arc<Section>],
     /// Rows of the segment.
     pub rows: u32,
     /// Where the bytes that searches read should be.
@@ -56,8 +58,25 @@ pub struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     /// The section of this key.
-    pub fn find(&self, key: SectionKey) -> Option<&'a Section> {
+    pub fn find(&self, key: SectionKey) -> Option<&'a Arc<Section>> {
         self.sections.iter().find(|section| section.entry().key() == key)
+    }
+
+    /// The section of this key, which must be there.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not.
+    pub fn get(&self, key: SectionKey) -> Result<&'a Arc<Section>> {
+        self.find(key).ok_or_else(|| {
+            let SectionKey { kind, field, .. } = key;
+            let found = format!("no section {kind:?} of field {field}");
+            Error::corrupt(self.name, "section table", found)
+        })
+    }
+
+    /// True if nothing is read before it is used.
+    pub fn on_demand(&self) -> bool {
+        self.residence == Residence::OnDemand
     }
 
     /// All bytes of a section that must be there.
@@ -65,20 +84,7 @@ impl<'a> Sections<'a> {
     /// # Errors
     /// `Corrupt` if it is not, or is damaged; what the blob returns.
     pub fn required(&self, key: SectionKey) -> Result<Bytes> {
-        self.read(key, self.residence)
-    }
-
-    /// As [`required`](Sections::required), with a residence of its own.
-    ///
-    /// # Errors
-    /// As [`required`](Sections::required).
-    pub fn read(&self, key: SectionKey, residence: Residence) -> Result<Bytes> {
-        let section = self.find(key).ok_or_else(|| {
-            let SectionKey { kind, field, .. } = key;
-            let found = format!("no section {kind:?} of field {field}");
-            Error::corrupt(self.name, "section table", found)
-        })?;
-        section.read_all(residence)
+        self.get(key)?.read_all(self.residence)
     }
 
     /// What `open` makes of a section that can be done without; `None`, noted in `degraded`, if it is damaged or missing.
@@ -96,17 +102,6 @@ impl<'a> Sections<'a> {
             degraded.push(kind);
         }
         Ok(opened.ok())
-    }
-}
-
-/// Tells missing bytes from damage: a caller that meets `NotResident` fetches them and opens the segment again.
-///
-/// # Errors
-/// `NotResident`.
-pub fn resident<T>(opened: Result<T>) -> Result<Result<T>> {
-    match opened {
-        Err(error) if error.kind() == ErrorKind::NotResident => Err(error),
-        Ok(_) | Err(_) => Ok(opened),
     }
 }
 

@@ -26,19 +26,21 @@ mod walk;
 pub use build::{PATHS_MAX, PayloadBuilder, PayloadBytes};
 pub use layout::ColumnKind;
 pub use path::FieldPath;
-pub use raw::TextPlaces;
 pub use scalar::{Comparison, Number};
 pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX, validate};
 
 pub(crate) use column::Column;
+pub(crate) use raw::Texts;
 pub(crate) use scalar::Scalar;
 pub(crate) use walk::{Sink, TAGS, normalize_tag, walk};
 
 use columns::{Columns, PathEntry};
 use layout::Part;
-use raw::RawTexts;
 
-use crate::error::{Error, ErrorKind, Result};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::error::Result;
 use crate::ids::RowId;
 use crate::rowset::RowSet;
 use crate::storage::{AlignedBuffer, Bytes};
@@ -48,7 +50,7 @@ use crate::storage::{AlignedBuffer, Bytes};
 pub struct Payload {
     rows: u32,
     columns: Columns,
-    raw: Option<RawTexts>,
+    texts: Arc<Texts>,
 }
 
 impl Payload {
@@ -58,30 +60,32 @@ impl Payload {
     /// # Errors
     /// `Corrupt` if the sections are not those of `rows` rows.
     pub fn open(columns: Bytes, raw: Bytes, rows: u32) -> Result<Self> {
-        let raw = Some(RawTexts::open(raw, rows)?);
-        Ok(Payload { rows, columns: Columns::open(columns, rows)?, raw })
+        Payload::with_texts(columns, Arc::new(Texts::open(raw, rows)?), rows)
     }
 
-    /// Opens the columns only, where the texts are not at hand yet. What needs a text is `NotFound`.
+    /// Opens the columns only. What needs a text is `NotFound`.
     ///
     /// # Errors
     /// As [`open`](Payload::open).
     pub fn open_columns(columns: Bytes, rows: u32) -> Result<Self> {
-        Ok(Payload { rows, columns: Columns::open(columns, rows)?, raw: None })
+        Payload::with_texts(columns, Arc::new(Texts::on_demand(None, rows)), rows)
+    }
+
+    pub(crate) fn with_texts(columns: Bytes, texts: Arc<Texts>, rows: u32) -> Result<Self> {
+        Ok(Payload { rows, columns: Columns::open(columns, rows)?, texts })
     }
 
     /// Columns made again from the texts, for a segment whose columns are damaged. O(bytes of the texts).
     ///
     /// # Errors
     /// `Corrupt` if the texts are damaged too.
-    pub fn rebuild(raw: Bytes, rows: u32) -> Result<Self> {
-        let texts = RawTexts::open(raw.clone(), rows)?;
+    pub(crate) fn rebuild(texts: Arc<Texts>, rows: u32) -> Result<Self> {
         let mut builder = PayloadBuilder::new();
         for row in (0..rows).map(RowId) {
-            builder.push(texts.get(row)?)?;
+            builder.push(texts.get(row)?.as_deref())?;
         }
         let columns = AlignedBuffer::copy_of(&builder.finish()?.columns);
-        Payload::open(columns.into(), raw, rows)
+        Payload::with_texts(columns.into(), texts, rows)
     }
 
     /// Number of rows.
@@ -92,19 +96,20 @@ impl Payload {
     /// The JSON object of a row as it was given; `None` if it has none.
     ///
     /// # Errors
-    /// `Corrupt` if its bytes are damaged; `NotFound` after [`open_columns`](Payload::open_columns).
+    /// `Corrupt` if its bytes are damaged; what the blob returns.
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn json(&self, row: RowId) -> Result<Option<&str>> {
-        match &self.raw {
-            Some(raw) => raw.get(row),
-            None => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("the metadata text of row {} was not loaded with the columns", row.0),
-            )
-            .with("row", row.0)),
-        }
+    pub fn json(&self, row: RowId) -> Result<Option<Cow<'_, str>>> {
+        self.texts.get(row)
+    }
+
+    /// Reads all texts at once, for a caller that needs many of them.
+    ///
+    /// # Errors
+    /// `Corrupt` if they are not those of the rows; what the blob returns.
+    pub(crate) fn load_texts(&self) -> Result<()> {
+        self.texts.load()
     }
 
     /// Paths with columns and the kinds of their values, sorted by path. A path without a kind has only

@@ -10,9 +10,12 @@
 //! A row without metadata has an empty text, which no JSON object is. Opening reads the header only; each
 //! text is checked when it is read.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Residence, Section, once};
 use crate::ids::RowId;
 use crate::storage::Bytes;
 
@@ -55,97 +58,106 @@ impl RawWriter {
     }
 }
 
-/// An opened section of texts.
-#[derive(Debug, Clone)]
-pub(super) struct RawTexts {
-    bytes: Bytes,
+/// The texts of a segment: all of them, or each read from its section when it is used.
+#[derive(Debug)]
+pub(crate) struct Texts {
     rows: u32,
+    /// The bytes of the section.
+    whole: OnceLock<Bytes>,
+    section: Option<Arc<Section>>,
 }
 
-impl RawTexts {
+impl Texts {
     /// # Errors
     /// `Corrupt` unless the bytes hold a table for exactly `rows` rows.
-    pub(super) fn open(bytes: Bytes, rows: u32) -> Result<Self> {
-        let table_end = HEADER_BYTES as u64 + 8 * (u64::from(rows) + 1);
-        if (bytes.len() as u64) < table_end {
-            let found = format!("expected at least {table_end} bytes, found {}", bytes.len());
-            return Err(Error::corrupt(BLOB, "length", found));
-        }
-        let found = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if found != rows {
-            let found = format!("expected {rows} rows, found {found}");
-            return Err(Error::corrupt(BLOB, "header", found));
-        }
-        Ok(RawTexts { bytes, rows })
+    pub(crate) fn open(bytes: Bytes, rows: u32) -> Result<Self> {
+        check(&bytes, rows)?;
+        Ok(Texts { rows, whole: OnceLock::from(bytes), section: None })
+    }
+
+    /// Texts of which nothing is read yet; without a section there are none.
+    pub(crate) fn on_demand(section: Option<Arc<Section>>, rows: u32) -> Self {
+        Texts { rows, whole: OnceLock::new(), section }
+    }
+
+    fn section(&self) -> Result<&Section> {
+        let missing = || Error::new(ErrorKind::NotFound, "the metadata texts were not opened");
+        self.section.as_deref().ok_or_else(missing)
+    }
+
+    /// Reads all texts at once, for a caller that needs many.
+    ///
+    /// # Errors
+    /// As [`Texts::open`]; what the blob returns.
+    pub(crate) fn load(&self) -> Result<()> {
+        let read = || {
+            let bytes = self.section()?.read_all(Residence::InPlace)?;
+            check(&bytes, self.rows)?;
+            Ok(bytes)
+        };
+        once(&self.whole, read).map(drop)
     }
 
     /// The text of a row; `None` if it has no metadata. O(text).
     ///
     /// # Errors
-    /// `Corrupt` if the row's place in the table or its text is damaged.
+    /// `Corrupt` if the row's place in the table or its text is damaged; what the blob returns.
     ///
     /// # Panics
     /// If there is no such row.
-    pub(super) fn get(&self, row: RowId) -> Result<Option<&str>> {
+    pub(crate) fn get(&self, row: RowId) -> Result<Option<Cow<'_, str>>> {
         assert!(row.0 < self.rows, "row {} of {} rows", row.0, self.rows);
-        let (start, end) = (self.offset(row.index()), self.offset(row.index() + 1));
-        let texts = &self.bytes[HEADER_BYTES + 8 * (self.rows as usize + 1)..];
-        let place = || format!("text of row {}", row.0);
-        let text = usize::try_from(start)
-            .ok()
-            .zip(usize::try_from(end).ok())
-            .and_then(|(start, end)| texts.get(start..end))
-            .ok_or_else(|| {
-                let found = format!("at {start} to {end} of {} bytes", texts.len());
-                Error::corrupt(BLOB, place(), found)
-            })?;
-        let text = std::str::from_utf8(text)
-            .map_err(|error| Error::corrupt(BLOB, place(), format!("not UTF-8: {error}")))?;
+        let entry = HEADER_BYTES as u64 + 8 * u64::from(row.0);
+        let entry = entry..entry + 16;
+        let text = if let Some(whole) = self.whole.get() {
+            let place = self.place(row, &whole[index(entry)], whole.len() as u64)?;
+            Cow::Borrowed(utf8(row, &whole[index(place)])?)
+        } else {
+            let section = self.section()?;
+            let place = self.place(row, &section.read(entry)?, section.entry().len)?;
+            Cow::Owned(utf8(row, &section.read(place)?)?.to_owned())
+        };
         Ok((!text.is_empty()).then_some(text))
     }
 
-    fn offset(&self, index: usize) -> u64 {
-        let start = HEADER_BYTES + 8 * index;
-        let bytes = self.bytes[start..start + 8].try_into().expect("the table was checked");
-        u64::from_le_bytes(bytes)
-    }
-}
-
-/// Where texts are, for a reader that has a part of the section only.
-#[derive(Debug, Clone, Copy)]
-pub struct TextPlaces {
-    rows: u32,
-}
-
-impl TextPlaces {
-    /// Of a section of `rows` rows.
-    pub fn new(rows: u32) -> Self {
-        TextPlaces { rows }
-    }
-
-    /// The bytes of the section that say where the text of a row is.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    pub fn entry(&self, row: RowId) -> Range<u64> {
-        assert!(row.0 < self.rows, "row {} of {} rows", row.0, self.rows);
-        let start = HEADER_BYTES as u64 + 8 * u64::from(row.0);
-        start..start + 16
-    }
-
-    /// The bytes of the text, by those of its [`entry`](TextPlaces::entry); none if the row has no metadata.
-    ///
-    /// # Errors
-    /// `Corrupt` if it is not within a section of `len` bytes.
-    pub fn text(&self, entry: &[u8], len: u64) -> Result<Range<u64>> {
+    /// Where the text is in a section of `len` bytes, by its entry in the table.
+    fn place(&self, row: RowId, entry: &[u8], len: u64) -> Result<Range<u64>> {
         let base = HEADER_BYTES as u64 + 8 * (u64::from(self.rows) + 1);
-        let place = |at: usize| {
-            let bytes = *entry.get(at..)?.first_chunk()?;
+        let [start, end] = [0, 8].map(|at| {
+            let bytes = entry[at..at + 8].try_into().expect("an entry has 16 bytes");
             base.checked_add(u64::from_le_bytes(bytes)).filter(|place| *place <= len)
-        };
-        match (place(0), place(8)) {
+        });
+        match (start, end) {
             (Some(start), Some(end)) if start <= end => Ok(start..end),
-            _ => Err(Error::corrupt(BLOB, "table", format!("a text outside {len} bytes"))),
+            _ => Err(damaged(row, format!("outside the {len} bytes of the section"))),
         }
     }
+}
+
+/// Whether the bytes begin with a table for so many rows.
+fn check(bytes: &[u8], rows: u32) -> Result<()> {
+    let table_end = HEADER_BYTES as u64 + 8 * (u64::from(rows) + 1);
+    if (bytes.len() as u64) < table_end {
+        let found = format!("expected at least {table_end} bytes, found {}", bytes.len());
+        return Err(Error::corrupt(BLOB, "length", found));
+    }
+    let found = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if found != rows {
+        let found = format!("expected {rows} rows, found {found}");
+        return Err(Error::corrupt(BLOB, "header", found));
+    }
+    Ok(())
+}
+
+/// A range of bytes that are in memory.
+fn index(range: Range<u64>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+fn utf8(row: RowId, text: &[u8]) -> Result<&str> {
+    std::str::from_utf8(text).map_err(|error| damaged(row, format!("not UTF-8: {error}")))
+}
+
+fn damaged(row: RowId, found: String) -> Error {
+    Error::corrupt(BLOB, format!("text of row {}", row.0), found)
 }

@@ -4,8 +4,10 @@
 //! depends on threads, clocks or caches: the same sources and query give the same hits, bit for bit.
 //! A point is live in at most one source, so merging needs no de-duplication.
 
+mod lists;
 mod plan;
 
+pub use lists::{LIST_BYTES_DEFAULT, ListParams, RUNS_DEFAULT};
 pub use plan::{PlanInput, plan, rows_scored};
 
 pub use crate::vector::AccessPath;
@@ -16,12 +18,13 @@ use crate::allowed::Allowed;
 use crate::cancel::{GoOn, always};
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
+use crate::format::all;
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
 use crate::rowset::{DeadRows, RowSet};
 use crate::segment::Segment;
 use crate::vector::graph::Scratch;
-use crate::vector::{self, Candidate, FieldSearch};
+use crate::vector::{self, Candidate, FieldSearch, VectorField};
 
 /// Most results of one query.
 pub const K_MAX: usize = 1_000_000;
@@ -76,7 +79,7 @@ pub struct SourcePlan {
     pub allowed: u32,
     /// True if statistics alone showed that no row can pass, or the source was to be skipped.
     pub pruned: bool,
-    /// The way chosen.
+    /// The access path chosen.
     #[serde(flatten)]
     pub path: AccessPath,
 }
@@ -92,6 +95,28 @@ pub struct SearchStats {
     pub vectors_scored: u64,
     /// Nodes of graphs whose neighbours were looked at.
     pub nodes_expanded: u64,
+    /// Inverted lists read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lists_read: u32,
+    /// Rows of lists that were compared again by their originals.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub compared_again: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl std::ops::AddAssign for SearchStats {
+    fn add_assign(&mut self, other: Self) {
+        self.segments_searched += other.segments_searched;
+        self.segments_pruned += other.segments_pruned;
+        self.vectors_scored += other.vectors_scored;
+        self.nodes_expanded += other.nodes_expanded;
+        self.lists_read += other.lists_read;
+        self.compared_again += other.compared_again;
+    }
 }
 
 /// A search planned over sources, for any number of vectors.
@@ -99,41 +124,54 @@ pub struct SearchStats {
 pub struct Prepared<'a> {
     kernel: Kernel,
     params: SearchParams<'a>,
+    lists: ListParams,
     sources: Vec<PreparedSource<'a>>,
 }
 
 #[derive(Debug)]
 struct PreparedSource<'a> {
     source: Source<'a>,
+    field: &'a VectorField,
     passing: Option<RowSet>,
     plan: SourcePlan,
 }
 
-/// Evaluates the filter and chooses a way for each source. O(rows) with a filter, else O(sources).
+impl PreparedSource<'_> {
+    /// The rows that may be returned.
+    fn allowed(&self) -> Allowed<'_> {
+        match &self.passing {
+            Some(rows) => Allowed::Only(rows),
+            None if self.source.dead.count() == 0 => Allowed::All,
+            None => Allowed::Except(self.source.dead),
+        }
+    }
+}
+
+fn check_count(name: &str, value: usize) -> Result<()> {
+    if (1..=K_MAX).contains(&value) {
+        return Ok(());
+    }
+    let message = format!("{name}: expected 1 to {K_MAX}, got {value}");
+    Err(Error::invalid(Fault::Parameter, message)
+        .with("expected", format!("1 to {K_MAX}"))
+        .with("got", value))
+}
+
+/// Evaluates the filter and chooses an access path for each source. O(rows) with a filter, else O(sources).
 ///
 /// # Errors
 /// `InvalidInput` for `k = 0`, `k` or `ef` above [`K_MAX`], `NotFound` for an unknown field, `Cancelled` if
-/// `go_on` ends it.
+/// `go_on` ends it; `NotResident` after every source has requested what it lacks; `Corrupt`.
 pub fn prepare<'a>(
     sources: impl IntoIterator<Item = Source<'a>>,
     params: SearchParams<'a>,
     kernel: Kernel,
     go_on: GoOn<'_>,
 ) -> Result<Prepared<'a>> {
-    for (name, value) in [("k", Some(params.k)), ("ef", params.ef)] {
-        let Some(value) = value else { continue };
-        if value == 0 || value > K_MAX {
-            let message = format!("{name}: expected 1 to {K_MAX}, got {value}");
-            return Err(Error::invalid(Fault::Parameter, message)
-                .with("expected", format!("1 to {K_MAX}"))
-                .with("got", value));
-        }
-    }
-    let sources: Vec<PreparedSource<'a>> = sources
-        .into_iter()
-        .map(|source| prepare_source(source, &params, go_on))
-        .collect::<Result<_>>()?;
-    Ok(Prepared { kernel, params, sources })
+    check_count("k", params.k)?;
+    params.ef.map_or(Ok(()), |ef| check_count("ef", ef))?;
+    let sources = all(sources.into_iter().map(|source| prepare_source(source, &params, go_on)))?;
+    Ok(Prepared { kernel, params, lists: ListParams::default(), sources })
 }
 
 fn prepare_source<'a>(
@@ -143,11 +181,12 @@ fn prepare_source<'a>(
 ) -> Result<PreparedSource<'a>> {
     let segment = source.segment;
     let field = segment.field(params.field)?;
+    segment.load(field, params.filter.is_some())?;
     let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
     let pruned = source.skipped || params.filter.is_some_and(stats_exclude);
     let passing = match params.filter {
         _ if pruned => Some(RowSet::empty(segment.rows())),
-        Some(filter) => Some(eval_within(filter, segment.payload(), &source.dead.live(), go_on)?),
+        Some(filter) => Some(eval_within(filter, segment.payload()?, &source.dead.live(), go_on)?),
         None => None,
     };
     let live = segment.rows() - source.dead.count();
@@ -156,6 +195,7 @@ fn prepare_source<'a>(
         rows: segment.rows(),
         allowed,
         has_graph: field.graph().is_some(),
+        lists: field.lists().map_or(Ok(0), |lists| Ok(lists.table()?.places().len() as u32))?,
         k: params.k,
         ef: params.ef,
         exact: params.exact,
@@ -163,7 +203,7 @@ fn prepare_source<'a>(
     let path = plan(input);
     let name = segment.name().to_owned();
     let plan = SourcePlan { segment: name, rows: segment.rows(), allowed, pruned, path };
-    Ok(PreparedSource { source, passing, plan })
+    Ok(PreparedSource { source, field, passing, plan })
 }
 
 /// What the search of one source works with.
@@ -174,7 +214,7 @@ struct Work<'a> {
 }
 
 impl Prepared<'_> {
-    /// The way chosen for each source.
+    /// The access path chosen for each source.
     pub fn plans(&self) -> impl Iterator<Item = &SourcePlan> {
         self.sources.iter().map(|source| &source.plan)
     }
@@ -184,15 +224,27 @@ impl Prepared<'_> {
         self.params.field
     }
 
+    /// Searches inverted lists with these parameters.
+    ///
+    /// # Errors
+    /// `InvalidInput` for numbers of 0 or above [`K_MAX`].
+    pub fn with_lists(self, lists: ListParams) -> Result<Self> {
+        lists.check()?;
+        Ok(Prepared { lists, ..self })
+    }
+
     /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.
-    pub fn search(&self, vector: &[f32], scratch: &mut Scratch) -> (Vec<Hit>, SearchStats) {
-        self.search_while(vector, scratch, &always).expect("it is never cancelled")
+    ///
+    /// # Errors
+    /// `NotResident`, `Corrupt`.
+    pub fn search(&self, vector: &[f32], scratch: &mut Scratch) -> Result<(Vec<Hit>, SearchStats)> {
+        self.search_while(vector, scratch, &always)
     }
 
     /// As [`Prepared::search`], until `go_on` ends it.
     ///
     /// # Errors
-    /// `Cancelled`.
+    /// As [`Prepared::search`]; `Cancelled`.
     pub fn search_while(
         &self,
         vector: &[f32],
@@ -200,20 +252,36 @@ impl Prepared<'_> {
         go_on: GoOn<'_>,
     ) -> Result<(Vec<Hit>, SearchStats)> {
         let (mut hits, mut stats) = (Vec::new(), SearchStats::default());
+        self.search_lists(vector, &mut hits, &mut stats)?;
         for (index, source) in self.sources.iter().enumerate() {
-            if source.plan.path == AccessPath::Nothing {
-                stats.segments_pruned += 1;
-                continue;
+            match source.plan.path {
+                AccessPath::Nothing => stats.segments_pruned += 1,
+                AccessPath::Lists { .. } => stats.segments_searched += 1,
+                AccessPath::Exact | AccessPath::Graph { .. } => {
+                    let work = Work { vector, scratch: &mut *scratch, go_on };
+                    let cost = self.search_source(index, source, work, &mut hits)?;
+                    stats.segments_searched += 1;
+                    stats.vectors_scored += cost.scored;
+                    stats.nodes_expanded += cost.hops;
+                }
             }
-            let work = Work { vector, scratch: &mut *scratch, go_on };
-            let cost = self.search_source(index, source, work, &mut hits)?;
-            stats.segments_searched += 1;
-            stats.vectors_scored += cost.scored;
-            stats.nodes_expanded += cost.hops;
         }
         sort_hits(&mut hits);
         hits.truncate(self.params.k);
+        self.limit_cosines(&mut hits);
         Ok((hits, stats))
+    }
+
+    /// Part of the live rows that a search scored or that the filter excludes: at 1 nothing was left out. Meant for
+    /// searches of inverted lists; a graph leaves out rows that it need not look at.
+    pub fn coverage(&self, stats: &SearchStats) -> f64 {
+        let (mut live, mut allowed) = (0, 0);
+        for PreparedSource { source, plan, .. } in &self.sources {
+            live += u64::from(plan.rows - source.dead.count());
+            allowed += u64::from(plan.allowed);
+        }
+        let seen = (stats.vectors_scored + live - allowed).min(live);
+        if live == 0 { 1.0 } else { seen as f64 / live as f64 }
     }
 
     fn search_source(
@@ -224,23 +292,19 @@ impl Prepared<'_> {
         hits: &mut Vec<Hit>,
     ) -> Result<vector::SearchStats> {
         let Work { vector, scratch, go_on } = work;
-        let segment = prepared.source.segment;
-        let field = segment.field(self.params.field).expect("prepare looked it up");
-        let allowed = match &prepared.passing {
-            Some(rows) => Allowed::Only(rows),
-            None if prepared.source.dead.count() == 0 => Allowed::All,
-            None => Allowed::Except(prepared.source.dead),
-        };
+        let ids = prepared.source.segment.ids()?;
+        let allowed = prepared.allowed();
         let SourcePlan { path, allowed: allowed_count, .. } = prepared.plan;
         let k = self.params.k.min(allowed_count as usize);
         let kernel = self.kernel;
         let search = FieldSearch { path, vector, kernel, k, allowed, allowed_count, go_on };
-        let tie = |a, b| segment.id_of(a).cmp(&segment.id_of(b));
+        let tie = |a, b| ids.id(a).cmp(&ids.id(b));
         let mut stats = vector::SearchStats::default();
-        let candidates = field.search(&search, || self.limit(hits), tie, scratch, &mut stats)?;
+        let candidates =
+            prepared.field.search(&search, || self.limit(hits), tie, scratch, &mut stats)?;
         let nearest = with_ties(&candidates, k);
         hits.extend(nearest.iter().map(|candidate| Hit {
-            id: segment.id_of(candidate.row()),
+            id: ids.id(candidate.row()),
             distance: candidate.distance(),
             source: index,
             row: candidate.row(),

@@ -13,6 +13,8 @@ pub struct PlanInput {
     pub allowed: u32,
     /// Whether there is a whole graph.
     pub has_graph: bool,
+    /// Inverted lists that it has for searches: where rows are read on demand.
+    pub lists: u32,
     /// Results wanted.
     pub k: usize,
     /// Length of the candidate list in the query, if it names one.
@@ -25,12 +27,15 @@ pub struct PlanInput {
 /// tuned on the three sets of docs/benchmarks.md, falling with `ef`. Only compares costs.
 const SCORED_PER_CANDIDATE: u64 = 16;
 
-/// Chooses the cheaper way that keeps recall. A filter that lets a share `s` of the rows pass makes the
+/// Chooses the cheaper access path that keeps recall; inverted lists, where there are some, because rows are fetched. A filter that lets a share `s` of the rows pass makes the
 /// graph search about `1/s` times longer, a scan of the allowed rows `s` times shorter.
 pub fn plan(input: PlanInput) -> AccessPath {
-    let PlanInput { rows, allowed, has_graph, k, ef, exact } = input;
+    let PlanInput { rows, allowed, has_graph, lists, k, ef, exact } = input;
     if allowed == 0 {
         return AccessPath::Nothing;
+    }
+    if lists > 0 && !exact {
+        return AccessPath::Lists { lists };
     }
     let ef = ef.unwrap_or(EF_DEFAULT).max(k).min(rows as usize) as u32;
     let scan_cost = u64::from(allowed) * u64::from(allowed);
@@ -46,7 +51,7 @@ pub fn plan(input: PlanInput) -> AccessPath {
 pub fn rows_scored(input: PlanInput) -> u64 {
     match plan(input) {
         AccessPath::Nothing => 0,
-        AccessPath::Exact => u64::from(input.allowed),
+        AccessPath::Exact | AccessPath::Lists { .. } => u64::from(input.allowed),
         AccessPath::Graph { ef } => {
             u64::from(input.rows).min(u64::from(ef).saturating_mul(SCORED_PER_CANDIDATE))
         }
@@ -58,11 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_ways() {
+    fn the_table_of_paths() {
         let base = PlanInput {
             rows: 60_000,
             allowed: 60_000,
             has_graph: true,
+            lists: 0,
             k: 10,
             ef: None,
             exact: false,
@@ -82,6 +88,8 @@ mod tests {
                 AccessPath::Graph { ef: 500 },
             ),
             ("everything wanted", PlanInput { k: usize::MAX, ..base }, AccessPath::Exact),
+            ("lists", PlanInput { lists: 40, ..base }, AccessPath::Lists { lists: 40 }),
+            ("lists, exact asked", PlanInput { lists: 40, exact: true, ..base }, AccessPath::Exact),
             ("a small source", PlanInput { rows: 300, allowed: 300, ..base }, AccessPath::Exact),
         ];
         for (name, input, expected) in cases {
@@ -95,6 +103,7 @@ mod tests {
             rows: 60_000,
             allowed: 50_000,
             has_graph: true,
+            lists: 0,
             k: 10,
             ef: Some(100),
             exact: false,

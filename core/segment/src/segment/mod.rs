@@ -2,8 +2,14 @@
 //!
 //! A segment is opened from any [`Blob`] and answers from it for ever; it never changes, so it may be
 //! shared. Rows that were deleted or replaced since are the business of its owner (`DeadRows`).
-//! A damaged *derived* section (graph, columns, statistics) does not stop a segment from opening: it is
-//! rebuilt or done without, and [`Segment::degraded`] names it. Damage to anything else is an error.
+//!
+//! Opening reads every section. A damaged *derived* section (graph, columns, statistics) does not stop a segment from
+//! opening: it is rebuilt or done without, and [`Segment::degraded`] names it. Damage to anything else is an error.
+//!
+//! Opened [on demand](Residence::OnDemand), a segment reads each section when it is first used, and a row or a text
+//! alone where that is all that is needed. Bytes of the blob may be missing then: calls fail with `NotResident`, and
+//! succeed once the bytes are there. Damage is always an error, because the bytes can be fetched again; statistics and
+//! graph are not read, and fields are searched by their inverted lists where they have some.
 
 mod builder;
 mod ids;
@@ -11,15 +17,16 @@ mod ids;
 pub use builder::{Base, SegmentBuilder, SegmentIndexing, SegmentOptions};
 pub use ids::IdTable;
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::format::{
     FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKey, SectionKind, Sections,
-    resident,
+    all, once, resident,
 };
 use crate::ids::{FileId, PointId, RowId};
-use crate::payload::Payload;
+use crate::payload::{Payload, Texts};
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
 use crate::storage::Blob;
@@ -31,18 +38,20 @@ pub struct Segment {
     name: String,
     front: Front,
     schema: Schema,
-    ids: IdTable,
+    sections: Vec<Arc<Section>>,
+    residence: Residence,
+    ids: OnceLock<IdTable>,
     bloom: Option<Bloom>,
     fields: Vec<VectorField>,
-    payload: Payload,
+    texts: Arc<Texts>,
+    payload: OnceLock<Payload>,
     stats: Option<Stats>,
-    sections: Vec<Section>,
     degraded: Vec<SectionKind>,
 }
 
 impl Segment {
-    /// Opens a segment file called `name` in errors. Every section is read and its checksums verified
-    /// now; what a block of columns or a text means is checked when it is used. O(bytes of the file).
+    /// Opens a segment file called `name` in errors. What a block of columns or a text means is checked when it is
+    /// used. O(bytes of the file).
     ///
     /// # Errors
     /// `Corrupt` or `Version`, naming section and offset.
@@ -50,40 +59,92 @@ impl Segment {
         let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
         let front_len = Front::len_from_prefix(name, &prefix, blob.len())?;
         let front = Front::decode(name, &blob.read(0..front_len)?, blob.len())?;
-        Segment::from_front(name, blob, front, residence)
-    }
-
-    /// Opens a segment whose front was read elsewhere (an export keeps all fronts in one place).
-    ///
-    /// # Errors
-    /// As [`Segment::open`].
-    pub fn from_front(
-        name: &str,
-        blob: Arc<dyn Blob>,
-        front: Front,
-        residence: Residence,
-    ) -> Result<Segment> {
-        let sections: Vec<Section> = front
-            .sections
-            .iter()
-            .map(|entry| Section::new(name, Arc::clone(&blob), entry.clone()))
-            .collect();
+        let sections = sections_of(name, &blob, &front);
         let opening = Sections { name, sections: &sections, rows: front.rows, residence };
         let schema = open_schema(&opening)?;
-        let ids = opening.required(SectionKey::of(SectionKind::Ids))?;
-        let ids = IdTable::open(name, ids, front.rows)?;
-        let mut degraded = Vec::new();
+        Segment::of_sections(name, front, schema, sections, residence)
+    }
+
+    /// Opens a segment of a file that keeps fronts and schema in one place: an export. On demand it reads nothing.
+    ///
+    /// # Errors
+    /// As [`Segment::open`]; `Corrupt` if the segment has another schema.
+    pub fn from_front(
+        name: &str,
+        blob: &Arc<dyn Blob>,
+        front: Front,
+        schema: &Schema,
+        residence: Residence,
+    ) -> Result<Segment> {
+        let sections = sections_of(name, blob, &front);
+        let opening = Sections { name, sections: &sections, rows: front.rows, residence };
+        if !opening.on_demand() && open_schema(&opening)? != *schema {
+            return Err(Error::corrupt(name, "section Schema", "not that of its collection"));
+        }
+        Segment::of_sections(name, front, schema.clone(), sections, residence)
+    }
+
+    fn of_sections(
+        name: &str,
+        front: Front,
+        schema: Schema,
+        sections: Vec<Arc<Section>>,
+        residence: Residence,
+    ) -> Result<Segment> {
+        let opening = Sections { name, sections: &sections, rows: front.rows, residence };
+        check_rows(&opening)?;
+        let (on_demand, mut degraded) = (opening.on_demand(), Vec::new());
+        let ids = OnceLock::new();
+        if !on_demand {
+            once(&ids, || open_ids(&opening))?;
+        }
         let mut fields = Vec::with_capacity(schema.vectors.len());
         for (ordinal, (field, spec)) in (0..).zip(&schema.vectors) {
             fields.push(VectorField::open(&opening, ordinal, field, spec, &mut degraded)?);
         }
-        let payload = open_payload(&opening, &mut degraded)?;
-        let stats = opening.derived(SectionKind::Stats, &mut degraded, |bytes| {
-            Stats::from_bytes(&bytes, front.rows)
-        })?;
-        let bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
-        let name = name.to_owned();
-        Ok(Segment { name, front, schema, ids, bloom, fields, payload, stats, sections, degraded })
+        let texts = Arc::new(open_texts(&opening)?);
+        let (payload, mut stats, mut bloom) = (OnceLock::new(), None, None);
+        if !on_demand {
+            once(&payload, || open_payload(&opening, &texts, &mut degraded))?;
+            stats = opening.derived(SectionKind::Stats, &mut degraded, |bytes| {
+                Stats::from_bytes(&bytes, front.rows)
+            })?;
+            bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
+        }
+        Ok(Segment {
+            name: name.to_owned(),
+            front,
+            schema,
+            sections,
+            residence,
+            ids,
+            bloom,
+            fields,
+            texts,
+            payload,
+            stats,
+            degraded,
+        })
+    }
+
+    fn opening(&self) -> Sections<'_> {
+        let Segment { name, sections, residence, .. } = self;
+        Sections { name, sections, rows: self.front.rows, residence: *residence }
+    }
+
+    /// Reads what every search of `field` needs, and the columns too for one with a filter. What is missing is
+    /// requested together.
+    ///
+    /// # Errors
+    /// `NotResident`; `Corrupt`.
+    pub(crate) fn load(&self, field: &VectorField, with_filter: bool) -> Result<()> {
+        if self.residence != Residence::OnDemand {
+            return Ok(());
+        }
+        let columns = if with_filter { self.payload().map(drop) } else { Ok(()) };
+        // Lists name the points of their rows.
+        let ids = if field.lists().is_some() { Ok(()) } else { self.ids().map(drop) };
+        all([field.load(), ids, columns]).map(drop)
     }
 
     /// What errors call it: the file's name.
@@ -124,7 +185,8 @@ impl Segment {
         let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
         let own = (size_of::<Segment>() + sections) as u64;
         let fields: u64 = self.fields.iter().map(VectorField::beside_bytes).sum();
-        fields + self.payload.directory_bytes() + own
+        let payload = self.payload.get().map_or(0, Payload::directory_bytes);
+        fields + payload + own
     }
 
     /// Rows, dead ones included.
@@ -137,18 +199,21 @@ impl Segment {
         &self.schema
     }
 
-    /// The point of a row.
+    /// Which point each row is.
     ///
-    /// # Panics
-    /// If the row is not in the segment.
-    pub fn id_of(&self, row: RowId) -> PointId {
-        self.ids.id(row)
+    /// # Errors
+    /// `Corrupt` if the section is damaged; what the blob returns.
+    pub fn ids(&self) -> Result<&IdTable> {
+        once(&self.ids, || open_ids(&self.opening()))
     }
 
     /// The row of a point. Expected O(1).
-    pub fn find(&self, id: &PointId) -> Option<RowId> {
+    ///
+    /// # Errors
+    /// As [`Segment::ids`].
+    pub fn find(&self, id: &PointId) -> Result<Option<RowId>> {
         let possible = self.bloom.as_ref().is_none_or(|bloom| bloom.may_contain(id.hash64()));
-        if possible { self.ids.find(id) } else { None }
+        if possible { Ok(self.ids()?.find(id)) } else { Ok(None) }
     }
 
     /// A vector field by name.
@@ -168,12 +233,30 @@ impl Segment {
         &self.fields
     }
 
-    /// Metadata: columns and texts.
-    pub fn payload(&self) -> &Payload {
-        &self.payload
+    /// The metadata for filters.
+    ///
+    /// # Errors
+    /// `Corrupt` if the columns are damaged; what the blob returns.
+    pub fn payload(&self) -> Result<&Payload> {
+        once(&self.payload, || {
+            let opening = self.opening();
+            let columns = opening.required(SectionKey::of(SectionKind::Columns))?;
+            Payload::with_texts(columns, Arc::clone(&self.texts), self.rows())
+        })
     }
 
-    /// Zone maps and blooms, unless they were damaged.
+    /// The JSON object of a row as it was given; `None` if it has none. O(text).
+    ///
+    /// # Errors
+    /// `Corrupt` if its bytes are damaged; what the blob returns.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn text(&self, row: RowId) -> Result<Option<Cow<'_, str>>> {
+        self.texts.get(row)
+    }
+
+    /// Zone maps and blooms, unless they were damaged or are not read.
     pub fn stats(&self) -> Option<&Stats> {
         self.stats.as_ref()
     }
@@ -196,9 +279,30 @@ impl Segment {
     }
 
     /// Sections of the file, for verification and export.
-    pub fn sections(&self) -> &[Section] {
+    pub fn sections(&self) -> &[Arc<Section>] {
         &self.sections
     }
+}
+
+fn sections_of(name: &str, blob: &Arc<dyn Blob>, front: &Front) -> Vec<Arc<Section>> {
+    let section =
+        |entry: &SectionEntry| Arc::new(Section::new(name, Arc::clone(blob), entry.clone()));
+    front.sections.iter().map(section).collect()
+}
+
+/// The number of rows makes memory, so the file must be long enough to have so many: eight bytes of each id.
+fn check_rows(sections: &Sections<'_>) -> Result<()> {
+    let bytes = sections.get(SectionKey::of(SectionKind::Ids))?.entry().len;
+    if u64::from(sections.rows) * 8 <= bytes {
+        return Ok(());
+    }
+    let found = format!("{bytes} bytes of ids for {} rows", sections.rows);
+    Err(Error::corrupt(sections.name, "section table", found))
+}
+
+fn open_ids(sections: &Sections<'_>) -> Result<IdTable> {
+    let ids = sections.required(SectionKey::of(SectionKind::Ids))?;
+    IdTable::open(sections.name, ids, sections.rows)
 }
 
 fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
@@ -207,17 +311,26 @@ fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
         .map_err(|error| Error::corrupt(sections.name, "section Schema", error))
 }
 
-/// Columns and texts; damaged columns are noted and made again.
-fn open_payload(sections: &Sections<'_>, degraded: &mut Vec<SectionKind>) -> Result<Payload> {
-    let texts = sections.read(SectionKey::of(SectionKind::Metadata), Residence::InPlace)?;
+fn open_texts(sections: &Sections<'_>) -> Result<Texts> {
+    let section = sections.get(SectionKey::of(SectionKind::Metadata))?;
+    if sections.on_demand() {
+        return Ok(Texts::on_demand(Some(Arc::clone(section)), sections.rows));
+    }
+    Texts::open(section.read_all(Residence::InPlace)?, sections.rows)
+        .map_err(|error| error.context(sections.name))
+}
+
+/// The columns; damaged ones are noted and made again from the texts.
+fn open_payload(
+    sections: &Sections<'_>,
+    texts: &Arc<Texts>,
+    degraded: &mut Vec<SectionKind>,
+) -> Result<Payload> {
     let columns = sections.required(SectionKey::of(SectionKind::Columns));
-    let opened = columns.and_then(|columns| Payload::open(columns, texts.clone(), sections.rows));
-    let payload = match resident(opened)? {
-        Ok(payload) => Ok(payload),
-        Err(_damage) => {
-            degraded.push(SectionKind::Columns);
-            Payload::rebuild(texts, sections.rows)
-        }
-    };
-    payload.map_err(|error| error.context(sections.name))
+    let open = |columns| Payload::with_texts(columns, Arc::clone(texts), sections.rows);
+    resident(columns.and_then(open))?.or_else(|_damage| {
+        degraded.push(SectionKind::Columns);
+        Payload::rebuild(Arc::clone(texts), sections.rows)
+            .map_err(|error| error.context(sections.name))
+    })
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: pieces do not overlap, so a byte is kept once, and no piece is longer than [`PIECE_BYTES`] or has
 //! room that it does not use: memory is what was supplied, and none has to be found in one stretch or moved when
-//! more comes. Not here: what is fetched (`PartialExport` plans it), and whether the bytes are right (checksums of
+//! more comes. Not here: what is fetched (`Export` plans it), and whether the bytes are right (checksums of
 //! the format decide; bytes that fail are taken out with [`RangeBlob::forget`]).
 
 #[cfg(test)]

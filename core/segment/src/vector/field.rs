@@ -2,10 +2,11 @@
 //!
 //! The one file that lists what a field may have: a new index or codec of fewer bytes gets an arm where fields are
 //! opened, built and searched. A damaged index is left out and noted, because it is derived; damage to originals is an
-//! error. What lies in an export for readers of ranges only is in `index/lists`.
+//! error. Not here: the search of inverted lists, which are chosen over all segments together (`search/lists.rs`).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn};
@@ -15,14 +16,15 @@ use crate::ids::RowId;
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::schema::VectorSpec;
-use crate::storage::{AlignedBuffer, Bytes};
+use crate::storage::AlignedBuffer;
 
 use super::codec::EncodedRows;
 use super::codes::{Approximations, Bounds};
 use super::index::flat::{self, Wanted};
 use super::index::graph::{BaseGraph, Graph, GraphBuilder, GraphParams, Scratch, SearchBudget};
+use super::index::lists::StoredLists;
 use super::index::{AccessPath, Candidate, SearchStats};
-use super::originals::{Geometry, Lift, OriginalCodec, RowScorer, VectorRows};
+use super::originals::{Geometry, Lift, OriginalCodec, RowScorer, StoredRows, VectorRows};
 use super::scorer::Scorer;
 
 /// Seed of every graph: the same rows give the same graph in every store.
@@ -32,12 +34,11 @@ const GRAPH_SEED: u64 = 0x6E65_6172;
 #[derive(Debug)]
 pub struct VectorField {
     name: String,
-    spec: VectorSpec,
-    row_count: u32,
-    vectors: Bytes,
-    inverse_norms: Bytes,
+    rows: StoredRows,
     graph: Option<Graph>,
-    approximations: Option<Approximations>,
+    approximations: OnceLock<Option<Approximations>>,
+    /// Where sections are read on demand.
+    lists: Option<StoredLists>,
 }
 
 /// A search of one field.
@@ -60,7 +61,7 @@ pub(crate) struct FieldSearch<'a> {
 }
 
 impl VectorField {
-    /// Opens the field at position `ordinal` of the schema.
+    /// Opens the field at position `ordinal` of the schema. On demand it reads nothing, and does without a graph.
     ///
     /// # Errors
     /// `Corrupt` if its rows are damaged; what the blob returns.
@@ -71,15 +72,19 @@ impl VectorField {
         spec: &VectorSpec,
         degraded: &mut Vec<SectionKind>,
     ) -> Result<VectorField> {
-        let key = |kind| SectionKey::of_field(kind, ordinal);
-        let vectors = sections.required(key(SectionKind::Vectors))?;
-        let inverse_norms = match sections.find(key(SectionKind::InverseNorms)) {
-            Some(section) => section.read_all(sections.residence)?,
-            None => AlignedBuffer::default().into(),
+        let mut field = VectorField {
+            name: name.to_owned(),
+            rows: StoredRows::new(sections, ordinal, spec)?,
+            graph: None,
+            approximations: OnceLock::new(),
+            lists: None,
         };
-        let rows = VectorRows::new(spec, sections.rows, &vectors, &inverse_norms)
-            .map_err(|error| error.context(sections.name))?;
-        let graph = sections.find(key(SectionKind::Graph)).map(|section| {
+        if sections.on_demand() {
+            field.lists = StoredLists::find(sections, ordinal, spec);
+            return Ok(field);
+        }
+        let graph = sections.find(SectionKey::of_field(SectionKind::Graph, ordinal));
+        let graph = graph.map(|section| {
             let bytes = section.read_all(sections.residence)?;
             Graph::open(bytes, sections.rows)
         });
@@ -87,10 +92,27 @@ impl VectorField {
         if matches!(graph, Some(Err(_))) {
             degraded.push(SectionKind::Graph);
         }
-        let graph = graph.and_then(Result::ok);
-        let approximations = if graph.is_some() { None } else { Approximations::of(rows) };
-        let (name, spec, row_count) = (name.to_owned(), spec.clone(), sections.rows);
-        Ok(VectorField { name, spec, row_count, vectors, inverse_norms, graph, approximations })
+        field.graph = graph.and_then(Result::ok);
+        field.load()?;
+        Ok(field)
+    }
+
+    /// Reads what every search of the field needs.
+    ///
+    /// # Errors
+    /// As [`VectorField::rows`].
+    pub(crate) fn load(&self) -> Result<()> {
+        if let Some(lists) = &self.lists {
+            return lists.table().map(drop);
+        }
+        self.approximations(self.rows()?);
+        Ok(())
+    }
+
+    /// Approximations of the rows, for scans: made at the first call.
+    fn approximations(&self, rows: VectorRows<'_>) -> Option<&Approximations> {
+        let made = || if self.graph.is_some() { None } else { Approximations::of(rows) };
+        self.approximations.get_or_init(made).as_ref()
     }
 
     /// Name in the schema.
@@ -100,13 +122,34 @@ impl VectorField {
 
     /// Dimension, metric, storage.
     pub fn spec(&self) -> &VectorSpec {
-        &self.spec
+        self.rows.spec()
     }
 
-    /// The stored rows.
-    pub fn rows(&self) -> VectorRows<'_> {
-        VectorRows::new(&self.spec, self.row_count, &self.vectors, &self.inverse_norms)
-            .expect("lengths were checked when the segment was opened")
+    /// The stored rows, all of which are read.
+    ///
+    /// # Errors
+    /// `Corrupt` if they are damaged; what the blob returns.
+    pub fn rows(&self) -> Result<VectorRows<'_>> {
+        self.rows.all()
+    }
+
+    /// Writes the stored values of a row; `out` has `dim` places.
+    ///
+    /// # Errors
+    /// As [`VectorField::rows`].
+    ///
+    /// # Panics
+    /// If there is no such row or `out` has another length.
+    pub fn decode(&self, row: RowId, out: &mut [f32]) -> Result<()> {
+        self.rows.decode(row, out)
+    }
+
+    /// The exact distance of one row, in the bits of any exact search.
+    ///
+    /// # Errors
+    /// As [`VectorField::rows`].
+    pub(crate) fn distance(&self, row: RowId, query: &[f32], kernel: Kernel) -> Result<f32> {
+        self.rows.distance(row, query, kernel)
     }
 
     /// The graph, if the field has one that is whole.
@@ -114,9 +157,14 @@ impl VectorField {
         self.graph.as_ref()
     }
 
+    /// The inverted lists, if the field is searched by them: where rows are read on demand.
+    pub fn lists(&self) -> Option<&StoredLists> {
+        self.lists.as_ref()
+    }
+
     /// Bytes of memory of what is kept beside the sections.
     pub fn beside_bytes(&self) -> u64 {
-        self.approximations.as_ref().map_or(0, Approximations::bytes)
+        self.approximations.get().and_then(Option::as_ref).map_or(0, Approximations::bytes)
     }
 
     /// The nearest allowed rows, closest first, at least `k` where the path finds as many; of those farther than
@@ -124,7 +172,7 @@ impl VectorField {
     /// as such a scan. Rows at one distance are ordered by `tie`.
     ///
     /// # Errors
-    /// `Cancelled` once `go_on` returns false.
+    /// `Cancelled` once `go_on` returns false; as [`VectorField::rows`].
     pub(crate) fn search<'s>(
         &self,
         search: &FieldSearch<'_>,
@@ -134,14 +182,20 @@ impl VectorField {
         stats: &mut SearchStats,
     ) -> Result<Cow<'s, [Candidate]>> {
         let FieldSearch { path, k, allowed, go_on, .. } = *search;
-        let scorer = self.scorer(search.kernel, search.vector);
+        let scorer = self.scorer(search.kernel, search.vector)?;
         let through_graph = match (path, &self.graph) {
             (AccessPath::Graph { ef }, Some(graph)) => {
                 let scored_max = u64::from(search.allowed_count);
                 let budget = SearchBudget { ef: ef as usize, k, scored_max };
                 graph.search(&scorer, allowed, budget, scratch, stats, go_on)
             }
-            (AccessPath::Graph { .. } | AccessPath::Exact | AccessPath::Nothing, _) => None,
+            (
+                AccessPath::Graph { .. }
+                | AccessPath::Exact
+                | AccessPath::Lists { .. }
+                | AccessPath::Nothing,
+                _,
+            ) => None,
         };
         cancel::check(go_on)?;
         if let Some(candidates) = through_graph {
@@ -149,15 +203,15 @@ impl VectorField {
         }
         let limit = if scorer.bounds.is_some() { limit() } else { f32::INFINITY };
         let wanted = Wanted { k, limit };
-        flat::search(&scorer, self.row_count, allowed, wanted, tie, stats, go_on).map(Cow::Owned)
+        flat::search(&scorer, self.rows.len(), allowed, wanted, tie, stats, go_on).map(Cow::Owned)
     }
 
-    fn scorer(&self, kernel: Kernel, query: &[f32]) -> FieldScorer<'_> {
-        let rows = self.rows();
+    fn scorer(&self, kernel: Kernel, query: &[f32]) -> Result<FieldScorer<'_>> {
+        let rows = self.rows()?;
         let originals = RowScorer::new(rows, kernel, query);
         let bounds = |approximations| Bounds::new(approximations, rows, kernel, originals.query());
-        let bounds = self.approximations.as_ref().map(bounds);
-        FieldScorer { originals, bounds }
+        let bounds = self.approximations(rows).map(bounds);
+        Ok(FieldScorer { originals, bounds })
     }
 }
 

@@ -46,7 +46,7 @@ impl PointAnswer<'_> {
 /// `Corrupt` naming the file if metadata is damaged; what `write` returns.
 pub(super) fn read_points(
     view: &View,
-    places: &[Place],
+    found: &[(PointId, Place)],
     field: &str,
     shown: Shown,
     mut write: impl FnMut(PointAnswer<'_>) -> StoreResult<()>,
@@ -54,10 +54,10 @@ pub(super) fn read_points(
     let fields = [field];
     let vectors = if shown.vector { &fields[..] } else { &[] };
     let columns = Columns { vectors, metadata: shown.metadata };
-    for places in places.chunks(points_at_once(view, vectors)) {
-        let points = view.points(places.iter().copied(), columns)?;
+    for found in found.chunks(points_at_once(view, vectors)) {
+        let points = view.points(found.iter().cloned(), columns)?;
         let elements = points.vectors.first().map_or(&[][..], Vec::as_slice);
-        let mut vectors = elements.chunks_exact((elements.len() / places.len()).max(1));
+        let mut vectors = elements.chunks_exact((elements.len() / found.len()).max(1));
         for (row, id) in points.ids.iter().enumerate() {
             let metadata = points.metadata.get(row).and_then(Option::as_deref);
             write(PointAnswer { id, metadata, vector: vectors.next() })?;

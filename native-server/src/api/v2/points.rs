@@ -76,12 +76,12 @@ request! {
 
 /// Points looked up
 #[derive(ToSchema)]
-pub(super) struct Points<'a> {
+pub(super) struct Points {
     #[schema(value_type = Vec<PointAnswer>)]
-    points: Vec<Place>,
+    points: Vec<(PointId, Place)>,
     /// Behind this id comes the next page; left out at the end
     #[schema(value_type = Option<Id>)]
-    next: Option<&'a PointId>,
+    next: Option<PointId>,
 }
 
 /// What was deleted
@@ -125,13 +125,13 @@ pub(super) async fn get(mut call: Call) -> Result<Response<Body>> {
 pub(super) async fn get_one(call: Call) -> Result<Response<Body>> {
     let id = path_id(&call)?;
     let view = call.served()?.view();
-    let Some(place) = view.find(&id) else {
+    let Some(place) = view.find(&id)? else {
         let message = format!("there is no point {}", shown(&id.to_string()));
         return Err(Error::new(ErrorKind::NotFound, message).into());
     };
     let mut out = b"{\"data\":".to_vec();
     let shown = Shown { metadata: true, vector: true };
-    point::read_points(&view, &[place], default_field(&view), shown, |point| {
+    point::read_points(&view, &[(id, place)], default_field(&view), shown, |point| {
         point.write(&mut out);
         Ok(())
     })?;
@@ -257,17 +257,21 @@ impl Wanted {
     fn answer(&self, view: &Arc<View>, out: Growing, go_on: GoOn<'_>) -> StoreResult<Bytes> {
         let Some(ids) = &self.ids else {
             let after = self.after.as_ref();
-            let page = view.page(after, self.limit + 1, self.filter.as_ref(), go_on)?;
-            let points = page.iter().take(self.limit).map(|(_, place)| *place).collect();
-            let next = (page.len() > self.limit).then(|| &page[self.limit - 1].0);
+            let mut points = view.page(after, self.limit + 1, self.filter.as_ref(), go_on)?;
+            let more = points.len() > self.limit;
+            points.truncate(self.limit);
+            let next = points.last().filter(|_| more).map(|(id, _)| id.clone());
             return Points { points, next }.write(self, view, out);
         };
-        let points = ids.iter().filter_map(|id| view.find(id)).collect();
+        let mut points = Vec::with_capacity(ids.len());
+        for id in ids {
+            points.extend(view.find(id)?.map(|place| (id.clone(), place)));
+        }
         Points { points, next: None }.write(self, view, out)
     }
 }
 
-impl Points<'_> {
+impl Points {
     fn write(self, wanted: &Wanted, view: &View, mut out: Growing) -> StoreResult<Bytes> {
         out.text.extend_from_slice(b"{\"data\":{\"points\":[");
         let mut separator: &[u8] = b"";
@@ -277,7 +281,7 @@ impl Points<'_> {
             out.pay()
         })?;
         out.text.push(b']');
-        if let Some(next) = self.next {
+        if let Some(next) = &self.next {
             out.text.extend_from_slice(b",\"next\":");
             point::write_id(&mut out.text, next);
         }

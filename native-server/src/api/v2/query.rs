@@ -16,7 +16,7 @@ use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, K_MAX, SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
-use nearfield_segment::{Kernel, Pool, ScoreKind, VectorSpec, unknown_field};
+use nearfield_segment::{Kernel, PointId, Pool, ScoreKind, VectorSpec, unknown_field};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -266,11 +266,12 @@ fn write_hits(
     view: &View,
     hits: &[Hit],
 ) -> StoreResult<()> {
-    let places: Vec<Place> = hits.iter().map(|hit| (hit.source, hit.row)).collect();
+    let found: Vec<(PointId, Place)> =
+        hits.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row))).collect();
     let mut scores = hits.iter().map(|hit| spec.metric.score(hit.distance));
     out.text.push(b'[');
     let mut separator: &[u8] = b"";
-    point::read_points(view, &places, &search.field, search.shown, |point| {
+    point::read_points(view, &found, &search.field, search.shown, |point| {
         out.text.extend_from_slice(mem::replace(&mut separator, b","));
         let score = scores.next().expect("a score for each hit");
         FoundPoint::of(point, score).write(&mut out.text);

@@ -179,7 +179,7 @@ pub(crate) fn write_arrow_stream(
     include_vector: bool,
     out: &mut dyn Write,
 ) -> Result<u64> {
-    let layout = Layout::new(source.id_kind(), include_vector.then_some(source.dim()));
+    let layout = Layout::new(source.id_kind()?, include_vector.then_some(source.dim()));
     if !include_vector {
         source = source.without_vectors();
     }

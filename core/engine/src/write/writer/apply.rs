@@ -99,15 +99,17 @@ impl Writer {
         let view = self.state.view(self.manifest.document.number);
         let rows = view.matching(filter)?;
         let found = view.segments.iter().zip(&rows);
-        let ids = found.flat_map(|(live, rows)| {
-            rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<PointId>>()
-        });
+        let mut ids: Vec<PointId> = Vec::new();
+        for (live, rows) in found {
+            let table = live.segment.ids()?;
+            ids.extend(rows.iter().map(|row| table.id(row)));
+        }
         let time_ms = self.clock.now_ms();
         let batch = |deletes| {
             let draft = Draft { deletes, time_ms, ..Draft::default() };
             Batch::new(draft, &self.state.schema)
         };
-        split_ids(ids, self.deletes_bytes_max).into_iter().map(batch).collect()
+        split_ids(ids.into_iter(), self.deletes_bytes_max).into_iter().map(batch).collect()
     }
 
     /// Logs and applies a batch that repeats nothing.

@@ -1,4 +1,4 @@
-//! How candidates are found: an exact scan, a walk over a proximity graph, or cells for readers of ranges.
+//! How candidates are found: an exact scan, a walk over a proximity graph, or inverted lists for readers of ranges.
 //!
 //! The first two answer with [`Candidate`]s in key order, a total order on (distance bits, row), so that the
 //! answer depends on nothing but the rows, the index bytes and the query.
@@ -58,6 +58,11 @@ pub enum AccessPath {
         /// Length of the candidate list.
         ef: u32,
     },
+    /// The rows of the nearest inverted lists, by their codes. The lists are chosen over all segments together.
+    Lists {
+        /// How many lists there are.
+        lists: u32,
+    },
 }
 
 impl std::fmt::Display for AccessPath {
@@ -66,6 +71,7 @@ impl std::fmt::Display for AccessPath {
             AccessPath::Nothing => f.write_str("nothing to search"),
             AccessPath::Exact => f.write_str("every allowed row compared"),
             AccessPath::Graph { ef } => write!(f, "searched through the graph (ef {ef})"),
+            AccessPath::Lists { lists } => write!(f, "the nearest of {lists} inverted lists read"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod geometry;
 mod matrix;
 mod rows;
 mod scorer;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -19,3 +20,5 @@ pub use codec::OriginalCodec;
 pub use geometry::{Geometry, Lift};
 pub use rows::VectorRows;
 pub use scorer::RowScorer;
+
+pub(in crate::vector) use stored::StoredRows;

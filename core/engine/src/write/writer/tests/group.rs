@@ -51,7 +51,8 @@ fn a_filter_means_the_points_that_are_there_at_its_turn() {
         answers.iter().map(|answer| answer.as_ref().expect("written").deleted).collect();
     assert_eq!(deleted, [0, 0, 1, 0, 0]);
     let view = bench.collection.view();
-    let there: Vec<bool> = (1..5).map(|id| view.find(&PointId::U64(id)).is_some()).collect();
+    let there: Vec<bool> =
+        (1..5).map(|id| view.find(&PointId::U64(id)).expect("reads").is_some()).collect();
     assert_eq!(there, [false, true, true, true]);
 }
 
@@ -100,7 +101,7 @@ fn in_a_group_that_fills_log_files_what_is_answered_as_done_is_seen_whatever_fai
             break;
         }
         failed += usize::from(answers.iter().any(Result::is_err));
-        let seen = |id| collection.view().find(&PointId::U64(id)).is_some();
+        let seen = |id| collection.view().find(&PointId::U64(id)).expect("reads").is_some();
         let done: Vec<u64> =
             (1..).zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(id, _)| id).collect();
         for id in 1..=12 {
@@ -129,7 +130,7 @@ fn many_batches() -> (Bench, Change<'static>) {
 
 fn left(collection: &Collection) -> Vec<u64> {
     let view = collection.view();
-    (0..20).filter(|&id| view.find(&PointId::U64(id)).is_some()).collect()
+    (0..20).filter(|&id| view.find(&PointId::U64(id)).expect("reads").is_some()).collect()
 }
 
 #[test]

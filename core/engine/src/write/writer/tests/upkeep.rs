@@ -211,8 +211,8 @@ fn a_tier_is_searched_alone_and_hits_name_their_segments() {
     let sources = |tier, filter| {
         let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
         let prepared = view.prepare_tier(tier, params, bench.collection.kernel());
-        let (hits, _) =
-            prepared.expect("known fields").search(&[0.0, 0.0], &mut Scratch::default());
+        let found = prepared.expect("known fields").search(&[0.0, 0.0], &mut Scratch::default());
+        let (hits, _) = found.expect("in memory");
         hits.iter().map(|hit| hit.source).collect::<Vec<_>>()
     };
     let found = [Tier::All, Tier::Active, Tier::Archive].map(|tier| sources(tier, None));

@@ -30,7 +30,7 @@
 //!
 //! Invariant: the bytes depend on the live rows alone, not on threads or the instruction set; distances of codes
 //! are sums of integers, so they are equal everywhere. They are near the exact ones, not equal: a caller that needs
-//! those reads the originals. Not here: reading and waiting (`engine/partial`).
+//! those reads the originals. Not here: which lists of which segments a query reads (`search`).
 
 mod build;
 mod choose;
@@ -38,6 +38,7 @@ mod ids;
 mod list;
 mod means;
 mod order;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ mod tests;
 pub use build::{ListSections, build};
 pub use choose::{Budget, Spot, choose};
 pub use list::InvertedList;
+pub use stored::StoredLists;
 pub use table::{ListPlace, ListTable};
 
 /// Version written and read.

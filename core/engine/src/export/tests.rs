@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::format::Residence;
-use nearfield_segment::search::SearchParams;
+use nearfield_segment::search::{AccessPath, Hit, ListParams, SearchParams, SearchStats};
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{
     AlignedBuffer, Bytes, BytesBlob, MemoryStorage, RangeBlob, Storage,
 };
 use nearfield_segment::vector::graph::{GraphParams, Scratch};
-use nearfield_segment::{DeadRows, Encoding, FileId, Lsn, Metric, PointId, Pool, Rng, RowId};
+use nearfield_segment::{
+    DeadRows, Encoding, Error, ErrorKind, FileId, Kernel, Lsn, Metric, PointId, Pool, Rng, RowId,
+    Schema,
+};
 
 use super::*;
-use crate::export::{export_memory_bytes, front, open_export, stream_export, write_export};
-use crate::read::points::{Columns, Place};
-use crate::read::view::{LiveSegment, View};
+use crate::read::points::{Columns, Place, Points, Scan};
+use crate::read::view::LiveSegment;
 
 const DIM: usize = 12;
 
@@ -142,29 +143,57 @@ fn fetching<T>(file: &[u8], ask: impl Fn(&Arc<RangeBlob>) -> Result<T>) -> (Resu
     }
 }
 
-fn opened(blob: &Arc<RangeBlob>) -> Result<PartialExport> {
-    PartialExport::open("x.near", Arc::<RangeBlob>::clone(blob), Kernel::detect())
+fn opened(blob: &Arc<RangeBlob>) -> Result<Export> {
+    let blob: Arc<dyn Blob> = Arc::<RangeBlob>::clone(blob);
+    Export::open("x.near", &blob, Residence::OnDemand)
 }
 
-fn params<'a>(vector: &'a [f32], filter: Option<&'a Filter>) -> PartialSearchParams<'a> {
-    let (k, cells) = (10, Some(1_000_000));
-    PartialSearchParams { field: "", vector, k, cells, requests_max: 8, filter, rerank: 0 }
+/// What a search of inverted lists found and took.
+#[derive(Debug, PartialEq)]
+struct Answer {
+    hits: Vec<Hit>,
+    stats: SearchStats,
+    coverage: f64,
+    lists: u32,
+}
+
+fn search(
+    view: &View,
+    vector: &[f32],
+    filter: Option<&Filter>,
+    lists: ListParams,
+) -> Result<Answer> {
+    let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
+    let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
+    let (hits, stats) = view.search_many(&prepared, vector, &Pool::SERIAL)?.remove(0);
+    let lists = prepared.plans().map(|plan| match plan.path {
+        AccessPath::Lists { lists } => lists,
+        AccessPath::Nothing | AccessPath::Exact | AccessPath::Graph { .. } => 0,
+    });
+    let (coverage, lists) = (prepared.coverage(&stats), lists.sum());
+    Ok(Answer { hits, stats, coverage, lists })
+}
+
+const ALL: ListParams = ListParams { lists: Some(1_000_000), runs_max: 8, rerank: 0 };
+
+fn found(hits: &[Hit]) -> Vec<(PointId, Place)> {
+    hits.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row))).collect()
 }
 
 /// Ids and bits of the distances of the exact answer.
 fn exact(view: &View, vector: &[f32], k: usize, filter: Option<&Filter>) -> Vec<(PointId, u32)> {
     let params = SearchParams { field: "", k, ef: None, exact: true, filter };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
-    let (hits, _) = prepared.search(vector, &mut Scratch::default());
+    let (hits, _) = prepared.search(vector, &mut Scratch::default()).unwrap();
     hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect()
 }
 
-fn bits(answer: &PartialAnswer) -> Vec<(PointId, u32)> {
+fn bits(answer: &Answer) -> Vec<(PointId, u32)> {
     answer.hits.iter().map(|hit| (hit.id.clone(), hit.distance.to_bits())).collect()
 }
 
 #[test]
-fn all_cells_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
+fn all_lists_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
     for (metric, store) in
         [(Metric::Cosine, Encoding::F32), (Metric::Dot, Encoding::F16), (Metric::L2, Encoding::F32)]
     {
@@ -176,21 +205,21 @@ fn all_cells_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
                 let vector = clumped(&mut Rng::new(100 + seed));
                 let (answer, _) = fetching(&file, |blob| {
                     let export = opened(blob)?;
-                    let params = PartialSearchParams { rerank: 5_000, ..params(&vector, filter) };
-                    export.search(export.collection("docs")?, &params)
+                    let lists = ListParams { rerank: 5_000, ..ALL };
+                    search(export.collection("docs")?, &vector, filter, lists)
                 });
                 let answer = answer.unwrap();
                 assert_eq!(bits(&answer), exact(&view, &vector, 10, filter), "{metric:?}");
-                assert!(answer.hits.iter().all(|hit| hit.exact));
-                assert_eq!((answer.coverage, answer.cells_searched), (1.0, answer.cells_total));
-                assert_eq!(answer.reranked as u64, view.count(filter).unwrap());
+                assert_eq!((answer.coverage, answer.stats.lists_read), (1.0, answer.lists));
+                let again = u64::from(answer.stats.compared_again);
+                assert_eq!(again, view.count(filter).unwrap());
             }
         }
     }
 }
 
 #[test]
-fn a_few_cells_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_rounds() {
+fn a_few_lists_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_rounds() {
     let view = view(&[9000], Metric::L2, Encoding::F32);
     let file = export(&view);
     let (mut found, mut total) = (0, 0);
@@ -198,15 +227,14 @@ fn a_few_cells_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_round
         let vector = clumped(&mut Rng::new(200 + seed));
         let (answer, fetched) = fetching(&file, |blob| {
             let export = opened(blob)?;
-            let few =
-                PartialSearchParams { cells: Some(12), requests_max: 4, ..params(&vector, None) };
-            export.search(&export.collections()[0], &few)
+            let few = ListParams { lists: Some(12), runs_max: 4, rerank: 0 };
+            search(&export.collections[0].1, &vector, None, few)
         });
         let answer = answer.unwrap();
         let expected = exact(&view, &vector, 10, None);
         found += answer.hits.iter().filter(|hit| expected.iter().any(|e| e.0 == hit.id)).count();
         total += expected.len();
-        assert_eq!((answer.cells_searched, answer.hits.len()), (12, 10));
+        assert_eq!((answer.stats.lists_read, answer.hits.len()), (12, 10));
         assert!(answer.coverage > 0.0 && answer.coverage < 0.5, "{}", answer.coverage);
         assert!(fetched.rounds <= 3 && fetched.requests <= 3 + 12, "{fetched:?}");
         assert!(fetched.bytes < file.len() as u64 / 4, "{fetched:?} of {}", file.len());
@@ -219,14 +247,15 @@ fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
     let view = view(&[5000, 30], Metric::Cosine, Encoding::F32);
     let file = export(&view);
     let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("x.near", file.clone()));
-    let (_, reopened) = open_export("x.near", &blob, Residence::InPlace).unwrap().remove(0);
+    let (_, reopened) =
+        Export::open("x.near", &blob, Residence::InPlace).unwrap().collections.remove(0);
     assert!(export(&reopened)[..] == file[..], "cells and deletes are written anew, not twice");
     for exactly in [true, false] {
         let vector = clumped(&mut Rng::new(3));
         let params = SearchParams { field: "", k: 20, ef: None, exact: exactly, filter: None };
         let ask = |view: &View| {
             let prepared = view.prepare(params, Kernel::detect()).unwrap();
-            let (hits, stats) = prepared.search(&vector, &mut Scratch::default());
+            let (hits, stats) = prepared.search(&vector, &mut Scratch::default()).unwrap();
             (
                 hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
                 stats,
@@ -241,37 +270,32 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
     let view = view(&[300, 200], Metric::L2, Encoding::F32);
     let file = export(&view);
     let filter = Filter::from_json_text(r#"{"n":3}"#).unwrap();
+    let columns = Columns { vectors: &[""], metadata: true };
+    let owned = |points: Points<'_>| {
+        let texts = points.metadata.into_iter().map(|text| text.map(|text| text.into_owned()));
+        (points.ids, points.vectors, texts.collect::<Vec<_>>())
+    };
     let (listed, _) = fetching(&file, |blob| {
         let export = opened(blob)?;
         let docs = export.collection("docs")?;
-        assert_eq!((docs.rows(), docs.live(), docs.has_cells()), (500, view.len(), true));
+        assert_eq!((docs.len(), docs.has_lists()), (view.len(), true));
         assert_eq!(docs.count(Some(&filter))?, view.count(Some(&filter))?);
-        let (mut listed, mut after) = (Vec::new(), None);
-        loop {
-            let page = docs.scan(after, 37, None)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(*last);
-            listed.extend(page);
+        let (mut scan, mut listed) = (Scan::new(docs, None, &always)?, Vec::new());
+        while scan.place().is_some() {
+            listed.push(owned(scan.next(docs, columns, 37, usize::MAX)?));
         }
-        let places: Vec<Place> = listed.iter().map(|(place, _)| *place).collect();
-        let ids: Vec<PointId> = listed.iter().map(|(_, id)| id.clone()).collect();
-        assert_eq!(docs.find(&ids)?, places.iter().copied().map(Some).collect::<Vec<_>>());
-        assert_eq!(
-            docs.find(&[PointId::U64(4), PointId::U64(1 << 50)])?,
-            [None, None],
-            "4 is dead"
-        );
-        let (metadata, vectors) = (docs.metadata(&places)?, docs.vectors("", &places)?);
-        Ok((ids.into_iter().zip(metadata).collect::<Vec<_>>(), vectors))
+        let ids: Vec<PointId> = listed.iter().flat_map(|(ids, _, _)| ids.clone()).collect();
+        let (looked_up, missing) = docs.get(&ids, columns)?;
+        assert_eq!((looked_up.ids.len(), missing.len()), (ids.len(), 0));
+        let (_, missing) = docs.get(&[PointId::U64(4), PointId::U64(1 << 50)], columns)?;
+        assert_eq!(missing, [0, 1], "4 is dead");
+        Ok(listed)
     });
-    let (listed, vectors) = listed.unwrap();
-    assert_eq!(listed.len() as u64, view.len());
-    for ((id, metadata), vector) in listed.into_iter().zip(vectors.chunks(DIM)) {
-        let columns = Columns { vectors: &[""], metadata: true };
-        let (found, _) = view.get(&[id], columns).unwrap();
-        assert_eq!(found.metadata[0], metadata.map(Into::into));
-        assert_eq!(vector, found.vectors[0]);
+    let mut scan = Scan::new(&view, None, &always).unwrap();
+    for part in listed.unwrap() {
+        assert_eq!(part, owned(scan.next(&view, columns, 37, usize::MAX).unwrap()));
     }
+    assert_eq!(scan.place(), None);
 }
 
 #[test]
@@ -282,11 +306,12 @@ fn wrong_bytes_are_corrupt_wherever_they_are_read_and_never_change_an_answer() {
     let ask = |file: &[u8]| {
         let (answer, _) = fetching(file, |blob| {
             let export = opened(blob)?;
-            let docs = &export.collections()[0];
-            let answer = export
-                .search(docs, &PartialSearchParams { rerank: 40, ..params(&vector, None) })?;
-            let places: Vec<Place> = answer.hits.iter().map(|hit| (hit.segment, hit.row)).collect();
-            Ok((bits(&answer), docs.metadata(&places)?))
+            let docs = &export.collections[0].1;
+            let answer = search(docs, &vector, None, ListParams { rerank: 40, ..ALL })?;
+            let columns = Columns { vectors: &[], metadata: true };
+            let texts = docs.points(found(&answer.hits), columns)?.metadata;
+            let texts = texts.into_iter().map(|text| text.map(|text| text.into_owned()));
+            Ok((bits(&answer), texts.collect::<Vec<_>>()))
         });
         answer
     };
@@ -319,7 +344,7 @@ fn a_bad_block_that_is_forgotten_and_fetched_again_is_good_and_a_good_one_is_che
     let good = &file[cells.start as usize..cells.end as usize];
     let bad = vec![7; good.len()];
     let export = opened(&blob).unwrap();
-    let ask = || export.search(&export.collections()[0], &params(&vector, None));
+    let ask = || search(&export.collections[0].1, &vector, None, ALL);
     let expected = ask().unwrap();
     blob.forget(cells.clone());
     assert_eq!(ask().unwrap_err().kind(), ErrorKind::NotResident);
@@ -341,22 +366,23 @@ fn stages_are_what_the_next_questions_need() {
     let plan = opened(&whole).unwrap();
     let filter = Filter::from_json_text(r#"{"n":3}"#).unwrap();
     let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
-    for stage in [Stage::Header, Stage::CellTables, Stage::Codes, Stage::Rows] {
+    for stage in [Stage::Header, Stage::ListTables, Stage::Codes, Stage::Rows] {
         for range in plan.stage_ranges(stage) {
             blob.supply(range.start, &file[range.start as usize..range.end as usize]).unwrap();
         }
         // Opening asks for a fixed number of bytes first, whatever they are.
         blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();
         let export = opened(&blob).unwrap();
-        let docs = &export.collections()[0];
-        let rerank = PartialSearchParams { rerank: 50, ..params(&vector, Some(&filter)) };
+        let docs = &export.collections[0].1;
         match stage {
-            Stage::Header | Stage::CellTables | Stage::All => {}
-            Stage::Codes => drop(export.search(docs, &params(&vector, None)).unwrap()),
+            Stage::Header | Stage::ListTables | Stage::All => {}
+            Stage::Codes => drop(search(docs, &vector, None, ALL).unwrap()),
             Stage::Rows => {
-                let hits = export.search(docs, &rerank).unwrap().hits;
-                docs.metadata(&[(hits[0].segment, hits[0].row)]).unwrap();
-                docs.find(&[PointId::U64(0)]).unwrap();
+                let lists = ListParams { rerank: 50, ..ALL };
+                let hits = search(docs, &vector, Some(&filter), lists).unwrap().hits;
+                let columns = Columns { vectors: &[""], metadata: true };
+                docs.points(found(&hits), columns).unwrap();
+                docs.find(&PointId::U64(0)).unwrap();
             }
         }
     }
@@ -369,19 +395,31 @@ fn what_cannot_be_asked_is_refused_before_anything_is_fetched() {
     let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
     blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();
     let export = opened(&blob).unwrap();
-    let docs = &export.collections()[0];
-    let vector = [1.0; DIM];
-    let good = params(&vector, None);
-    for bad in [
-        PartialSearchParams { k: 0, ..good },
-        PartialSearchParams { cells: Some(0), ..good },
-        PartialSearchParams { requests_max: 0, ..good },
-        PartialSearchParams { vector: &[1.0; 3], ..good },
-        PartialSearchParams { vector: &[f32::NAN; DIM], ..good },
-        PartialSearchParams { field: "title", ..good },
+    let docs = &export.collections[0].1;
+    let good = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
+    let few = ListParams::default();
+    let ask = |params: SearchParams<'_>, vector: &[f32], lists: ListParams| {
+        let prepared = docs.prepare(params, Kernel::detect())?.with_lists(lists)?;
+        docs.search_many(&prepared, vector, &Pool::SERIAL)
+    };
+    blob.take_wanted();
+    for (params, vector, lists) in [
+        (SearchParams { k: 0, ..good }, &[1.0; DIM][..], few),
+        (SearchParams { field: "title", ..good }, &[1.0; DIM], few),
     ] {
-        let kind = export.search(docs, &bad).unwrap_err().kind();
+        let kind = ask(params, vector, lists).unwrap_err().kind();
         assert!(matches!(kind, ErrorKind::InvalidInput(_) | ErrorKind::NotFound), "{kind:?}");
+        assert_eq!(blob.take_wanted(), []);
+    }
+    blob.supply(0, &file).unwrap();
+    for (vector, lists) in [
+        (&[1.0; DIM][..], ListParams { lists: Some(0), ..few }),
+        (&[1.0; DIM], ListParams { runs_max: 0, ..few }),
+        (&[1.0; 3], few),
+        (&[f32::NAN; DIM], few),
+    ] {
+        let kind = ask(good, vector, lists).unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::InvalidInput(_)), "{kind:?}");
     }
     assert_eq!(export.collection("other").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(blob.take_wanted(), []);
@@ -392,7 +430,7 @@ fn of_a_whole_file_the_blocks_with_wrong_bytes_are_named_and_no_others() {
     // A file that was gathered from ranges is checked once, before it counts as whole.
     let file = export(&view(&[3_000, 40], Metric::L2, Encoding::F32));
     let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("x.near", file.clone()));
-    let export = PartialExport::open("x.near", blob, Kernel::detect()).unwrap();
+    let export = Export::open("x.near", &blob, Residence::OnDemand).unwrap();
     assert_eq!(export.damaged(&file), []);
     let all: Vec<_> = export.damaged(&[]);
     for block in [&all[0], &all[all.len() / 2], &all[all.len() - 1]] {
