@@ -37,7 +37,7 @@ function watchedCall(name, real) {
 }
 
 /**
- * @param {string} name of an export whose first argument is an object of the module, such as `whole_search`
+ * @param {string} name of an export whose first argument is an object of the module, such as `nearfile_search`
  * @returns {Promise<void>} when it has trapped
  */
 export function trapOnce(name) {
@@ -56,7 +56,7 @@ export function trapOnce(name) {
 
 /**
  * Names of the exports for one class that are called after one of them trapped: none may be.
- * @param {string} name of the class, such as `part`
+ * @param {string} name of the class, such as `nearfile`
  * @returns {string[]} grows
  */
 export function enteredAfterTrap(name) {

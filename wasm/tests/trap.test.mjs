@@ -11,7 +11,7 @@ test('after a trap the call gets WASM, and every snapshot of the realm answers a
   const { bytes, answer } = await fixture('v2');
   const [first, second] = [await open(bytes), await open(new Blob([bytes]))];
   const ask = (snapshot) => snapshot.collection().search(QUERY, { mode: 'exact' });
-  trapOnce('whole_search');
+  trapOnce('nearfile_search');
   await assert.rejects(ask(first), { code: 'WASM', message: /out of bounds/ });
   for (const snapshot of [first, second, first]) {
     assert.deepEqual((await ask(snapshot)).map(({ id, score }) => ({ id, score })), answer);

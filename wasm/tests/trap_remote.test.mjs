@@ -43,8 +43,8 @@ test('a download that is under way when a search traps ends with WASM and delive
   server.hold();
   const ended = assert.rejects(snapshot.download('codes'), { code: 'WASM' });
   await until(() => server.held === 2);
-  const entered = enteredAfterTrap('part');
-  trapOnce('part_search');
+  const entered = enteredAfterTrap('nearfile');
+  trapOnce('nearfile_search');
   await assert.rejects(ask(), { code: 'WASM', message: /out of bounds/ });
   server.release();
   await ended;
@@ -62,8 +62,8 @@ test('after a trap in a delivery the other pieces, and the bytes that are here, 
   const ask = () => remote.search(name, query(1), searchAsked(FEW));
   const ended = assert.rejects(ask(), WebAssembly.RuntimeError);
   await until(() => server.held > 1);
-  const entered = enteredAfterTrap('part');
-  trapOnce('part_supply');
+  const entered = enteredAfterTrap('nearfile');
+  trapOnce('nearfile_supply');
   server.release();
   await ended;
   await assert.rejects(ask(), WebAssembly.RuntimeError);

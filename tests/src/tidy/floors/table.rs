@@ -49,7 +49,6 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F7", &["read"]),
             ("F8", &["write"]),
             ("F8", &["export"]),
-            ("F8", &["partial"]),
             ("F9", &["database"]),
         ],
     },
@@ -75,8 +74,8 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F10", &["asked"]),
             ("F10", &["reading"]),
             ("F11", &["slots"]),
-            ("F11", &["whole", "store"]),
-            ("F11", &["part"]),
+            ("F11", &["file", "store"]),
+            ("F11", &["ranges"]),
         ],
     },
 ];
