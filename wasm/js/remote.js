@@ -105,9 +105,8 @@ export class Remote {
     while (true) {
       this.#checkOpen();
       const { whole, part } = this.#resident;
-      if (whole) return whole[method](...args);
       try {
-        const answer = part[method](...args);
+        const answer = (whole ?? part)[method](...args);
         if (answer !== undefined) return answer;
       } catch (error) {
         if (error.code !== 'CHECKSUM' || error.offset === undefined) throw error;

@@ -4,7 +4,7 @@
 //! Arguments that are lists of numbers come as arrays, all others as one JSON text, written by `wasm/js`. A
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
-use js_sys::{Array, Uint32Array};
+use js_sys::{Array, Object, Uint32Array};
 use nearfield_engine::{Result, Scan, View, recall};
 use nearfield_segment::cancel::always;
 use nearfield_segment::search::{AccessPath, SearchStats};
@@ -29,7 +29,7 @@ impl Reading<'_> {
     fn spec(&self, field: &str) -> Result<&VectorSpec> {
         let known = &self.view.schema.vectors;
         let missing = || unknown_field(field, known.keys().map(String::as_str));
-        Ok(known.get(field).ok_or_else(missing)?)
+        known.get(field).ok_or_else(missing)
     }
 
     /// The nearest points to each row of `queries`.
@@ -48,7 +48,11 @@ impl Reading<'_> {
         let scores = all().map(|hit| metric.score(hit.distance));
         let counts = answers.iter().map(|(hits, _)| hits.len());
         let object = answers::hits(&points, columns, scores, counts);
-        let all_stats = || answers.iter().map(|(_, stats)| stats);
+        let (mut total, mut coverage) = (SearchStats::default(), 1.0f64);
+        for (_, stats) in &answers {
+            total += *stats;
+            coverage = coverage.min(prepared.coverage(stats));
+        }
         let (mut approx, mut lists) = (false, 0);
         for plan in prepared.plans() {
             match plan.path {
@@ -57,19 +61,15 @@ impl Reading<'_> {
                 AccessPath::Lists { lists: of_segment } => lists += of_segment,
             }
         }
-        let mut total = SearchStats::default();
-        all_stats().for_each(|stats| total += *stats);
         set(&object, "scored", &JsValue::from_f64(total.vectors_scored as f64));
         set(&object, "approx", &JsValue::from_bool(approx || lists > 0));
         if lists > 0 {
-            let coverage = all_stats().map(|stats| prepared.coverage(stats)).fold(1.0, f64::min);
             set(&object, "coverage", &JsValue::from_f64(coverage));
-            let stats = json!({
-                "cellsSearched": total.lists_read,
-                "cellsTotal": lists,
-                "reranked": total.compared_again,
-            });
-            set(&object, "stats", &to_js(&stats));
+            let stats = Object::new();
+            set(&stats, "cellsSearched", &total.lists_read.into());
+            set(&stats, "cellsTotal", &lists.into());
+            set(&stats, "reranked", &total.compared_again.into());
+            set(&object, "stats", &stats);
         }
         Ok(object.into())
     }

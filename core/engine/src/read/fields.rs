@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::all;
 use nearfield_segment::payload::{FieldPath, PATHS_MAX, Payload};
+use nearfield_segment::segment::Segment;
 use nearfield_segment::{Lsn, Result};
 
 use crate::manifest::{FieldsEntry, Manifest};
@@ -23,6 +24,9 @@ use crate::manifest::{FieldsEntry, Manifest};
 pub const FIELD_NAMES_MAX: usize = PATHS_MAX;
 /// Bytes of all names that are remembered: they are part of every manifest.
 pub const FIELD_NAMES_BYTES_MAX: usize = 64 << 10;
+
+/// One segment after the other.
+type Segments<'a, 's> = &'a mut dyn Iterator<Item = &'s Segment>;
 
 /// The metadata fields that a collection knows at one LSN.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,27 +40,28 @@ pub struct KnownFields {
 
 impl KnownFields {
     /// What files alone say: the fields of all their rows, dead ones included. For files without a record of it.
-    pub(crate) fn of_payloads<'a>(
-        lsn: Lsn,
-        payloads: impl Iterator<Item = Result<&'a Payload>>,
-    ) -> Result<KnownFields> {
+    pub(crate) fn of_segments(lsn: Lsn, segments: Segments<'_, '_>) -> Result<KnownFields> {
         let mut known = KnownFields::default();
-        all(payloads)?.into_iter().for_each(|payload| known.note(lsn, payload));
+        known.note_segments(lsn, segments)?;
         Ok(known)
+    }
+
+    fn note_segments(&mut self, lsn: Lsn, segments: Segments<'_, '_>) -> Result<()> {
+        let payloads = all(segments.map(Segment::payload))?;
+        payloads.into_iter().for_each(|payload| self.note(lsn, payload));
+        Ok(())
     }
 
     /// The fields known at the manifest's checkpoint LSN. A manifest whose record is absent or older than its checkpoint LSN was written by a
     /// version that does not keep the record: the fields of the segments are added.
-    pub(crate) fn of_manifest<'a>(
+    pub(crate) fn of_manifest(
         manifest: &Manifest,
-        payloads: impl Iterator<Item = Result<&'a Payload>>,
+        segments: Segments<'_, '_>,
     ) -> Result<KnownFields> {
         let recorded = manifest.fields.as_ref();
         let mut known = recorded.map_or_else(KnownFields::default, KnownFields::of_entry);
         if recorded.is_none_or(|entry| entry.checkpoint_lsn < manifest.checkpoint_lsn) {
-            all(payloads)?
-                .into_iter()
-                .for_each(|payload| known.note(manifest.checkpoint_lsn, payload));
+            known.note_segments(manifest.checkpoint_lsn, segments)?;
         }
         Ok(known)
     }
@@ -182,18 +187,12 @@ mod tests {
         assert!(!refuses(&KnownFields::of_entry(&entry), "x"));
         assert!(!known.entry(Lsn(2)).expect("some").open, "an earlier moment was not");
 
-        let long = KnownFields::of_payloads(
-            Lsn(1),
-            [payload(&row(0..FIELD_NAMES_BYTES_MAX / 200, 200)), payload(&row(0..200, 250))]
-                .iter()
-                .map(Ok),
-        )
-        .expect("in memory");
+        let mut long = KnownFields::default();
+        long.note(Lsn(1), &payload(&row(0..FIELD_NAMES_BYTES_MAX / 200, 200)));
+        long.note(Lsn(1), &payload(&row(0..200, 250)));
         assert!(!refuses(&long, "x"), "more bytes than are remembered");
-        let wide = payload(&row(0..PATHS_MAX + 1, 5));
-        assert!(!refuses(
-            &KnownFields::of_payloads(Lsn(1), [wide].iter().map(Ok)).expect("in memory"),
-            "x"
-        ));
+        let mut wide = KnownFields::default();
+        wide.note(Lsn(1), &payload(&row(0..PATHS_MAX + 1, 5)));
+        assert!(!refuses(&wide, "x"));
     }
 }

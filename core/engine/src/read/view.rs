@@ -98,8 +98,10 @@ impl View {
     /// # Errors
     /// `NotResident`, `Corrupt`.
     pub(crate) fn known_fields(&self) -> Result<&KnownFields> {
-        let payloads = self.segments.iter().map(|live| live.segment.payload());
-        let gathered = || KnownFields::of_payloads(self.lsn, payloads).map(Arc::new);
+        let gathered = || {
+            let mut segments = self.segments.iter().map(|live| live.segment.as_ref());
+            KnownFields::of_segments(self.lsn, &mut segments).map(Arc::new)
+        };
         once(&self.fields, gathered).map(Arc::as_ref)
     }
 

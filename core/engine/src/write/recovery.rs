@@ -309,8 +309,8 @@ fn open_state(
             .map_or_else(|| open_segment(location, entry, &manifest.schema).map(Arc::new), Ok)?;
         segments.push(with_deletes(location, entry, segment)?);
     }
-    let payloads = segments.iter().map(|held| held.live.segment.payload());
-    let fields = Arc::new(KnownFields::of_manifest(manifest, payloads)?);
+    let mut files = segments.iter().map(|held| held.live.segment.as_ref());
+    let fields = Arc::new(KnownFields::of_manifest(manifest, &mut files)?);
     Ok(State {
         schema: Arc::new(manifest.schema.clone()),
         fields,

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Hit, Prepared, PreparedSource, SearchStats, sort_hits};
+use super::{Hit, Prepared, PreparedSource, SearchStats, nth, sort_hits};
 use crate::allowed::Allowed;
 use crate::error::Result;
 use crate::format::all;
@@ -105,7 +105,9 @@ impl Prepared<'_> {
         }
         stats.vectors_scored += scored.len() as u64;
         let rerank = self.lists.rerank;
-        keep_best(&mut scored, self.params.k.max(rerank));
+        // Rows that tie with the last stay: ids decide between those.
+        let limit = nth(scored.iter().map(|row| row.0).collect(), self.params.k.max(rerank));
+        scored.retain(|row| row.0.total_cmp(&limit).is_le());
         let hit = |(distance, place, at): Scored| {
             let ReadList { source, list, .. } = &lists[place];
             Hit { id: list.id(at), distance, source: *source, row: list.rows()[at] }
@@ -180,14 +182,4 @@ impl Prepared<'_> {
         }
         sort_hits(hits);
     }
-}
-
-/// Keeps the `count` nearest and all that tie with the last of them: ids decide between those.
-fn keep_best(found: &mut Vec<Scored>, count: usize) {
-    if found.len() <= count {
-        return;
-    }
-    let (_, last, _) = found.select_nth_unstable_by(count - 1, |a, b| a.0.total_cmp(&b.0));
-    let last = last.0;
-    found.retain(|(distance, _, _)| distance.total_cmp(&last).is_le());
 }

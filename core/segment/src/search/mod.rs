@@ -314,12 +314,16 @@ impl Prepared<'_> {
 
     /// The distance beyond which no more hits are needed, after those found. O(hits).
     fn limit(&self, hits: &[Hit]) -> f32 {
-        if hits.len() < self.params.k {
-            return f32::INFINITY;
-        }
-        let mut distances: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
-        *distances.select_nth_unstable_by(self.params.k - 1, f32::total_cmp).1
+        nth(hits.iter().map(|hit| hit.distance).collect(), self.params.k)
     }
+}
+
+/// The `count`-th of the distances in ascending order; infinity if there are fewer. O(distances).
+fn nth(mut distances: Vec<f32>, count: usize) -> f32 {
+    if distances.len() < count {
+        return f32::INFINITY;
+    }
+    *distances.select_nth_unstable_by(count - 1, f32::total_cmp).1
 }
 
 /// The first `k` candidates and all that tie with the last of them; ids decide between those later.

@@ -93,26 +93,15 @@ impl Segment {
     ) -> Result<Segment> {
         let opening = Sections { name, sections: &sections, rows: front.rows, residence };
         check_rows(&opening)?;
-        let (on_demand, mut degraded) = (opening.on_demand(), Vec::new());
-        let ids = OnceLock::new();
-        if !on_demand {
-            once(&ids, || open_ids(&opening))?;
-        }
+        let (texts, mut degraded) = (Arc::new(open_texts(&opening)?), Vec::new());
         let mut fields = Vec::with_capacity(schema.vectors.len());
         for (ordinal, (field, spec)) in (0..).zip(&schema.vectors) {
             fields.push(VectorField::open(&opening, ordinal, field, spec, &mut degraded)?);
         }
-        let texts = Arc::new(open_texts(&opening)?);
-        let (payload, mut stats, mut bloom) = (OnceLock::new(), None, None);
-        if !on_demand {
-            once(&payload, || open_payload(&opening, &texts, &mut degraded))?;
-            stats = opening.derived(SectionKind::Stats, &mut degraded, |bytes| {
-                Stats::from_bytes(&bytes, front.rows)
-            })?;
-            bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
-        }
-        Ok(Segment {
-            name: name.to_owned(),
+        let name = name.to_owned();
+        let (ids, payload, stats, bloom) = (OnceLock::new(), OnceLock::new(), None, None);
+        let mut segment = Segment {
+            name,
             front,
             schema,
             sections,
@@ -124,7 +113,28 @@ impl Segment {
             payload,
             stats,
             degraded,
-        })
+        };
+        if residence != Residence::OnDemand {
+            segment.read_all()?;
+        }
+        Ok(segment)
+    }
+
+    /// Reads what is not of a field. Notes derived sections that are damaged.
+    fn read_all(&mut self) -> Result<()> {
+        self.ids()?;
+        let mut degraded = std::mem::take(&mut self.degraded);
+        if resident(self.payload().map(drop))?.is_err() {
+            degraded.push(SectionKind::Columns);
+            let rebuilt = Payload::rebuild(Arc::clone(&self.texts), self.rows());
+            self.payload = OnceLock::from(rebuilt.map_err(|error| error.context(&self.name))?);
+        }
+        let (opening, rows) = (self.opening(), self.rows());
+        let stats = opening
+            .derived(SectionKind::Stats, &mut degraded, |bytes| Stats::from_bytes(&bytes, rows))?;
+        let bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
+        (self.stats, self.bloom, self.degraded) = (stats, bloom, degraded);
+        Ok(())
     }
 
     fn opening(&self) -> Sections<'_> {
@@ -204,7 +214,10 @@ impl Segment {
     /// # Errors
     /// `Corrupt` if the section is damaged; what the blob returns.
     pub fn ids(&self) -> Result<&IdTable> {
-        once(&self.ids, || open_ids(&self.opening()))
+        once(&self.ids, || {
+            let ids = self.opening().required(SectionKey::of(SectionKind::Ids))?;
+            IdTable::open(&self.name, ids, self.rows())
+        })
     }
 
     /// The row of a point. Expected O(1).
@@ -300,11 +313,6 @@ fn check_rows(sections: &Sections<'_>) -> Result<()> {
     Err(Error::corrupt(sections.name, "section table", found))
 }
 
-fn open_ids(sections: &Sections<'_>) -> Result<IdTable> {
-    let ids = sections.required(SectionKey::of(SectionKind::Ids))?;
-    IdTable::open(sections.name, ids, sections.rows)
-}
-
 fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
     let bytes = sections.required(SectionKey::of(SectionKind::Schema))?;
     serde_json::from_slice(&bytes)
@@ -318,19 +326,4 @@ fn open_texts(sections: &Sections<'_>) -> Result<Texts> {
     }
     Texts::open(section.read_all(Residence::InPlace)?, sections.rows)
         .map_err(|error| error.context(sections.name))
-}
-
-/// The columns; damaged ones are noted and made again from the texts.
-fn open_payload(
-    sections: &Sections<'_>,
-    texts: &Arc<Texts>,
-    degraded: &mut Vec<SectionKind>,
-) -> Result<Payload> {
-    let columns = sections.required(SectionKey::of(SectionKind::Columns));
-    let open = |columns| Payload::with_texts(columns, Arc::clone(texts), sections.rows);
-    resident(columns.and_then(open))?.or_else(|_damage| {
-        degraded.push(SectionKind::Columns);
-        Payload::rebuild(Arc::clone(texts), sections.rows)
-            .map_err(|error| error.context(sections.name))
-    })
 }
