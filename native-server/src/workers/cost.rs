@@ -88,6 +88,7 @@ impl Cost {
                 rows,
                 allowed: rows,
                 has_graph: field.graph().is_some(),
+                lists: 0,
                 k: candidates,
                 ef: Some(candidates),
                 exact: params.exact,
