@@ -60,7 +60,7 @@ impl CollectionStats {
         CollectionStats { name, error, ..CollectionStats::default() }
     }
 
-    pub(super) fn of(served: &CollectionService) -> CollectionStats {
+    pub(crate) fn of(served: &CollectionService) -> CollectionStats {
         let (managed, view) = (&served.managed, served.view());
         let (seen, quarantine) = (managed.collection.stats(), managed.quarantine());
         let (queue_batches, queue_bytes) = served.committers.depth(managed);

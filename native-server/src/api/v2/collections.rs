@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::names::{MetricName, StoreName};
 use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, request};
-use crate::workers::{CollectionService, CollectionStats, Store};
+use crate::workers::{CollectionService, CollectionStats};
 
 /// Vector fields of a collection that is created here.
 const FIELDS_MAX: usize = 256;
@@ -121,8 +121,8 @@ impl CollectionInfo {
         }
     }
 
-    fn new(served: &CollectionService, stats: CollectionStats) -> CollectionInfo {
-        let view = served.view();
+    fn of(served: &CollectionService) -> CollectionInfo {
+        let (view, stats) = (served.view(), CollectionStats::of(served));
         let field = |spec: &VectorSpec| FieldInfo {
             dim: spec.dim,
             metric: spec.metric.name(),
@@ -171,9 +171,8 @@ pub(super) struct Dropped {
 pub(super) async fn create(mut call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let (name, schema) = call.request::<Create>().await?.checked()?;
-    let maker = Arc::clone(&store);
-    let served = run_blocking(move || maker.create(&name, &schema)).await?;
-    Ok(http::data(StatusCode::CREATED, info(&store, &served)))
+    let served = run_blocking(move || store.create(&name, &schema)).await?;
+    Ok(http::data(StatusCode::CREATED, CollectionInfo::of(&served)))
 }
 
 /// Answers `GET collections`.
@@ -181,7 +180,7 @@ pub(super) async fn list(call: Call) -> Result<Response<Body>> {
     let store = Arc::clone(call.store()?);
     let names = store.names();
     let described = names.iter().map(|name| match store.collection(Some(name)) {
-        Ok(served) => info(&store, &served),
+        Ok(served) => CollectionInfo::of(&served),
         Err(error) => CollectionInfo::unavailable(name, &error.to_string()),
     });
     let collections = described.collect();
@@ -190,7 +189,7 @@ pub(super) async fn list(call: Call) -> Result<Response<Body>> {
 
 /// Answers `GET collections/{name}`.
 pub(super) async fn get(call: Call) -> Result<Response<Body>> {
-    Ok(http::ok(info(call.store()?, &*call.served()?)))
+    Ok(http::ok(CollectionInfo::of(&*call.served()?)))
 }
 
 /// Answers `DELETE collections/{name}`.
@@ -209,12 +208,6 @@ async fn run_blocking<R: Send + 'static>(
 ) -> Result<R> {
     let ended = tokio::task::spawn_blocking(work).await;
     Ok(ended.unwrap_or_else(|error| resume_unwind(error.into_panic()))?)
-}
-
-fn info(store: &Store, served: &CollectionService) -> CollectionInfo {
-    let all = store.stats().collections;
-    let stats = all.into_iter().find(|stats| stats.name == served.name());
-    CollectionInfo::new(served, stats.unwrap_or_default())
 }
 
 impl Create {
