@@ -155,13 +155,13 @@ impl NearFile {
     }
 
     /// See `Reading::search`.
-    pub fn search(&mut self, collection: &str, queries: &[f32], asked: &str) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.search(queries, asked))
+    pub fn search(&mut self, collection: &str, queries: &[f32], options: &str) -> Result<JsValue> {
+        self.ask(collection, |reading| reading.search(queries, options))
     }
 
     /// See `Reading::get`.
-    pub fn get(&mut self, collection: &str, ids: &Array, asked: &str) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.get(ids, asked))
+    pub fn get(&mut self, collection: &str, ids: &Array, options: &str) -> Result<JsValue> {
+        self.ask(collection, |reading| reading.get(ids, options))
     }
 
     /// See `Reading::scan`.
@@ -171,14 +171,14 @@ impl NearFile {
         segment: usize,
         row: u32,
         count: usize,
-        asked: &str,
+        options: &str,
     ) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.scan((segment, row), count, asked))
+        self.ask(collection, |reading| reading.scan((segment, row), count, options))
     }
 
     /// See `Reading::count`.
-    pub fn count(&mut self, collection: &str, asked: &str) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.count(asked))
+    pub fn count(&mut self, collection: &str, options: &str) -> Result<JsValue> {
+        self.ask(collection, |reading| reading.count(options))
     }
 
     /// See `Reading::recall`.
@@ -186,14 +186,14 @@ impl NearFile {
         &mut self,
         collection: &str,
         queries: Option<Vec<f32>>,
-        asked: &str,
+        options: &str,
     ) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.recall(queries.as_deref(), asked))
+        self.ask(collection, |reading| reading.recall(queries.as_deref(), options))
     }
 
     /// See `Reading::explain`.
-    pub fn explain(&mut self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
-        self.ask(collection, |reading| reading.explain(query, asked))
+    pub fn explain(&mut self, collection: &str, query: &[f32], options: &str) -> Result<JsValue> {
+        self.ask(collection, |reading| reading.explain(query, options))
     }
 
     /// See `Reading::stats`.

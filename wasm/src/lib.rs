@@ -9,7 +9,7 @@
 //! | `error` | the table of codes |
 //! | `ids` | point ids in both directions |
 //! | `object` | plain objects |
-//! | `asked` | the options of a call |
+//! | `options` | the options of a call |
 //! | `answers` | hits and rows on their way out |
 //! | `reading` | all questions to one view |
 //! | `file` | a `.near` file, whole or in part |
@@ -20,12 +20,12 @@
 //! and `ranges`; without it the one that opens files.
 
 mod answers;
-mod asked;
 pub mod error;
 #[cfg(not(feature = "store"))]
 pub mod file;
 mod ids;
 mod object;
+mod options;
 #[cfg(not(feature = "store"))]
 pub mod ranges;
 mod reading;

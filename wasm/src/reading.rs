@@ -13,8 +13,8 @@ use nearfield_segment::{Kernel, Pool, RowId, VectorSpec, unknown_field};
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use crate::asked::Asked;
 use crate::object::{set, to_js};
+use crate::options::CallOptions;
 use crate::{answers, ids};
 
 /// One collection for reading; borrowed for the time of one call.
@@ -33,15 +33,15 @@ impl Reading<'_> {
     }
 
     /// The nearest points to each row of `queries`.
-    pub(crate) fn search(&self, queries: &[f32], asked: &str) -> Result<JsValue> {
-        let asked = Asked::read(asked)?;
-        let filter = asked.filter()?;
-        let metric = self.spec(asked.field())?.metric;
-        let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
-        let prepared = prepared.with_lists(asked.lists()?)?;
+    pub(crate) fn search(&self, queries: &[f32], options: &str) -> Result<JsValue> {
+        let options = CallOptions::read(options)?;
+        let filter = options.filter()?;
+        let metric = self.spec(options.field())?.metric;
+        let prepared = self.view.prepare(options.params(filter.as_ref())?, self.kernel)?;
+        let prepared = prepared.with_lists(options.lists()?)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
-        let fields = [asked.field()];
-        let columns = asked.columns(&fields);
+        let fields = [options.field()];
+        let columns = options.columns(&fields);
         let all = || answers.iter().flat_map(|(hits, _)| hits);
         let found = all().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
         let points = self.view.points(found, columns)?;
@@ -74,22 +74,22 @@ impl Reading<'_> {
         Ok(object.into())
     }
 
-    /// Points by id in the order asked for, with the positions of those that are `missing`.
-    pub(crate) fn get(&self, wanted: &Array, asked: &str) -> Result<JsValue> {
-        let asked = Asked::read(asked)?;
-        let fields = [asked.field()];
-        let columns = asked.columns(&fields);
+    /// Points by id in the order options for, with the positions of those that are `missing`.
+    pub(crate) fn get(&self, wanted: &Array, options: &str) -> Result<JsValue> {
+        let options = CallOptions::read(options)?;
+        let fields = [options.field()];
+        let columns = options.columns(&fields);
         Ok(answers::looked_up(self.view.get(&ids::from_js(wanted)?, columns)?, columns))
     }
 
     /// Up to `count` points from a place on, and the place after them as `next` (none at the end).
-    pub(crate) fn scan(&self, place: (usize, u32), count: usize, asked: &str) -> Result<JsValue> {
-        let asked = Asked::read(asked)?;
+    pub(crate) fn scan(&self, place: (usize, u32), count: usize, options: &str) -> Result<JsValue> {
+        let options = CallOptions::read(options)?;
         let (segment, row) = place;
-        let scan = Scan::new(self.view, asked.filter()?.as_ref(), &always)?;
+        let scan = Scan::new(self.view, options.filter()?.as_ref(), &always)?;
         let mut scan = scan.at((segment, RowId(row)));
-        let fields = [asked.field()];
-        let columns = asked.columns(&fields);
+        let fields = [options.field()];
+        let columns = options.columns(&fields);
         let points = scan.next(self.view, columns, count, usize::MAX)?;
         let object = answers::points(&points, columns);
         if let Some((segment, row)) = scan.place() {
@@ -99,25 +99,25 @@ impl Reading<'_> {
     }
 
     /// How many points there are, or pass the filter.
-    pub(crate) fn count(&self, asked: &str) -> Result<JsValue> {
-        let filter = Asked::read(asked)?.filter()?;
+    pub(crate) fn count(&self, options: &str) -> Result<JsValue> {
+        let filter = CallOptions::read(options)?.filter()?;
         Ok(JsValue::from_f64(self.view.count(filter.as_ref())? as f64))
     }
 
     /// Recall of a search against exact answers, over given queries or `sample` stored vectors.
-    pub(crate) fn recall(&self, queries: Option<&[f32]>, asked: &str) -> Result<JsValue> {
-        let asked = Asked::read(asked)?;
-        let filter = asked.filter()?;
+    pub(crate) fn recall(&self, queries: Option<&[f32]>, options: &str) -> Result<JsValue> {
+        let options = CallOptions::read(options)?;
+        let filter = options.filter()?;
         let drawn;
         let queries = if let Some(queries) = queries {
             queries
         } else {
-            let count = asked.count("sample")?.unwrap_or(200);
-            let seed = asked.count("seed")?.unwrap_or(0) as u64;
-            drawn = recall::sample(self.view, asked.field(), filter.as_ref(), count, seed)?;
+            let count = options.count("sample")?.unwrap_or(200);
+            let seed = options.count("seed")?.unwrap_or(0) as u64;
+            drawn = recall::sample(self.view, options.field(), filter.as_ref(), count, seed)?;
             &drawn
         };
-        let params = asked.params(filter.as_ref())?;
+        let params = options.params(filter.as_ref())?;
         let report =
             recall::measure(self.view, params, queries, self.kernel, &Pool::SERIAL, &|| true)?;
         Ok(to_js(&json!({
@@ -130,12 +130,12 @@ impl Reading<'_> {
     }
 
     /// How a search is carried out and what it cost.
-    pub(crate) fn explain(&self, query: &[f32], asked: &str) -> Result<JsValue> {
-        let asked = Asked::read(asked)?;
-        let filter = asked.filter()?;
-        self.spec(asked.field())?.check_query(query, 0)?;
-        let prepared = self.view.prepare(asked.params(filter.as_ref())?, self.kernel)?;
-        let prepared = prepared.with_lists(asked.lists()?)?;
+    pub(crate) fn explain(&self, query: &[f32], options: &str) -> Result<JsValue> {
+        let options = CallOptions::read(options)?;
+        let filter = options.filter()?;
+        self.spec(options.field())?.check_query(query, 0)?;
+        let prepared = self.view.prepare(options.params(filter.as_ref())?, self.kernel)?;
+        let prepared = prepared.with_lists(options.lists()?)?;
         let (hits, stats) = prepared.search(query, &mut Scratch::default())?;
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))

@@ -56,7 +56,7 @@ pub struct Store {
 
 impl Store {
     /// Calls `ask` with the newest view of the collection, which must be called `name`.
-    fn asked(
+    fn read(
         &self,
         name: &str,
         ask: impl FnOnce(Reading<'_>) -> nearfield_engine::Result<JsValue>,
@@ -239,13 +239,13 @@ impl Store {
 
     /// Name, size and fields.
     pub fn info(&self) -> Result<JsValue> {
-        self.asked(self.collection.name(), |reading| Ok(to_js(&reading.info())))
+        self.read(self.collection.name(), |reading| Ok(to_js(&reading.info())))
     }
 
     /// What it is made of, what its log holds, and for how many scans something is kept.
     pub fn stats(&self, collection: &str) -> Result<JsValue> {
         let log = self.collection.stats();
-        self.asked(collection, |reading| {
+        self.read(collection, |reading| {
             let mut stats = reading.stats();
             if let Value::Object(fields) = &mut stats {
                 fields.insert("engine".to_owned(), json!(log));
@@ -256,13 +256,13 @@ impl Store {
     }
 
     /// See `Reading::search`.
-    pub fn search(&self, collection: &str, queries: &[f32], asked: &str) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.search(queries, asked))
+    pub fn search(&self, collection: &str, queries: &[f32], options: &str) -> Result<JsValue> {
+        self.read(collection, |reading| reading.search(queries, options))
     }
 
     /// See `Reading::get`.
-    pub fn get(&self, collection: &str, point_ids: &Array, asked: &str) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.get(point_ids, asked))
+    pub fn get(&self, collection: &str, point_ids: &Array, options: &str) -> Result<JsValue> {
+        self.read(collection, |reading| reading.get(point_ids, options))
     }
 
     /// See `Reading::scan`. The first page of a scan, at segment 0 and row 0, settles for all others what there
@@ -273,13 +273,13 @@ impl Store {
         segment: usize,
         row: u32,
         count: usize,
-        asked: &str,
+        options: &str,
     ) -> Result<JsValue> {
         if (segment, row) == (0, 0) {
             self.scans.insert(scan, self.collection.view());
         }
         let Some(view) = self.scans.get(&scan) else { return Ok(JsValue::UNDEFINED) };
-        Ok(self.reading(view).scan((segment, row), count, asked)?)
+        Ok(self.reading(view).scan((segment, row), count, options)?)
     }
 
     /// Gives up what is kept for a scan.
@@ -288,8 +288,8 @@ impl Store {
     }
 
     /// See `Reading::count`.
-    pub fn count(&self, collection: &str, asked: &str) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.count(asked))
+    pub fn count(&self, collection: &str, options: &str) -> Result<JsValue> {
+        self.read(collection, |reading| reading.count(options))
     }
 
     /// See `Reading::recall`.
@@ -297,14 +297,14 @@ impl Store {
         &self,
         collection: &str,
         queries: Option<Vec<f32>>,
-        asked: &str,
+        options: &str,
     ) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.recall(queries.as_deref(), asked))
+        self.read(collection, |reading| reading.recall(queries.as_deref(), options))
     }
 
     /// See `Reading::explain`.
-    pub fn explain(&self, collection: &str, query: &[f32], asked: &str) -> Result<JsValue> {
-        self.asked(collection, |reading| reading.explain(query, asked))
+    pub fn explain(&self, collection: &str, query: &[f32], options: &str) -> Result<JsValue> {
+        self.read(collection, |reading| reading.explain(query, options))
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) const CRATES: [CrateFloors; 4] = [
             ("F10", &["error"]),
             ("F10", &["ids"]),
             ("F10", &["answers"]),
-            ("F10", &["asked"]),
+            ("F10", &["options"]),
             ("F10", &["reading"]),
             ("F11", &["slots"]),
             ("F11", &["file", "store"]),

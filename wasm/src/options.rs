@@ -8,12 +8,12 @@ use serde_json::Value;
 
 /// The arguments of a call without its vectors: the JSON of all calls.
 #[derive(Debug)]
-pub(crate) struct Asked(Value);
+pub(crate) struct CallOptions(Value);
 
-impl Asked {
-    pub(crate) fn read(text: &str) -> Result<Asked> {
+impl CallOptions {
+    pub(crate) fn read(text: &str) -> Result<CallOptions> {
         let problem = |error| Error::invalid(Fault::Parameter, format!("options: {error}"));
-        serde_json::from_str(text).map(Asked).map_err(problem)
+        serde_json::from_str(text).map(CallOptions).map_err(problem)
     }
 
     /// A number, if it is given.
@@ -33,7 +33,7 @@ impl Asked {
         self.0.get("field").and_then(Value::as_str).unwrap_or(DEFAULT_FIELD)
     }
 
-    /// The requested parts of each point; `fields` is [`Asked::field`].
+    /// The requested parts of each point; `fields` is [`CallOptions::field`].
     pub(crate) fn columns<'a>(&self, fields: &'a [&'a str]) -> Columns<'a> {
         let vectors = if self.flag("vectors") { fields } else { &[] };
         Columns { vectors, metadata: self.flag("metadata") }
