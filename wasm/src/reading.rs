@@ -74,7 +74,7 @@ impl Reading<'_> {
         Ok(object.into())
     }
 
-    /// Points by id in the order options for, with the positions of those that are `missing`.
+    /// Points by id in the order of `wanted`, with the positions of those that are `missing`.
     pub(crate) fn get(&self, wanted: &Array, options: &str) -> Result<JsValue> {
         let options = CallOptions::read(options)?;
         let fields = [options.field()];
