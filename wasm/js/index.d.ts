@@ -115,12 +115,17 @@ export interface RecallReport { recall: number; low: number; high: number; n: nu
 export interface Plan {
   found: number;
   segments: { segment: string; rows: number; allowed: number; pruned: boolean; [detail: string]: unknown }[];
-  stats: { segments_searched: number; segments_pruned: number; vectors_scored: number; nodes_expanded: number };
+  /** `lists_read` and `compared_again` of a file at a URL that is not here whole. */
+  stats: {
+    segments_searched: number; segments_pruned: number; vectors_scored: number; nodes_expanded: number;
+    lists_read?: number; compared_again?: number;
+  };
 }
 
 export interface CollectionStats {
   points: number;
   instructionSet: 'simd128' | 'scalar';
+  /** Of a file at a URL that is not here whole, `graph` and `degraded` are not known: false and 0. */
   segments: { name: string; rows: number; live: number; graph: boolean; degraded: number }[];
   /** Of a store: scans under way, for each of which the rows of its first page's moment are kept. */
   scans?: number;

@@ -1,10 +1,10 @@
 // A `.near` file at a URL, searched while most of it is still there: a call of the module names the bytes it wants;
 // they come from the cache or the network, and the call is made again.
 //
-// Answers the same questions as a file in memory (a `NearFile` of all bytes), with promises. Once every byte is here it *is* one, with
-// its answers. Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its
-// front differs) or is damaged. What was fetched is kept, also by calls that fail. The whole file
-// is downloaded only on request: a collection without cells is not searched in part.
+// Answers the same questions as a file in memory, with promises. Once every byte is here it *is* one, with its answers.
+// Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its header differs) or
+// is damaged. What was fetched is kept, also by calls that fail. The whole file is downloaded only on request: a
+// collection without cells is not searched in part.
 
 import { NearfieldError } from './errors.js';
 import { Fetcher } from './fetcher.js';
@@ -233,11 +233,12 @@ export class Remote {
     return Object.assign(found, { stats: { ...found.stats, ...cost } });
   }
 
-  explain(collection, vectors, asked, signal) {
+  async explain(collection, vectors, asked, signal) {
+    if (JSON.parse(asked).exact) await this.#gather(signal);
     return this.#askSearch('explain', [collection, vectors, asked], signal);
   }
 
-  /** A search. It reads cells; of a collection without cells it reads everything, only if the options allow it. */
+  /** A search of cells; of a collection without cells it reads everything, only if the options allow it. */
   #askSearch(method, args, signal, cost) {
     const entry = this.#info.collections.find(({ name }) => name === args[0]);
     if (entry?.hasCells !== false) return this.#ask(method, args, signal, { cost });

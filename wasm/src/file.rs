@@ -87,8 +87,8 @@ fn outside(start: usize, len: usize) -> Error {
 
 /// A `.near` file: all of it, or what has arrived so far.
 ///
-/// Questions return `undefined` while bytes are missing: `wanted` names them, `supply` brings them, and the same call is
-/// made again. Nothing here waits or fetches; `wasm/js/remote.js` does.
+/// Questions return `undefined` while bytes are missing: `wanted` names them, `supply` brings them, and the same call
+/// is made again. Nothing here waits or fetches; `wasm/js/remote.js` does.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct NearFile {

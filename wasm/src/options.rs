@@ -3,7 +3,9 @@
 use nearfield_engine::{Columns, Error, Fault, Result};
 use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::search::{ListParams, SearchParams};
+#[cfg(not(feature = "store"))]
+use nearfield_segment::search::ListParams;
+use nearfield_segment::search::SearchParams;
 use serde_json::Value;
 
 /// The arguments of a call without its vectors: the JSON of all calls.
@@ -54,6 +56,7 @@ impl CallOptions {
     }
 
     /// How inverted lists are searched, of a file in part.
+    #[cfg(not(feature = "store"))]
     pub(crate) fn lists(&self) -> Result<ListParams> {
         let rerank = self.count("rerank")?.unwrap_or(0);
         Ok(ListParams { lists: self.count("cells")?, rerank, ..ListParams::default() })

@@ -4,10 +4,13 @@
 //! Arguments that are lists of numbers come as arrays, all others as one JSON text, written by `wasm/js`. A
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
 
-use js_sys::{Array, Object, Uint32Array};
+#[cfg(not(feature = "store"))]
+use js_sys::Object;
+use js_sys::{Array, Uint32Array};
 use nearfield_engine::{Result, Scan, View, recall};
 use nearfield_segment::cancel::always;
-use nearfield_segment::search::{AccessPath, SearchStats};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::search::{AccessPath, Prepared, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool, RowId, VectorSpec, unknown_field};
 use serde_json::{Value, json};
@@ -32,13 +35,34 @@ impl Reading<'_> {
         known.get(field).ok_or_else(missing)
     }
 
+    /// Plans a search, after all that can be wrong with it was checked: nothing is fetched for one that is refused.
+    fn prepare<'b>(
+        &'b self,
+        options: &'b CallOptions,
+        filter: Option<&'b Filter>,
+        queries: &[f32],
+    ) -> Result<Prepared<'b>> {
+        let params = options.params(filter)?;
+        let spec = self.spec(options.field())?;
+        for (row, query) in queries.chunks(spec.dim as usize).enumerate() {
+            spec.check_query(query, row)?;
+        }
+        #[cfg(feature = "store")]
+        return self.view.prepare(params, self.kernel);
+        #[cfg(not(feature = "store"))]
+        {
+            let lists = options.lists()?;
+            lists.check()?;
+            self.view.prepare(params, self.kernel)?.with_lists(lists)
+        }
+    }
+
     /// The nearest points to each row of `queries`.
     pub(crate) fn search(&self, queries: &[f32], options: &str) -> Result<JsValue> {
         let options = CallOptions::read(options)?;
         let filter = options.filter()?;
         let metric = self.spec(options.field())?.metric;
-        let prepared = self.view.prepare(options.params(filter.as_ref())?, self.kernel)?;
-        let prepared = prepared.with_lists(options.lists()?)?;
+        let prepared = self.prepare(&options, filter.as_ref(), queries)?;
         let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
         let fields = [options.field()];
         let columns = options.columns(&fields);
@@ -48,29 +72,16 @@ impl Reading<'_> {
         let scores = all().map(|hit| metric.score(hit.distance));
         let counts = answers.iter().map(|(hits, _)| hits.len());
         let object = answers::hits(&points, columns, scores, counts);
-        let (mut total, mut coverage) = (SearchStats::default(), 1.0f64);
-        for (_, stats) in &answers {
-            total += *stats;
-            coverage = coverage.min(prepared.coverage(stats));
-        }
-        let (mut approx, mut lists) = (false, 0);
-        for plan in prepared.plans() {
-            match plan.path {
-                AccessPath::Nothing | AccessPath::Exact => {}
-                AccessPath::Graph { .. } => approx = true,
-                AccessPath::Lists { lists: of_segment } => lists += of_segment,
-            }
-        }
+        let mut total = SearchStats::default();
+        answers.iter().for_each(|(_, stats)| total += *stats);
+        let approx = prepared.plans().any(|plan| match plan.path {
+            AccessPath::Nothing | AccessPath::Exact => false,
+            AccessPath::Graph { .. } | AccessPath::Lists { .. } => true,
+        });
         set(&object, "scored", &JsValue::from_f64(total.vectors_scored as f64));
-        set(&object, "approx", &JsValue::from_bool(approx || lists > 0));
-        if lists > 0 {
-            set(&object, "coverage", &JsValue::from_f64(coverage));
-            let stats = Object::new();
-            set(&stats, "cellsSearched", &total.lists_read.into());
-            set(&stats, "cellsTotal", &lists.into());
-            set(&stats, "reranked", &total.compared_again.into());
-            set(&object, "stats", &stats);
-        }
+        set(&object, "approx", &JsValue::from_bool(approx));
+        #[cfg(not(feature = "store"))]
+        set_coverage(&object, &prepared, total, answers.iter().map(|(_, stats)| stats))?;
         Ok(object.into())
     }
 
@@ -133,9 +144,7 @@ impl Reading<'_> {
     pub(crate) fn explain(&self, query: &[f32], options: &str) -> Result<JsValue> {
         let options = CallOptions::read(options)?;
         let filter = options.filter()?;
-        self.spec(options.field())?.check_query(query, 0)?;
-        let prepared = self.view.prepare(options.params(filter.as_ref())?, self.kernel)?;
-        let prepared = prepared.with_lists(options.lists()?)?;
+        let prepared = self.prepare(&options, filter.as_ref(), query)?;
         let (hits, stats) = prepared.search(query, &mut Scratch::default())?;
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))
@@ -165,6 +174,27 @@ impl Reading<'_> {
             "segments": segments,
         })
     }
+}
+
+/// What a search of inverted lists left out, and what it read. Collections of a store have no lists.
+#[cfg(not(feature = "store"))]
+fn set_coverage<'a>(
+    object: &Object,
+    prepared: &Prepared<'_>,
+    total: SearchStats,
+    each: impl Iterator<Item = &'a SearchStats>,
+) -> Result<()> {
+    let lists = prepared.lists_total()?;
+    if lists > 0 {
+        let coverage = each.map(|stats| prepared.coverage(stats)).fold(1.0, f64::min);
+        set(object, "coverage", &JsValue::from_f64(coverage));
+        let stats = Object::new();
+        set(&stats, "cellsSearched", &total.lists_read.into());
+        set(&stats, "cellsTotal", &(lists as u32).into());
+        set(&stats, "reranked", &total.compared_again.into());
+        set(object, "stats", &stats);
+    }
+    Ok(())
 }
 
 /// A vector field and what its scores are.

@@ -242,6 +242,49 @@ fn a_few_lists_find_most_of_the_nearest_with_few_bytes_in_few_requests_and_round
     assert!(found * 10 >= total * 9, "{found} of {total}");
 }
 
+/// Whatever is asked, all that is known to be missing is requested together, of all segments: rounds do not grow with
+/// them.
+#[test]
+fn a_question_to_several_segments_takes_as_few_rounds_as_to_one() {
+    let filter = Filter::from_json_text(r#"{"n":3}"#).unwrap();
+    let columns = Columns { vectors: &[""], metadata: true };
+    let ids = [2, 700, 1500].map(PointId::U64);
+    let rounds = |counts: &[u32]| {
+        let file = export(&view(counts, Metric::Cosine, Encoding::F32));
+        let rounds = |ask: &dyn Fn(&View) -> Result<()>| {
+            let (asked, fetched) = fetching(&file, |blob| ask(opened(blob)?.collection("docs")?));
+            asked.unwrap();
+            fetched.rounds
+        };
+        let params =
+            |exact| SearchParams { field: "", k: 10, ef: None, exact, filter: Some(&filter) };
+        let search = |view: &View, exact, lists| {
+            let prepared = view.prepare(params(exact), Kernel::detect())?.with_lists(lists)?;
+            view.search_many(&prepared, &[0.5; 3 * DIM], &Pool::SERIAL)
+        };
+        [
+            rounds(&|view| search(view, true, ALL).map(drop)),
+            rounds(&|view| search(view, false, ALL).map(drop)),
+            rounds(&|view| {
+                let answers = search(view, false, ListParams { rerank: 20, ..ALL })?;
+                let hits: Vec<Hit> = answers.into_iter().flat_map(|(hits, _)| hits).collect();
+                view.points(found(&hits), columns).map(drop)
+            }),
+            rounds(&|view| view.get(&ids, columns).map(drop)),
+            rounds(&|view| {
+                Scan::new(view, Some(&filter), &always)?.next(view, columns, 9, 999).map(drop)
+            }),
+            rounds(&|view| crate::recall::sample(view, "", None, 40, 1).map(drop)),
+        ]
+    };
+    let one = rounds(&[3_000]);
+    assert_eq!(one, rounds(&[1_000, 900, 600, 500]));
+    assert!(
+        one.into_iter().zip([3, 4, 7, 5, 6, 3]).all(|(rounds, most)| rounds <= most),
+        "{one:?}"
+    );
+}
+
 #[test]
 fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
     let view = view(&[5000, 30], Metric::Cosine, Encoding::F32);
@@ -390,7 +433,7 @@ fn stages_are_what_the_next_questions_need() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_before_anything_is_fetched() {
+fn what_cannot_be_asked_is_refused_and_numbers_before_anything_is_fetched() {
     let file = export(&view(&[100], Metric::Cosine, Encoding::F32));
     let blob = Arc::new(RangeBlob::new("x.near", file.len() as u64));
     blob.supply(0, &file[..(FIRST_BYTES as usize).min(file.len())]).unwrap();

@@ -5,6 +5,7 @@
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::filter::Filter;
+use nearfield_segment::format::Reads;
 use nearfield_segment::search::{Hit, SearchParams, SearchStats};
 use nearfield_segment::{Kernel, Pool, Result, Rng, RowId, RowSet};
 
@@ -68,7 +69,8 @@ pub fn measure(
 /// queries give a more honest figure.
 ///
 /// # Errors
-/// `NotFound` for an unknown field, `InvalidInput` for a bad filter.
+/// `NotFound` for an unknown field, `InvalidInput` for a bad filter; `NotResident` after all vectors were requested;
+/// `Corrupt`.
 pub fn sample(
     view: &View,
     field: &str,
@@ -84,7 +86,7 @@ pub fn sample(
     }
     let mut rng = Rng::new(seed);
     let mut vectors = Vec::new();
-    let mut drawn = 0;
+    let (mut drawn, mut reads) = (0, Reads::default());
     for taken in 0..places.len() {
         if drawn == count {
             break;
@@ -95,13 +97,14 @@ pub fn sample(
         let field = view.segments[segment].segment.field(field)?;
         let start = vectors.len();
         vectors.resize(start + field.spec().dim as usize, 0.0);
-        field.decode(row, &mut vectors[start..])?;
-        if field.spec().check_query(&vectors[start..], drawn).is_ok() {
+        let read = reads.note(field.decode(row, &mut vectors[start..]))?;
+        if read.is_none() || field.spec().check_query(&vectors[start..], drawn).is_ok() {
             drawn += 1;
         } else {
             vectors.truncate(start);
         }
     }
+    reads.end()?;
     Ok(vectors)
 }
 

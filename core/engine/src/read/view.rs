@@ -115,8 +115,8 @@ impl View {
         self.len() == 0
     }
 
-    /// True if every vector field of every segment with live rows is searched by inverted lists: a search of an export in
-    /// part then reads little.
+    /// True if every vector field of every segment with live rows is searched by inverted lists: a search of an export
+    /// in part then reads little.
     pub fn has_lists(&self) -> bool {
         let live = self.segments.iter().filter(|live| live.live_rows() > 0);
         live.flat_map(|live| live.segment.fields()).all(|field| field.lists().is_some())
@@ -221,6 +221,7 @@ impl View {
         kernel: Kernel,
         go_on: GoOn<'_>,
     ) -> Result<Prepared<'a>> {
+        params.check()?;
         let mut reads = Reads::default();
         if let Some(filter) = params.filter {
             reads.note(self.check_fields(filter))?;

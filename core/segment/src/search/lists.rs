@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::{Hit, Prepared, PreparedSource, SearchStats, nth, sort_hits};
 use crate::allowed::Allowed;
+use crate::cancel::{self, GoOn};
 use crate::error::Result;
 use crate::format::all;
 use crate::ids::RowId;
@@ -42,7 +43,11 @@ impl Default for ListParams {
 }
 
 impl ListParams {
-    pub(super) fn check(&self) -> Result<()> {
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a number of 0 or above [`K_MAX`](super::K_MAX).
+    pub fn check(&self) -> Result<()> {
         for (name, value) in [("lists", self.lists.unwrap_or(1)), ("runs_max", self.runs_max)] {
             super::check_count(name, value)?;
         }
@@ -88,14 +93,17 @@ impl Prepared<'_> {
         vector: &[f32],
         hits: &mut Vec<Hit>,
         stats: &mut SearchStats,
+        go_on: GoOn<'_>,
     ) -> Result<()> {
         let Some(field) = self.listed_field() else { return Ok(()) };
         let codec = ListCodec::new(field.spec());
-        let lists = all(self.choose_lists(vector, &codec)?.iter().map(|choice| self.read(choice)))?;
+        let chosen = self.choose_lists(vector, &codec)?;
+        let lists = all(chosen.iter().map(|choice| self.read(choice)))?;
         stats.lists_read = lists.len() as u32;
         let mut scored = Vec::new();
         let query = codec.query(vector);
         for (place, read) in lists.iter().enumerate() {
+            cancel::check(go_on)?;
             let positions = (0..read.list.rows().len() as u32).map(RowId);
             let rows = read.list.rows();
             let positions: Vec<RowId> =

@@ -55,6 +55,17 @@ pub struct SearchParams<'a> {
     pub filter: Option<&'a Filter>,
 }
 
+impl SearchParams<'_> {
+    /// Whether the numbers make sense.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a number of 0 or above [`K_MAX`].
+    pub fn check(&self) -> Result<()> {
+        check_count("k", self.k)?;
+        self.ef.map_or(Ok(()), |ef| check_count("ef", ef))
+    }
+}
+
 /// One result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
@@ -87,7 +98,7 @@ pub struct SourcePlan {
 /// What a query cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SearchStats {
-    /// Sources searched.
+    /// Sources searched; those of inverted lists whether or not one of their lists was near enough.
     pub segments_searched: u32,
     /// Sources that statistics or the filter excluded.
     pub segments_pruned: u32,
@@ -168,8 +179,7 @@ pub fn prepare<'a>(
     kernel: Kernel,
     go_on: GoOn<'_>,
 ) -> Result<Prepared<'a>> {
-    check_count("k", params.k)?;
-    params.ef.map_or(Ok(()), |ef| check_count("ef", ef))?;
+    params.check()?;
     let sources = all(sources.into_iter().map(|source| prepare_source(source, &params, go_on)))?;
     Ok(Prepared { kernel, params, lists: ListParams::default(), sources })
 }
@@ -181,15 +191,17 @@ fn prepare_source<'a>(
 ) -> Result<PreparedSource<'a>> {
     let segment = source.segment;
     let field = segment.field(params.field)?;
-    segment.load(field, params.filter.is_some())?;
+    let live = segment.rows() - source.dead.count();
+    if live > 0 && !source.skipped {
+        segment.load(field, params.exact, params.filter.is_some())?;
+    }
     let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
     let pruned = source.skipped || params.filter.is_some_and(stats_exclude);
     let passing = match params.filter {
-        _ if pruned => Some(RowSet::empty(segment.rows())),
+        _ if pruned || live == 0 => Some(RowSet::empty(segment.rows())),
         Some(filter) => Some(eval_within(filter, segment.payload()?, &source.dead.live(), go_on)?),
         None => None,
     };
-    let live = segment.rows() - source.dead.count();
     let allowed = passing.as_ref().map_or(live, RowSet::count);
     let input = PlanInput {
         rows: segment.rows(),
@@ -252,7 +264,7 @@ impl Prepared<'_> {
         go_on: GoOn<'_>,
     ) -> Result<(Vec<Hit>, SearchStats)> {
         let (mut hits, mut stats) = (Vec::new(), SearchStats::default());
-        self.search_lists(vector, &mut hits, &mut stats)?;
+        self.search_lists(vector, &mut hits, &mut stats, go_on)?;
         for (index, source) in self.sources.iter().enumerate() {
             match source.plan.path {
                 AccessPath::Nothing => stats.segments_pruned += 1,
@@ -272,8 +284,17 @@ impl Prepared<'_> {
         Ok((hits, stats))
     }
 
-    /// Part of the live rows that a search scored or that the filter excludes: at 1 nothing was left out. Meant for
-    /// searches of inverted lists; a graph leaves out rows that it need not look at.
+    /// Inverted lists of all sources, whatever the filter excludes.
+    ///
+    /// # Errors
+    /// None after a search: `NotResident`, `Corrupt`.
+    pub fn lists_total(&self) -> Result<usize> {
+        let lists = self.sources.iter().filter_map(|source| source.field.lists());
+        lists.map(|lists| Ok(lists.table()?.places().len())).sum()
+    }
+
+    /// Part of the live rows that a search of inverted lists scored or that the filter excludes: at 1 nothing was left
+    /// out. Says nothing of a graph, which leaves out rows that it need not look at.
     pub fn coverage(&self, stats: &SearchStats) -> f64 {
         let (mut live, mut allowed) = (0, 0);
         for PreparedSource { source, plan, .. } in &self.sources {

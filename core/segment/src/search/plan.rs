@@ -27,8 +27,9 @@ pub struct PlanInput {
 /// tuned on the three sets of docs/benchmarks.md, falling with `ef`. Only compares costs.
 const SCORED_PER_CANDIDATE: u64 = 16;
 
-/// Chooses the cheaper access path that keeps recall; inverted lists, where there are some, because rows are fetched. A filter that lets a share `s` of the rows pass makes the
-/// graph search about `1/s` times longer, a scan of the allowed rows `s` times shorter.
+/// Chooses the cheaper access path that keeps recall; inverted lists where there are some, because rows are fetched
+/// then. A filter that lets a share `s` of the rows pass makes the graph search about `1/s` times longer, a scan of the
+/// allowed rows `s` times shorter.
 pub fn plan(input: PlanInput) -> AccessPath {
     let PlanInput { rows, allowed, has_graph, lists, k, ef, exact } = input;
     if allowed == 0 {

@@ -50,7 +50,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment file called `name` in errors. What a block of columns or a text means is checked when it is
+    /// Opens a segment file called `name` in errors. On demand it reads front and schema only. What a block of columns or a text means is checked when it is
     /// used. O(bytes of the file).
     ///
     /// # Errors
@@ -142,19 +142,22 @@ impl Segment {
         Sections { name, sections, rows: self.front.rows, residence: *residence }
     }
 
-    /// Reads what every search of `field` needs, and the columns too for one with a filter. What is missing is
-    /// requested together.
+    /// Reads what a search of `field` needs beside inverted lists, which it uses where there are some unless it is
+    /// `exact`; the columns too for one with a filter. What is missing is requested together.
     ///
     /// # Errors
     /// `NotResident`; `Corrupt`.
-    pub(crate) fn load(&self, field: &VectorField, with_filter: bool) -> Result<()> {
+    pub(crate) fn load(&self, field: &VectorField, exact: bool, with_filter: bool) -> Result<()> {
         if self.residence != Residence::OnDemand {
             return Ok(());
         }
         let columns = if with_filter { self.payload().map(drop) } else { Ok(()) };
-        // Lists name the points of their rows.
-        let ids = if field.lists().is_some() { Ok(()) } else { self.ids().map(drop) };
-        all([field.load(), ids, columns]).map(drop)
+        // Lists have the ids of their rows.
+        let rows = match field.lists().filter(|_| !exact) {
+            Some(lists) => [lists.table().map(drop), Ok(())],
+            None => [field.rows().map(drop), self.ids().map(drop)],
+        };
+        all(rows.into_iter().chain([columns])).map(drop)
     }
 
     /// What errors call it: the file's name.

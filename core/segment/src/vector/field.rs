@@ -93,20 +93,8 @@ impl VectorField {
             degraded.push(SectionKind::Graph);
         }
         field.graph = graph.and_then(Result::ok);
-        field.load()?;
+        field.approximations(field.rows()?);
         Ok(field)
-    }
-
-    /// Reads what every search of the field needs.
-    ///
-    /// # Errors
-    /// As [`VectorField::rows`].
-    pub(crate) fn load(&self) -> Result<()> {
-        if let Some(lists) = &self.lists {
-            return lists.table().map(drop);
-        }
-        self.approximations(self.rows()?);
-        Ok(())
     }
 
     /// Approximations of the rows, for scans: made at the first call.
