@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
+use nearfield_segment::cancel::always;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{DEFAULT_FIELD, Pool};
@@ -222,7 +223,7 @@ impl Collection {
     #[pyo3(signature = (r#where=None))]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
         let (view, filter) = (self.handle.view()?, filter(r#where)?);
-        Ok(py.detach(|| view.count(filter.as_ref()))?)
+        Ok(py.detach(|| view.count(filter.as_ref(), &always))?)
     }
 
     /// All points of this moment, or those that pass a filter, in batches.
@@ -349,7 +350,7 @@ impl Collection {
         let plan = py.detach(|| {
             spec.check_query(elements, 0)?;
             let prepared = view.prepare(params, self.handle.engine.kernel())?;
-            let (hits, stats) = prepared.search(elements, &mut Scratch::default())?;
+            let (hits, stats) = prepared.search(elements, &mut Scratch::default(), &always)?;
             let plans: Vec<_> = prepared.plans().collect();
             Result::Ok(
                 serde_json::json!({ "found": hits.len(), "segments": plans, "stats": stats }),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{
     Collection as EngineCollection, Database as EngineDatabase, ErrorKind, Finding, Mode, Options,
-    SystemClock, restore_while, verify, verify_export,
+    SystemClock, verify, verify_export,
 };
 use nearfield_segment::storage::{
     MemoryStorage, Storage, open_directory, open_existing_directory, open_target_directory,
@@ -154,7 +154,7 @@ impl Database {
         let report = py.detach(|| {
             let target = open_target_directory(directory)?;
             let go_on = || signals.go_on();
-            self.store.with(|database| database.export_while(&target, &file, &names, &pool, &go_on))
+            self.store.with(|database| database.export(&target, &file, &names, &pool, &go_on))
         });
         let report = signals.or_failure(report)?;
         let path = path.display().to_string();
@@ -304,7 +304,7 @@ pub(crate) fn restore(py: Python<'_>, snapshot: PathBuf, to: PathBuf) -> Result<
     let restored = py.detach(|| {
         let source: Arc<dyn Storage> = Arc::new(open_existing_directory(&snapshot)?);
         let target: Arc<dyn Storage> = Arc::new(open_directory(&to)?);
-        Ok(restore_while(&source, &target, &|| signals.go_on())?)
+        Ok(nearfield_engine::restore(&source, &target, &|| signals.go_on())?)
     });
     signals.or_failure(restored).map(drop)
 }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nearfield_engine::View;
-use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats};
+use nearfield_segment::cancel::always;
+use nearfield_segment::search::{SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool};
 use pyo3::prelude::*;
@@ -42,7 +43,7 @@ impl Searcher {
         spec_of(view).check_query(query, 0)?;
         let prepared = view.prepare(params, kernel)?;
         let mut scratch = self.take_scratch();
-        let found = prepared.search(query, &mut scratch);
+        let found = prepared.search(query, &mut scratch, &always);
         self.return_scratch(scratch);
         let (hits, stats) = found?;
         let metric = spec_of(view).metric;
@@ -70,19 +71,10 @@ pub(crate) fn many(
     let at_once = if exact { view.exact_queries_at_once(dim) } else { QUERIES_PER_STEP };
     for step in queries.chunks(at_once * pool.threads() * dim) {
         py.check_signals()?;
-        for (hits, stats) in py.detach(|| ask(view, &prepared, step, pool))? {
+        for (hits, stats) in py.detach(|| view.search_many(&prepared, step, pool, &always))? {
             answers.push(hits);
             total += stats;
         }
     }
     Ok(Hits::new(Arc::clone(view), spec.metric, false, answers, total))
-}
-
-fn ask(
-    view: &View,
-    prepared: &Prepared<'_>,
-    queries: &[f32],
-    pool: &Pool,
-) -> nearfield_engine::Result<Vec<(Vec<Hit>, SearchStats)>> {
-    view.search_many(prepared, queries, pool)
 }

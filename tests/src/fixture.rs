@@ -144,7 +144,7 @@ pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Resul
     let params = SearchParams { field: "", k: 5, ef: None, exact: false, filter: None };
     let lists = ListParams { lists: Some(1_000), runs_max: 8, rerank: 1_000 };
     let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-    let (hits, _) = view.search_many(&prepared, &query, &Pool::SERIAL)?.remove(0);
+    let (hits, _) = view.search_many(&prepared, &query, &Pool::SERIAL, &always)?.remove(0);
     let columns = Columns { vectors: &[""], metadata: true };
     let found = hits.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
     view.points(found, columns)?;
@@ -174,7 +174,7 @@ pub fn holds(db: &Database, oracle: &Oracle) -> Result<bool> {
     for (exact, ef) in [(true, None), (false, Some(4))] {
         let params = SearchParams { field: "", k: 5, ef, exact, filter: None };
         let prepared = view.prepare(params, collection.kernel())?;
-        let found = view.search_many(&prepared, &query, &Pool::SERIAL)?;
+        let found = view.search_many(&prepared, &query, &Pool::SERIAL, &always)?;
         let right = found[0].0.iter().all(|hit| {
             let expected = distance(Metric::L2, &query, &oracle.points[&hit.id].vector);
             expected.to_bits() == hit.distance.to_bits()

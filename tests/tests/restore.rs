@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nearfield_engine::{ErrorKind, Fault, Restored, restore, restore_while};
+use nearfield_engine::{ErrorKind, Fault, Restored, restore};
 use nearfield_segment::Rng;
 use nearfield_segment::cancel::always;
 use nearfield_segment::storage::{
@@ -82,13 +82,12 @@ fn a_restore_that_is_cancelled_at_any_check_leaves_a_place_for_the_next_one() {
         let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         let checks = AtomicUsize::new(0);
         let go_on = || checks.fetch_add(1, Ordering::Relaxed) < most;
-        let Err(error) = restore_while(&source, &target, &go_on) else {
+        let Err(error) = restore(&source, &target, &go_on) else {
             assert!(most > 10, "{most} checks");
             return;
         };
         assert_eq!(error.kind(), ErrorKind::Cancelled, "check {most}: {error}");
-        restore_while(&source, &target, &always)
-            .unwrap_or_else(|error| panic!("check {most}: {error}"));
+        restore(&source, &target, &always).unwrap_or_else(|error| panic!("check {most}: {error}"));
         let restored = open(target, world.steps, 2).unwrap();
         same_content(&restored.db, &world.collections).unwrap();
     }
@@ -242,7 +241,7 @@ fn a_link_in_a_snapshot_is_refused_by_name() {
             let link: Arc<dyn Storage> = Arc::new(open_existing_directory(&from).unwrap());
             let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
             let living = open(storage(&SimDisk::new(2)), 0, 1).unwrap();
-            let refused = [restore(&link, &target), living.db.restore_from(&link)];
+            let refused = [restore(&link, &target, &always), living.db.restore_from(&link)];
             for error in refused.map(|refused| refused.expect_err(linked)) {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
                 assert!(error.message().starts_with(&format!("{linked} is a symbolic")), "{error}");

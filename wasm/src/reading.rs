@@ -63,7 +63,7 @@ impl Reading<'_> {
         let filter = options.filter()?;
         let metric = self.spec(options.field())?.metric;
         let prepared = self.prepare(&options, filter.as_ref(), queries)?;
-        let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL)?;
+        let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL, &always)?;
         let fields = [options.field()];
         let columns = options.columns(&fields);
         let all = || answers.iter().flat_map(|(hits, _)| hits);
@@ -112,7 +112,7 @@ impl Reading<'_> {
     /// How many points there are, or pass the filter.
     pub(crate) fn count(&self, options: &str) -> Result<JsValue> {
         let filter = CallOptions::read(options)?.filter()?;
-        Ok(JsValue::from_f64(self.view.count(filter.as_ref())? as f64))
+        Ok(JsValue::from_f64(self.view.count(filter.as_ref(), &always)? as f64))
     }
 
     /// Recall of a search against exact answers, over given queries or `sample` stored vectors.
@@ -145,7 +145,7 @@ impl Reading<'_> {
         let options = CallOptions::read(options)?;
         let filter = options.filter()?;
         let prepared = self.prepare(&options, filter.as_ref(), query)?;
-        let (hits, stats) = prepared.search(query, &mut Scratch::default())?;
+        let (hits, stats) = prepared.search(query, &mut Scratch::default(), &always)?;
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))
     }

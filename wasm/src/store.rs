@@ -14,6 +14,7 @@ use nearfield_engine::task::{MergeScope, Step, Task};
 use nearfield_engine::{
     Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
 };
+use nearfield_segment::cancel::always;
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
 use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema};
 use serde_json::{Value, json};
@@ -232,7 +233,7 @@ impl Store {
     /// The collection as a `.near` file.
     pub fn export(&self) -> Result<Uint8Array> {
         let storage = MemoryStorage::new();
-        self.database.export(&storage, EXPORT, &[], &Pool::SERIAL)?;
+        self.database.export(&storage, EXPORT, &[], &Pool::SERIAL, &always)?;
         let blob = storage.open(EXPORT)?;
         Ok(Uint8Array::from(&blob.read(0..blob.len())?[..]))
     }

@@ -88,7 +88,7 @@ fn first_answer(file: &Bytes, query: &[f32], lists: ListParams) -> Result<(Vec<H
             let view = &export.insert(opened).collections[0].1;
             let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
             let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-            prepared.search(query, &mut Scratch::default())
+            prepared.search(query, &mut Scratch::default(), &always)
         });
         cost.time = start.elapsed();
         match answer {

@@ -6,6 +6,7 @@
 //!
 //! use nearfield_engine::batch::{Batch, Draft};
 //! use nearfield_engine::{Database, Mode, Options, SystemClock};
+//! use nearfield_segment::cancel::always;
 //! use nearfield_segment::filter::Filter;
 //! use nearfield_segment::search::SearchParams;
 //! use nearfield_segment::storage::open_directory;
@@ -40,7 +41,7 @@
 //! let params =
 //!     SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: Some(&filter) };
 //! let prepared = view.prepare(params, birds.kernel())?;
-//! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL)?;
+//! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL, &always)?;
 //! let (hits, _stats) = &answers[0];
 //! assert_eq!(hits[0].id, PointId::U64(7)); // 8 is nearer, and does not pass the filter
 //! # database.close();
@@ -74,8 +75,7 @@ pub use clock::SystemClock;
 pub use clock::{Clock, ManualClock};
 pub use database::{
     Begun, Carry, Collection, Database, Finding, Mode, OpeningReport, Replayed, Restored, Snapshot,
-    Vacuumed, VerifyReport, Watch, check_place, restore, restore_while, verify, verify_export,
-    verify_present,
+    Vacuumed, VerifyReport, Watch, check_place, restore, verify, verify_export, verify_present,
 };
 pub use export::{
     EXPORT_VERSION, Export, ExportReport, FIRST_BYTES, Stage, export_memory_bytes, stream_export,

@@ -27,7 +27,7 @@
 //! let source = Source { segment: &segment, dead: &dead, skipped: false };
 //! let params = SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
 //! let prepared = prepare([source], params, kernel, &always)?;
-//! let (hits, _stats) = prepared.search_while(&[0.9, 0.1], &mut Scratch::default(), &always)?;
+//! let (hits, _stats) = prepared.search(&[0.9, 0.1], &mut Scratch::default(), &always)?;
 //! assert_eq!(hits[0].id, PointId::U64(8));
 //! # Ok::<(), nearfield_segment::Error>(())
 //! ```

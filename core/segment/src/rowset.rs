@@ -124,12 +124,6 @@ impl RowSet {
         self.combine(other, |a, b| a & !b);
     }
 
-    /// True if every row of this set is in `other`.
-    pub fn is_subset(&self, other: &RowSet) -> bool {
-        assert_eq!(self.len, other.len, "sets over the same rows");
-        self.words.iter().zip(&other.words).all(|(a, b)| a & !b == 0)
-    }
-
     /// The complement: exactly the rows that were not in the set.
     pub fn not(&mut self) {
         for word in &mut self.words {

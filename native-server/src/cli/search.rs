@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Columns, Error, ErrorKind, Fault, View};
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, SearchParams, SearchStats, SourcePlan};
 use nearfield_segment::{DEFAULT_FIELD, Metric, PointId, VectorSpec};
@@ -122,7 +123,7 @@ impl Search {
         };
         let prepared = view.prepare(params, host::kernel()?)?;
         let pool = host::pool(None);
-        let mut results = view.search_many(&prepared, vectors, &pool)?;
+        let mut results = view.search_many(&prepared, vectors, &pool, &always)?;
         for (hits, _) in &mut results {
             hits.retain(|hit| Some(&hit.id) != own);
             hits.truncate(self.k);

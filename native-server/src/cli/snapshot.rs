@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Error, ErrorKind, Fault, Restored, restore};
+use nearfield_segment::cancel::always;
 use nearfield_segment::storage::{Storage, open_directory};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -102,7 +103,7 @@ impl SnapshotRestore {
             true => self.in_place(&snapshot)?,
             false => {
                 let target: Arc<dyn Storage> = Arc::new(open_directory(&self.data_dir)?);
-                restore(&snapshot, &target)?
+                restore(&snapshot, &target, &always)?
             }
         };
         for name in &restored.unlisted_logs {

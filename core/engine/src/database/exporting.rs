@@ -1,6 +1,6 @@
 //! Exporting collections of a database: the newest view of each, as one file.
 
-use nearfield_segment::cancel::{GoOn, always};
+use nearfield_segment::cancel::GoOn;
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{Pool, Result};
 
@@ -13,20 +13,6 @@ impl Database {
     /// # Errors
     /// `NotFound` for an unknown name, else as [`write_export`].
     pub fn export(
-        &self,
-        target: &dyn Storage,
-        name: &str,
-        collections: &[String],
-        pool: &Pool,
-    ) -> Result<ExportReport> {
-        self.export_while(target, name, collections, pool, &always)
-    }
-
-    /// As [`Database::export`], until `go_on` returns false.
-    ///
-    /// # Errors
-    /// As [`Database::export`]; `Cancelled`, and there is no file then.
-    pub fn export_while(
         &self,
         target: &dyn Storage,
         name: &str,

@@ -22,7 +22,7 @@ pub(crate) use names::Inner;
 pub use opening::OpeningReport;
 pub use place::check_place;
 pub use replay::Replayed;
-pub use restore::{Restored, restore, restore_while};
+pub use restore::{Restored, restore};
 pub use snapshot::Snapshot;
 pub use verify::{Finding, VerifyReport, verify, verify_export, verify_present};
 

@@ -7,13 +7,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use nearfield_segment::cancel::always;
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
 use crate::clock::Clock;
 use crate::files::CollectionPath;
 use crate::files::history::Past;
 use crate::files::transfer::bring;
-use crate::log::{LogDirectory, Mode, ReplayReport, replay};
+use crate::log::{Mode, ReplayReport, replay};
 use crate::manifest::{Manifest, commit};
 use crate::options::Options;
 use crate::write::batch;
@@ -57,7 +58,7 @@ fn read_log(
     through: Lsn,
     apply: &mut dyn FnMut(Lsn, &[u8]) -> Result<()>,
 ) -> Result<ReplayReport> {
-    let log = LogDirectory::new(Arc::clone(&location.storage), &location.dir, base.collection);
+    let log = location.log(base.collection);
     let mut attempt = 1;
     loop {
         let mut begun = false;
@@ -100,7 +101,7 @@ pub(crate) fn rebuild(
 ) -> Result<(Manifest, u64)> {
     let Ground { location, options, clock, seed, pool } = ground;
     for (file, _, _) in first.files() {
-        bring(source, file, &location, file)?;
+        bring(source, file, &location, file, &always)?;
     }
     commit(&*location.storage, &location.dir, first)?;
     let mut writer = recovery::open_without_log(location, options, clock, seed)?;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use nearfield_segment::cancel::always;
 use nearfield_segment::storage::{LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
@@ -17,7 +18,7 @@ use crate::files::CollectionPath;
 use crate::files::history::Past;
 use crate::files::pin;
 use crate::files::transfer::bring;
-use crate::log::{LogDirectory, Mode as LogMode, replay};
+use crate::log::{Mode as LogMode, replay};
 use crate::manifest::{DatabaseManifest, Manifest, Reason, commit, document_name, load_newest};
 
 /// The cause in the errors of older handles of the collection.
@@ -91,8 +92,7 @@ impl Database {
         let (built, points) =
             rebuild(source, base, first, target, self.ground(location.clone(), pool))?;
         bring_past(source, base, built.checkpoint_lsn, &location)?;
-        let place =
-            LogDirectory::new(Arc::clone(&location.storage), &location.dir, built.collection);
+        let place = location.log(built.collection);
         let log = replay(
             &place,
             built.checkpoint_lsn,
@@ -169,14 +169,14 @@ fn bring_past(
     let past = Past::read(storage, &source.dir, base.number + 1)?;
     for manifest in &past.manifests {
         for (file, _, _) in manifest.files() {
-            bring(source, file, target, file)?;
+            bring(source, file, target, file, &always)?;
         }
         let name = document_name::<Manifest>("", manifest.number);
-        bring(source, &name, target, &name)?;
+        bring(source, &name, target, &name, &always)?;
     }
-    let log = LogDirectory::new(Arc::clone(&source.storage), &source.dir, base.collection);
+    let log = source.log(base.collection);
     for (from, to) in log.files_from_before(branch)? {
-        bring(source, &from, target, &to)?;
+        bring(source, &from, target, &to, &always)?;
     }
     Ok(())
 }

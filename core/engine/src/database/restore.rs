@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nearfield_segment::cancel::{self, GoOn, always};
+use nearfield_segment::cancel::{GoOn, always};
 use nearfield_segment::storage::{Lock, LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
@@ -18,8 +18,8 @@ use crate::database::verify::{Finding, verify_below};
 use crate::database::{Database, Inner};
 use crate::files::CollectionPath;
 use crate::files::leftovers::{COLLECTION_DIRS, remove_collection};
-use crate::files::transfer::bring_while;
-use crate::log::{LogDirectory, Mode, replay};
+use crate::files::transfer::bring;
+use crate::log::{Mode, replay};
 use crate::manifest::{
     CollectionEntry, DatabaseManifest, Manifest, Reason, Stored, commit, load_newest,
 };
@@ -56,7 +56,6 @@ impl Source {
         })?;
         check_regular(&**storage, dir, &database.document)?;
         let report = verify_below(storage, dir, go_on)?;
-        cancel::check(go_on)?;
         if let Some(error) = report.findings.iter().find_map(Finding::refusal) {
             return Err(error);
         }
@@ -82,16 +81,13 @@ impl Source {
             .ok_or_else(|| Error::corrupt(&source.dir, "manifest", "there is none"))?;
         let log = match &entry.log {
             Some(log) => log.files.iter().map(|listed| listed.file.clone()).collect(),
-            None => LogDirectory::new(
-                Arc::clone(&source.storage),
-                &source.dir,
-                manifest.document.collection,
-            )
-            .live_after(manifest.document.checkpoint_lsn)?,
+            None => source
+                .log(manifest.document.collection)
+                .live_after(manifest.document.checkpoint_lsn)?,
         };
         let files = manifest.document.files().map(|(file, _, _)| file.to_owned());
         for file in files.chain(log) {
-            bring_while(&source, &file, target, &file, go_on)?;
+            bring(&source, &file, target, &file, go_on)?;
         }
         Ok(manifest)
     }
@@ -141,21 +137,14 @@ fn below(dir: &str, name: &str) -> String {
 }
 
 /// Copies a snapshot (or any closed database) in `source` to the empty `target`, after verifying every
-/// checksum of it. The database manifest is written last, so an interrupted restore is no database.
+/// checksum of it, until `go_on` returns false. The database manifest is written last, so an interrupted restore is no
+/// database. After any error while files are brought, they are removed again.
 ///
 /// # Errors
 /// `Locked` if another process writes in either; `Conflict` if there is a database in `target`; `Corrupt` naming the
 /// first damage; `InvalidInput(Parameter)` for a symbolic link or a special file in `source`; `NotFound` if it holds no
-/// database; `StorageFull`, `Io`.
-pub fn restore(source: &Arc<dyn Storage>, target: &Arc<dyn Storage>) -> Result<Restored> {
-    restore_while(source, target, &always)
-}
-
-/// As [`restore`], until `go_on` returns false. After any error while files are brought, they are removed again.
-///
-/// # Errors
-/// As [`restore`]; `Cancelled`.
-pub fn restore_while(
+/// database; `StorageFull`, `Io`; `Cancelled`.
+pub fn restore(
     source: &Arc<dyn Storage>,
     target: &Arc<dyn Storage>,
     go_on: GoOn<'_>,
@@ -300,8 +289,7 @@ impl Database {
         let now_ms = self.clock.now_ms();
         let first = marks.successor(&manifest, Reason::Restore, now_ms);
         commit(&*location.storage, &location.dir, first)?;
-        let place =
-            LogDirectory::new(Arc::clone(&location.storage), &location.dir, manifest.collection);
+        let place = location.log(manifest.collection);
         let log = replay(&place, manifest.checkpoint_lsn, Mode::Recover, &mut |_, _| Ok(()))?;
         marks.begin_timeline(&place, &log, log.last, now_ms).map(drop)
     }

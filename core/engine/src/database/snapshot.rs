@@ -11,8 +11,7 @@ use nearfield_segment::{Error, ErrorKind, Result};
 use crate::database::{Database, id_of};
 use crate::files::CollectionPath;
 use crate::files::leftovers::{SNAPSHOTS, UNFINISHED, end_snapshot};
-use crate::files::transfer::{bring_while, copy};
-use crate::log::LogDirectory;
+use crate::files::transfer::{bring, copy};
 use crate::manifest::{
     DatabaseManifest, SnapshotLog, SnapshotLogFile, commit, document_name, load_newest,
 };
@@ -117,7 +116,7 @@ fn link_collection(writer: &Writer, dir: &str, go_on: GoOn<'_>) -> Result<(u64, 
     let mut files = 0;
     for (file, len, _) in manifest.files() {
         check_length(location, file, len)?;
-        bring_while(location, file, &target, file, go_on)?;
+        bring(location, file, &target, file, go_on)?;
         files += 1;
     }
     let log = copy_log(writer, &target, go_on)?;
@@ -133,8 +132,7 @@ fn copy_log(writer: &Writer, target: &CollectionPath, go_on: GoOn<'_>) -> Result
     if writer.log.last() <= checkpoint_lsn {
         return Ok(log);
     }
-    let place =
-        LogDirectory::new(location.storage.clone(), &location.dir, writer.manifest().collection);
+    let place = location.log(writer.manifest().collection);
     for file in place.live_after(checkpoint_lsn)? {
         let (len, crc) = copy(storage, &location.path(&file), storage, &target.path(&file), go_on)?;
         log.files.push(SnapshotLogFile { file, len, crc });

@@ -69,7 +69,7 @@ impl HighWaterMarks {
     pub(crate) fn by_damaged(location: &CollectionPath) -> Result<Option<HighWaterMarks>> {
         let numbers = list_numbers::<Manifest>(&*location.storage, &location.dir)?;
         let Some(&newest) = numbers.last() else { return Ok(None) };
-        let log = LogDirectory::new(Arc::clone(&location.storage), &location.dir, FileId(0));
+        let log = location.log(FileId(0));
         let mut marks = HighWaterMarks {
             manifest: Parent { number: newest, crc: 0 },
             collection: None,

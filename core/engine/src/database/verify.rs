@@ -17,8 +17,8 @@ use crate::files::history::Past;
 use crate::files::pin;
 use crate::log::{LogDirectory, Mode, replay};
 use crate::manifest::{
-    DatabaseManifest, Manifest, SegmentEntry, SnapshotLog, SnapshotLogFile, document_name,
-    list_numbers, load, load_newest,
+    CollectionEntry, DatabaseManifest, Manifest, SegmentEntry, SnapshotLog, SnapshotLogFile,
+    document_name, list_numbers, load, load_newest,
 };
 use crate::write::batch;
 use crate::write::keys;
@@ -135,12 +135,37 @@ pub fn verify(
     collection: Option<&str>,
     go_on: GoOn<'_>,
 ) -> Result<VerifyReport> {
-    let report = match collection {
-        Some(name) => verify_one(storage, name, go_on)?,
-        None => verify_below(storage, "", go_on)?,
-    };
-    // A report that was cut short covers a part, and may have taken the end for damage.
-    cancel::check(go_on).map(|()| report)
+    let Some(name) = collection else { return verify_below(storage, "", go_on) };
+    let mut verification = Verification::new(storage, go_on);
+    let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
+    let id = database.document.resolve(name)?;
+    let mut entries = database.document.collections.values();
+    entries
+        .find(|entry| entry.id == id)
+        .into_iter()
+        .for_each(|entry| verification.collection("", entry));
+    verification.end()
+}
+
+/// As [`verify`], for the store in the directory `root` of a storage.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn verify_below(
+    storage: &Arc<dyn Storage>,
+    root: &str,
+    go_on: GoOn<'_>,
+) -> Result<VerifyReport> {
+    let mut verification = Verification::new(storage, go_on);
+    match load_newest::<DatabaseManifest>(&**storage, root) {
+        Ok(Some(database)) => {
+            let entries = database.document.collections.values();
+            entries.for_each(|entry| verification.collection(root, entry));
+        }
+        Ok(None) => return Err(no_database()),
+        Err(error) => verification.report.note("database manifest", Err(error)),
+    }
+    verification.end()
 }
 
 /// Reads and checks what a collection holds now, for checks in rounds beside other work. `pause` is called before each
@@ -159,92 +184,27 @@ pub fn verify_present(
 ) -> Result<VerifyReport> {
     let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
     let dir = format!("c/{}", database.document.resolve(collection)?);
-    let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
+    let after_a_pause = || {
+        pause();
+        go_on()
+    };
+    let mut beside = Verification::new(storage, &after_a_pause);
+    beside.report.collections = 1;
     // A manifest that cannot be read is reported by the second part.
     if let Ok(Some(manifest)) = named_now(storage, &dir) {
-        let after_a_pause = || {
-            pause();
-            go_on()
-        };
         for entry in manifest.segments.iter().take_while(|_| go_on()) {
-            verify_segment_beside(storage, &dir, entry, &mut report, &after_a_pause);
+            beside.segment_beside(&dir, entry);
         }
     }
-    verify_directory(storage, &dir, Depth::PresentButSegments, &mut report, go_on);
-    cancel::check(go_on).map(|()| report)
+    let mut verification = Verification { storage, go_on, report: beside.report };
+    verification.directory(&dir, Depth::PresentButSegments);
+    verification.end()
 }
 
 /// The newest manifest of a collection.
 fn named_now(storage: &Arc<dyn Storage>, dir: &str) -> Result<Option<Manifest>> {
     let _pin = pin::shared(&**storage, dir)?;
     Ok(load_newest::<Manifest>(&**storage, dir)?.map(|stored| stored.document))
-}
-
-/// Checks every block of a segment file that may be merged away and removed meanwhile.
-fn verify_segment_beside(
-    storage: &Arc<dyn Storage>,
-    dir: &str,
-    entry: &SegmentEntry,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    let path = format!("{dir}/{}", entry.file);
-    match verify_blocks(&**storage, &path, entry, report, go_on) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let same = |other: &SegmentEntry| other.id == entry.id;
-            if matches!(named_now(storage, dir), Ok(Some(now)) if now.segments.iter().any(same)) {
-                report.note(&path, Err(error));
-            }
-        }
-        checked => report.note(&path, checked.map(drop)),
-    }
-}
-
-/// What of a collection is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    Everything,
-    /// The present without its segment files.
-    PresentButSegments,
-}
-
-fn verify_one(storage: &Arc<dyn Storage>, name: &str, go_on: GoOn<'_>) -> Result<VerifyReport> {
-    let database = load_newest::<DatabaseManifest>(&**storage, "")?.ok_or_else(no_database)?;
-    let id = database.document.resolve(name)?;
-    let mut entries = database.document.collections.values();
-    let log = entries.find(|entry| entry.id == id).and_then(|entry| entry.log.as_ref());
-    let mut report = VerifyReport { collections: 1, ..VerifyReport::default() };
-    let dir = format!("c/{id}");
-    verify_directory(storage, &dir, Depth::Everything, &mut report, go_on);
-    verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
-    Ok(report)
-}
-
-/// As [`verify`], for the store in the directory `root` of a storage. Once `go_on` says no, the report is of a part.
-///
-/// # Errors
-/// As [`verify`].
-pub(crate) fn verify_below(
-    storage: &Arc<dyn Storage>,
-    root: &str,
-    go_on: GoOn<'_>,
-) -> Result<VerifyReport> {
-    let mut report = VerifyReport::default();
-    let slash = if root.is_empty() { "" } else { "/" };
-    match load_newest::<DatabaseManifest>(&**storage, root) {
-        Ok(Some(database)) => {
-            for entry in database.document.collections.values() {
-                report.collections += 1;
-                let dir = format!("{root}{slash}c/{}", entry.id);
-                verify_directory(storage, &dir, Depth::Everything, &mut report, go_on);
-                let log = entry.log.as_ref();
-                verify_snapshot_log(&**storage, &dir, log, &mut report, go_on);
-            }
-        }
-        Ok(None) => return Err(no_database()),
-        Err(error) => report.note("database manifest", Err(error)),
-    }
-    Ok(report)
 }
 
 fn no_database() -> Error {
@@ -272,125 +232,196 @@ pub fn verify_export(name: &str, blob: &Arc<dyn Blob>) -> Result<VerifyReport> {
     Ok(report)
 }
 
-/// Beside a writer files may be merged away while they are read: then the collection is read again.
-fn verify_directory(
-    storage: &Arc<dyn Storage>,
-    dir: &str,
-    depth: Depth,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    let newest = || list_numbers::<Manifest>(&**storage, dir).ok()?.pop();
-    for attempt in 1..=ATTEMPTS_MAX {
-        let (before, mut own) = (newest(), VerifyReport::default());
-        verify_files(storage, dir, depth, &mut own, go_on);
-        if !go_on() || own.is_clean() || before == newest() || attempt == ATTEMPTS_MAX {
-            return report.absorb(own);
-        }
-    }
+/// What of a collection is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Everything,
+    /// The present without its segment files.
+    PresentButSegments,
 }
 
-fn verify_files(
-    storage: &Arc<dyn Storage>,
-    dir: &str,
-    depth: Depth,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    let _pin = match pin::shared(&**storage, dir) {
-        Ok(pin) => pin,
-        Err(error) => return report.note(dir, Err(error)),
-    };
-    let manifest = match load_newest::<Manifest>(&**storage, dir) {
-        Ok(Some(stored)) => stored.document,
-        Ok(None) => {
-            let missing = Error::corrupt(dir, "manifest", "there is none");
-            return report.note(dir, Err(missing));
-        }
-        Err(error) => return report.note(dir, Err(error)),
-    };
-    let mut seen = HashSet::new();
-    if depth == Depth::PresentButSegments {
-        seen.extend(manifest.segments.iter().map(|entry| format!("{dir}/{}", entry.file)));
-    }
-    verify_named(&**storage, dir, &manifest, &mut seen, report, go_on);
-    let batches = verify_log(storage, dir, &manifest, manifest.checkpoint_lsn, report, go_on);
-    report.log_batches += batches;
-    if depth == Depth::PresentButSegments {
-        return;
-    }
-    let present = report.findings.len();
-    verify_past(storage, dir, &manifest, &mut seen, report, go_on);
-    report.findings[present..].iter_mut().for_each(|finding| finding.past = true);
+/// A verification of a store, with what it has found so far.
+struct Verification<'a> {
+    storage: &'a Arc<dyn Storage>,
+    go_on: GoOn<'a>,
+    report: VerifyReport,
 }
 
-/// Checks what a manifest names, except what was `seen` before.
-fn verify_named(
-    storage: &dyn Storage,
-    dir: &str,
-    manifest: &Manifest,
-    seen: &mut HashSet<String>,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    for entry in manifest.segments.iter().take_while(|_| go_on()) {
-        let path = format!("{dir}/{}", entry.file);
-        if seen.insert(path.clone()) {
-            let result = verify_segment(storage, &path, entry, report, go_on);
-            report.note(&path, result);
-        }
-        for list in &entry.deletes {
-            let path = format!("{dir}/{}", list.file);
-            if seen.insert(path.clone()) {
-                report.read(list.len);
-                let result = list.read(storage, dir, entry).map(drop);
-                report.note(&path, result);
+impl<'a> Verification<'a> {
+    fn new(storage: &'a Arc<dyn Storage>, go_on: GoOn<'a>) -> Verification<'a> {
+        Verification { storage, go_on, report: VerifyReport::default() }
+    }
+
+    /// The report. One that was cut short covers a part, and may have taken the end for damage.
+    fn end(self) -> Result<VerifyReport> {
+        cancel::check(self.go_on).map(|()| self.report)
+    }
+
+    /// Everything of a collection of the store in `root`.
+    fn collection(&mut self, root: &str, entry: &CollectionEntry) {
+        self.report.collections += 1;
+        let slash = if root.is_empty() { "" } else { "/" };
+        let dir = format!("{root}{slash}c/{}", entry.id);
+        self.directory(&dir, Depth::Everything);
+        self.snapshot_log(&dir, entry.log.as_ref());
+    }
+
+    /// Beside a writer files may be merged away while they are read: then the collection is read again.
+    fn directory(&mut self, dir: &str, depth: Depth) {
+        let newest = || list_numbers::<Manifest>(&**self.storage, dir).ok()?.pop();
+        for attempt in 1..=ATTEMPTS_MAX {
+            let (before, mut own) = (newest(), Verification::new(self.storage, self.go_on));
+            own.files(dir, depth);
+            let done = !(self.go_on)() || own.report.is_clean() || before == newest();
+            if done || attempt == ATTEMPTS_MAX {
+                return self.report.absorb(own.report);
             }
         }
     }
-    if let Some(entry) = &manifest.keys
-        && seen.insert(entry.file.clone())
-    {
-        report.read(entry.len);
-        // All are read, one is kept.
-        let result = keys::open(storage, dir, manifest.collection, entry, 1).map(drop);
-        report.note(&format!("{dir}/{}", entry.file), result);
+
+    fn files(&mut self, dir: &str, depth: Depth) {
+        let _pin = match pin::shared(&**self.storage, dir) {
+            Ok(pin) => pin,
+            Err(error) => return self.report.note(dir, Err(error)),
+        };
+        let manifest = match load_newest::<Manifest>(&**self.storage, dir) {
+            Ok(Some(stored)) => stored.document,
+            Ok(None) => {
+                let missing = Error::corrupt(dir, "manifest", "there is none");
+                return self.report.note(dir, Err(missing));
+            }
+            Err(error) => return self.report.note(dir, Err(error)),
+        };
+        let mut seen = HashSet::new();
+        if depth == Depth::PresentButSegments {
+            seen.extend(manifest.segments.iter().map(|entry| format!("{dir}/{}", entry.file)));
+        }
+        self.named(dir, &manifest, &mut seen);
+        self.report.log_batches += self.log(dir, &manifest, manifest.checkpoint_lsn);
+        if depth == Depth::PresentButSegments {
+            return;
+        }
+        let present = self.report.findings.len();
+        self.past(dir, &manifest, &mut seen);
+        self.report.findings[present..].iter_mut().for_each(|finding| finding.past = true);
     }
-}
 
-/// Checks the log after `from`; returns how many batches it holds.
-fn verify_log(
-    storage: &Arc<dyn Storage>,
-    dir: &str,
-    manifest: &Manifest,
-    from: Lsn,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) -> u64 {
-    let place = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
-    let mut batches = 0;
-    let replayed = replay(&place, from, Mode::ReadOnly, &mut |_, body| {
-        batches += 1;
-        cancel::check(go_on)?;
-        batch::decode(body, &manifest.schema).map(drop)
-    });
-    report.note(&format!("{dir}/wal"), replayed.map(drop));
-    batches
-}
+    /// Checks what a manifest names, except what was `seen` before.
+    fn named(&mut self, dir: &str, manifest: &Manifest, seen: &mut HashSet<String>) {
+        let go_on = self.go_on;
+        for entry in manifest.segments.iter().take_while(|_| go_on()) {
+            let path = format!("{dir}/{}", entry.file);
+            if seen.insert(path.clone()) {
+                let result = self.segment(&path, entry);
+                self.report.note(&path, result);
+            }
+            for list in &entry.deletes {
+                let path = format!("{dir}/{}", list.file);
+                if seen.insert(path.clone()) {
+                    self.report.read(list.len);
+                    let result = list.read(&**self.storage, dir, entry).map(drop);
+                    self.report.note(&path, result);
+                }
+            }
+        }
+        if let Some(entry) = &manifest.keys
+            && seen.insert(entry.file.clone())
+        {
+            self.report.read(entry.len);
+            // All are read, one is kept.
+            let result = keys::open(&**self.storage, dir, manifest.collection, entry, 1).map(drop);
+            self.report.note(&format!("{dir}/{}", entry.file), result);
+        }
+    }
 
-/// Compares the log files of a snapshot with what its document says of them: a shorter log would otherwise pass
-/// for one that was torn by a crash, a missing one for an empty one.
-fn verify_snapshot_log(
-    storage: &dyn Storage,
-    dir: &str,
-    log: Option<&SnapshotLog>,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    for listed in log.iter().flat_map(|log| &log.files).take_while(|_| go_on()) {
-        let path = format!("{dir}/{}", listed.file);
-        let result = verify_log_file(storage, &path, listed);
-        report.note(&path, result);
+    /// Checks the log after `from`; returns how many batches it holds.
+    fn log(&mut self, dir: &str, manifest: &Manifest, from: Lsn) -> u64 {
+        let place = LogDirectory::new(Arc::clone(self.storage), dir, manifest.collection);
+        let mut batches = 0;
+        let replayed = replay(&place, from, Mode::ReadOnly, &mut |_, body| {
+            batches += 1;
+            cancel::check(self.go_on)?;
+            batch::decode(body, &manifest.schema).map(drop)
+        });
+        self.report.note(&format!("{dir}/wal"), replayed.map(drop));
+        batches
+    }
+
+    /// Compares the log files of a snapshot with what its document says of them: a shorter log would otherwise pass
+    /// for one that was torn by a crash, a missing one for an empty one.
+    fn snapshot_log(&mut self, dir: &str, log: Option<&SnapshotLog>) {
+        let go_on = self.go_on;
+        for listed in log.iter().flat_map(|log| &log.files).take_while(|_| go_on()) {
+            let path = format!("{dir}/{}", listed.file);
+            let result = verify_log_file(&**self.storage, &path, listed);
+            self.report.note(&path, result);
+        }
+    }
+
+    /// Checks the manifests of the past, what only they name, and the log after the oldest.
+    fn past(&mut self, dir: &str, newest: &Manifest, seen: &mut HashSet<String>) {
+        let past = match Past::read(&**self.storage, dir, newest.number) {
+            Ok(past) => past,
+            Err(error) => return self.report.note(dir, Err(error)),
+        };
+        for &number in &past.damaged {
+            let name = document_name::<Manifest>(dir, number);
+            self.report.note(&name, load::<Manifest>(&**self.storage, dir, number).map(drop));
+        }
+        for manifest in &past.manifests {
+            self.named(dir, manifest, seen);
+        }
+        if !past.manifests.is_empty() {
+            self.log(dir, newest, past.oldest(newest));
+        }
+    }
+
+    /// Checks every block of a segment file that may be merged away and removed meanwhile.
+    fn segment_beside(&mut self, dir: &str, entry: &SegmentEntry) {
+        let path = format!("{dir}/{}", entry.file);
+        match self.blocks(&path, entry) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let same = |other: &SegmentEntry| other.id == entry.id;
+                let now = named_now(self.storage, dir);
+                if matches!(now, Ok(Some(now)) if now.segments.iter().any(same)) {
+                    self.report.note(&path, Err(error));
+                }
+            }
+            checked => self.report.note(&path, checked.map(drop)),
+        }
+    }
+
+    fn segment(&mut self, path: &str, entry: &SegmentEntry) -> Result<()> {
+        match self.blocks(path, entry)? {
+            Some(whole) => Segment::open(path, whole, Residence::InPlace).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks every block of a segment file, and that it is the one its manifest names; the file, if it is whole.
+    fn blocks(&mut self, path: &str, entry: &SegmentEntry) -> Result<Option<Arc<dyn Blob>>> {
+        let blob = self.storage.open(path)?;
+        self.report.read(blob.len());
+        let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
+        let front_len = Front::len_from_prefix(path, &prefix, blob.len())?;
+        let front = Front::decode(path, &blob.read(0..front_len)?, blob.len())?;
+        for section in &front.sections {
+            let section = Section::new(path, Arc::clone(&blob), section.clone());
+            self.report.check(path, &section, self.go_on);
+        }
+        let Front { id, rows, crc, .. } = front;
+        if id != entry.id || rows != entry.rows || blob.len() != entry.len {
+            let found = format!("segment {id} of {rows} rows, {} bytes", blob.len());
+            let SegmentEntry { id, rows, len, .. } = entry;
+            let expected = format!("the manifest names {id} of {rows} rows, {len} bytes");
+            return Err(Error::corrupt(path, "header", format!("{found}; {expected}")));
+        }
+        let hurt = self.report.findings.iter().any(|finding| finding.file == path);
+        if crc != entry.crc && !hurt {
+            let found = format!("{crc:08x}, the manifest says {:08x}", entry.crc);
+            return Err(Error::corrupt(path, "checksum of the front", found));
+        }
+        Ok((!hurt).then_some(blob))
     }
 }
 
@@ -418,73 +449,4 @@ fn verify_log_file(storage: &dyn Storage, path: &str, listed: &SnapshotLogFile) 
         return Err(Error::corrupt(path, "checksum", found));
     }
     Ok(())
-}
-
-/// Checks the manifests of the past, what only they name, and the log after the oldest.
-fn verify_past(
-    storage: &Arc<dyn Storage>,
-    dir: &str,
-    newest: &Manifest,
-    seen: &mut HashSet<String>,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) {
-    let past = match Past::read(&**storage, dir, newest.number) {
-        Ok(past) => past,
-        Err(error) => return report.note(dir, Err(error)),
-    };
-    for &number in &past.damaged {
-        let name = document_name::<Manifest>(dir, number);
-        report.note(&name, load::<Manifest>(&**storage, dir, number).map(drop));
-    }
-    for manifest in &past.manifests {
-        verify_named(&**storage, dir, manifest, seen, report, go_on);
-    }
-    if !past.manifests.is_empty() {
-        verify_log(storage, dir, newest, past.oldest(newest), report, go_on);
-    }
-}
-
-fn verify_segment(
-    storage: &dyn Storage,
-    path: &str,
-    entry: &SegmentEntry,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) -> Result<()> {
-    match verify_blocks(storage, path, entry, report, go_on)? {
-        Some(whole) => Segment::open(path, whole, Residence::InPlace).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Checks every block of a segment file, and that it is the one its manifest names; the file, if it is whole.
-fn verify_blocks(
-    storage: &dyn Storage,
-    path: &str,
-    entry: &SegmentEntry,
-    report: &mut VerifyReport,
-    go_on: GoOn<'_>,
-) -> Result<Option<Arc<dyn Blob>>> {
-    let blob = storage.open(path)?;
-    report.read(blob.len());
-    let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
-    let front_len = Front::len_from_prefix(path, &prefix, blob.len())?;
-    let front = Front::decode(path, &blob.read(0..front_len)?, blob.len())?;
-    for section in &front.sections {
-        report.check(path, &Section::new(path, Arc::clone(&blob), section.clone()), go_on);
-    }
-    if front.id != entry.id || front.rows != entry.rows || blob.len() != entry.len {
-        let found = format!("segment {} of {} rows, {} bytes", front.id, front.rows, blob.len());
-        let expected =
-            format!("the manifest names {} of {} rows, {} bytes", entry.id, entry.rows, entry.len);
-        return Err(Error::corrupt(path, "header", format!("{found}; {expected}")));
-    }
-    let found = front.crc;
-    let hurt = report.findings.iter().any(|finding| finding.file == path);
-    if found != entry.crc && !hurt {
-        let found = format!("{found:08x}, the manifest says {:08x}", entry.crc);
-        return Err(Error::corrupt(path, "checksum of the front", found));
-    }
-    Ok((!hurt).then_some(blob))
 }

@@ -165,7 +165,7 @@ fn search(
 ) -> Result<Answer> {
     let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
     let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-    let (hits, stats) = view.search_many(&prepared, vector, &Pool::SERIAL)?.remove(0);
+    let (hits, stats) = view.search_many(&prepared, vector, &Pool::SERIAL, &always)?.remove(0);
     let lists = prepared.plans().map(|plan| match plan.path {
         AccessPath::Lists { lists } => lists,
         AccessPath::Nothing | AccessPath::Exact | AccessPath::Graph { .. } => 0,
@@ -184,7 +184,7 @@ fn found(hits: &[Hit]) -> Vec<(PointId, Place)> {
 fn exact(view: &View, vector: &[f32], k: usize, filter: Option<&Filter>) -> Vec<(PointId, u32)> {
     let params = SearchParams { field: "", k, ef: None, exact: true, filter };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
-    let (hits, _) = prepared.search(vector, &mut Scratch::default()).unwrap();
+    let (hits, _) = prepared.search(vector, &mut Scratch::default(), &always).unwrap();
     hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect()
 }
 
@@ -212,7 +212,7 @@ fn all_lists_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
                 assert_eq!(bits(&answer), exact(&view, &vector, 10, filter), "{metric:?}");
                 assert_eq!((answer.coverage, answer.stats.lists_read), (1.0, answer.lists));
                 let again = u64::from(answer.stats.compared_again);
-                assert_eq!(again, view.count(filter).unwrap());
+                assert_eq!(again, view.count(filter, &always).unwrap());
             }
         }
     }
@@ -260,7 +260,7 @@ fn a_question_to_several_segments_takes_as_few_rounds_as_to_one() {
             |exact| SearchParams { field: "", k: 10, ef: None, exact, filter: Some(&filter) };
         let search = |view: &View, exact, lists| {
             let prepared = view.prepare(params(exact), Kernel::detect())?.with_lists(lists)?;
-            view.search_many(&prepared, &[0.5; 3 * DIM], &Pool::SERIAL)
+            view.search_many(&prepared, &[0.5; 3 * DIM], &Pool::SERIAL, &always)
         };
         [
             rounds(&|view| search(view, true, ALL).map(drop)),
@@ -298,7 +298,7 @@ fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
         let params = SearchParams { field: "", k: 20, ef: None, exact: exactly, filter: None };
         let ask = |view: &View| {
             let prepared = view.prepare(params, Kernel::detect()).unwrap();
-            let (hits, stats) = prepared.search(&vector, &mut Scratch::default()).unwrap();
+            let (hits, stats) = prepared.search(&vector, &mut Scratch::default(), &always).unwrap();
             (
                 hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
                 stats,
@@ -322,7 +322,7 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
         let export = opened(blob)?;
         let docs = export.collection("docs")?;
         assert_eq!((docs.len(), docs.has_lists()), (view.len(), true));
-        assert_eq!(docs.count(Some(&filter))?, view.count(Some(&filter))?);
+        assert_eq!(docs.count(Some(&filter), &always)?, view.count(Some(&filter), &always)?);
         let (mut scan, mut listed) = (Scan::new(docs, None, &always)?, Vec::new());
         while scan.place().is_some() {
             listed.push(owned(scan.next(docs, columns, 37, usize::MAX)?));
@@ -443,7 +443,7 @@ fn what_cannot_be_asked_is_refused_and_numbers_before_anything_is_fetched() {
     let few = ListParams::default();
     let ask = |params: SearchParams<'_>, vector: &[f32], lists: ListParams| {
         let prepared = docs.prepare(params, Kernel::detect())?.with_lists(lists)?;
-        docs.search_many(&prepared, vector, &Pool::SERIAL)
+        docs.search_many(&prepared, vector, &Pool::SERIAL, &always)
     };
     blob.take_wanted();
     for (params, vector, lists) in [

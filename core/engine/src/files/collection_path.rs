@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use nearfield_segment::FileId;
 use nearfield_segment::format::Residence;
 use nearfield_segment::storage::Storage;
+
+use crate::log::LogDirectory;
 
 /// The storage and directory of a collection.
 #[derive(Debug, Clone)]
@@ -21,6 +24,11 @@ impl CollectionPath {
     pub(crate) fn root(storage: &Arc<dyn Storage>) -> CollectionPath {
         let (storage, residence) = (Arc::clone(storage), Residence::InPlace);
         CollectionPath { storage, dir: String::new(), residence }
+    }
+
+    /// The log of `collection`, which is the one in this directory.
+    pub(crate) fn log(&self, collection: FileId) -> LogDirectory {
+        LogDirectory::new(Arc::clone(&self.storage), &self.dir, collection)
     }
 
     /// A name inside the collection's directory.

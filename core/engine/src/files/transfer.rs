@@ -12,24 +12,11 @@ use nearfield_segment::{ErrorKind, Result};
 use crate::files::CollectionPath;
 use crate::files::leftovers::COLLECTION_DIRS;
 
-/// Makes `file` of `source` the file `to` of `target`. One that is there already stays.
+/// Makes `file` of `source` the file `to` of `target`, unless `go_on` returns false. One that is there already stays.
 ///
 /// # Errors
-/// `NotFound` without the file, `StorageFull`, `Io`.
+/// `NotFound` without the file, `StorageFull`, `Io`; `Cancelled`.
 pub(crate) fn bring(
-    source: &CollectionPath,
-    file: &str,
-    target: &CollectionPath,
-    to: &str,
-) -> Result<()> {
-    bring_while(source, file, target, to, &always)
-}
-
-/// As [`bring`], until `go_on` returns false.
-///
-/// # Errors
-/// As [`bring`]; `Cancelled`.
-pub(crate) fn bring_while(
     source: &CollectionPath,
     file: &str,
     target: &CollectionPath,
@@ -61,7 +48,7 @@ pub(crate) fn bring_all(source: &CollectionPath, target: &CollectionPath) -> Res
                 continue;
             }
             let file = format!("{dir}{slash}{name}");
-            bring(source, &file, target, &file)?;
+            bring(source, &file, target, &file, &always)?;
             count += 1;
         }
     }
@@ -71,7 +58,7 @@ pub(crate) fn bring_all(source: &CollectionPath, target: &CollectionPath) -> Res
 /// Copies a whole file; durable on return. Returns its length and CRC32C.
 ///
 /// # Errors
-/// As [`bring_while`].
+/// As [`bring`].
 pub(crate) fn copy(
     source: &dyn Storage,
     from: &str,

@@ -1,6 +1,6 @@
 //! The manifest of a database: which names there are, and which collection each means.
 //!
-//! Create, drop, rename and alias are one new document each, so they happen wholly or not at all.
+//! Create and drop are one new document each, so they happen wholly or not at all.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -121,48 +121,6 @@ impl DatabaseManifest {
         self.aliases.retain(|_, target| target != name);
         self.dropped.push(entry.id);
         Ok(entry.id)
-    }
-
-    /// Gives a collection another name; its aliases follow.
-    ///
-    /// # Errors
-    /// `NotFound`, `Conflict` if the new name is taken, `InvalidInput(Parameter)` if it is no name.
-    pub fn rename(&mut self, from: &str, to: &str) -> Result<()> {
-        if !self.collections.contains_key(from) {
-            return Err(not_found(from));
-        }
-        self.check_free(to)?;
-        let entry = self.collections.remove(from).expect("looked up above");
-        self.collections.insert(to.to_owned(), entry);
-        for target in self.aliases.values_mut().filter(|target| *target == from) {
-            *target = to.to_owned();
-        }
-        Ok(())
-    }
-
-    /// Makes `alias` a second name of `target`, replacing what it meant as an alias before.
-    ///
-    /// # Errors
-    /// `NotFound` without the target, `Conflict` if the alias is the name of a collection,
-    /// `InvalidInput(Parameter)` if it is no name.
-    pub fn set_alias(&mut self, alias: &str, target: &str) -> Result<()> {
-        check_collection_name(alias)?;
-        if !self.collections.contains_key(target) {
-            return Err(not_found(target));
-        }
-        if self.collections.contains_key(alias) {
-            return Err(taken(alias));
-        }
-        self.aliases.insert(alias.to_owned(), target.to_owned());
-        Ok(())
-    }
-
-    /// Removes an alias.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn drop_alias(&mut self, alias: &str) -> Result<()> {
-        self.aliases.remove(alias).map(drop).ok_or_else(|| not_found(alias))
     }
 
     fn check_free(&self, name: &str) -> Result<()> {

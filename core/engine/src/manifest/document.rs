@@ -76,11 +76,6 @@ impl<D: Document> Stored<D> {
         next.set_place(number + 1, Some(Parent { number, crc: self.crc }));
         next
     }
-
-    /// Whether `child` was made from this very document.
-    pub fn is_parent_of(&self, child: &D) -> bool {
-        child.parent() == Some(Parent { number: self.document.number(), crc: self.crc })
-    }
 }
 
 /// Name of a document of this kind below `dir`.

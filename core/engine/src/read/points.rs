@@ -116,7 +116,7 @@ impl View {
     /// O(rows × log limit).
     ///
     /// # Errors
-    /// As [`View::count_while`].
+    /// As [`View::count`].
     pub fn page(
         &self,
         after: Option<&PointId>,
@@ -153,10 +153,10 @@ impl Scan {
     /// All live rows, or those that pass `filter`, until `go_on` ends it. O(rows).
     ///
     /// # Errors
-    /// As [`View::count_while`].
+    /// As [`View::count`].
     pub fn new(view: &View, filter: Option<&Filter>, go_on: GoOn<'_>) -> Result<Scan> {
         let rows = match filter {
-            Some(filter) => view.matching_while(filter, go_on)?,
+            Some(filter) => view.matching(filter, go_on)?,
             None => view.live_rows(),
         };
         Ok(Scan { rows, next: (0, RowId(0)) })

@@ -3,7 +3,7 @@
 //! Recall is measured, never assumed: the same queries run with the given parameters, and again exactly. A found
 //! point counts if it is no farther than the k-th true one, so the order of ties does not change the recall.
 
-use nearfield_segment::cancel::{self, GoOn};
+use nearfield_segment::cancel::{GoOn, always};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Reads;
 use nearfield_segment::search::{Hit, SearchParams, SearchStats};
@@ -51,9 +51,8 @@ pub fn measure(
     }
     let mut shares: Vec<f64> = Vec::new();
     for some in queries.chunks(view.exact_queries_at_once(dim) * pool.threads() * dim) {
-        cancel::check(go_on)?;
-        let found = view.search_many(&asked, some, pool)?;
-        let truth = view.search_many(&exact, some, pool)?;
+        let found = view.search_many(&asked, some, pool, go_on)?;
+        let truth = view.search_many(&exact, some, pool, go_on)?;
         let share = |((found, _), (truth, _)): (&Answer, &Answer)| {
             let farthest = truth.last()?.distance;
             let hits = found.iter().filter(|hit| hit.distance <= farthest).count();
@@ -79,7 +78,7 @@ pub fn sample(
     seed: u64,
 ) -> Result<Vec<f32>> {
     let sets: Vec<RowSet> =
-        filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter))?;
+        filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter, &always))?;
     let mut places: Vec<(usize, RowId)> = Vec::new();
     for (segment, rows) in sets.iter().enumerate() {
         places.extend(rows.iter().map(|row| (segment, row)));

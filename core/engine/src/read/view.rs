@@ -125,18 +125,10 @@ impl View {
     /// Number of points that pass a filter; exact. O(rows).
     ///
     /// # Errors
-    /// `InvalidInput(Filter)` if it names a field that no point ever had; `NotResident`, `Corrupt`.
-    pub fn count(&self, filter: Option<&Filter>) -> Result<u64> {
-        self.count_while(filter, &always)
-    }
-
-    /// As [`View::count`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`View::count`]; `Cancelled`.
-    pub fn count_while(&self, filter: Option<&Filter>, go_on: GoOn<'_>) -> Result<u64> {
+    /// `InvalidInput(Filter)` if it names a field that no point ever had; `NotResident`, `Corrupt`; `Cancelled`.
+    pub fn count(&self, filter: Option<&Filter>, go_on: GoOn<'_>) -> Result<u64> {
         let Some(filter) = filter else { return Ok(self.len()) };
-        let sets = self.matching_while(filter, go_on)?;
+        let sets = self.matching(filter, go_on)?;
         Ok(sets.iter().map(|rows| u64::from(rows.count())).sum())
     }
 
@@ -144,15 +136,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::count`].
-    pub fn matching(&self, filter: &Filter) -> Result<Vec<RowSet>> {
-        self.matching_while(filter, &always)
-    }
-
-    /// As [`View::matching`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`View::count`]; `Cancelled`.
-    pub fn matching_while(&self, filter: &Filter, go_on: GoOn<'_>) -> Result<Vec<RowSet>> {
+    pub fn matching(&self, filter: &Filter, go_on: GoOn<'_>) -> Result<Vec<RowSet>> {
         let mut reads = Reads::default();
         reads.note(self.check_fields(filter))?;
         let rows_of = |live: &LiveSegment| {
@@ -194,27 +178,14 @@ impl View {
     /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
     /// vector field; `NotResident` after all that is missing was requested; `Corrupt`.
     pub fn prepare<'a>(&'a self, params: SearchParams<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
-        self.prepare_tier(Tier::All, params, kernel)
+        self.prepare_tier(Tier::All, params, kernel, &always)
     }
 
-    /// As [`View::prepare`], for a part of the collection.
+    /// As [`View::prepare`], for a part of the collection, until `go_on` ends it.
     ///
     /// # Errors
-    /// As [`View::prepare`]; a filter may use every field that the whole collection knows.
+    /// As [`View::prepare`]; `Cancelled`. A filter may use every field that the whole collection knows.
     pub fn prepare_tier<'a>(
-        &'a self,
-        tier: Tier,
-        params: SearchParams<'a>,
-        kernel: Kernel,
-    ) -> Result<Prepared<'a>> {
-        self.prepare_while(tier, params, kernel, &always)
-    }
-
-    /// As [`View::prepare_tier`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`View::prepare_tier`]; `Cancelled`.
-    pub fn prepare_while<'a>(
         &'a self,
         tier: Tier,
         params: SearchParams<'a>,
@@ -245,25 +216,12 @@ impl View {
         (ELEMENTS / elements).clamp(8, 128) as usize
     }
 
-    /// Runs a planned search for each row of `vectors` (row-major, `dim` elements each).
+    /// Runs a planned search for each row of `vectors` (row-major, `dim` elements each), until `go_on` ends it.
     ///
     /// # Errors
     /// `InvalidInput(Dimension | NonFinite)` naming the row; `NotResident` after every query has requested what it
-    /// lacks; `Corrupt`.
+    /// lacks; `Corrupt`; `Cancelled`.
     pub fn search_many(
-        &self,
-        prepared: &Prepared<'_>,
-        vectors: &[f32],
-        pool: &Pool,
-    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
-        self.search_many_while(prepared, vectors, pool, &always)
-    }
-
-    /// As [`View::search_many`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`View::search_many`]; `Cancelled`.
-    pub fn search_many_while(
         &self,
         prepared: &Prepared<'_>,
         vectors: &[f32],
@@ -286,7 +244,7 @@ impl View {
         pool.for_each_chunk(&mut answers, 8, Scratch::default, |scratch, offset, chunk| {
             for (index, answer) in chunk.iter_mut().enumerate() {
                 let start = (offset + index) * dim;
-                *answer = prepared.search_while(&vectors[start..start + dim], scratch, go_on);
+                *answer = prepared.search(&vectors[start..start + dim], scratch, go_on);
             }
         });
         cancel::check(go_on)?;

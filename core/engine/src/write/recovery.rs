@@ -84,7 +84,7 @@ pub(crate) fn open_writer(
     let manifest = newest_manifest(&location)?;
     let Orphans { moved, left, evicted } =
         quarantine_orphans(&location, &manifest.document, &options, clock.now_ms())?;
-    let place = log_of(&location, &manifest.document);
+    let place = location.log(manifest.document.collection);
     let strays = place.strays()?;
     let mut warnings: Vec<String> =
         strays.iter().map(|name| format!("{name} is no log file; it is ignored")).collect();
@@ -189,10 +189,6 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
 
 fn is_full<T>(result: &Result<T>) -> bool {
     result.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull)
-}
-
-fn log_of(location: &CollectionPath, manifest: &Manifest) -> LogDirectory {
-    LogDirectory::new(Arc::clone(&location.storage), &location.dir, manifest.collection)
 }
 
 /// A collection that lives in memory only: no log, no recovery, otherwise the same.
@@ -467,7 +463,7 @@ fn follow_once(
     known: &[SegmentState],
 ) -> Result<(u64, LogDirectory, State)> {
     let manifest = newest_manifest(location)?.document;
-    let place = log_of(location, &manifest);
+    let place = location.log(manifest.collection);
     let mut state = open_state(location, &manifest, options, rng, known)?;
     replay_into(&mut state, &place, Mode::ReadOnly)?;
     Ok((manifest.number, place, state))

@@ -29,7 +29,7 @@ use crate::files::CollectionPath;
 use crate::files::history::{self, Window};
 use crate::files::pin;
 use crate::files::space;
-use crate::log::{BODY_BYTES_MAX, Log, LogDirectory};
+use crate::log::{BODY_BYTES_MAX, Log};
 use crate::manifest::{
     DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
 };
@@ -504,7 +504,7 @@ impl Writer {
         let spared: HashSet<String> =
             self.claims.live().flat_map(|claim| claim.files.clone()).collect();
         let manifest = &self.manifest.document;
-        let log = LogDirectory::new(Arc::clone(storage), dir, manifest.collection);
+        let log = self.location.log(manifest.collection);
         let now_ms = self.clock.now_ms();
         history::vacuum(&log, dir, manifest, &mut self.window, now_ms, &spared).map(Some)
     }

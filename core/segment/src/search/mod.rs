@@ -15,7 +15,7 @@ pub use crate::vector::AccessPath;
 pub use crate::vector::graph::EF_DEFAULT;
 
 use crate::allowed::Allowed;
-use crate::cancel::{GoOn, always};
+use crate::cancel::GoOn;
 use crate::error::{Error, Fault, Result};
 use crate::filter::{Filter, eval_within};
 use crate::format::all;
@@ -248,16 +248,8 @@ impl Prepared<'_> {
     /// The `k` nearest allowed points to `vector`, which was checked against the field's spec.
     ///
     /// # Errors
-    /// `NotResident`, `Corrupt`.
-    pub fn search(&self, vector: &[f32], scratch: &mut Scratch) -> Result<(Vec<Hit>, SearchStats)> {
-        self.search_while(vector, scratch, &always)
-    }
-
-    /// As [`Prepared::search`], until `go_on` ends it.
-    ///
-    /// # Errors
-    /// As [`Prepared::search`]; `Cancelled`.
-    pub fn search_while(
+    /// `NotResident`, `Corrupt`; `Cancelled` if `go_on` ends it.
+    pub fn search(
         &self,
         vector: &[f32],
         scratch: &mut Scratch,

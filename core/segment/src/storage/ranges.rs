@@ -74,11 +74,6 @@ impl RangeBlob {
         Ok(())
     }
 
-    /// True if every byte of `range` is here. A range outside the blob never is.
-    pub fn is_resident(&self, range: Range<u64>) -> bool {
-        range.end <= self.len && self.state().missing(range).is_empty()
-    }
-
     /// What is here: sorted, disjoint, not adjacent.
     pub fn held(&self) -> Vec<Range<u64>> {
         let mut held: Vec<Range<u64>> = Vec::new();

@@ -159,7 +159,7 @@ async fn delete_where(call: Call, filter: Filter, wait: Option<bool>) -> Result<
     let cost = Cost::of_filter(&view, Some(&filter));
     if !cost.is_short() {
         let tried = filter.clone();
-        let count = move |go_on: GoOn<'_>| Ok(view.count_while(Some(&tried), go_on)?);
+        let count = move |go_on: GoOn<'_>| Ok(view.count(Some(&tried), go_on)?);
         call.store()?.search(call.key, cost, count).await?;
     }
     carry_out(call, Change::DeleteWhere(filter), wait).await
@@ -180,7 +180,7 @@ pub(super) async fn count(mut call: Call) -> Result<Response<Body>> {
     let cost = Cost::of_filter(&view, filter.as_ref());
     let count = call
         .store()?
-        .search(call.key, cost, move |go_on| Ok(view.count_while(filter.as_ref(), go_on)?))
+        .search(call.key, cost, move |go_on| Ok(view.count(filter.as_ref(), go_on)?))
         .await?;
     Ok(http::ok(Counted { count }))
 }

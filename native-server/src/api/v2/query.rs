@@ -215,13 +215,13 @@ impl Search {
         go_on: GoOn<'_>,
     ) -> StoreResult<Bytes> {
         let query_time_ms = Stopwatch::start();
-        let prepared = view.prepare_while(self.tier, self.params(), kernel, go_on)?;
+        let prepared = view.prepare_tier(self.tier, self.params(), kernel, go_on)?;
         let vectors = &self.vectors.elements;
         let results = if self.many {
-            Results::Many(view.search_many_while(&prepared, vectors, &pool(), go_on)?)
+            Results::Many(view.search_many(&prepared, vectors, &pool(), go_on)?)
         } else {
             Results::One(SCRATCH.with_borrow_mut(|scratch| {
-                prepared.search_while(vectors, scratch, go_on).map(|(hits, _)| hits)
+                prepared.search(vectors, scratch, go_on).map(|(hits, _)| hits)
             })?)
         };
         let spec = &view.schema.vectors[&self.field];

@@ -79,7 +79,7 @@ fn params(filter: Option<&Filter>) -> SearchParams<'_> {
 fn neighbours(digits: &Digits, view: &View, params: SearchParams<'_>) -> Result<Vec<(usize, Hit)>> {
     let prepared = view.prepare(params, host::kernel()?)?;
     let image = digits.image(SHOWN);
-    let answers = view.search_many(&prepared, image, &Pool::SERIAL)?;
+    let answers = view.search_many(&prepared, image, &Pool::SERIAL, &always)?;
     let hits = answers.into_iter().flat_map(|(hits, _)| hits);
     let by_index = hits.filter_map(|hit| Some((hit.id.to_string().parse().ok()?, hit)));
     Ok(by_index.filter(|(index, _)| *index != SHOWN).collect())
@@ -104,7 +104,7 @@ fn show_filtered(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
     if near.is_empty() || near.iter().any(|(index, _)| wrong(*index)) {
         return Err(broken(format!("a filtered search gave {near:?}")));
     }
-    let count = view.count(Some(&filter))?;
+    let count = view.count(Some(&filter), &always)?;
     writeln!(out, "\nwhere {json} ({count} pass), the look-alikes:\n")?;
     pictures(out, digits, &near)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use nearfield_engine::{Collection, View, recall};
+use nearfield_segment::cancel::always;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
@@ -78,7 +79,7 @@ fn params(exact: bool) -> SearchParams<'static> {
 
 fn ask(view: &View, queries: &[f32], exact: bool, pool: &Pool) -> Result {
     let prepared = view.prepare(params(exact), host::kernel()?)?;
-    view.search_many(&prepared, queries, pool)?;
+    view.search_many(&prepared, queries, pool, &always)?;
     Ok(())
 }
 

@@ -134,7 +134,7 @@ fn same_metadata(ending: &str, found: &Rows, expected: &Rows) -> bool {
 fn a_filter_decides_which_rows_are_written() {
     let (view, dir) = (view(IdKind::Mixed), TempDir::new().expect("a directory"));
     let filter = Filter::from_json_text("{\"row\": {\"lt\": 100}}").expect("a filter");
-    let count = view.count(Some(&filter)).expect("counts");
+    let count = view.count(Some(&filter), &always).expect("counts");
     for ending in ["npy", "npz", "jsonl", "parquet", "arrow"] {
         let path = written(&dir, ending, &view, Some(&filter));
         let mut file = open(&path, &ColumnNames::default()).expect(ending);

@@ -6,6 +6,7 @@
 //! synced before the next one is begun, but its changes share the fate of the group: none of them is seen
 //! before the end, so none is answered as done before it.
 
+use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
@@ -97,7 +98,7 @@ impl Writer {
     /// The batches that delete what passes a filter now; at least one.
     fn deletes_of(&self, filter: &Filter) -> Result<Vec<Batch<'static>>> {
         let view = self.state.view(self.manifest.document.number);
-        let rows = view.matching(filter)?;
+        let rows = view.matching(filter, &always)?;
         let found = view.segments.iter().zip(&rows);
         let mut ids: Vec<PointId> = Vec::new();
         for (live, rows) in found {

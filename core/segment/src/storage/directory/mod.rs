@@ -128,6 +128,16 @@ impl<D: Disk> Directory<D> {
         self.put_new(to, &bytes)
     }
 
+    /// As [`settle_one`](Directory::settle_one), of a directory that may be missing and whose own name may not be durable.
+    fn settle_top(&self, dir: &str) -> Result<(usize, Vec<String>)> {
+        name::check_directory(dir)?;
+        match self.disk.list(dir) {
+            Err(error) if is_missing(&error) => return Ok((0, Vec::new())),
+            _ => self.ensure_dir(dir)?,
+        }
+        self.settle_one(dir)
+    }
+
     /// Removes the leftovers in one directory and makes it durable. Returns how many there were, and
     /// the directories in it.
     fn settle_one(&self, dir: &str) -> Result<(usize, Vec<String>)> {
@@ -270,13 +280,7 @@ impl<D: Disk> Storage for Directory<D> {
     }
 
     fn settle(&self, dir: &str) -> Result<usize> {
-        name::check_directory(dir)?;
-        match self.disk.list(dir) {
-            Err(error) if is_missing(&error) => return Ok(0),
-            _ => self.ensure_dir(dir)?,
-        }
-        let mut removed = 0;
-        let mut waiting = vec![dir.to_owned()];
+        let (mut removed, mut waiting) = self.settle_top(dir)?;
         while let Some(dir) = waiting.pop() {
             let (count, inner) = self.settle_one(&dir)?;
             removed += count;
@@ -286,12 +290,7 @@ impl<D: Disk> Storage for Directory<D> {
     }
 
     fn settle_names(&self, dir: &str) -> Result<usize> {
-        name::check_directory(dir)?;
-        match self.disk.list(dir) {
-            Err(error) if is_missing(&error) => return Ok(0),
-            _ => self.ensure_dir(dir)?,
-        }
-        Ok(self.settle_one(dir)?.0)
+        Ok(self.settle_top(dir)?.0)
     }
 }
 

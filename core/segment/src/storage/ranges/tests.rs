@@ -31,7 +31,6 @@ fn pieces_in_any_order_read_back_as_the_bytes_they_were_and_nothing_else_is_ther
             let start = rng.below(len);
             let asked = start..start + rng.below(len - start + 1);
             let expected = here[asked.start as usize..asked.end as usize].iter().all(|&is| is);
-            assert_eq!(blob.is_resident(asked.clone()), expected, "seed {seed} {asked:?}");
             match blob.read(asked.clone()) {
                 Ok(bytes) => {
                     assert!(expected && bytes[..] == pattern(asked)[..], "seed {seed}");
@@ -73,7 +72,7 @@ fn ranges_outside_the_blob_are_corrupt_to_read_and_refused_to_supply() {
         assert_eq!(refused.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{offset} {len}");
     }
     assert_eq!((blob.take_wanted(), blob.resident_bytes()), (Vec::new(), 0));
-    assert!(blob.read(10..10).expect("nothing").is_empty() && !blob.is_resident(5..11));
+    assert!(blob.read(10..10).expect("nothing").is_empty());
 }
 
 #[test]
