@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nearfield_engine::task::{MergeScope, Task};
+use nearfield_engine::task::{MergeScope, Progress};
 use nearfield_engine::{Collection, Result};
 use nearfield_segment::Pool;
 
@@ -161,17 +161,11 @@ fn tend(shared: &Shared, collection: &Arc<Collection>, scope: MergeScope) {
 }
 
 fn maintain(shared: &Shared, collection: &Collection, scope: MergeScope) -> Result<()> {
-    let mut carry = |task: Task| {
-        let makes_way = !task.is_checkpoint();
-        task.run(&Pool::SERIAL, &mut |_| {
-            let wanted = makes_way && collection.is_wanted();
-            match wanted || shared.stop.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })
+    let mut watch = |_: Progress| match shared.stop.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
     };
-    while collection.maintain_by(scope, &mut carry)? {
+    while collection.maintain(scope, &Pool::SERIAL, &mut watch)? {
         // What came out may be due for another merge, also of a thread that found nothing before.
         shared.look();
     }

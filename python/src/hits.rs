@@ -7,8 +7,8 @@ use std::iter::repeat;
 use std::sync::Arc;
 
 use nearfield_engine::View;
+use nearfield_segment::Metric;
 use nearfield_segment::search::{Hit, SearchStats};
-use nearfield_segment::{Metric, PointId};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::prelude::*;
@@ -84,12 +84,8 @@ impl Hits {
     }
 
     fn make_ids(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let number = |id: &PointId| match id {
-            PointId::U64(number) => i64::try_from(*number).ok(),
-            PointId::Uuid(_) | PointId::Str(_) => None,
-        };
-        let made = if self.all().all(|hit| number(&hit.id).is_some()) {
-            let cell = |hit: &Hit| Ok(number(&hit.id).unwrap_or(NO_ID));
+        let made = if self.all().all(|hit| ids::as_i64(&hit.id).is_some()) {
+            let cell = |hit: &Hit| Ok(ids::as_i64(&hit.id).unwrap_or(NO_ID));
             self.table(py, cell, || NO_ID)
         } else {
             self.table(py, |hit| Ok(ids::to_object(py, &hit.id)?.unbind()), || py.None())

@@ -117,13 +117,12 @@ pub(crate) fn check_distinct(ids: &[PointId]) -> Result<()> {
         .into())
 }
 
-/// All ids as signed integers, if they fit.
-pub(crate) fn as_i64<'a>(ids: impl Iterator<Item = &'a PointId>) -> Option<Vec<i64>> {
-    ids.map(|id| match id {
+/// An id as a signed integer, if it fits.
+pub(crate) fn as_i64(id: &PointId) -> Option<i64> {
+    match id {
         PointId::U64(number) => i64::try_from(*number).ok(),
         PointId::Uuid(_) | PointId::Str(_) => None,
-    })
-    .collect()
+    }
 }
 
 /// One id as a Python object.
@@ -137,7 +136,7 @@ pub(crate) fn to_object<'py>(py: Python<'py>, id: &PointId) -> PyResult<Bound<'p
 
 /// Ids as an array of one dimension.
 pub(crate) fn to_array<'py>(py: Python<'py>, ids: &[PointId]) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(numbers) = as_i64(ids.iter()) {
+    if let Some(numbers) = ids.iter().map(as_i64).collect::<Option<Vec<i64>>>() {
         return Ok(PyArray1::from_vec(py, numbers).into_any());
     }
     let objects: PyResult<Vec<Py<PyAny>>> =

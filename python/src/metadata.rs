@@ -143,23 +143,14 @@ impl<'py> Column<'py> {
 impl<'py> Values<'py> {
     /// From a contiguous array of float32 or a 64-bit type, or a list: what `_metadata.metadata` returns.
     fn read(values: &Bound<'py, PyAny>) -> Result<Values<'py>> {
-        let copied = |_| Failure::wrong_type("metadata", "a contiguous column", "another layout");
-        if let Ok(array) = values.cast::<PyArray1<i64>>() {
-            return array.to_vec().map(Values::Signed).map_err(copied);
-        }
-        if let Ok(array) = values.cast::<PyArray1<f64>>() {
-            return array.to_vec().map(Values::Floats).map_err(copied);
-        }
-        if let Ok(array) = values.cast::<PyArray1<f32>>() {
-            return array.to_vec().map(Values::Singles).map_err(copied);
-        }
-        if let Ok(array) = values.cast::<PyArray1<u64>>() {
-            return array.to_vec().map(Values::Unsigned).map_err(copied);
-        }
-        if let Ok(array) = values.cast::<PyArray1<bool>>() {
-            return array.to_vec().map(Values::Bools).map_err(copied);
-        }
-        Ok(Values::Objects(values.cast::<PyList>().map_err(PyErr::from)?.clone()))
+        array(values, Values::Signed)
+            .or_else(|| array(values, Values::Floats))
+            .or_else(|| array(values, Values::Singles))
+            .or_else(|| array(values, Values::Unsigned))
+            .or_else(|| array(values, Values::Bools))
+            .unwrap_or_else(|| {
+                Ok(Values::Objects(values.cast::<PyList>().map_err(PyErr::from)?.clone()))
+            })
     }
 
     fn len(&self) -> usize {
@@ -172,6 +163,15 @@ impl<'py> Values<'py> {
             Values::Objects(values) => values.len(),
         }
     }
+}
+
+/// The elements of an array, if it is one of `T`.
+fn array<'py, T: numpy::Element>(
+    values: &Bound<'py, PyAny>,
+    wrap: fn(Vec<T>) -> Values<'py>,
+) -> Option<Result<Values<'py>>> {
+    let copied = |_| Failure::wrong_type("metadata", "a contiguous column", "another layout");
+    Some(values.cast::<PyArray1<T>>().ok()?.to_vec().map(wrap).map_err(copied))
 }
 
 fn check_count(what: &str, got: usize, rows: usize) -> Result<()> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Collection, Database, Error, ErrorKind, ManualClock, Mode, Options};
 use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{Encoding, Metric, PointId, Pool, Rng, Schema};
@@ -77,7 +78,7 @@ fn fill(collection: &Collection, oracle: &mut Oracle, rng: &mut Rng) -> usize {
             return written;
         }
         let mut go_on = |_| std::ops::ControlFlow::Continue(());
-        if let Err(error) = collection.maintain(&Pool::SERIAL, &mut go_on) {
+        if let Err(error) = collection.maintain(MergeScope::Due, &Pool::SERIAL, &mut go_on) {
             assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
         }
     }

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Collection, Database, ErrorKind, Fault, ManualClock, Mode, RowOutcome};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
@@ -227,7 +228,9 @@ impl Pair {
                 collection.compact(&pool, &mut |_| ControlFlow::Continue(())).map_err(failed)?;
             }
             Op::Maintain => {
-                collection.maintain(&pool, &mut |_| ControlFlow::Continue(())).map_err(failed)?;
+                collection
+                    .maintain(MergeScope::Due, &pool, &mut |_| ControlFlow::Continue(()))
+                    .map_err(failed)?;
             }
             Op::Reopen => self.reopen(),
             Op::Count(condition) => self.count(condition)?,

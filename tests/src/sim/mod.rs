@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Options, Result, SNAPSHOTS};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::Filter;
@@ -326,7 +327,9 @@ impl Session {
             Step::Maintain(name) => {
                 let collection = db.collection(name)?;
                 for _ in 0..MAINTENANCE_MAX {
-                    if !collection.maintain(&pool, &mut |_| ControlFlow::Continue(()))? {
+                    if !collection
+                        .maintain(MergeScope::Due, &pool, &mut |_| ControlFlow::Continue(()))?
+                    {
                         return Ok(());
                     }
                 }

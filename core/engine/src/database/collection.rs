@@ -237,12 +237,12 @@ impl Collection {
         self.merge_by(MergeScope::Everything, &mut carry).map(drop)
     }
 
-    /// Does one piece of background work if any is due. Several threads may call this at once: their merges have
+    /// Does one piece of background work of a scope if there is any. Several threads may call this at once: their merges have
     /// different inputs. True if it did.
     ///
     /// # Errors
     /// As [`Task::run`] and [`Writer::finish`]. Making way for a caller is no error.
-    pub fn maintain(&self, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
+    pub fn maintain(&self, scope: MergeScope, pool: &Pool, watch: Watch<'_>) -> Result<bool> {
         let mut carry = |task: Task| {
             let makes_way = !task.is_checkpoint();
             task.run(pool, &mut |progress| match makes_way && self.is_wanted() {
@@ -250,10 +250,10 @@ impl Collection {
                 false => watch(progress),
             })
         };
-        self.maintain_by(MergeScope::Due, &mut carry)
+        self.maintain_by(scope, &mut carry)
     }
 
-    /// As [`Collection::maintain`], for any scope and in the host's own way: `carry` should stop a merge that is
+    /// As [`Collection::maintain`], in the host's own way: `carry` should stop a merge that is
     /// no checkpoint with `Cancelled` once [`Collection::is_wanted`].
     ///
     /// # Errors

@@ -48,7 +48,8 @@ use crate::manifest::{
     DatabaseManifest, Manifest, Stored, check_schema, commit, document_name, load_newest,
 };
 use crate::options::Options;
-use crate::write::recovery::{self, Follower};
+use crate::write::recovery::{self, Follower, RecoveryReport};
+use crate::write::writer::{Ground, Writer};
 
 /// What a database was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +110,10 @@ impl Database {
         } else {
             Unnamed::default()
         };
-        let manifest = if writes { without_logs(&*storage, manifest)? } else { manifest };
+        // A snapshot that is opened for writing is one no more: its logs change.
+        let mut next = manifest.successor();
+        let changes = writes && next.forget_logs();
+        let manifest = if changes { commit(&*storage, "", next)? } else { manifest };
         let inner = Inner::new(manifest, BTreeMap::new());
         let (rng, opening) = (Mutex::new(Rng::new(seed)), OpeningReport::default());
         let open_logs = Arc::new(OpenLogs::new(options.open_logs_max));
@@ -259,7 +263,8 @@ impl Database {
         }
         if self.mode == Mode::Memory {
             // Only here and now: there is nothing to open it from later.
-            let collection = Arc::new(self.create_in_memory(name, location, schema)?);
+            let writer = recovery::create_in_memory(self.ground(location), schema)?;
+            let collection = Arc::new(self.writing(name, writer, RecoveryReport::default()));
             inner.open.insert(id, Arc::new(Opening::opened(collection)));
         }
         drop(inner);
@@ -318,38 +323,25 @@ impl Database {
         }
     }
 
-    fn create_in_memory(
-        &self,
-        name: &str,
-        location: CollectionPath,
-        schema: &Schema,
-    ) -> Result<Collection> {
-        let (clock, seed) = (Arc::clone(&self.clock), self.seed());
-        let writer =
-            recovery::create_in_memory(location, schema, self.options.clone(), clock, seed)?;
-        let report = recovery::RecoveryReport::default();
-        Ok(Collection::writing(name, writer, report, Arc::clone(&self.open_logs)))
-    }
-
     fn open_collection(&self, name: &str, location: CollectionPath) -> Result<Collection> {
-        let (options, seed) = (self.options.clone(), self.seed());
-        let kernel = options.segment.kernel;
+        let ground = self.ground(location);
         let opened = if self.mode == Mode::Read {
-            Follower::open(location, options, seed)
-                .map(|follower| Collection::following(name, follower, kernel))
+            let kernel = self.options.segment.kernel;
+            Follower::open(ground).map(|follower| Collection::following(name, follower, kernel))
         } else {
-            recovery::open_writer(location, options, Arc::clone(&self.clock), seed).map(
-                |(writer, report)| {
-                    Collection::writing(name, writer, report, Arc::clone(&self.open_logs))
-                },
-            )
+            recovery::open_writer(ground).map(|(writer, report)| self.writing(name, writer, report))
         };
         opened.map_err(|error| error.context(format!("collection {name:?}")))
     }
 
-    /// A seed for one collection's file ids.
-    pub(crate) fn seed(&self) -> u64 {
-        self.rng.lock().expect("a generator does not panic").next_u64()
+    fn writing(&self, name: &str, writer: Writer, report: RecoveryReport) -> Collection {
+        Collection::writing(name, writer, report, Arc::clone(&self.open_logs))
+    }
+
+    /// What the collection in `location` is opened with; the seed of its file ids is a new one.
+    pub(crate) fn ground(&self, location: CollectionPath) -> Ground {
+        let seed = self.rng.lock().expect("a generator does not panic").next_u64();
+        Ground { location, options: self.options.clone(), clock: Arc::clone(&self.clock), seed }
     }
 
     pub(crate) fn location(&self, id: FileId) -> CollectionPath {
@@ -389,15 +381,6 @@ fn take(storage: Arc<dyn Storage>, owner: &str) -> Result<Taken> {
     check_place(&storage)?;
     let fence = storage.fence();
     Ok((Arc::new(storage), Some(fence)))
-}
-
-/// A snapshot that is opened for writing is one no more: its logs change.
-fn without_logs(
-    storage: &dyn Storage,
-    manifest: Stored<DatabaseManifest>,
-) -> Result<Stored<DatabaseManifest>> {
-    let mut next = manifest.successor();
-    if next.forget_logs() { commit(storage, "", next) } else { Ok(manifest) }
 }
 
 pub(crate) fn id_of(manifest: &DatabaseManifest, name: &str) -> Result<FileId> {

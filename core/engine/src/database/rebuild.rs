@@ -5,22 +5,18 @@
 //! read; the result stands on files alone and needs no log.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use nearfield_segment::cancel::always;
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
-use crate::clock::Clock;
 use crate::files::CollectionPath;
 use crate::files::history::Past;
 use crate::files::transfer::bring;
 use crate::log::{Mode, ReplayReport, replay};
 use crate::manifest::{Manifest, commit};
-use crate::options::Options;
-use crate::write::batch;
 use crate::write::recovery;
 use crate::write::task::MergeScope;
-use crate::write::writer::Writer;
+use crate::write::writer::{Ground, Writer};
 
 /// How often the log is listed again because its writer archived a file that was about to be opened.
 const ATTEMPTS_MAX: usize = 16;
@@ -77,16 +73,6 @@ fn read_log(
     }
 }
 
-/// Where and with what a state is built.
-#[derive(Debug)]
-pub(crate) struct Ground<'a> {
-    pub(crate) location: CollectionPath,
-    pub(crate) options: Options,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) seed: u64,
-    pub(crate) pool: &'a Pool,
-}
-
 /// Builds on `ground` the state of `source` at `through`, from `base`; its first manifest is `first`, which
 /// names the files of `base`. Returns the manifest that holds everything.
 ///
@@ -97,19 +83,17 @@ pub(crate) fn rebuild(
     base: &Manifest,
     first: Manifest,
     through: Lsn,
-    ground: Ground<'_>,
+    ground: Ground,
+    pool: &Pool,
 ) -> Result<(Manifest, u64)> {
-    let Ground { location, options, clock, seed, pool } = ground;
+    let location = ground.location.clone();
     for (file, _, _) in first.files() {
         bring(source, file, &location, file, &always)?;
     }
     commit(&*location.storage, &location.dir, first)?;
-    let mut writer = recovery::open_without_log(location, options, clock, seed)?;
-    let schema = Arc::clone(&writer.state.schema);
+    let mut writer = recovery::open_without_log(ground)?;
     read_log(source, base, through, &mut |lsn, body| {
-        let batch = batch::decode(body, &schema)
-            .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
-        writer.state.apply(lsn, &batch)?;
+        writer.state.replay(lsn, body)?;
         if writer.memory_bytes() >= writer.options.memtable_bytes_max {
             checkpoint(&mut writer, pool)?;
         }

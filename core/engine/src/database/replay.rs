@@ -11,7 +11,7 @@ use nearfield_segment::storage::{LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
 use crate::database::place::{LOCK, check_place};
-use crate::database::rebuild::{Ground, base_for, rebuild};
+use crate::database::rebuild::{base_for, rebuild};
 use crate::database::succession::HighWaterMarks;
 use crate::database::{Database, Mode, id_of};
 use crate::files::CollectionPath;
@@ -90,7 +90,7 @@ impl Database {
         let now_ms = self.clock.now_ms();
         let first = marks.successor(base, Reason::Replay, now_ms);
         let (built, points) =
-            rebuild(source, base, first, target, self.ground(location.clone(), pool))?;
+            rebuild(source, base, first, target, self.ground(location.clone()), pool)?;
         bring_past(source, base, built.checkpoint_lsn, &location)?;
         let place = location.log(built.collection);
         let log = replay(
@@ -136,16 +136,11 @@ impl Database {
             CollectionPath { storage: Arc::clone(into), ..self.location(replacement.id) };
         let marks = HighWaterMarks::named(&newest.document, newest.crc);
         let first = marks.successor(&base, Reason::Replay, self.clock.now_ms());
-        let (_, points) = rebuild(&source, &base, first, target, self.ground(location, pool))?;
+        let (_, points) = rebuild(&source, &base, first, target, self.ground(location), pool)?;
         let mut database = DatabaseManifest::first();
         database.create(name, replacement.id)?;
         commit(&**into, "", database)?;
         Ok(Replayed { lsn: target, points, backup: None })
-    }
-
-    fn ground<'a>(&self, location: CollectionPath, pool: &'a Pool) -> Ground<'a> {
-        let (options, clock) = (self.options.clone(), Arc::clone(&self.clock));
-        Ground { location, options, clock, seed: self.seed(), pool }
     }
 
     pub(crate) fn check_in_directory(&self) -> Result<()> {

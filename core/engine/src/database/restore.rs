@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield_segment::cancel::{GoOn, always};
-use nearfield_segment::storage::{Lock, LockMode, Storage};
+use nearfield_segment::storage::{Lock, LockMode, Storage, join};
 use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
 use crate::database::collection::Collection;
@@ -49,7 +49,7 @@ impl Source {
         let CollectionPath { storage, dir, .. } = &place;
         // A living store has a lock file; a snapshot has none.
         let living = storage.list(dir)?.iter().any(|name| name == LOCK);
-        let lock = below(dir, LOCK);
+        let lock = join(dir, LOCK);
         let still = living.then(|| storage.lock(&lock, LockMode::Shared, "")).transpose()?;
         let database = load_newest::<DatabaseManifest>(&**storage, dir)?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no snapshot in this directory")
@@ -76,7 +76,7 @@ impl Source {
         go_on: GoOn<'_>,
     ) -> Result<Stored<Manifest>> {
         let dir = format!("c/{}", entry.id);
-        let source = CollectionPath { dir: below(&self.place.dir, &dir), ..self.place.clone() };
+        let source = CollectionPath { dir: join(&self.place.dir, &dir), ..self.place.clone() };
         let manifest = load_newest::<Manifest>(&*source.storage, &source.dir)?
             .ok_or_else(|| Error::corrupt(&source.dir, "manifest", "there is none"))?;
         let log = match &entry.log {
@@ -98,11 +98,11 @@ impl Source {
 fn check_regular(storage: &dyn Storage, dir: &str, database: &DatabaseManifest) -> Result<()> {
     let is_document = |name: &str| name == "c" || name.starts_with("database-");
     check_entries(storage, dir, is_document)?;
-    check_entries(storage, &below(dir, "c"), is_name)?;
+    check_entries(storage, &join(dir, "c"), is_name)?;
     for entry in database.collections.values() {
-        let collection = below(dir, &format!("c/{}", entry.id));
+        let collection = join(dir, &format!("c/{}", entry.id));
         for part in COLLECTION_DIRS {
-            check_entries(storage, below(&collection, part).trim_end_matches('/'), is_name)?;
+            check_entries(storage, join(&collection, part).trim_end_matches('/'), is_name)?;
         }
     }
     Ok(())
@@ -122,7 +122,7 @@ fn check_entries(storage: &dyn Storage, dir: &str, counts: fn(&str) -> bool) -> 
     match names.iter().find(|name| counts(name) && !regular.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            let file = below(dir, name);
+            let file = join(dir, name);
             let message = format!(
                 "{file} is a symbolic link or a special file; a snapshot consists of directories and regular \
                  files. Copy it with the files that its links lead to (cp -RL), and restore the copy"
@@ -130,10 +130,6 @@ fn check_entries(storage: &dyn Storage, dir: &str, counts: fn(&str) -> bool) -> 
             Err(Error::invalid(Fault::Parameter, message).with("file", file))
         }
     }
-}
-
-fn below(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 
 /// Copies a snapshot (or any closed database) in `source` to the empty `target`, after verifying every

@@ -7,8 +7,6 @@
 //!
 //! Numbers are never used again: manifest numbers, LSNs, timelines and assigned ids go on above the old ones.
 
-use std::sync::Arc;
-
 use nearfield_segment::{Error, FileId, Lsn, Result};
 
 use crate::database::{Database, Inner};
@@ -212,9 +210,8 @@ impl Database {
     }
 
     fn validate(&self, replacement: &Replacement) -> Result<()> {
-        let (location, clock) = (self.location(replacement.id), Arc::clone(&self.clock));
-        let (writer, _report) =
-            recovery::open_writer(location, self.options.clone(), clock, self.seed())?;
+        let ground = self.ground(self.location(replacement.id));
+        let (writer, _report) = recovery::open_writer(ground)?;
         match writer.poisoned() {
             Some(kind) => Err(Error::new(kind, "there is no space to open the new state")),
             None => Ok(()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crc32c::crc32c_append;
 use nearfield_segment::format::{FRONT_PREFIX_BYTES, Front, Residence, Section};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::storage::{Blob, Storage};
+use nearfield_segment::storage::{Blob, Storage, join};
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};
 
 use crate::export::Export;
@@ -260,8 +260,7 @@ impl<'a> Verification<'a> {
     /// Everything of a collection of the store in `root`.
     fn collection(&mut self, root: &str, entry: &CollectionEntry) {
         self.report.collections += 1;
-        let slash = if root.is_empty() { "" } else { "/" };
-        let dir = format!("{root}{slash}c/{}", entry.id);
+        let dir = join(root, &format!("c/{}", entry.id));
         self.directory(&dir, Depth::Everything);
         self.snapshot_log(&dir, entry.log.as_ref());
     }

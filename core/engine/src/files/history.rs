@@ -156,7 +156,8 @@ pub(crate) fn vacuum(
     });
     let gone: Vec<String> = gone.map(|number| document_name::<Manifest>("", number)).collect();
     let mut unneeded = log.archived_through(oldest_checkpoint_lsn(&kept, newest))?;
-    let needed: HashSet<&str> = names(kept.iter().chain([newest])).collect();
+    let manifests = kept.iter().chain([newest]);
+    let needed: HashSet<&str> = manifests.flat_map(Manifest::files).map(|(f, _, _)| f).collect();
     for name in storage.list(&format!("{dir}/segments"))? {
         let file = format!("segments/{name}");
         if !needed.contains(file.as_str()) && !spared.contains(&file) {
@@ -174,10 +175,6 @@ pub(crate) fn vacuum(
 /// All log after this is needed.
 fn oldest_checkpoint_lsn(kept: &[Manifest], newest: &Manifest) -> Lsn {
     kept.iter().map(|manifest| manifest.checkpoint_lsn).min().unwrap_or(newest.checkpoint_lsn)
-}
-
-fn names<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> impl Iterator<Item = &'a str> {
-    manifests.flat_map(|manifest| manifest.files().map(|(file, _, _)| file))
 }
 
 /// Of the past, oldest first, what a window of `history_ms` up to now needs.

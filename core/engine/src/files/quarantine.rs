@@ -7,7 +7,7 @@
 //! Bounds hold for each collection. Does not decide what goes here: recovery and vacuum do.
 
 use nearfield_segment::Result;
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{Storage, join};
 
 use crate::options::Options;
 
@@ -46,10 +46,6 @@ pub struct QuarantineStats {
     pub bytes: u64,
 }
 
-fn place(dir: &str) -> String {
-    if dir.is_empty() { DIR.to_owned() } else { format!("{dir}/{DIR}") }
-}
-
 /// Moves `file` (a name below the collection's directory `dir`, or below the root if that is empty) to quarantine.
 ///
 /// # Errors
@@ -61,7 +57,7 @@ pub(crate) fn put(
     reason: Reason,
     now_ms: u64,
 ) -> Result<()> {
-    let place = place(dir);
+    let place = join(dir, DIR);
     // Below the root the directories tell what the file was.
     let own = if dir.is_empty() { file } else { file.rsplit('/').next().unwrap_or(file) };
     let own = own[own.len().saturating_sub(NAME_BYTES_MAX)..].replace('/', ".");
@@ -70,8 +66,7 @@ pub(crate) fn put(
     let taken = |now_ms: &u64| there.iter().any(|name| target(*now_ms).ends_with(name.as_str()));
     // Ends: as many names are taken as there are files.
     let free_ms = (now_ms..).find(|now_ms| !taken(now_ms)).unwrap_or(now_ms);
-    let from = if dir.is_empty() { file.to_owned() } else { format!("{dir}/{file}") };
-    storage.rename(&from, &target(free_ms))
+    storage.rename(&join(dir, file), &target(free_ms))
 }
 
 /// Count and size of what is there. O(files).
@@ -80,7 +75,7 @@ pub(crate) fn put(
 /// Those of the storage.
 pub(crate) fn stats(storage: &dyn Storage, dir: &str) -> Result<QuarantineStats> {
     let mut stats = QuarantineStats::default();
-    let place = place(dir);
+    let place = join(dir, DIR);
     for name in storage.list(&place)? {
         stats.files += 1;
         stats.bytes += storage.open(&format!("{place}/{name}"))?.len();
@@ -100,7 +95,7 @@ pub(crate) fn clean(
 ) -> Result<u64> {
     let mut kept = stats(storage, dir)?;
     let mut removed = 0;
-    let place = place(dir);
+    let place = join(dir, DIR);
     let mut names = storage.list(&place)?;
     names.sort_by_key(|name| put_ms(name));
     for name in names {
@@ -123,7 +118,7 @@ pub(crate) fn clean(
 /// # Errors
 /// As [`clean`].
 pub(crate) fn empty(storage: &dyn Storage, dir: &str) -> Result<u64> {
-    let place = place(dir);
+    let place = join(dir, DIR);
     let names = storage.list(&place)?;
     names.iter().try_for_each(|name| storage.remove(&format!("{place}/{name}")))?;
     Ok(names.len() as u64)

@@ -6,7 +6,7 @@
 
 use crc32c::crc32c;
 use nearfield_segment::cancel::{self, GoOn, always};
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{Storage, join};
 use nearfield_segment::{ErrorKind, Result};
 
 use crate::files::CollectionPath;
@@ -41,13 +41,12 @@ pub(crate) fn bring(
 pub(crate) fn bring_all(source: &CollectionPath, target: &CollectionPath) -> Result<u64> {
     let mut count = 0;
     for dir in COLLECTION_DIRS.into_iter().filter(|&dir| dir != "quarantine") {
-        let slash = if dir.is_empty() { "" } else { "/" };
         for name in source.storage.list(source.path(dir).trim_end_matches('/'))? {
             // The lock of a living collection.
             if dir.is_empty() && name == crate::files::pin::PIN {
                 continue;
             }
-            let file = format!("{dir}{slash}{name}");
+            let file = join(dir, &name);
             bring(source, &file, target, &file, &always)?;
             count += 1;
         }

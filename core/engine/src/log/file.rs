@@ -28,13 +28,6 @@ pub struct FileLogOptions {
     pub epoch: u64,
 }
 
-impl Default for FileLogOptions {
-    /// Files of 64 MiB.
-    fn default() -> Self {
-        FileLogOptions { file_bytes_max: 64 << 20, epoch: 0 }
-    }
-}
-
 /// The durable log of one collection.
 #[derive(Debug)]
 pub struct FileLog {
@@ -45,7 +38,8 @@ pub struct FileLog {
     durable: Lsn,
     /// Link of the frame `last`.
     link: u32,
-    sealed: Vec<SealedFile>,
+    /// Live files that are closed, oldest first.
+    pub(super) sealed: Vec<SealedFile>,
     active: Option<Active>,
     poison: Option<(ErrorKind, String)>,
     scratch: Vec<u8>,
@@ -83,11 +77,6 @@ impl FileLog {
             written: Written::default(),
             newest_bytes: recovered.newest_bytes,
         }
-    }
-
-    /// Live files that are closed, oldest first.
-    pub fn sealed(&self) -> &[SealedFile] {
-        &self.sealed
     }
 
     fn check_poison(&self) -> Result<()> {
@@ -248,9 +237,7 @@ impl Log for FileLog {
         // The batches are durable whether or not the mark can be written, so its failure is reported by
         // the next call, not by this one.
         let mark = self.write_frame(b"", FrameKind::DurableMark, self.last);
-        if let Err(error) = mark {
-            self.poison = Some((error.kind(), error.message().to_owned()));
-        }
+        let _reported_by_the_next_call = self.poison_on_error(mark);
         Ok(self.durable)
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::storage::{Blob, Bytes, Storage};
+use nearfield_segment::storage::{Blob, Bytes, Storage, join};
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result};
 
 use super::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, padded};
@@ -38,18 +38,19 @@ impl LogDirectory {
         self.collection
     }
 
-    fn place(&self, folder: &str) -> String {
-        if self.dir.is_empty() { folder.to_owned() } else { format!("{}/{folder}", self.dir) }
-    }
-
     /// Name of the live file that begins with `first`.
     pub(crate) fn live_name(&self, first: Lsn) -> String {
-        format!("{}/{:020}.log", self.place("wal"), first.0)
+        format!("{}/{:020}.log", join(&self.dir, "wal"), first.0)
     }
 
     /// Name of that file in the archive.
     pub(crate) fn archive_name(&self, first: Lsn) -> String {
-        format!("{}/{:020}.log", self.place("archive"), first.0)
+        format!("{}/{:020}.log", join(&self.dir, "archive"), first.0)
+    }
+
+    /// Name of a file where it was seen.
+    fn path(&self, file: NamedFile) -> String {
+        if file.live { self.live_name(file.first) } else { self.archive_name(file.first) }
     }
 
     /// Files by first LSN. A file seen in both places counts as live.
@@ -60,8 +61,9 @@ impl LogDirectory {
         // The live files are listed first: one that is archived between the two listings is then seen
         // twice rather than missed.
         let mut files = Vec::new();
-        let live = self.storage.list(&self.place("wal"))?;
-        for first in self.storage.list(&self.place("archive"))?.iter().filter_map(|n| parse(n)) {
+        let live = self.storage.list(&join(&self.dir, "wal"))?;
+        for first in self.storage.list(&join(&self.dir, "archive"))?.iter().filter_map(|n| parse(n))
+        {
             files.push(NamedFile { first, live: false });
         }
         for first in live.iter().filter_map(|name| parse(name)) {
@@ -78,7 +80,7 @@ impl LogDirectory {
     /// Those of the storage.
     pub(crate) fn strays(&self) -> Result<Vec<String>> {
         let mut strays = Vec::new();
-        for folder in ["wal", "archive"].map(|folder| self.place(folder)) {
+        for folder in ["wal", "archive"].map(|folder| join(&self.dir, folder)) {
             let names = self.storage.names(&folder)?.into_iter();
             strays.extend(names.filter(|n| parse(n).is_none()).map(|n| format!("{folder}/{n}")));
         }
@@ -152,8 +154,7 @@ impl LogDirectory {
     pub(crate) fn lsn_bound(&self) -> Result<Lsn> {
         let mut bound = Lsn(0);
         for file in self.list()? {
-            let name = if file.live { Self::live_name } else { Self::archive_name };
-            let bytes = self.storage.open(&name(self, file.first))?.len();
+            let bytes = self.storage.open(&self.path(file))?.len();
             bound = bound.max(Lsn(file.first.0 + bytes / FRAME_HEADER_BYTES as u64));
         }
         Ok(bound)
@@ -176,8 +177,7 @@ impl LogDirectory {
     /// # Errors
     /// `NotFound` if it was archived meanwhile, `Version`, `Io`.
     pub(crate) fn open(&self, named: NamedFile) -> Result<OpenFile> {
-        let path =
-            if named.live { self.live_name(named.first) } else { self.archive_name(named.first) };
+        let path = self.path(named);
         let blob = self.storage.open(&path)?;
         let header_bytes = blob.read(0..blob.len().min(FILE_HEADER_BYTES as u64))?;
         let header = FileHeader::decode(&header_bytes, &path);

@@ -295,7 +295,7 @@ fn frames_inside_a_body_are_not_taken_for_frames() {
     let mut log = FileLog::open(
         LogDirectory::new(Arc::new(victim.clone()), "", FileId(7)),
         &read(&victim, 0, Mode::Recover).expect("empty").0,
-        FileLogOptions::default(),
+        FileLogOptions { file_bytes_max: 64 << 20, epoch: 0 },
     );
     log.append(&foreign[64..]).expect("appends");
     let (name, bytes) = sole_file(&victim);
@@ -316,7 +316,7 @@ fn archived_files_move_and_the_newest_stays() {
     let moved = log.archive_through(Lsn(10)).expect("archives");
     assert!(moved > 0);
     assert!(log.size_bytes() < size);
-    assert!(log.sealed().iter().all(|file| file.last > Lsn(10)));
+    assert!(log.sealed.iter().all(|file| file.last > Lsn(10)));
     log.rotate().expect("rotates");
     log.archive_through(Lsn(20)).expect("archives");
     let live = storage.files().keys().filter(|name| name.contains("/wal/")).count();

@@ -51,16 +51,11 @@ pub fn start_timeline(
     bytes.extend_from_slice(&body);
     bytes.resize(bytes.len() + padded(body.len()) - body.len(), 0);
     place.storage().put_new(&place.live_name(first), &bytes)?;
-    move_aside(place, branch, first)?;
-    Ok(first)
-}
-
-/// Archives live files that hold only LSNs between `branch` and `until`.
-fn move_aside(place: &LogDirectory, branch: Lsn, until: Lsn) -> Result<()> {
+    // Live files that hold only LSNs between the two are archived.
     for file in place.list()? {
-        if file.live && file.first > branch && file.first < until {
+        if file.live && file.first > branch && file.first < first {
             place.archive(file.first)?;
         }
     }
-    Ok(())
+    Ok(first)
 }

@@ -11,7 +11,7 @@
 //! use an older one.
 
 use crc32c::{crc32c, crc32c_append};
-use nearfield_segment::storage::Storage;
+use nearfield_segment::storage::{Storage, join};
 use nearfield_segment::{Error, ErrorKind, Fault, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,7 @@ impl<D: Document> Stored<D> {
 
 /// Name of a document of this kind below `dir`.
 pub fn document_name<D: Document>(dir: &str, number: u64) -> String {
-    let slash = if dir.is_empty() { "" } else { "/" };
-    format!("{dir}{slash}{}-{number:020}", D::KIND)
+    join(dir, &format!("{}-{number:020}", D::KIND))
 }
 
 /// Numbers of the documents in `dir`, ascending. Other names are ignored.

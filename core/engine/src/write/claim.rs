@@ -8,11 +8,17 @@
 
 use std::sync::{Arc, Weak};
 
-use nearfield_segment::FileId;
+use nearfield_segment::{FileId, Lsn};
 
-/// One task's claim.
+/// One task's claim: what there is to know of the task while it or its output lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
+    /// The segment that it makes.
+    pub(crate) id: FileId,
+    /// What it makes contains exactly the effects of batches up to here.
+    pub(crate) checkpoint_lsn: Lsn,
+    /// Of the writer that planned it.
+    pub(crate) incarnation: u64,
     /// Files that it writes and no manifest names yet, below the collection's directory.
     pub(crate) files: Vec<String>,
     /// It takes what is in memory, and moves the checkpoint LSN.
@@ -39,32 +45,32 @@ impl Claimed {
 /// The claims of one writer.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    made: Vec<(FileId, Weak<Claim>)>,
+    made: Vec<Weak<Claim>>,
 }
 
 impl Claims {
-    /// Enters the claim of the task that writes segment `id`.
-    pub(crate) fn add(&mut self, id: FileId, claim: Claim) -> Arc<Claim> {
+    /// Enters the claim of a task.
+    pub(crate) fn add(&mut self, claim: Claim) -> Arc<Claim> {
         let claim = Arc::new(claim);
-        self.made.push((id, Arc::downgrade(&claim)));
+        self.made.push(Arc::downgrade(&claim));
         claim
     }
 
     /// Ends the claim of a task that has succeeded.
-    pub(crate) fn end(&mut self, id: FileId) {
-        self.made.retain(|(made, _)| *made != id);
+    pub(crate) fn end(&mut self, claim: &Claim) {
+        self.made.retain(|made| !std::ptr::eq(made.as_ptr(), claim));
     }
 
     /// Forgets tasks that were dropped. True if there were some: they may have left files.
     pub(crate) fn forget_dropped(&mut self) -> bool {
         let before = self.made.len();
-        self.made.retain(|(_, claim)| claim.strong_count() > 0);
+        self.made.retain(|claim| claim.strong_count() > 0);
         self.made.len() < before
     }
 
     /// Claims of tasks that are under way.
     pub(crate) fn live(&self) -> impl Iterator<Item = Arc<Claim>> + '_ {
-        self.made.iter().filter_map(|(_, claim)| claim.upgrade())
+        self.made.iter().filter_map(Weak::upgrade)
     }
 
     /// True if no task is under way.
@@ -77,14 +83,16 @@ impl Claims {
 mod tests {
     use super::*;
 
-    fn claim() -> Claim {
-        Claim { files: vec!["segments/a.seg".to_owned()], checkpoint: false, bytes: 1 }
+    fn claim(id: u128) -> Claim {
+        let files = vec!["segments/a.seg".to_owned()];
+        let (id, checkpoint_lsn) = (FileId(id), Lsn(1));
+        Claim { id, checkpoint_lsn, incarnation: 0, files, checkpoint: false, bytes: 1 }
     }
 
     #[test]
     fn a_task_that_is_dropped_frees_its_inputs_alone_and_is_noticed_once() {
         let mut claims = Claims::default();
-        let [first, second] = [1, 2].map(|id| claims.add(FileId(id), claim()));
+        let [first, second] = [1, 2].map(|id| claims.add(claim(id)));
         let [one, two] = [&first, &second].map(Claimed::by);
         assert!(one.is_busy() && two.is_busy() && !Claimed::default().is_busy());
         drop(first);
@@ -92,7 +100,7 @@ mod tests {
         assert_eq!(claims.live().count(), 1);
         assert!(claims.forget_dropped());
         assert!(!claims.forget_dropped());
-        claims.end(FileId(2));
+        claims.end(&second);
         drop(second);
         assert!(!claims.forget_dropped(), "it has succeeded");
         assert!(claims.is_empty());

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::{Error, ErrorKind, FileId, Lsn, Result, Rng, Schema};
 
-use crate::clock::Clock;
 use crate::files::CollectionPath;
 use crate::files::history::{Past, Window};
 use crate::files::pin;
@@ -25,10 +24,9 @@ use crate::manifest::{Manifest, SegmentEntry, Stored, commit, list_numbers, load
 use crate::options::Options;
 use crate::read::fields::KnownFields;
 use crate::read::view::View;
-use crate::write::batch;
 use crate::write::keys::{self, Keys};
 use crate::write::state::{SegmentState, State};
-use crate::write::writer::{CollectionStats, Health, LogMark, Reader, Writer};
+use crate::write::writer::{CollectionStats, Ground, Health, LogMark, Reader, Writer};
 
 /// How often the log is read if it changes meanwhile.
 const REPLAY_ATTEMPTS_MAX: usize = 3;
@@ -74,29 +72,24 @@ pub(crate) fn create(
 ///
 /// # Errors
 /// `NotFound` without a manifest; `Corrupt` or `Version` naming file and offset; `Io`.
-pub(crate) fn open_writer(
-    location: CollectionPath,
-    options: Options,
-    clock: Arc<dyn Clock>,
-    seed: u64,
-) -> Result<(Writer, RecoveryReport)> {
+pub(crate) fn open_writer(ground: Ground) -> Result<(Writer, RecoveryReport)> {
+    let Ground { location, options, clock, seed } = &ground;
     location.storage.settle(&location.dir)?;
-    let manifest = newest_manifest(&location)?;
+    let manifest = newest_manifest(location)?;
     let Orphans { moved, left, evicted } =
-        quarantine_orphans(&location, &manifest.document, &options, clock.now_ms())?;
+        quarantine_orphans(location, &manifest.document, options, clock.now_ms())?;
     let place = location.log(manifest.document.collection);
     let strays = place.strays()?;
     let mut warnings: Vec<String> =
         strays.iter().map(|name| format!("{name} is no log file; it is ignored")).collect();
     let replay_in = |mode| -> Result<(State, ReplayReport)> {
-        let mut state = open_state(&location, &manifest.document, &options, Rng::new(seed), &[])?;
+        let mut state = open_state(location, &manifest.document, options, Rng::new(*seed), &[])?;
         let mut replayed = replay_into(&mut state, &place, mode)?;
         // Without log files the manifest alone knows.
         replayed.timeline = replayed.timeline.max(manifest.document.timeline);
         Ok((state, replayed))
     };
-    let (health, (state, replayed)) = match replay_as_far_as_possible(&location, &left, &replay_in)
-    {
+    let (health, (state, replayed)) = match replay_as_far_as_possible(location, &left, &replay_in) {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let health = Health::Poisoned(error.kind(), error.message().to_owned());
             (health, replay_in(Mode::ReadOnly)?)
@@ -119,15 +112,9 @@ pub(crate) fn open_writer(
     let time_ms =
         (manifest.document.checkpoint_lsn > Lsn(0)).then_some(manifest.document.created_ms);
     let mark = LogMark { time_ms, written_bytes: 0, bytes_before: replayed.bytes };
-    let window = Window::of(&options, &manifest.document);
-    let writer = Writer {
-        epoch,
-        window,
-        health,
-        mark,
-        untidy,
-        ..Writer::new(location, options, clock, manifest, state, log)
-    };
+    let window = Window::of(options, &manifest.document);
+    let writer =
+        Writer { epoch, window, health, mark, untidy, ..Writer::new(ground, manifest, state, log) };
     writer.publish();
     Ok((writer, report))
 }
@@ -147,7 +134,8 @@ fn replay_as_far_as_possible<T>(
         // Pages that a failed fsync lost were evicted meanwhile: the log is shorter now.
         recovered = replay_in(Mode::Recover);
     }
-    if is_full(&recovered) && make_space(location, orphans)? {
+    let full = recovered.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull);
+    if full && make_space(location, orphans)? {
         recovered = replay_in(Mode::Recover);
     }
     recovered
@@ -175,8 +163,8 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     if writer.poisoned() == Some(ErrorKind::StorageFull) {
         quarantine::empty(&*location.storage, &location.dir)?;
     }
-    let seed = writer.state.rng.next_u64();
-    let (mut fresh, report) = open_writer(location, options, Arc::clone(&writer.clock), seed)?;
+    let (clock, seed) = (Arc::clone(&writer.clock), writer.state.rng.next_u64());
+    let (mut fresh, report) = open_writer(Ground { location, options, clock, seed })?;
     if let Some((kind, cause)) = fresh.health.cause() {
         return Err(Error::new(kind, cause));
     }
@@ -187,24 +175,14 @@ pub(crate) fn reopen(writer: &mut Writer) -> Result<Option<RecoveryReport>> {
     Ok(Some(report))
 }
 
-fn is_full<T>(result: &Result<T>) -> bool {
-    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull)
-}
-
 /// A collection that lives in memory only: no log, no recovery, otherwise the same.
 ///
 /// # Errors
 /// As [`create`].
-pub(crate) fn create_in_memory(
-    location: CollectionPath,
-    schema: &Schema,
-    options: Options,
-    clock: Arc<dyn Clock>,
-    seed: u64,
-) -> Result<Writer> {
-    let mut rng = Rng::new(seed);
-    create(&location, rng.file_id(), schema, clock.now_ms())?;
-    open_without_log(location, options, clock, rng.next_u64())
+pub(crate) fn create_in_memory(ground: Ground, schema: &Schema) -> Result<Writer> {
+    let mut rng = Rng::new(ground.seed);
+    create(&ground.location, rng.file_id(), schema, ground.clock.now_ms())?;
+    open_without_log(Ground { seed: rng.next_u64(), ..ground })
 }
 
 /// Opens what the newest manifest names, over a log that keeps nothing: for collections in memory, and for
@@ -212,17 +190,13 @@ pub(crate) fn create_in_memory(
 ///
 /// # Errors
 /// As [`open_writer`].
-pub(crate) fn open_without_log(
-    location: CollectionPath,
-    options: Options,
-    clock: Arc<dyn Clock>,
-    seed: u64,
-) -> Result<Writer> {
-    let (manifest, rng) = (newest_manifest(&location)?, Rng::new(seed));
-    let state = open_state(&location, &manifest.document, &options, rng, &[])?;
+pub(crate) fn open_without_log(ground: Ground) -> Result<Writer> {
+    let Ground { location, options, seed, .. } = &ground;
+    let manifest = newest_manifest(location)?;
+    let state = open_state(location, &manifest.document, options, Rng::new(*seed), &[])?;
     let log = Box::new(MemoryLog::new(manifest.document.checkpoint_lsn));
     // Without a log no moment of the past could be reached.
-    let writer = Writer::new(location, options, clock, manifest, state, log);
+    let writer = Writer::new(ground, manifest, state, log);
     writer.publish();
     Ok(writer)
 }
@@ -371,12 +345,7 @@ fn degraded(state: &State) -> Vec<String> {
 }
 
 fn replay_into(state: &mut State, place: &LogDirectory, mode: Mode) -> Result<ReplayReport> {
-    let schema = Arc::clone(&state.schema);
-    replay(place, state.lsn, mode, &mut |lsn, body| {
-        let batch = batch::decode(body, &schema)
-            .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
-        state.apply(lsn, &batch).map(drop)
-    })
+    replay(place, state.lsn, mode, &mut |lsn, body| state.replay(lsn, body))
 }
 
 /// A read-only opener's own copy of the state: it follows the files of a writer in another process.
@@ -395,7 +364,8 @@ impl Follower {
     ///
     /// # Errors
     /// As [`open_writer`].
-    pub(crate) fn open(location: CollectionPath, options: Options, seed: u64) -> Result<Follower> {
+    pub(crate) fn open(ground: Ground) -> Result<Follower> {
+        let Ground { location, options, seed, .. } = ground;
         let options = Options { idempotency_keys_max: 0, ..options };
         let (manifest, place, state) = follow(&location, &options, Rng::new(seed), &[])?;
         let reader = Reader::new(state.view(manifest));

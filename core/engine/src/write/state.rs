@@ -12,9 +12,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use nearfield_segment::format::Residence;
+use nearfield_segment::format::{Residence, SectionKind};
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::BytesBlob;
+use nearfield_segment::vector::graph::SLACK_LINKS;
 use nearfield_segment::{
     DeadRows, FileId, Lsn, PointId, Pool, Result, Rng, RowId, Schema, VectorSpec,
 };
@@ -22,7 +23,7 @@ use nearfield_segment::{
 use crate::manifest::{NextId, SegmentEntry};
 use crate::read::fields::KnownFields;
 use crate::read::view::{LiveSegment, View};
-use crate::write::batch::{Applied, Batch, RowOutcome};
+use crate::write::batch::{self, Applied, Batch, RowOutcome};
 use crate::write::claim::Claimed;
 use crate::write::keys::Keys;
 
@@ -82,6 +83,27 @@ impl SegmentState {
         }
         dead
     }
+
+    /// Bytes of memory that a merge holds for its live rows, beside the segment; an estimate: its sections, its ids
+    /// and what becomes of its metadata while it is gathered; then either the lists of a graph of this degree (0: none is
+    /// built), or a second copy of the vectors while the file is laid out.
+    pub(crate) fn merge_bytes(&self, degree: u32) -> u64 {
+        /// An id in the builder, its new row, its hash, its node in the graph of the base.
+        const ROW_BYTES: u64 = 56;
+        /// Values are gathered with their rows, and strings in a tree.
+        const GATHERED_COLUMNS: u64 = 3;
+        /// Places and distances while a graph is built, with the places that are its result.
+        const LINK_BYTES: u64 = 12;
+        let (segment, live) = (&self.live.segment, u64::from(self.live.live_rows()));
+        let rows = u64::from(segment.rows().max(1));
+        let kind_bytes = |kind| segment.section_bytes(kind);
+        let file = segment.front().file_len - kind_bytes(SectionKind::Graph);
+        let gathered = file + GATHERED_COLUMNS * kind_bytes(SectionKind::Columns);
+        let links =
+            if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS as u64) };
+        let copied = kind_bytes(SectionKind::Vectors) / rows;
+        (gathered / rows + ROW_BYTES + links.max(copied)) * live
+    }
 }
 
 /// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
@@ -105,6 +127,17 @@ impl State {
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         let ready = self.prepare(batch)?;
         self.install(lsn, batch, ready)
+    }
+
+    /// Applies the batch with this body, as a log has it.
+    ///
+    /// # Errors
+    /// `Corrupt` if the body is no batch; as [`State::apply`].
+    pub(crate) fn replay(&mut self, lsn: Lsn, body: &[u8]) -> Result<()> {
+        let schema = Arc::clone(&self.schema);
+        let batch = batch::decode(body, &schema)
+            .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
+        self.apply(lsn, &batch).map(drop)
     }
 
     /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.

@@ -19,9 +19,6 @@ pub use published::{CollectionStats, LogStats, Reader};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use nearfield_segment::format::SectionKind;
-use nearfield_segment::segment::Segment;
-use nearfield_segment::vector::graph::SLACK_LINKS;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
 
 use crate::clock::Clock;
@@ -48,6 +45,16 @@ const DELETE_LISTS_MAX: usize = 4;
 /// What is said of a write that failed halfway.
 const UNKNOWN: &str = "the write may or may not have happened; recovery finds out (a server does it by \
                        itself, else open the store again)";
+
+/// What a collection is opened with.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) location: CollectionPath,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Of the ids of its files.
+    pub(crate) seed: u64,
+}
 
 /// The single writer of a collection.
 #[derive(Debug)]
@@ -81,13 +88,12 @@ pub struct Writer {
 impl Writer {
     /// The writer of what `manifest` and `log` lead to: it keeps nothing of the past, and owes no tidying.
     pub(crate) fn new(
-        location: CollectionPath,
-        options: Options,
-        clock: Arc<dyn Clock>,
+        ground: Ground,
         manifest: Stored<Manifest>,
         state: State,
         log: Box<dyn Log>,
     ) -> Writer {
+        let Ground { location, options, clock, .. } = ground;
         Writer {
             location,
             options,
@@ -197,7 +203,7 @@ impl Writer {
                 as u32,
             degraded: !segment.degraded().is_empty(),
             busy: held.claimed.is_busy() || held.damaged,
-            merge_bytes: merge_bytes(segment, live, self.options.segment.graph.degree),
+            merge_bytes: held.merge_bytes(self.options.segment.graph.degree),
         }
     }
 
@@ -208,21 +214,16 @@ impl Writer {
         let (mut under_way, mut next) = (0, 0);
         for held in in_memory {
             let sum = if held.claimed.is_busy() { &mut under_way } else { &mut next };
-            *sum += Writer::checkpoint_bytes_of(held);
+            *sum += held.merge_bytes(0);
         }
         next.max(under_way)
     }
 
-    /// Memory that a checkpoint takes to write a segment that is in memory.
-    fn checkpoint_bytes_of(held: &SegmentState) -> u64 {
-        merge_bytes(&held.live.segment, held.live.live_rows(), 0)
-    }
-
-    /// Memory that a task holds for an input; of rows in memory only what exceeds [`Writer::checkpoint_bytes_of`].
+    /// Memory that a task holds for an input; of rows in memory only what exceeds what a checkpoint takes for them.
     fn task_bytes(&self, held: &SegmentState, level: u8) -> u64 {
         let degree = if level == 0 { 0 } else { self.options.segment.graph.degree };
-        let bytes = merge_bytes(&held.live.segment, held.live.live_rows(), degree);
-        if held.in_memory() { bytes - Writer::checkpoint_bytes_of(held) } else { bytes }
+        let bytes = held.merge_bytes(degree);
+        if held.in_memory() { bytes - held.merge_bytes(0) } else { bytes }
     }
 
     fn start(&mut self, work: Work) -> Task {
@@ -242,7 +243,9 @@ impl Writer {
         let bytes =
             work.inputs.iter().map(|&at| self.task_bytes(&self.state.segments[at], work.level));
         let bytes = bytes.sum();
-        let claim = self.claims.add(id, Claim { files, checkpoint, bytes });
+        let incarnation = self.incarnation;
+        let claim = Claim { id, checkpoint_lsn, incarnation, files, checkpoint, bytes };
+        let claim = self.claims.add(claim);
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
@@ -255,19 +258,14 @@ impl Writer {
             options.graph_rows_min = u32::MAX;
         }
         Task {
-            id,
             claim,
             inputs,
-            checkpoint_lsn,
             keys,
             level: work.level,
             base: work.base.and_then(|base| work.inputs.iter().position(|&index| index == base)),
             schema: Arc::clone(&self.state.schema),
             options,
-            storage: Arc::clone(&self.location.storage),
-            dir: self.location.dir.clone(),
-            residence: self.location.residence,
-            incarnation: self.incarnation,
+            location: self.location.clone(),
             phase: Phase::Gather,
         }
     }
@@ -301,15 +299,15 @@ impl Writer {
     /// `Conflict` if an input is gone or the writer was recovered after planning; `StorageFull` or `Io`. A failure before the manifest changes
     /// nothing; a failure of the manifest itself poisons the writer.
     pub fn finish(&mut self, output: MergeOutput) -> Result<()> {
-        if output.incarnation != self.incarnation {
+        if output.claim.incarnation != self.incarnation {
             // Recovery took its file for an orphan.
             let message = "the task was planned before the writer was recovered";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         self.untidy = true;
         self.check_writable()?;
-        let (id, claim) = (output.id, Arc::clone(&output.claim));
-        let checkpoint_lsn = output.checkpoint_lsn.max(self.checkpoint_lsn());
+        let claim = Arc::clone(&output.claim);
+        let checkpoint_lsn = claim.checkpoint_lsn.max(self.checkpoint_lsn());
         let reason = if checkpoint_lsn > self.checkpoint_lsn() {
             Reason::Checkpoint
         } else {
@@ -323,10 +321,11 @@ impl Writer {
         let manifest = Manifest { keys, ..self.next_manifest(&segments, checkpoint_lsn, reason) };
         self.commit(manifest)?;
         self.state.segments = segments;
-        self.claims.end(id);
+        self.claims.end(&claim);
         drop(claim);
         if reason == Reason::Checkpoint {
-            self.mark = LogMark::now(self.clock.now_ms(), self.log.written());
+            let (time_ms, written_bytes) = (Some(self.clock.now_ms()), self.log.written().bytes);
+            self.mark = LogMark { time_ms, written_bytes, bytes_before: 0 };
         }
         self.publish();
         Ok(())
@@ -366,7 +365,7 @@ impl Writer {
 
     /// The segments as they will be: inputs out, output in, later deletions mapped to its rows.
     fn merged_segments(&self, output: MergeOutput) -> Result<Vec<SegmentState>> {
-        let MergeOutput { inputs, output, checkpoint_lsn, .. } = output;
+        let MergeOutput { inputs, output, claim, .. } = output;
         let mut merged = output.map(|(entry, segment)| SegmentState::new(segment, Some(entry)));
         let mut later: Vec<(RowId, Lsn)> = Vec::new();
         for (id, map) in &inputs {
@@ -377,7 +376,7 @@ impl Writer {
                         format!("segment {id} was merged by another task"),
                     )
                 })?;
-            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > checkpoint_lsn);
+            let carried = held.deletes.iter().filter(|(_, lsn)| *lsn > claim.checkpoint_lsn);
             later.extend(carried.map(|&(row, lsn)| (RowId(map[row.index()]), lsn)));
         }
         later.sort_by_key(|&(_, lsn)| lsn);
@@ -548,23 +547,4 @@ impl Writer {
     fn check_writable(&self) -> Result<()> {
         self.health.check()
     }
-}
-
-/// Bytes of memory that a merge holds for an input of `live` rows, beside the input; an estimate: its sections, its ids
-/// and what becomes of its metadata while it is gathered; then either the lists of a graph of this degree (0: none is
-/// built), or a second copy of the vectors while the file is laid out.
-fn merge_bytes(segment: &Segment, live: u32, degree: u32) -> u64 {
-    /// An id in the builder, its new row, its hash, its node in the graph of the base.
-    const ROW_BYTES: u64 = 56;
-    /// Values are gathered with their rows, and strings in a tree.
-    const GATHERED_COLUMNS: u64 = 3;
-    /// Places and distances while a graph is built, with the places that are its result.
-    const LINK_BYTES: u64 = 12;
-    let (rows, live) = (u64::from(segment.rows().max(1)), u64::from(live));
-    let kind_bytes = |kind| segment.section_bytes(kind);
-    let file = segment.front().file_len - kind_bytes(SectionKind::Graph);
-    let gathered = file + GATHERED_COLUMNS * kind_bytes(SectionKind::Columns);
-    let links = if degree == 0 { 0 } else { LINK_BYTES * (u64::from(degree) + SLACK_LINKS as u64) };
-    let copied = kind_bytes(SectionKind::Vectors) / rows;
-    (gathered / rows + ROW_BYTES + links.max(copied)) * live
 }

@@ -25,6 +25,7 @@ pub use section::{Residence, Section};
 pub use sections::{SectionKey, Sections};
 pub use verified::Verified;
 
+pub(crate) use section::check_bytes;
 pub(crate) use sections::Content;
 
 /// Next multiple of 64.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::storage::{AlignedBuffer, Blob, Bytes};
 
-use super::front::{BLOCK_BYTES, SectionEntry};
+use super::front::{BLOCK_BYTES, SectionEntry, SectionKind};
 use super::verified::Verified;
 
 /// Where the bytes of a hot section should be while it is searched.
@@ -121,21 +121,33 @@ impl Section {
     /// Holds the bytes of a block against its checksum.
     fn compare(&self, block: u64, bytes: &[u8]) -> Result<()> {
         let start = self.entry.offset + block * BLOCK_BYTES;
-        let found = crc32c::crc32c(bytes);
         let expected = self.entry.block_crcs[block as usize];
-        if found == expected {
-            return Ok(());
-        }
-        let message =
-            format!("checksum {found:08x} of {} bytes, expected {expected:08x}", bytes.len());
-        let place = format!("{}, offset {start}", self.place());
-        Err(Error::corrupt(&self.name, place, message)
-            .with("offset", start)
-            .with("length", bytes.len())
-            .with("checksum", format!("{found:08x}")))
+        check_bytes(&self.name, self.entry.kind, bytes, start, expected)
     }
 
     fn place(&self) -> String {
         format!("section {:?}", self.entry.kind)
     }
+}
+
+/// Holds bytes of a section, which start at `start` in the file `blob`, against their checksum.
+///
+/// # Errors
+/// `Corrupt` with the details `offset`, `length` and `checksum`.
+pub(crate) fn check_bytes(
+    blob: &str,
+    kind: SectionKind,
+    bytes: &[u8],
+    start: u64,
+    expected: u32,
+) -> Result<()> {
+    let found = crc32c::crc32c(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    let message = format!("checksum {found:08x} of {} bytes, expected {expected:08x}", bytes.len());
+    Err(Error::corrupt(blob, format_args!("section {kind:?}, offset {start}"), message)
+        .with("offset", start)
+        .with("length", bytes.len())
+        .with("checksum", format!("{found:08x}")))
 }

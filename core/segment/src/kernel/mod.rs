@@ -55,6 +55,7 @@ names!(
 /// The instructions to compute with. The choice changes speed, never a bit of a result.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
+    set: InstructionSet,
     token: Token,
 }
 
@@ -83,29 +84,25 @@ impl Kernel {
 
     /// The named set, if this processor (and this build) has it.
     pub fn forced(set: InstructionSet) -> Option<Self> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the sets of other architectures")]
         let token = match set {
-            InstructionSet::Avx512 => avx512(),
-            InstructionSet::Avx2 => avx2(),
-            InstructionSet::Neon => neon(),
-            InstructionSet::Simd128 => simd128(),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => pulp::x86::V4::try_new().map(Token::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Token::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon => pulp::aarch64::Neon::try_new().map(Token::Neon),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => pulp::wasm::Simd128::try_new().map(Token::Simd128),
             InstructionSet::Scalar => Some(Token::Scalar),
+            _ => None,
         };
-        token.map(|token| Kernel { token })
+        token.map(|token| Kernel { set, token })
     }
 
     /// The set in use.
     pub fn set(self) -> InstructionSet {
-        match self.token {
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(_) => InstructionSet::Avx512,
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(_) => InstructionSet::Avx2,
-            #[cfg(target_arch = "aarch64")]
-            Token::Neon(_) => InstructionSet::Neon,
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Token::Simd128(_) => InstructionSet::Simd128,
-            Token::Scalar => InstructionSet::Scalar,
-        }
+        self.set
     }
 
     /// All sets that this processor (and this build) has, fastest first.
@@ -150,44 +147,4 @@ impl FromStr for Kernel {
         let set = names::find("instruction set", &available, name)?;
         Ok(Kernel::forced(set).expect("it is among those available"))
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn avx512() -> Option<Token> {
-    pulp::x86::V4::try_new().map(Token::Avx512)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn avx2() -> Option<Token> {
-    pulp::x86::V3::try_new().map(Token::Avx2)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn avx512() -> Option<Token> {
-    None
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn avx2() -> Option<Token> {
-    None
-}
-
-#[cfg(target_arch = "aarch64")]
-fn neon() -> Option<Token> {
-    pulp::aarch64::Neon::try_new().map(Token::Neon)
-}
-
-#[cfg(not(target_arch = "aarch64"))]
-fn neon() -> Option<Token> {
-    None
-}
-
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-fn simd128() -> Option<Token> {
-    pulp::wasm::Simd128::try_new().map(Token::Simd128)
-}
-
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-fn simd128() -> Option<Token> {
-    None
 }

@@ -218,13 +218,6 @@ fn prepare_source<'a>(
     Ok(PreparedSource { source, field, passing, plan })
 }
 
-/// What the search of one source works with.
-struct Work<'a> {
-    vector: &'a [f32],
-    scratch: &'a mut Scratch,
-    go_on: GoOn<'a>,
-}
-
 impl Prepared<'_> {
     /// The access path chosen for each source.
     pub fn plans(&self) -> impl Iterator<Item = &SourcePlan> {
@@ -262,8 +255,7 @@ impl Prepared<'_> {
                 AccessPath::Nothing => stats.segments_pruned += 1,
                 AccessPath::Lists { .. } => stats.segments_searched += 1,
                 AccessPath::Exact | AccessPath::Graph { .. } => {
-                    let work = Work { vector, scratch: &mut *scratch, go_on };
-                    let cost = self.search_source(index, source, work, &mut hits)?;
+                    let cost = self.search_source(index, vector, &mut hits, scratch, go_on)?;
                     stats.segments_searched += 1;
                     stats.vectors_scored += cost.scored;
                     stats.nodes_expanded += cost.hops;
@@ -300,11 +292,12 @@ impl Prepared<'_> {
     fn search_source(
         &self,
         index: usize,
-        prepared: &PreparedSource<'_>,
-        work: Work<'_>,
+        vector: &[f32],
         hits: &mut Vec<Hit>,
+        scratch: &mut Scratch,
+        go_on: GoOn<'_>,
     ) -> Result<vector::SearchStats> {
-        let Work { vector, scratch, go_on } = work;
+        let prepared = &self.sources[index];
         let ids = prepared.source.segment.ids()?;
         let allowed = prepared.allowed();
         let SourcePlan { path, allowed: allowed_count, .. } = prepared.plan;

@@ -103,10 +103,6 @@ impl Storage for MemoryStorage {
         names.iter().try_for_each(|part| self.remove(&name::join(dir, part)))
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {
         name::check(name)?;
         let mut files = self.files();

@@ -45,6 +45,7 @@ pub use disk::{DirectoryEntry, Disk, DiskFile, LockAttempt};
 #[cfg(feature = "fs")]
 pub use fs::{OsDisk, OsFile, open_directory, open_existing_directory, open_target_directory};
 pub use memory::MemoryStorage;
+pub use name::join;
 pub use ranges::{PIECE_BYTES, RangeBlob};
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{Failure, SimDisk, SimFile, SyncKind};
@@ -143,7 +144,9 @@ pub trait Storage: Send + Sync + Debug {
     }
 
     /// Bytes that can still be written, where the medium can tell.
-    fn free_bytes(&self) -> Result<Option<u64>>;
+    fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Sentences about the medium that its owner should know, for the log of a host.
     fn warnings(&self) -> Vec<String> {

@@ -59,8 +59,8 @@ pub(super) fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-/// The name of `part` in `directory`.
-pub(super) fn join(directory: &str, part: &str) -> String {
+/// The name of `part` in `directory`, which is empty for the root.
+pub fn join(directory: &str, part: &str) -> String {
     if directory.is_empty() { part.to_owned() } else { format!("{directory}/{part}") }
 }
 

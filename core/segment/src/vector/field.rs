@@ -235,9 +235,10 @@ pub(crate) struct FieldBuilder {
 }
 
 /// How far the graph of a field is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum GraphStage {
     /// The field gets none.
+    #[default]
     None,
     /// Not begun; grows from the base if there is one.
     Waiting(Option<BaseGraph>),
@@ -286,8 +287,10 @@ impl FieldBuilder {
             }
             GraphStage::Building { lift, builder } => {
                 let progress = builder.step(&Geometry::new(rows, kernel, lift), pool);
-                if progress.done == progress.total {
-                    self.graph.finish();
+                if progress.done == progress.total
+                    && let GraphStage::Building { builder, .. } = std::mem::take(&mut self.graph)
+                {
+                    self.graph = GraphStage::Done(builder.finish());
                 }
             }
         }
@@ -322,14 +325,5 @@ impl FieldBuilder {
         sections.push(Content::of(key(SectionKind::Vectors), vectors));
         sections.push(Content::of(key(SectionKind::InverseNorms), norms));
         sections
-    }
-}
-
-impl GraphStage {
-    /// Turns a builder that is done into the bytes of its graph.
-    fn finish(&mut self) {
-        if let GraphStage::Building { builder, .. } = std::mem::replace(self, GraphStage::None) {
-            *self = GraphStage::Done(builder.finish());
-        }
     }
 }

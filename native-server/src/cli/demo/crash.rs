@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Collection, Columns, Error, View};
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use serde_json::json;
@@ -35,7 +36,7 @@ pub(super) fn write(out: &mut dyn Write, dir: &Path) -> Result {
         write_batch(&collection, batch)?;
         writeln!(out, "{batch}")?;
         out.flush()?;
-        collection.maintain(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))?;
+        collection.maintain(MergeScope::Due, &Pool::SERIAL, &mut |_| ControlFlow::Continue(()))?;
     }
     Ok(())
 }

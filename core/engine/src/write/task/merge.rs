@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use nearfield_segment::format::Residence;
 use nearfield_segment::segment::{Base, Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
-use nearfield_segment::storage::{Bytes, Storage};
+use nearfield_segment::storage::Bytes;
+pub use nearfield_segment::vector::graph::Progress;
 use nearfield_segment::{
-    DeadRows, Encoding, Error, ErrorKind, FileId, Lsn, Pool, Result, Schema, VectorSpec,
+    DeadRows, Encoding, Error, ErrorKind, FileId, Pool, Result, Schema, VectorSpec,
 };
 
-use crate::files::space;
+use crate::files::{CollectionPath, space};
 use crate::manifest::{KeysEntry, SegmentEntry};
 use crate::write::claim::Claim;
 use crate::write::state::append_live;
@@ -25,15 +25,6 @@ use crate::write::state::append_live;
 pub(crate) struct MergeInput {
     pub(crate) segment: Arc<Segment>,
     pub(crate) dead: DeadRows,
-}
-
-/// How far a task is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Rows linked.
-    pub done: u64,
-    /// Rows to link.
-    pub total: u64,
 }
 
 /// What a step did.
@@ -54,24 +45,15 @@ pub struct MergeOutput {
     pub(crate) output: Option<(SegmentEntry, Segment)>,
     /// The file of idempotency keys at the checkpoint LSN, if they changed since there was one.
     pub(crate) keys: Option<KeysEntry>,
-    /// The merge contains exactly the effects of batches up to here.
-    pub(crate) checkpoint_lsn: Lsn,
-    /// Of the writer that planned it.
-    pub(crate) incarnation: u64,
-    /// That of the task.
-    pub(crate) id: FileId,
-    /// Keeps the inputs busy and the files from vacuum.
+    /// That of the task. Keeps the inputs busy and the files from vacuum.
     pub(crate) claim: Arc<Claim>,
 }
 
 /// A merge in progress. Dropping it frees its inputs for other tasks.
 #[derive(Debug)]
 pub struct Task {
-    /// Of the segment it makes.
-    pub(crate) id: FileId,
     pub(crate) claim: Arc<Claim>,
     pub(crate) inputs: Vec<MergeInput>,
-    pub(crate) checkpoint_lsn: Lsn,
     /// The file of idempotency keys to write, with its bytes.
     pub(crate) keys: Option<(Vec<u8>, KeysEntry)>,
     pub(crate) level: u8,
@@ -79,10 +61,7 @@ pub struct Task {
     pub(crate) base: Option<usize>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) options: SegmentOptions,
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) dir: String,
-    pub(crate) residence: Residence,
-    pub(crate) incarnation: u64,
+    pub(crate) location: CollectionPath,
     pub(crate) phase: Phase,
 }
 
@@ -117,7 +96,7 @@ impl Task {
             .map(|spec| u64::from(spec.dim) * element_bytes(spec))
             .sum();
         let bytes = self.inputs.iter().map(live).sum::<u64>() * row_bytes;
-        space::check(&*self.storage, bytes, "merging segments")
+        space::check(&*self.location.storage, bytes, "merging segments")
     }
 
     /// Level of the segment that comes out. Work of level 0 builds no graph and takes as long as the disk.
@@ -184,7 +163,7 @@ impl Task {
     fn gather(&mut self, pool: &Pool) -> Result<Step> {
         let live = |input: &MergeInput| (input.segment.rows() - input.dead.count()) as usize;
         let rows = self.inputs.iter().map(live).sum();
-        let mut builder = SegmentBuilder::new(self.id, &self.schema, rows);
+        let mut builder = SegmentBuilder::new(self.claim.id, &self.schema, rows);
         let mut maps = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let map = append_live(&mut builder, &input.segment, &input.dead, pool);
@@ -209,14 +188,15 @@ impl Task {
     }
 
     fn write(&self, bytes: Bytes, maps: Vec<Vec<u32>>) -> Result<Step> {
-        let file = segment_file(self.id);
-        let path = format!("{}/{file}", self.dir);
-        self.storage.put_new(&path, &bytes)?;
+        let CollectionPath { storage, residence, .. } = &self.location;
+        let file = segment_file(self.claim.id);
+        let path = self.location.path(&file);
+        storage.put_new(&path, &bytes)?;
         let len = bytes.len() as u64;
         drop(bytes);
-        let segment = Segment::open(&path, self.storage.open(&path)?, self.residence)?;
+        let segment = Segment::open(&path, storage.open(&path)?, *residence)?;
         let entry = SegmentEntry {
-            id: self.id,
+            id: self.claim.id,
             file,
             len,
             crc: segment.front().crc,
@@ -231,24 +211,15 @@ impl Task {
     fn done(&self, maps: Vec<Vec<u32>>, output: Option<(SegmentEntry, Segment)>) -> Result<Step> {
         let keys = self.write_keys()?;
         let inputs = self.inputs.iter().map(|input| input.segment.id()).zip(maps).collect();
-        let (checkpoint_lsn, incarnation, id) = (self.checkpoint_lsn, self.incarnation, self.id);
         let claim = Arc::clone(&self.claim);
-        Ok(Step::Done(Box::new(MergeOutput {
-            inputs,
-            output,
-            keys,
-            checkpoint_lsn,
-            incarnation,
-            id,
-            claim,
-        })))
+        Ok(Step::Done(Box::new(MergeOutput { inputs, output, keys, claim })))
     }
 
     fn write_keys(&self) -> Result<Option<KeysEntry>> {
         let Some((bytes, entry)) = &self.keys else { return Ok(None) };
-        let path = format!("{}/{}", self.dir, entry.file);
+        let path = self.location.path(&entry.file);
         // An attempt that failed may have left one of this name, which is this one.
-        self.storage.put(&path, &mut |out| {
+        self.location.storage.put(&path, &mut |out| {
             out.write_all(bytes).map_err(|error| Error::io("write", &path, error))
         })?;
         Ok(Some(entry.clone()))

@@ -7,7 +7,6 @@ use std::sync::{Arc, RwLock};
 
 use nearfield_segment::Lsn;
 
-use crate::log::Written;
 use crate::read::view::View;
 use crate::write::keys::KeyCounts;
 
@@ -66,13 +65,6 @@ pub(crate) struct LogMark {
     pub(crate) written_bytes: u64,
     /// Bytes that were in the log behind the checkpoint LSN already.
     pub(crate) bytes_before: u64,
-}
-
-impl LogMark {
-    /// A truncation at this moment.
-    pub(crate) fn now(time_ms: u64, written: Written) -> LogMark {
-        LogMark { time_ms: Some(time_ms), written_bytes: written.bytes, bytes_before: 0 }
-    }
 }
 
 impl Reader {

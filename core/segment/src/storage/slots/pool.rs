@@ -64,22 +64,33 @@ impl SlotStorage {
     fn write(&self, name: &str, replaces: bool, fill: Fill<'_>) -> Result<()> {
         let slot = self.take(name, replaces)?;
         let filled = self.fill(slot, name, fill);
-        let mut table = self.table();
-        let content = match filled {
-            Ok(len_bytes) => Content::Blob { name: name.to_owned(), len_bytes },
-            Err(error) => {
-                table.give_back(slot);
-                return Err(error);
-            }
-        };
-        // Asked again: another caller may have come first.
-        if let Err(error) = table.mend().and_then(|()| check_name(&table, name, replaces)) {
-            table.give_back(slot);
-            return Err(error);
-        }
-        table
-            .publish(slot, content, Hold::default())
+        let content = filled.map(|len_bytes| Content::Blob { name: name.to_owned(), len_bytes });
+        self.publish(slot, name, replaces, content, Hold::default())?
             .map_err(|error| Error::io("write", name, error))
+    }
+
+    /// Gives a slot that was taken its name, if its content is there and the name is still free or may be replaced.
+    /// The inner result is that of writing the header. After any error the slot is free again.
+    fn publish(
+        &self,
+        slot: SlotId,
+        name: &str,
+        replaces: bool,
+        content: Result<Content>,
+        hold: Hold,
+    ) -> Result<io::Result<()>> {
+        let mut table = self.table();
+        let ready = content.and_then(|content| {
+            table.mend()?;
+            check_name(&table, name, replaces).map(|()| content)
+        });
+        match ready {
+            Ok(content) => Ok(table.publish(slot, content, hold)),
+            Err(error) => {
+                table.empty(slot);
+                Err(error)
+            }
+        }
     }
 
     fn take(&self, name: &str, replaces: bool) -> Result<SlotId> {
@@ -136,18 +147,9 @@ impl Storage for SlotStorage {
         let hold = Hold::default();
         let mut file = SlotFile::new(&self.slots, slot, Arc::clone(&hold));
         // What the slot held before must not come back behind the name.
-        let cut = file.sync();
-        let mut table = self.table();
-        if let Err(error) = cut {
-            table.give_back(slot);
-            return Err(Error::io("sync", name, error));
-        }
-        if let Err(error) = table.mend().and_then(|()| check_name(&table, name, false)) {
-            table.give_back(slot);
-            return Err(error);
-        }
-        table
-            .publish(slot, Content::Log { name: name.to_owned() }, hold)
+        let cut = file.sync().map_err(|error| Error::io("sync", name, error));
+        let content = cut.map(|()| Content::Log { name: name.to_owned() });
+        self.publish(slot, name, false, content, hold)?
             .map_err(|error| Error::io("create", name, error))?;
         Ok(Box::new(FileAppender::new(file, name)))
     }
@@ -194,10 +196,6 @@ impl Storage for SlotStorage {
 
     fn remove_durably(&self, dir: &str, names: &[String]) -> Result<()> {
         names.iter().try_for_each(|part| self.remove(&name::join(dir, part)))
-    }
-
-    fn free_bytes(&self) -> Result<Option<u64>> {
-        Ok(None)
     }
 
     fn lock(&self, name: &str, mode: LockMode, owner: &str) -> Result<Box<dyn Lock>> {

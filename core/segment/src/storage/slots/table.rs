@@ -130,11 +130,6 @@ impl Table {
         Ok(slot)
     }
 
-    /// Gives a slot back that was taken, and its space.
-    pub(super) fn give_back(&mut self, slot: SlotId) {
-        self.empty(slot);
-    }
-
     /// Gives a taken slot its header, whose content must be durable. What had the name before is freed.
     ///
     /// # Errors
@@ -143,7 +138,7 @@ impl Table {
     pub(super) fn publish(&mut self, slot: SlotId, content: Content, hold: Hold) -> io::Result<()> {
         let header = self.next_header(content);
         if let Err(error) = self.write_header(slot, &header) {
-            self.give_back(slot);
+            self.empty(slot);
             return Err(error);
         }
         let name = name_of(&header).to_owned();
@@ -197,8 +192,8 @@ impl Table {
         written
     }
 
-    /// Frees a slot whose header is that of a free slot. A failure to free its disk space is harmless.
-    fn empty(&mut self, slot: SlotId) {
+    /// Frees a slot whose header is that of a free slot, or that was taken and not named. A failure to free its disk space is harmless.
+    pub(super) fn empty(&mut self, slot: SlotId) {
         if !self.doubtful.contains_key(&slot) {
             let _kept = self.slots.truncate(slot, CONTENT_AT);
         }

@@ -15,7 +15,7 @@ use super::matrix::{Matrix, cast};
 /// The rows of one vector field. A cheap copy.
 #[derive(Debug, Clone, Copy)]
 pub struct VectorRows<'a> {
-    codec: OriginalCodec,
+    pub(super) codec: OriginalCodec,
     rows: u32,
     matrix: Matrix<'a>,
     /// Empty unless the metric is cosine.
@@ -67,11 +67,6 @@ impl<'a> VectorRows<'a> {
     pub fn decode(&self, row: RowId, out: &mut [f32]) {
         assert_eq!(out.len(), self.dim(), "one place for each element");
         self.widen(row, out);
-    }
-
-    /// A query as rows are compared with it: padded, and of length one for cosine.
-    pub(super) fn query(&self, values: &[f32]) -> Vec<f32> {
-        self.codec.query(values)
     }
 
     /// Elements from the start of one row to the next.

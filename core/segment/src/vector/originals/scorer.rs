@@ -3,6 +3,7 @@
 use crate::ids::RowId;
 use crate::kernel::{Kernel, Measure};
 use crate::metric::Metric;
+use crate::vector::codec::Codec;
 use crate::vector::scorer::Scorer;
 
 use super::rows::VectorRows;
@@ -19,7 +20,7 @@ pub struct RowScorer<'a> {
 impl<'a> RowScorer<'a> {
     /// A scorer of rows against `query`, which has `dim` finite elements. Copies the query: O(dim).
     pub fn new(rows: VectorRows<'a>, kernel: Kernel, query: &[f32]) -> Self {
-        RowScorer { rows, kernel, query: rows.query(query) }
+        RowScorer { rows, kernel, query: rows.codec.query(query) }
     }
 
     /// The query as rows are compared with it.
@@ -30,7 +31,10 @@ impl<'a> RowScorer<'a> {
 
 impl Scorer for RowScorer<'_> {
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        let measure = measure_of(self.rows.metric());
+        let measure = match self.rows.metric() {
+            Metric::Cosine | Metric::Dot => Measure::Product,
+            Metric::L2 => Measure::SquaredDifference,
+        };
         self.rows.compare(self.kernel, measure, &self.query, rows, out);
         // Adding +0.0 turns −0.0 into +0.0, so that equal distances have equal bits.
         match self.rows.metric() {
@@ -48,13 +52,5 @@ impl Scorer for RowScorer<'_> {
     #[inline]
     fn prefetch(&self, row: RowId) {
         self.rows.prefetch(row);
-    }
-}
-
-/// What is summed for a metric, before norms and sign.
-fn measure_of(metric: Metric) -> Measure {
-    match metric {
-        Metric::Cosine | Metric::Dot => Measure::Product,
-        Metric::L2 => Measure::SquaredDifference,
     }
 }

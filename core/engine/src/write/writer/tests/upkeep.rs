@@ -4,6 +4,7 @@ use super::*;
 use crate::files::pin;
 use crate::manifest::{Manifest, list_numbers};
 use crate::read::view::Tier;
+use crate::write::task::MergeScope;
 use nearfield_segment::Lsn;
 use nearfield_segment::cancel::always;
 use nearfield_segment::search::SearchParams;
@@ -22,7 +23,7 @@ fn bench_with(options: Options) -> Bench {
 }
 
 fn maintain(collection: &Collection) -> Result<bool> {
-    collection.maintain(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()))
+    collection.maintain(MergeScope::Due, &Pool::SERIAL, &mut |_| ControlFlow::Continue(()))
 }
 
 impl Bench {

@@ -339,10 +339,8 @@ fn move_inherited_to_front(
         set.insert(row);
     }
     let is_new = |row: RowId| !set.contains(row);
-    let new: Vec<RowId> = order.iter().copied().filter(|&row| is_new(row)).collect();
-    order.clear();
-    order.extend_from_slice(inherited);
-    order.extend_from_slice(&new);
+    order.retain(|&row| is_new(row));
+    order.splice(..0, inherited.iter().copied());
     let mut count = 0;
     for at in 0..entries.len() {
         if !is_new(RowId(entries[at])) {

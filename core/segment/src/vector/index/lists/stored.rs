@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
-use crate::format::{Residence, Section, SectionKey, SectionKind, Sections, Verified, once};
+use crate::format::{
+    Residence, Section, SectionKey, SectionKind, Sections, Verified, check_bytes, once,
+};
 use crate::schema::VectorSpec;
 
 use super::{InvertedList, ListTable};
@@ -74,7 +76,8 @@ impl StoredLists {
         let changes = self.lists.changes();
         let bytes = self.lists.read_unverified(place.range.clone())?;
         if !verified.has(index, changes) {
-            place.verify(&self.file, &bytes, self.start() + place.range.start)?;
+            let start = self.start() + place.range.start;
+            check_bytes(&self.file, SectionKind::Cells, &bytes, start, place.crc)?;
             verified.add(index);
         }
         InvertedList::open(&self.file, &bytes, place, &self.spec, self.segment_rows)

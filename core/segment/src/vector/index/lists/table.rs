@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::align64;
 use crate::metric::Metric;
 use crate::reader::ByteReader;
@@ -34,7 +34,7 @@ pub struct ListPlace {
     pub range: Range<u64>,
     /// Its rows, at least one.
     pub rows: u32,
-    crc: u32,
+    pub(super) crc: u32,
 }
 
 impl ListTable {
@@ -143,23 +143,4 @@ pub(super) fn fixed_bytes(spec: &VectorSpec) -> usize {
 /// Fewest bytes a row takes in a list.
 fn row_bytes_min(spec: &VectorSpec) -> u64 {
     fixed_bytes(spec) as u64 + u64::from(spec.dim) + PointId::ENCODED_BYTES_MIN
-}
-
-impl ListPlace {
-    /// Checks the bytes of the list against the table.
-    ///
-    /// # Errors
-    /// `Corrupt` if they are not those that were written; the detail `offset` is `start`, where the list is in the file.
-    pub fn verify(&self, blob: &str, bytes: &[u8], start: u64) -> Result<()> {
-        let found = crc32c::crc32c(bytes);
-        if found == self.crc {
-            return Ok(());
-        }
-        let message =
-            format!("checksum {found:08x} of {} bytes, expected {:08x}", bytes.len(), self.crc);
-        Err(Error::corrupt(blob, format!("section Cells, offset {start}"), message)
-            .with("offset", start)
-            .with("length", bytes.len())
-            .with("checksum", format!("{found:08x}")))
-    }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cancel::always;
 use crate::error::ErrorKind;
+use crate::format::{SectionKind, check_bytes};
 use crate::ids::{PointId, RowId};
 use crate::kernel::{InstructionSet, Kernel};
 use crate::metric::Metric;
@@ -76,7 +77,7 @@ impl Field {
         let table = self.table(sections)?;
         let open = |place: &ListPlace| {
             let bytes = all.slice(place.range.start as usize..place.range.end as usize);
-            place.verify("test", &bytes, 0)?;
+            check_bytes("test", SectionKind::Cells, &bytes, 0, place.crc)?;
             InvertedList::open("test", &bytes, place, &self.spec, self.count)
         };
         table.places().iter().map(open).collect()
