@@ -84,7 +84,6 @@ impl Kernel {
 
     /// The named set, if this processor (and this build) has it.
     pub fn forced(set: InstructionSet) -> Option<Self> {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the sets of other architectures")]
         let token = match set {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => pulp::x86::V4::try_new().map(Token::Avx512),
@@ -95,6 +94,7 @@ impl Kernel {
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             InstructionSet::Simd128 => pulp::wasm::Simd128::try_new().map(Token::Simd128),
             InstructionSet::Scalar => Some(Token::Scalar),
+            // Sets of other architectures.
             _ => None,
         };
         token.map(|token| Kernel { set, token })
