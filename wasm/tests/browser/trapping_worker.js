@@ -4,6 +4,6 @@ import '/wasm/dist/worker.js';
 import { trapOnce } from '/wasm/tests/trap.mjs';
 
 new BroadcastChannel('trap').onmessage = ({ data }) => {
-  trapOnce('whole_search');
+  trapOnce('nearfile_search');
   new BroadcastChannel('trapping').postMessage(data);
 };
