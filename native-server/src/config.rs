@@ -1,4 +1,5 @@
-//! What the operator decides: the arguments of `serve-v2`, with their units and bounds.
+//! `ServerConfig`: the arguments of `nearfield serve` (`serve-v2`), with their units and bounds. Parsed by
+//! `cli::serve`; read by `http` and `workers`.
 //!
 //! Every bound is checked here, once, before anything is opened; after [`ServerConfig::check`] other code relies
 //! on a [`ServerConfig`]. Secrets are not here: they never come by argument.

@@ -1,4 +1,5 @@
-//! The files of the demo page, read when the server starts.
+//! `DemoFiles`: the static files of the demo page, read when the server starts. Held by `Server`, served by
+//! `api::pages::demo`.
 //!
 //! They are looked up by their exact names: no request ever makes a path, so there is none it could escape by. What
 //! changes on disk later is seen after a restart.

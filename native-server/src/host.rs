@@ -1,4 +1,5 @@
-//! What the machine gives a command: chance, time, processors, the choice of instructions.
+//! The operating system's services: random bytes, time, number of processors, thread priority, memory limit
+//! (`cgroup`), the instruction set, and a progress line on standard error. Used by all commands and workers.
 //!
 //! The core takes all of this by argument; here is where it comes from. Nothing else of this crate asks the
 //! machine for time or chance.

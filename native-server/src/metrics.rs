@@ -1,4 +1,5 @@
-//! What is counted while the server runs, under the names that Prometheus scrapes.
+//! The metrics of the server: counters and histograms (`Metrics`), gauges that are read from the state when metrics
+//! are rendered (`Scrape`, filled by `workers::stats`), in the names that Prometheus scrapes.
 //!
 //! Each part of the server counts its own work here; what can be read from the state is read when metrics are
 //! rendered ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.

@@ -1,9 +1,10 @@
-//! How fast background work may write or read files: a token bucket.
+//! Limits how fast background work writes or reads files: a token bucket. [`Pacer`] is the limit, shared by all
+//! background threads; [`PacedStorage`] is the storage of the database, and applies the limit to segment files. The
+//! scrub applies it to its reads.
 //!
-//! Segment files pass through it in pieces, each on the medium before the next is written, so that neither
-//! the write nor its sync crowds out the log. Everything else (log, manifests, delete lists: small, and callers wait
-//! for them) passes at once. It limits how fast, never whether: without memory to spare or
-//! while closing the limit is lifted.
+//! A segment file is written in pieces, each synced before the next is written, so that neither the write nor its sync
+//! crowds out the log. Everything else (log, manifests, delete lists: small, and callers wait for them) is not
+//! limited. The limit is lifted while memory is tight and during shutdown.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use nearfield_segment::storage::{Appender, Blob, Fill, Lock, LockMode, Storage};
 
 use crate::host::{Stopwatch, lock};
 
-/// Bytes written between two looks at the bucket. 4 MiB are some ten syncs a second at the usual limit, and
+/// Bytes written between two waits. 4 MiB are some ten syncs a second at the usual limit, and
 /// what a write of the log has to wait behind at most.
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -26,7 +27,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Takes `bytes` at `now`; what is left to wait until they are earned.
+    /// Takes `bytes` at `now`; returns how long to wait.
     fn take(&mut self, bytes: u64, now: Duration) -> Duration {
         let rate = self.bytes_per_second as f64;
         let earned = rate * now.saturating_sub(self.filled_at).as_secs_f64();
@@ -70,7 +71,7 @@ impl Pacer {
     }
 
     /// Waits until `bytes` may be written or read. False if there is no limit.
-    pub(crate) fn pass(&self, bytes: u64) -> bool {
+    pub(crate) fn wait_for(&self, bytes: u64) -> bool {
         let mut state = lock(&self.state);
         if state.lifted {
             return false;
@@ -105,7 +106,7 @@ impl PacedStorage {
         }
         self.inner.put(name, &mut |out| {
             for piece in bytes.chunks(PIECE_BYTES) {
-                let paced = self.pacer.pass(piece.len() as u64);
+                let paced = self.pacer.wait_for(piece.len() as u64);
                 let written = out.write_all(piece);
                 let written = if paced { written.and_then(|()| out.flush()) } else { written };
                 written.map_err(|error| Error::io("write", name, error))?;
@@ -173,17 +174,17 @@ mod tests {
 
     #[test]
     fn without_a_limit_or_with_a_lifted_one_nobody_waits() {
-        assert!(!Pacer::new(0).pass(u64::MAX));
+        assert!(!Pacer::new(0).wait_for(u64::MAX));
         let pacer = Pacer::new(1);
         pacer.lift(true);
-        assert!(!pacer.pass(u64::MAX));
+        assert!(!pacer.wait_for(u64::MAX));
     }
 
     #[test]
     fn lifting_the_limit_wakes_who_waits() {
         let pacer = Pacer::new(1);
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| pacer.pass(1 << 40));
+            let waits = scope.spawn(|| pacer.wait_for(1 << 40));
             while lock(&pacer.state).bucket.as_ref().is_some_and(|bucket| bucket.tokens > 0.0) {
                 std::thread::yield_now();
             }

@@ -1,4 +1,5 @@
-//! Data to try things on: a small real set, and a generator of clustered vectors of any size.
+//! Sample data for demos: `Digits`, a small real set, and `Clusters`, a generator of clustered vectors of any size.
+//! Used by `nearfield demo`.
 //!
 //! *Digits*: 1,797 images of handwritten digits, 8 × 8 pixels of 0..=16, with the digit each shows
 //! (origin and licence: `data/README.md`). *Clusters*: points around centres; the same seed gives the

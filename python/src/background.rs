@@ -1,4 +1,5 @@
-//! The threads of a database that checkpoint and merge what writes leave behind.
+//! `Background`: the threads of a Python database that run checkpoints and merges after writes. Used by `Store`; woken
+//! by `upsert` and deletes.
 //!
 //! Two of them, so that a long merge does not keep fresh files waiting. They sleep on a condition variable until
 //! a write wakes them, or a merge has been committed; they never poll, and never need the interpreter. A full

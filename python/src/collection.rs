@@ -1,11 +1,11 @@
-//! A collection as Python holds it: arguments in, one call of the engine without the interpreter, results
-//! out.
+//! The Python class `Collection`: reads the arguments, makes one call of the engine without the interpreter lock, and
+//! converts the result. Returned by the class `Database`; `upsert`, `search`, `rows` and `hits` hold its parts.
 
 use std::sync::Arc;
 
 use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection as EngineCollection, View, recall};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{DEFAULT_FIELD, Pool};
@@ -223,7 +223,7 @@ impl Collection {
     #[pyo3(signature = (r#where=None))]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
         let (view, filter) = (self.handle.view()?, filter(r#where)?);
-        Ok(py.detach(|| view.count(filter.as_ref(), &always))?)
+        Ok(py.detach(|| view.count(filter.as_ref(), &never_cancelled))?)
     }
 
     /// All points of this moment, or those that pass a filter, in batches.
@@ -350,7 +350,8 @@ impl Collection {
         let plan = py.detach(|| {
             spec.check_query(elements, 0)?;
             let prepared = view.prepare(params, self.handle.engine.kernel())?;
-            let (hits, stats) = prepared.search(elements, &mut Scratch::default(), &always)?;
+            let (hits, stats) =
+                prepared.search(elements, &mut Scratch::default(), &never_cancelled)?;
             let plans: Vec<_> = prepared.plans().collect();
             Result::Ok(
                 serde_json::json!({ "found": hits.len(), "segments": plans, "stats": stats }),

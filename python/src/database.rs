@@ -1,4 +1,5 @@
-//! A database as Python holds it, and the ways to open one.
+//! The Python class `Database`, and the functions that open one (directory, memory, export), restore a snapshot, and
+//! verify. It returns `Collection`s.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher};

@@ -1,4 +1,5 @@
-//! Errors of the engine as Python exceptions: the one table of classes, and what both kinds travel in.
+//! Converts errors of the engine to Python exceptions (`Failure`): the one table of classes, and the details that they
+//! carry. Used by every module of the package.
 //!
 //! The classes are written in Python (`nearfield/errors.py`), with their bases and documentation. An
 //! engine error becomes `Class(message, **details)`; a new kind of engine error does not compile until the

@@ -1,4 +1,5 @@
-//! Results of a search: ids and scores as arrays, metadata when it is read.
+//! The Python class `Hits`, the result of a search: ids and scores as arrays, metadata when it is read. Made by
+//! `Collection.search`.
 //!
 //! Nothing is converted before it is read: a caller that reads ids pays for ids only. The view of the search is
 //! kept, so that metadata is that of the moment of the search, whatever has been written since.

@@ -1,4 +1,5 @@
-//! Ids in and out: integers, UUIDs and strings, mixed freely.
+//! Converts ids from and to Python: integers, UUIDs and strings, mixed freely. Used by `upsert`, `collection`, `rows`
+//! and `hits`.
 //!
 //! In: arrays of 64-bit integers are read directly, everything else item by item. What is no id (negative,
 //! a float, a bool, an empty or over-long string) is refused with its position. Out: an int64 array if

@@ -1,4 +1,5 @@
-//! Python values to JSON text and back: metadata, filters, reports.
+//! Converts Python values to JSON text and back: metadata, filters, reports. Used by `metadata`, `arguments`, `hits`,
+//! `rows` and `collection`.
 //!
 //! Writing is strict, because the text is kept for good: NaN, infinities, integers beyond 64 bits and
 //! objects without a JSON form are refused by name. Reading is Python's own `json`, once per list.

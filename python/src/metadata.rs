@@ -1,4 +1,5 @@
-//! Metadata in: columns or rows of Python values to one JSON text a row.
+//! Reads the `metadata` argument of `upsert`: columns or rows of Python values become one JSON text for each row. Used
+//! by `upsert::Input`.
 //!
 //! Columns of NumPy numbers and bools are written here; other values go through `json`. A `None` row has no
 //! metadata; a `None` value is an explicit null. NaN is refused by row and field: JSON has none. Tables of other

@@ -1,4 +1,5 @@
-//! What a long call does between its steps: show how far it is, and see whether Ctrl-C was pressed.
+//! `Progress` and `Signals`: between the steps of a long call they call the caller's `progress` function and check for
+//! Ctrl-C. Used by `collection`, `database` and `upsert`.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,11 +1,12 @@
-//! Points as stored: by id, or all of them batch by batch.
+//! Reads stored points for Python: by id (`get`), or all of them batch by batch (the class `Scan`). Used by
+//! `collection`.
 //!
 //! Bytes are gathered from one view without the interpreter, then made Python objects in one go.
 
 use std::sync::Arc;
 
 use nearfield_engine::{Columns, Points, Scan as EngineScan, View};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{DEFAULT_FIELD, PointId};
 use numpy::{PyArray1, PyArrayMethods};
@@ -74,7 +75,7 @@ impl Scan {
         columns: Columns<'static>,
         batch_size: usize,
     ) -> Result<Scan> {
-        let scan = py.detach(|| EngineScan::new(&view, filter, &always))?;
+        let scan = py.detach(|| EngineScan::new(&view, filter, &never_cancelled))?;
         Ok(Scan { view, scan, columns, batch_size })
     }
 }

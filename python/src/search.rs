@@ -1,9 +1,10 @@
-//! Searching: one query on the caller's thread with memory used again, many in steps on a pool.
+//! Runs searches for Python: one query on the caller's thread with reused memory, many in steps on a pool. `Searcher`
+//! is used by `collection`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nearfield_engine::View;
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::{SearchParams, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{Kernel, Pool};
@@ -43,7 +44,7 @@ impl Searcher {
         spec_of(view).check_query(query, 0)?;
         let prepared = view.prepare(params, kernel)?;
         let mut scratch = self.take_scratch();
-        let found = prepared.search(query, &mut scratch, &always);
+        let found = prepared.search(query, &mut scratch, &never_cancelled);
         self.return_scratch(scratch);
         let (hits, stats) = found?;
         let metric = spec_of(view).metric;
@@ -71,7 +72,9 @@ pub(crate) fn many(
     let at_once = if exact { view.exact_queries_at_once(dim) } else { QUERIES_PER_STEP };
     for step in queries.chunks(at_once * pool.threads() * dim) {
         py.check_signals()?;
-        for (hits, stats) in py.detach(|| view.search_many(&prepared, step, pool, &always))? {
+        for (hits, stats) in
+            py.detach(|| view.search_many(&prepared, step, pool, &never_cancelled))?
+        {
             answers.push(hits);
             total += stats;
         }

@@ -1,5 +1,5 @@
-//! An open database as its Python objects share it: one gate for changes, closed once, never used by a
-//! forked child.
+//! `Store`: the open database that Python objects share, with one gate for changes; closed once, never used by a
+//! forked child. Used by `Database` and `Handle`.
 //!
 //! Every change holds the gate shared, closing takes it alone: the directory's lock is given up only when
 //! no change is under way. Searching needs no gate; a view stays readable whatever happens.

@@ -1,7 +1,10 @@
-//! Adding vectors: one call, checked whole, written as batches that are each atomic and durable.
+//! The Python `upsert` and delete-by-ids: reads the arguments, checks all of them, and writes batches that are each
+//! atomic and durable. Entry: `Input::read`, then `upsert`; `delete_ids` deletes. Called by the Python class
+//! `Collection`.
 //!
-//! Everything a caller can get wrong is checked before the first batch is written, so that an error
-//! changes nothing. Between batches Ctrl-C and progress have their turn.
+//! Everything a caller can get wrong is checked before the first batch is written, so that an error changes nothing.
+//! One exception: assigned ids can run out in a later batch. Between batches Ctrl-C and progress are handled. A
+//! `Draft` is the unchecked input of a `Batch`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +26,7 @@ use crate::progress::Progress;
 const BATCH_ROWS: usize = 8_192;
 /// Most bytes of vectors in a batch, if it has more than one row.
 const BATCH_BYTES: usize = 64 << 20;
-/// After how many batches of one call upkeep gets to work, while the call goes on.
+/// After so many batches of one call the upkeep thread is woken.
 const BATCHES_BEFORE_UPKEEP: usize = 32;
 
 /// The arguments of `upsert`, read and counted.
@@ -41,12 +44,12 @@ pub(crate) struct Outcome {
     pub(crate) written: u64,
     pub(crate) inserted: u64,
     pub(crate) replaced: u64,
-    /// First and last assigned id of each batch, joined where they touch.
+    /// Ranges of assigned ids, end exclusive; adjacent ones joined.
     pub(crate) assigned: Vec<Range<u64>>,
 }
 
 impl<'py> Input<'py> {
-    /// Reads the arguments and checks that they speak of the same number of rows.
+    /// Reads the arguments and checks that they have the same number of rows.
     pub(crate) fn read(
         spec: &VectorSpec,
         vectors: &Bound<'py, PyAny>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nearfield_engine::{Columns, Database, Export, ManualClock, Mode, Result, RowOutcome, Scan};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, ListParams, SearchParams};
 use nearfield_segment::storage::{Blob, SimDisk};
@@ -144,11 +144,11 @@ pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Resul
     let params = SearchParams { field: "", k: 5, ef: None, exact: false, filter: None };
     let lists = ListParams { lists: Some(1_000), runs_max: 8, rerank: 1_000 };
     let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-    let (hits, _) = view.search_many(&prepared, &query, &Pool::SERIAL, &always)?.remove(0);
+    let (hits, _) = view.search_many(&prepared, &query, &Pool::SERIAL, &never_cancelled)?.remove(0);
     let columns = Columns { vectors: &[""], metadata: true };
     let found = hits.iter().map(|hit| (hit.id.clone(), (hit.source, hit.row)));
     view.points(found, columns)?;
-    Scan::new(view, None, &always)?.next(view, columns, 10, usize::MAX)?;
+    Scan::new(view, None, &never_cancelled)?.next(view, columns, 10, usize::MAX)?;
     let mut all: Vec<f32> =
         oracle.points.values().map(|point| distance(Metric::L2, &query, &point.vector)).collect();
     all.sort_by(f32::total_cmp);
@@ -174,7 +174,7 @@ pub fn holds(db: &Database, oracle: &Oracle) -> Result<bool> {
     for (exact, ef) in [(true, None), (false, Some(4))] {
         let params = SearchParams { field: "", k: 5, ef, exact, filter: None };
         let prepared = view.prepare(params, collection.kernel())?;
-        let found = view.search_many(&prepared, &query, &Pool::SERIAL, &always)?;
+        let found = view.search_many(&prepared, &query, &Pool::SERIAL, &never_cancelled)?;
         let right = found[0].0.iter().all(|hit| {
             let expected = distance(Metric::L2, &query, &oracle.points[&hit.id].vector);
             expected.to_bits() == hit.distance.to_bits()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use nearfield_engine::{Database, Export, ManualClock, Mode, View, verify};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, ListParams, SearchParams};
@@ -46,7 +46,7 @@ fn content(view: &View) -> Value {
     }
     let params = SearchParams { field: "", k: 10, ef: None, exact: true, filter: None };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
-    let found = view.search_many(&prepared, &[0.25; DIM], &Pool::SERIAL, &always).unwrap();
+    let found = view.search_many(&prepared, &[0.25; DIM], &Pool::SERIAL, &never_cancelled).unwrap();
     let hit = |hit: &Hit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
     json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
 }
@@ -107,17 +107,17 @@ fn the_fields_of_each_version_are_known_and_recorded_from_version_4_on() {
         let newest = String::from_utf8_lossy(manifests.next_back().unwrap().1);
         assert_eq!(newest.contains("\"fields\""), version == "v4", "{version}: {newest}");
         let view = open_database(&files, Mode::Read).unwrap().collection(NAME).unwrap().view();
-        assert!(view.count(Some(&known), &always).unwrap() > 0, "{version}");
-        assert!(view.count(Some(&unknown), &always).is_err(), "{version}");
+        assert!(view.count(Some(&known), &never_cancelled).unwrap() > 0, "{version}");
+        assert!(view.count(Some(&unknown), &never_cancelled).is_err(), "{version}");
 
         let bytes = std::fs::read(root(version).join("export.near")).unwrap();
         let bytes = AlignedBuffer::copy_of(&bytes).into();
         let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
         let export = Export::open("export.near", &blob, Residence::OnDemand).unwrap();
         let collection = export.collection(NAME).unwrap();
-        let counted = collection.count(Some(&known), &always).unwrap();
-        assert_eq!(counted, view.count(Some(&known), &always).unwrap(), "{version}");
-        assert!(collection.count(Some(&unknown), &always).is_err(), "{version}");
+        let counted = collection.count(Some(&known), &never_cancelled).unwrap();
+        assert_eq!(counted, view.count(Some(&known), &never_cancelled).unwrap(), "{version}");
+        assert!(collection.count(Some(&unknown), &never_cancelled).is_err(), "{version}");
     }
 }
 
@@ -158,7 +158,8 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let lists = ListParams { rerank: 1_000, ..ListParams::default() };
         let prepared = collection.prepare(params, Kernel::detect()).unwrap();
         let prepared = prepared.with_lists(lists).unwrap();
-        let (hits, _) = prepared.search(&[0.25; DIM], &mut Scratch::default(), &always).unwrap();
+        let (hits, _) =
+            prepared.search(&[0.25; DIM], &mut Scratch::default(), &never_cancelled).unwrap();
         let hit = |hit: &Hit| format!("{:?} {:08x}", hit.id, hit.distance.to_bits());
         let answer: Vec<String> = hits.iter().map(hit).collect();
         assert_eq!(json!(answer), expected["answer"], "{version}");

@@ -15,7 +15,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{
     Collection, Database, ErrorKind, Export, Fault, ManualClock, Mode, Options, View, restore,
 };
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::SearchParams;
@@ -108,12 +108,15 @@ fn shown(answer: Result<u64>) -> String {
 fn answers(view: &View) -> Vec<String> {
     let answer = |filter: Value| {
         let filter = Filter::from_json(&filter).unwrap();
-        let counted = shown(view.count(Some(&filter), &always));
+        let counted = shown(view.count(Some(&filter), &never_cancelled));
         let params =
             SearchParams { field: "", k: 100, ef: None, exact: true, filter: Some(&filter) };
-        let found = view.prepare(params, Kernel::detect()).and_then(|prepared| {
-            Ok(view.search_many(&prepared, &[0.0, 0.0], &Pool::SERIAL, &always)?[0].0.len() as u64)
-        });
+        let found =
+            view.prepare(params, Kernel::detect()).and_then(|prepared| {
+                Ok(view.search_many(&prepared, &[0.0, 0.0], &Pool::SERIAL, &never_cancelled)?[0]
+                    .0
+                    .len() as u64)
+            });
         assert_eq!(shown(found), counted, "a search and a count");
         counted
     };
@@ -138,13 +141,13 @@ fn same_everywhere(name: &str, fill: &dyn Fn(&Collection), expected: &[&str]) {
     assert_eq!(answers(&collection.view()), expected, "after a compaction");
     let snapshot = db.snapshot(&[], &|| true).unwrap();
     let exports = on_disk(&root.join("exports"));
-    db.export(&*exports, "all.near", &[], &Pool::SERIAL, &always).unwrap();
+    db.export(&*exports, "all.near", &[], &Pool::SERIAL, &never_cancelled).unwrap();
     drop((collection, db));
 
     let reader = open(&storage, Mode::Read).collection(NAME).unwrap();
     assert_eq!(answers(&reader.view()), expected, "of a reader");
     let restored = on_disk(&root.join("restored"));
-    restore(&on_disk(&root.join("db").join(&snapshot.dir)), &restored, &always).unwrap();
+    restore(&on_disk(&root.join("db").join(&snapshot.dir)), &restored, &never_cancelled).unwrap();
     let view = open(&restored, Mode::Write).collection(NAME).unwrap().view();
     assert_eq!(answers(&view), expected, "after a restore");
 

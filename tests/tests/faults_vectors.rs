@@ -11,7 +11,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{
     Applied, Collection, Columns, Database, ErrorKind, Export, Fault, ManualClock, Options,
 };
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, ListParams, SearchParams};
@@ -61,7 +61,7 @@ fn search(
         let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
         assert!(plans.contains("graph"), "no graph is searched: {plans}");
     }
-    Ok(view.search_many(&prepared, query, &Pool::SERIAL, &always)?.remove(0).0)
+    Ok(view.search_many(&prepared, query, &Pool::SERIAL, &never_cancelled)?.remove(0).0)
 }
 
 fn gauss(rng: &mut Rng) -> f32 {
@@ -344,7 +344,7 @@ mod scores {
 
     fn exported(database: &Database) -> Export {
         let storage = MemoryStorage::default();
-        database.export(&storage, "c.near", &[], &Pool::SERIAL, &always).unwrap();
+        database.export(&storage, "c.near", &[], &Pool::SERIAL, &never_cancelled).unwrap();
         Export::open("c.near", &storage.open("c.near").unwrap(), Residence::OnDemand).unwrap()
     }
 
@@ -354,7 +354,7 @@ mod scores {
         let params = SearchParams { field: "", k: K, ef: None, exact: false, filter: None };
         let lists = ListParams { rerank, ..ListParams::default() };
         let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-        Ok(view.search_many(&prepared, vector, &Pool::SERIAL, &always)?.remove(0).0)
+        Ok(view.search_many(&prepared, vector, &Pool::SERIAL, &never_cancelled)?.remove(0).0)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crc32c::{crc32c, crc32c_append};
 use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Begun, Collection, ErrorKind, restore};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{Disk, Failure, MemoryStorage, SimDisk, Storage};
 use nearfield_segment::{Pool, Rng};
 use nearfield_tests::sim::{Files, Session, Step, memory, open, random_change, storage, tree};
@@ -93,7 +93,7 @@ fn a_snapshot_copies_no_log_that_segments_contain() {
     let bytes: u64 = log.map(|(_, bytes)| bytes.len() as u64).sum();
     assert!(bytes <= EMPTY_LOG_BYTES, "{bytes}");
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    restore(&memory(&files), &target, &always).unwrap();
+    restore(&memory(&files), &target, &never_cancelled).unwrap();
     let restored = open(target, 9, 2).unwrap();
     assert_eq!(points(&restored), points(&session));
 }
@@ -111,7 +111,7 @@ fn snapshot_with_log() -> (Files, u64) {
 
 fn refused(files: &Files) -> nearfield_engine::Error {
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    match restore(&memory(files), &target, &always) {
+    match restore(&memory(files), &target, &never_cancelled) {
         Err(error) => error,
         Ok(_) => panic!("a damaged snapshot was restored"),
     }
@@ -137,7 +137,7 @@ fn a_snapshot_whose_log_is_gone_or_cut_is_refused_by_name() {
         assert!(error.message().contains(&log), "{error}");
     }
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    restore(&memory(&whole), &target, &always).unwrap();
+    restore(&memory(&whole), &target, &never_cancelled).unwrap();
     let restored = open(target, 9, 2).unwrap();
     assert_eq!(points(&restored), count);
 }
@@ -181,7 +181,7 @@ fn a_snapshot_that_is_opened_for_writing_can_be_restored_with_what_was_written_s
     let count = points(&session);
     drop(session);
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    restore(&store, &target, &always).unwrap();
+    restore(&store, &target, &never_cancelled).unwrap();
     assert_eq!(points(&open(target, 9, 2).unwrap()), count);
 }
 

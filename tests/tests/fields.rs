@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ErrorKind, Export, ManualClock, View};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
@@ -66,7 +66,7 @@ fn by_the_rule(spec: &VectorSpec, rows: &[f32], query: &[f32]) -> Vec<String> {
 fn found(view: &View, field: &str, query: &[f32]) -> nearfield_engine::Result<Vec<String>> {
     let params = SearchParams { field, k: K, ef: None, exact: true, filter: None };
     let prepared = view.prepare(params, Kernel::detect())?;
-    let answers = view.search_many(&prepared, query, &Pool::SERIAL, &always)?;
+    let answers = view.search_many(&prepared, query, &Pool::SERIAL, &never_cancelled)?;
     let hits = answers[0].0.iter();
     Ok(hits.map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits())).collect())
 }
@@ -77,7 +77,7 @@ fn each_named_field_is_searched_by_itself_also_in_an_export() {
     let rows = FIELDS.map(|(_, spec)| vectors(&mut rng, ROWS, &spec));
     let out = open_directory(Path::new(env!("CARGO_TARGET_TMPDIR")).join("fields")).unwrap();
     let db = database(&rows);
-    db.export(&out, FILE, &[], &Pool::SERIAL, &always).unwrap();
+    db.export(&out, FILE, &[], &Pool::SERIAL, &never_cancelled).unwrap();
     let export = Export::open(FILE, &out.open(FILE).unwrap(), Residence::InPlace).unwrap();
     let view = db.collection("named").unwrap().view();
     let mut expected = BTreeMap::<&str, Value>::new();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Collection, Database, Export, ManualClock, Mode, View};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, SearchParams};
@@ -145,7 +145,7 @@ fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
             let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
             assert!(plans.contains("graph"), "no graph is searched: {plans}");
         }
-        let found = view.search_many(&prepared, &queries(), pool, &always).unwrap();
+        let found = view.search_many(&prepared, &queries(), pool, &never_cancelled).unwrap();
         for (query, (hits, _)) in found.iter().enumerate() {
             check_against_the_rule(view, params, query, hits);
             let hits = hits.iter().map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits()));
@@ -160,7 +160,8 @@ fn check_against_the_rule(view: &View, params: SearchParams<'_>, query: usize, h
     let queries = queries();
     let query = &queries[query * DIM..][..DIM];
     let metric = view.schema.default_field().unwrap().metric;
-    let allowed = params.filter.map_or(view.live_rows(), |f| view.matching(f, &always).unwrap());
+    let allowed =
+        params.filter.map_or(view.live_rows(), |f| view.matching(f, &never_cancelled).unwrap());
     let mut all = Vec::new();
     for (live, rows) in view.segments.iter().zip(allowed) {
         for row in rows.iter() {
@@ -253,7 +254,7 @@ fn exports_give_the_golden_answers() {
         let files = Arc::new(open_directory(home.join(&place)).unwrap());
         let (db, _) = filled(files, Kernel::detect(), 2, metric, store);
         let file = format!("{place}.near");
-        db.export(&out, &file, &[], &Pool::SERIAL, &always).unwrap();
+        db.export(&out, &file, &[], &Pool::SERIAL, &never_cancelled).unwrap();
         let export = Export::open(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
         let found = answers(&export.collections[0].1, Kernel::detect(), &Pool::SERIAL, &name);
         found.iter().for_each(|(params, found)| assert_eq!(golden[params], *found, "{name}"));

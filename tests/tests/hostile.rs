@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Result, restore};
 use nearfield_segment::Rng;
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob, MemoryStorage, Storage};
@@ -196,7 +196,7 @@ fn damaged_snapshots_are_not_restored() {
             let what = format!("snapshot {name} {damage:?}");
             let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
             let result = guarded(&what, || {
-                restore(&memory(&files), &target, &always)?;
+                restore(&memory(&files), &target, &never_cancelled)?;
                 let clock = Arc::new(ManualClock::new(1));
                 let db = Database::open(target, Mode::Write, small_options(), clock, 3, "x")?;
                 holds(&db, &fixture.history[0])

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Collection, Database, ErrorKind, Fault, ManualClock, Mode, RowOutcome};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{AccessPath, SearchParams};
 use nearfield_segment::storage::SimDisk;
@@ -271,7 +271,7 @@ impl Pair {
 
     fn count(&self, condition: &Condition) -> Result<(), String> {
         let filter = Filter::from_json(&condition.json()).unwrap();
-        let counted = self.collection.view().count(Some(&filter), &always);
+        let counted = self.collection.view().count(Some(&filter), &never_cancelled);
         let expected = self.oracle.points.values().filter(|point| condition.holds(point)).count();
         let answered = self.answers(condition);
         self.same_or_refused(counted, expected as u64, answered, "points counted")
@@ -296,7 +296,7 @@ impl Pair {
         };
         let graphs = prepared.plans().filter(|plan| matches!(plan.path, AccessPath::Graph { .. }));
         GRAPHS_SEARCHED.fetch_add(graphs.count() as u64, Ordering::Relaxed);
-        let found = view.search_many(&prepared, query, &Pool::SERIAL, &always);
+        let found = view.search_many(&prepared, query, &Pool::SERIAL, &never_cancelled);
         if self.shape.metric == Metric::Cosine && query.iter().all(|&element| element == 0.0) {
             let refused = found.err().map(|error| error.kind());
             return same(

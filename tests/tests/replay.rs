@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield_engine::{Database, Error, ErrorKind, Fault, ManualClock, Mode, Options};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Disk, MemoryStorage, SimDisk, Storage};
 use nearfield_segment::{Kernel, Lsn, Metric, Pool, Rng};
@@ -58,7 +58,7 @@ fn check(db: &Database, oracle: &Oracle, what: &str) {
     let query = [0.3, -0.2, 0.9, 0.1];
     let params = SearchParams { field: "", k: 5, ef: None, exact: true, filter: None };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
-    let found = view.search_many(&prepared, &query, &Pool::SERIAL, &always).unwrap();
+    let found = view.search_many(&prepared, &query, &Pool::SERIAL, &never_cancelled).unwrap();
     let bits = |distance: f32| distance.to_bits();
     let hits = found[0].0.iter().map(|hit| (bits(hit.distance), hit.id.clone()));
     let scored = oracle

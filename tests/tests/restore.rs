@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield_engine::{ErrorKind, Fault, Restored, restore};
 use nearfield_segment::Rng;
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{
     Failure, MemoryStorage, SimDisk, Storage, open_existing_directory,
 };
@@ -76,7 +76,7 @@ fn restoring_twice_and_from_a_snapshot_of_what_was_restored() {
 fn a_restore_that_is_cancelled_at_any_check_leaves_a_place_for_the_next_one() {
     let disk = SimDisk::new(1);
     let (session, world) = filled(&disk);
-    let snapshot = session.db.snapshot(&[], &always).unwrap();
+    let snapshot = session.db.snapshot(&[], &never_cancelled).unwrap();
     let source = memory(&tree(&disk, &snapshot.dir).unwrap());
     for most in 0.. {
         let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
@@ -87,7 +87,8 @@ fn a_restore_that_is_cancelled_at_any_check_leaves_a_place_for_the_next_one() {
             return;
         };
         assert_eq!(error.kind(), ErrorKind::Cancelled, "check {most}: {error}");
-        restore(&source, &target, &always).unwrap_or_else(|error| panic!("check {most}: {error}"));
+        restore(&source, &target, &never_cancelled)
+            .unwrap_or_else(|error| panic!("check {most}: {error}"));
         let restored = open(target, world.steps, 2).unwrap();
         same_content(&restored.db, &world.collections).unwrap();
     }
@@ -241,7 +242,8 @@ fn a_link_in_a_snapshot_is_refused_by_name() {
             let link: Arc<dyn Storage> = Arc::new(open_existing_directory(&from).unwrap());
             let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
             let living = open(storage(&SimDisk::new(2)), 0, 1).unwrap();
-            let refused = [restore(&link, &target, &always), living.db.restore_from(&link)];
+            let refused =
+                [restore(&link, &target, &never_cancelled), living.db.restore_from(&link)];
             for error in refused.map(|refused| refused.expect_err(linked)) {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
                 assert!(error.message().starts_with(&format!("{linked} is a symbolic")), "{error}");

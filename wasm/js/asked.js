@@ -1,5 +1,6 @@
-// Checks what callers ask for and writes it as the one JSON text that the engine reads.
-// Everything that can be wrong with a call is refused here or by the engine's own reader of filters.
+// Checks the arguments of calls and writes them as the one JSON text that the engine reads (`searchAsked`,
+// `rowsAsked`; `checkVectors`, `checkOptions`, …). Used by `Collection`, `LocalCollection` and `Snapshot`. Filters are
+// checked by the engine.
 
 import { NearfieldError, refusal } from './errors.js';
 

@@ -1,4 +1,5 @@
-// The cache of one snapshot's fetched bytes: its two files on disk (`kept.js`), open while the snapshot is.
+// `BlockCache`: the disk cache of one snapshot's fetched bytes, its two files (`kept.js`) open while the snapshot is.
+// Opened by `opening.js`, used by `Resident`.
 //
 // Only in a worker, where files can be written at once; one tab at a time has a snapshot's files open, others go
 // without. It is a hint: no call but `open` fails. What cannot be read is not there, what cannot be written is not kept,

@@ -1,5 +1,6 @@
-// The way from the page to a session: a worker, or a direct call. Starts it at the first call, and again,
-// opened from its source, at the first call after it died. Knows nothing of what the calls mean.
+// `Channel`: sends calls from the page to a session, in a worker or by a direct call. It starts the session at the
+// first call, and starts it again from its source at the first call after the worker died. Used by `Snapshot` and
+// `LocalCollection`. The meaning of the calls is not here.
 
 import { NearfieldError, aborted, fromPlain } from './errors.js';
 import { Session } from './session.js';

@@ -1,4 +1,5 @@
-// A collection of an open snapshot: checks the call, sends it, makes hits and rows of the answer.
+// The class `Collection` of an open snapshot: checks a call, sends it through the `Channel`, and makes hits and rows
+// of the answer. Returned by `Snapshot`.
 
 import { hitsOf, rowsOf } from './answers.js';
 import { checkCount, checkIds, checkOptions, checkVectors, describe, rowsAsked, searchAsked } from './asked.js';

@@ -1,14 +1,14 @@
-// Byte ranges of one URL by `fetch`: neighbours become one request, what breaks off is taken up once, and nothing is
-// asked for that would exceed the budget.
+// `Fetcher`: reads byte ranges of one URL with `fetch`. Adjacent ranges become one request, an interrupted request is
+// resumed once, and a read that would exceed the budget (`maxBytes`) is refused. Used by `opening.js` and `Remote`.
 //
 // GETs with one `bytes=a-b` range, which need no CORS preflight; nothing but the body must be readable. (Only after a
 // failure without a reason a HEAD or two find out which: CORS, compression or the network.) The
 // browser's cache is left out (`no-store`): it asks twice for a range while another of the same URL is under way.
-// Keeps nothing: `deliver` gets each byte range once. `Flights` keeps the requests and the reads that wait for them;
+// Keeps nothing: `deliver` gets each byte range once. `RequestsInFlight` keeps the requests and the reads that wait for them;
 // `replies.js` checks the replies.
 
 import { NearfieldError, aborted } from './errors.js';
-import { Flights } from './flights.js';
+import { RequestsInFlight } from './in_flight.js';
 import { merge, subtract, total } from './ranges.js';
 import {
   COMPRESSED, changed, checkHeaders, empty, lengthInHeader, lost, readBody, statusError, unsupported, wrongLength,
@@ -29,7 +29,7 @@ export class Fetcher {
   #url;
   #options;
   #reserved = 0;
-  #flights = new Flights();
+  #inFlight = new RequestsInFlight();
 
   /**
    * @param {string} url absolute
@@ -158,11 +158,11 @@ export class Fetcher {
   async read(ranges, { signal, background = false } = {}) {
     if (signal?.aborted) throw aborted(signal);
     const wanted = merge(ranges);
-    const joined = this.#flights.bringing(wanted, background);
-    const runs = merge(subtract(wanted, merge(joined.map((flight) => flight.range))), GAP_BYTES);
+    const joined = this.#inFlight.pendingFor(wanted, background);
+    const runs = merge(subtract(wanted, merge(joined.map((request) => request.range))), GAP_BYTES);
     this.afford(total(runs));
     const launched = runs.map((range) => this.#launch(range, background));
-    await this.#flights.wait([...joined, ...launched], signal);
+    await this.#inFlight.wait([...joined, ...launched], signal);
     return { bytes: total(runs), requests: runs.length };
   }
 
@@ -185,9 +185,9 @@ export class Fetcher {
   #launch(range, background) {
     const wire = { left: range[1] - range[0] };
     this.#reserve(wire.left);
-    const flight = this.#flights.launch(range, background, (begun) => this.#carry(begun, wire));
-    flight.done = flight.done.finally(() => (this.#reserved -= wire.left));
-    return flight;
+    const request = this.#inFlight.launch(range, background, (begun) => this.#send(begun, wire));
+    request.done = request.done.finally(() => (this.#reserved -= wire.left));
+    return request;
   }
 
   /** Counts what comes: no longer reserved, but received. */
@@ -201,9 +201,9 @@ export class Fetcher {
   }
 
   /** One range, with a second attempt for what is missing if the first broke off. */
-  async #carry(flight, wire) {
-    const { signal } = flight.controller;
-    let [start, end] = flight.range;
+  async #send(request, wire) {
+    const { signal } = request.controller;
+    let [start, end] = request.range;
     for (let attempt = 1; ; attempt += 1) {
       try {
         const response = await this.#get([start, end], signal);

@@ -1,6 +1,6 @@
-// What is kept on this device of files at URLs: for each snapshot one file with bytes at their places, and one, its
-// record, that says from which URLs they came, which of them are there, and when they were used last. They stand in one
-// directory of the browser's private file system (OPFS), named by the snapshot's key.
+// The cache directory of the browser's private file system (OPFS): for each snapshot one file with its bytes at their
+// places, and one record with its URLs, the ranges it has, and the time of the last use. Finds, lists and removes
+// these files (`cachePossible`, `lastSeen`, `forgetKept`); used by `opening.js`, `BlockCache` and the page.
 //
 // Finds, lists and removes them; `BlockCache` reads and writes them. An open snapshot holds a lock on its files, so
 // they are not removed.

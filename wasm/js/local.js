@@ -1,5 +1,6 @@
-// Collections that are written here: made, opened, listed and removed. Checks the arguments, sends them, keeps the
-// size; locks and files are behind it (locks.js, slots.js), the engine is in the worker.
+// `LocalCollection`: a collection that is written in the browser; and the functions that create, open, list (`stores`)
+// and remove (`deleteStore`) them. Checks the arguments and sends them to the worker. Not here: locks and files
+// (locks.js, slots.js), and the engine (store.js).
 
 import { checkCount, checkIds, checkOptions, checkVectors, describe } from './asked.js';
 import { Channel } from './channel.js';

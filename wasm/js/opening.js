@@ -1,4 +1,6 @@
-// How a file at a URL is opened: from what is kept on disk if it is still that file, else by its front from the network.
+// Opens a file at a URL: from the cache if the file is unchanged, else by its header from the network. `Opening` ends
+// with a `Resident` that has the header, or the whole file where ranges cannot be had. Used by `Session`. Searches
+// nothing.
 //
 // Ends with a `Resident` that has the front, or the whole file where only that can be had. Searches nothing.
 

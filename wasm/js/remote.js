@@ -1,5 +1,5 @@
-// A `.near` file at a URL, searched while most of it is still there: a call of the module names the bytes it wants;
-// they come from the cache or the network, and the call is made again.
+// `Remote`: a `.near` file at a URL, searched while most of it is not downloaded. A call of the module names the bytes
+// it lacks; they come from the cache or the network, and the call is made again. Used by `Session`.
 //
 // Answers the same questions as a file in memory, with promises. Once every byte is here it *is* one, with its answers.
 // Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its header differs) or

@@ -1,4 +1,5 @@
-// The reply of a server for one range: it is compared with the request before any byte of it is used.
+// Checks the reply of a server to a range request, before any byte of it is used: status, headers, length, compression
+// (`checkHeaders`, `readBody`). Used by `Fetcher`.
 //
 // Knows nothing of the format but magic and length. Whether bytes are the right ones, checksums decide elsewhere; what
 // is tried again, `Fetcher` does.

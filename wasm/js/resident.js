@@ -1,4 +1,5 @@
-// The bytes of a file at a URL that are here: in the module that searches them, on the way to a whole file, on disk.
+// `Resident`: the bytes of a file at a URL that are present, in the module that searches them, in the buffer of a
+// whole file, or on disk. Made by `opening.js`, used by `Remote`.
 //
 // Fetches nothing and asks nothing of the module: that is `Remote`. Which bytes are in the module the module says; what
 // the cache says it has is tried, and is missing if it cannot be read.

@@ -1,6 +1,6 @@
-// What one open snapshot does, where the engine is: in a worker, or in the page with `worker: false`.
-// Methods take and return what can be posted. Errors leave as plain objects; after a fatal one the session
-// is dead, and its owner starts another from the source.
+// `Session`: carries out the calls on one open snapshot, where the engine is: in a worker, or in the page with
+// `worker: false`. Called through `Channel` (`worker.js` in a worker). Methods take and return what can be posted.
+// Errors leave as plain objects; after a fatal one the session is dead, and its owner starts another from the source.
 
 import { forgetEngine, loadEngine } from './engine.js';
 import { NearfieldError, toPlain } from './errors.js';

@@ -1,4 +1,5 @@
-// A pool of open files of the origin (OPFS), which the engine reads and writes without waiting.
+// `SlotPool`: a pool of open files of the origin (OPFS), which the engine reads and writes synchronously. Used by
+// `store.js` and by `wasm/src/slots.rs`; `listStores` and `removeFiles` are for `local.js`.
 //
 // The engine's own names are inside of the files (docs/internals/format.md, Slots); here they are only numbered. Handles
 // are exclusive: while they are open no other context can open these files. Works in a worker only.

@@ -1,4 +1,5 @@
-// An open `.near` file: its collections, and the life of the session behind them.
+// `Snapshot`: an open `.near` file, its collections, and the session behind them (`Channel`). Returned by `open` of
+// the package.
 
 import { Channel } from './channel.js';
 import { Collection } from './collection.js';

@@ -1,6 +1,6 @@
-// A store where the engine is: the lock, the files, and one change after the other.
-// Before each change there are files enough for it; after it background work goes on, step by step, so that
-// searches find their turn in between. What the changes mean is the engine's (wasm/src/store.rs).
+// `Store`: a written store in the worker, with its lock, the pool of files (`SlotPool`), and one change after the
+// other. Used by `Session` for `LocalCollection`. Before each change it makes room for new files; after it, it runs
+// background work step by step, so that searches run in between. What the changes mean is in wasm/src/store.rs.
 
 import { NearfieldError, isTyped } from './errors.js';
 import { lockName, takeLock } from './locks.js';

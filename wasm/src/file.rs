@@ -1,4 +1,5 @@
-//! A `.near` file, whole or in part, and the buffer in which a whole one is gathered.
+//! `NearFile`: a `.near` file in the module, whole or in part, with its queries; `Upload` is the buffer in which a
+//! whole file is gathered. Used by `wasm/js` (`session.js`, `remote.js`, `resident.js`).
 //!
 //! The buffer the pieces are written to is the one that is searched: the file is in memory once. Not here: the bytes of
 //! a file in part (`ranges`).

@@ -1,4 +1,5 @@
-//! The bytes of a `.near` file in part: what is here, what is missing, what to fetch next.
+//! The methods of `NearFile` for a file in part: which bytes are present, which are missing, which to fetch next
+//! (`stage_ranges`), and the supply of fetched ones. Called by `remote.js` and `resident.js`.
 
 use std::ops::Range;
 use std::sync::Arc;

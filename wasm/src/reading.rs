@@ -1,5 +1,5 @@
-//! All questions to one view, whatever it came from: a store, a whole file, or a file of which bytes may be missing.
-//! Then a question fails with `NotResident`.
+//! `Reading`: all read calls on one view (search, get, scan, count, recall, explain), of a store, a whole file, or a
+//! file of which bytes may be missing; then a call fails with `NotResident`. Used by `NearFile` and the store.
 //!
 //! Arguments that are lists of numbers come as arrays, all others as one JSON text, written by `wasm/js`. A
 //! scan keeps no state here: the caller brings the place at which it goes on, so that it survives a restart.
@@ -8,7 +8,7 @@
 use js_sys::Object;
 use js_sys::{Array, Uint32Array};
 use nearfield_engine::{Result, Scan, View, recall};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{AccessPath, Prepared, SearchStats};
 use nearfield_segment::vector::graph::Scratch;
@@ -63,7 +63,7 @@ impl Reading<'_> {
         let filter = options.filter()?;
         let metric = self.spec(options.field())?.metric;
         let prepared = self.prepare(&options, filter.as_ref(), queries)?;
-        let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL, &always)?;
+        let answers = self.view.search_many(&prepared, queries, &Pool::SERIAL, &never_cancelled)?;
         let fields = [options.field()];
         let columns = options.columns(&fields);
         let all = || answers.iter().flat_map(|(hits, _)| hits);
@@ -97,7 +97,7 @@ impl Reading<'_> {
     pub(crate) fn scan(&self, place: (usize, u32), count: usize, options: &str) -> Result<JsValue> {
         let options = CallOptions::read(options)?;
         let (segment, row) = place;
-        let scan = Scan::new(self.view, options.filter()?.as_ref(), &always)?;
+        let scan = Scan::new(self.view, options.filter()?.as_ref(), &never_cancelled)?;
         let mut scan = scan.at((segment, RowId(row)));
         let fields = [options.field()];
         let columns = options.columns(&fields);
@@ -112,7 +112,7 @@ impl Reading<'_> {
     /// How many points there are, or pass the filter.
     pub(crate) fn count(&self, options: &str) -> Result<JsValue> {
         let filter = CallOptions::read(options)?.filter()?;
-        Ok(JsValue::from_f64(self.view.count(filter.as_ref(), &always)? as f64))
+        Ok(JsValue::from_f64(self.view.count(filter.as_ref(), &never_cancelled)? as f64))
     }
 
     /// Recall of a search against exact answers, over given queries or `sample` stored vectors.
@@ -145,7 +145,7 @@ impl Reading<'_> {
         let options = CallOptions::read(options)?;
         let filter = options.filter()?;
         let prepared = self.prepare(&options, filter.as_ref(), query)?;
-        let (hits, stats) = prepared.search(query, &mut Scratch::default(), &always)?;
+        let (hits, stats) = prepared.search(query, &mut Scratch::default(), &never_cancelled)?;
         let plans: Vec<_> = prepared.plans().collect();
         Ok(to_js(&json!({ "found": hits.len(), "segments": plans, "stats": stats })))
     }

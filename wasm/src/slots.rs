@@ -1,4 +1,5 @@
-//! Slots over the browser's files: each call goes to the JavaScript pool of open handles (`wasm/js/slots.js`).
+//! `JsSlots`: the slots of the engine's storage over the browser's files; each call goes to the JavaScript pool of
+//! open handles (`wasm/js/slots.js`). Used by `store`.
 //!
 //! A module without threads lives in one realm, and so do its handles: they are kept by number in a table of
 //! that realm, because storage must be `Send` and handles are not.

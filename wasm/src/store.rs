@@ -1,4 +1,5 @@
-//! A collection that is written in the browser: the engine's own database, in memory or in a pool of files.
+//! `Store`: a collection that is written in the browser, the engine's own database in memory or in a pool of files.
+//! Called by `wasm/js/store.js`.
 //!
 //! The host brings time, chance and files, makes room for new files before each change, and takes the steps
 //! of background work between its other calls, because there is one thread. A change that returns is durable.
@@ -14,7 +15,7 @@ use nearfield_engine::task::{MergeScope, Step, Task};
 use nearfield_engine::{
     Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
 };
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
 use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema};
 use serde_json::{Value, json};
@@ -233,7 +234,7 @@ impl Store {
     /// The collection as a `.near` file.
     pub fn export(&self) -> Result<Uint8Array> {
         let storage = MemoryStorage::new();
-        self.database.export(&storage, EXPORT, &[], &Pool::SERIAL, &always)?;
+        self.database.export(&storage, EXPORT, &[], &Pool::SERIAL, &never_cancelled)?;
         let blob = storage.open(EXPORT)?;
         Ok(Uint8Array::from(&blob.read(0..blob.len())?[..]))
     }

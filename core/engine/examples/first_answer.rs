@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nearfield_engine::{
     Error, ErrorKind, Export, FIRST_BYTES, LiveSegment, Result, View, write_export,
 };
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, ListParams, RUNS_DEFAULT, SearchParams};
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
@@ -88,7 +88,7 @@ fn first_answer(file: &Bytes, query: &[f32], lists: ListParams) -> Result<(Vec<H
             let view = &export.insert(opened).collections[0].1;
             let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
             let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-            prepared.search(query, &mut Scratch::default(), &always)
+            prepared.search(query, &mut Scratch::default(), &never_cancelled)
         });
         cost.time = start.elapsed();
         match answer {
@@ -183,7 +183,7 @@ fn export(rows: &[f32], dim: usize, metric: Metric) -> Result<Bytes> {
         &[("docs".to_owned(), Arc::new(view))],
         kernel,
         &Pool::SERIAL,
-        &always,
+        &never_cancelled,
     )?;
     println!("export with cells on one thread: {:.2} s", start.elapsed().as_secs_f64());
     let blob = storage.open("a.near")?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::{Error, Fault, LiveSegment, Result, View, write_export};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::vector::graph::GraphParams;
 
@@ -36,7 +36,14 @@ fn main() -> Result<()> {
     let view = View::of_segments(Lsn(1), schema, segments);
     let storage = MemoryStorage::default();
     let collections = [("sample".to_owned(), Arc::new(view))];
-    write_export(&storage, "sample.near", &collections, Kernel::detect(), &Pool::SERIAL, &always)?;
+    write_export(
+        &storage,
+        "sample.near",
+        &collections,
+        Kernel::detect(),
+        &Pool::SERIAL,
+        &never_cancelled,
+    )?;
     let blob = storage.open("sample.near")?;
     std::fs::write(file, &*blob.read(0..blob.len())?)
         .map_err(|error| Error::io("write", file, error))

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{Collection, Database, Mode, Options, Result, SystemClock};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
 use nearfield_segment::{Encoding, Metric, PointId, Pool, Rng, Schema};
@@ -169,7 +169,7 @@ fn queries_a_second(collection: &Collection, queries: &[f32]) -> Result<f64> {
     let prepared = view.prepare(params, collection.kernel())?;
     let mut asked = 0;
     while start.elapsed() < Duration::from_millis(300) {
-        asked += view.search_many(&prepared, queries, &Pool::SERIAL, &always)?.len();
+        asked += view.search_many(&prepared, queries, &Pool::SERIAL, &never_cancelled)?.len();
     }
     Ok(asked as f64 / start.elapsed().as_secs_f64())
 }
@@ -180,7 +180,7 @@ fn recall(collection: &Collection, queries: &[f32], count: usize) -> Result<f64>
     let ids = |exact| -> Result<Vec<HashSet<PointId>>> {
         let params = SearchParams { field: "", k: K, ef: None, exact, filter: None };
         let prepared = view.prepare(params, collection.kernel())?;
-        let answers = view.search_many(&prepared, queries, &Pool::SERIAL, &always)?;
+        let answers = view.search_many(&prepared, queries, &Pool::SERIAL, &never_cancelled)?;
         Ok(answers.into_iter().map(|(hits, _)| hits.into_iter().map(|h| h.id).collect()).collect())
     };
     let (found, right) = (ids(false)?, ids(true)?);

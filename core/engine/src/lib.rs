@@ -1,4 +1,6 @@
-//! Everything that changes over time: log, manifests, memtable, tasks, recovery, snapshots.
+//! The storage engine: everything that changes over time (log, manifests, memtable, merge tasks, recovery, snapshots).
+//! Entry: `Database`, which returns a `Collection`; its `View` is what readers search. Used by the server, `python`
+//! and `wasm`; segments and their search are in `nearfield_segment`.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -6,7 +8,7 @@
 //!
 //! use nearfield_engine::batch::{Batch, Draft};
 //! use nearfield_engine::{Database, Mode, Options, SystemClock};
-//! use nearfield_segment::cancel::always;
+//! use nearfield_segment::cancel::never_cancelled;
 //! use nearfield_segment::filter::Filter;
 //! use nearfield_segment::search::SearchParams;
 //! use nearfield_segment::storage::open_directory;
@@ -41,7 +43,7 @@
 //! let params =
 //!     SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: Some(&filter) };
 //! let prepared = view.prepare(params, birds.kernel())?;
-//! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL, &always)?;
+//! let answers = view.search_many(&prepared, &[1.0, 0.0], &Pool::SERIAL, &never_cancelled)?;
 //! let (hits, _stats) = &answers[0];
 //! assert_eq!(hits[0].id, PointId::U64(7)); // 8 is nearer, and does not pass the filter
 //! # database.close();

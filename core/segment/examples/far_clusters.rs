@@ -76,7 +76,7 @@ fn measure(
         let scorer = RowScorer::new(*rows, kernel, query);
         let wanted = flat::Wanted::nearest(K);
         let order = |a: RowId, b: RowId| a.cmp(&b);
-        let (all, always) = (Allowed::All, &cancel::always);
+        let (all, always) = (Allowed::All, &cancel::never_cancelled);
         let exact = flat::search(&scorer, rows.len(), all, wanted, order, &mut unused, always)?;
         let start = Instant::now();
         let budget = SearchBudget::unbounded(ef);

@@ -1,4 +1,6 @@
-//! Cancelling long work: the caller passes a check, and the work calls it between pieces.
+//! Cancels long work: the caller passes a check ([`GoOn`]), and the work calls [`check`] between pieces; [`write_all`]
+//! does so between pieces of a file. Used by searches, verify, snapshot, restore and export; [`never_cancelled`] is
+//! for callers that do not cancel. Merges stop between steps instead.
 //!
 //! *Invariant.* Work that ends early because of the check returns `Cancelled` and no partial answer.
 
@@ -9,16 +11,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// Bytes written between two checks.
 const CHECKED_BYTES: usize = 1 << 20;
 
-/// Whether to go on. Called between pieces of work, from any thread; once it has returned false, it keeps
+/// Returns whether the work may continue. Called between pieces of work, from any thread; once it has returned false, it keeps
 /// returning false.
 pub type GoOn<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The check of work that is never cancelled.
-pub fn always() -> bool {
+pub fn never_cancelled() -> bool {
     true
 }
 
-/// Returns an error if the work is to end.
+/// Returns an error if the caller has cancelled.
 ///
 /// # Errors
 /// `Cancelled`.

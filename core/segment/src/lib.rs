@@ -1,9 +1,11 @@
-//! Vectors in, bytes out; bytes in, answers out: immutable segments and the search over them.
+//! Immutable segment files of vectors, and the search over them. `SegmentBuilder` writes the bytes of a file,
+//! `Segment::open` opens them, `search::prepare` plans and runs a search over several segments. Used by
+//! `nearfield_engine`, which owns everything that changes, and by the server, `python` and `wasm`.
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use nearfield_segment::cancel::always;
+//! use nearfield_segment::cancel::never_cancelled;
 //! use nearfield_segment::format::Residence;
 //! use nearfield_segment::search::{SearchParams, Source, prepare};
 //! use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
@@ -26,8 +28,8 @@
 //! let dead = DeadRows::new(segment.rows());
 //! let source = Source { segment: &segment, dead: &dead, skipped: false };
 //! let params = SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
-//! let prepared = prepare([source], params, kernel, &always)?;
-//! let (hits, _stats) = prepared.search(&[0.9, 0.1], &mut Scratch::default(), &always)?;
+//! let prepared = prepare([source], params, kernel, &never_cancelled)?;
+//! let (hits, _stats) = prepared.search(&[0.9, 0.1], &mut Scratch::default(), &never_cancelled)?;
 //! assert_eq!(hits[0].id, PointId::U64(8));
 //! # Ok::<(), nearfield_segment::Error>(())
 //! ```

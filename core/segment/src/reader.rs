@@ -1,5 +1,7 @@
 //! Reading little-endian bytes that may be anything, from front to back.
 //!
+//! `ByteReader` is used by the decoders of log frames, manifests' delete lists, batches, segment sections and exports.
+//!
 //! Every read is checked: running off the end is `Corrupt`, never a panic, and a length found in the bytes allocates
 //! nothing before it was compared with what is left. What the values mean is the caller's business.
 

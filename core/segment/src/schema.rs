@@ -1,4 +1,6 @@
-//! What a collection promises: its vector fields by name, each with dimension, metric and storage.
+//! The schema of a collection: `Schema` maps names of vector fields to a `VectorSpec` (dimension, metric, `Encoding`),
+//! and checks vectors against it. `VectorSpec::check_stored` is called by `Batch::new`, `check_query` by `View` and
+//! the query handlers. Also here: the limits of dimension and norm.
 
 use std::collections::BTreeMap;
 

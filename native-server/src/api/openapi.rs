@@ -1,4 +1,5 @@
-//! The OpenAPI 3.1 document, made from the tables of routes and the structs of requests and answers.
+//! The OpenAPI 3.1 document, generated from the tables of routes and the structs of requests and answers. Entry:
+//! `document`, called by the route `openapi.json` and by `nearfield openapi`.
 //!
 //! Paths, methods, roles and status codes come from the same routes as the router; shapes from the types.
 //! docs/openapi.json is this document (`nearfield openapi`), and a test compares them.

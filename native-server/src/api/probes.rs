@@ -1,4 +1,5 @@
-//! Health and metrics: for probes and for monitoring.
+//! Handlers and routes (`ROUTES`) of health (`healthz`, `readyz`) and metrics, for the probes of orchestrators and for
+//! monitoring. Used by the tables of `api`.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};

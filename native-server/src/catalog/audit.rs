@@ -1,4 +1,6 @@
-//! The audit: one row a request with its key, action, time and outcome; never a body, never a secret.
+//! The audit: records requests with key, action, time and outcome; never a body, never a secret. `Recorder` is the
+//! queue and its thread, `AuditRow` one record. Filled by `http::gate` through `Catalog::audit` and `audit_refusal`;
+//! the thread also stores when keys were last used. `retention` decides which old rows are dropped.
 //!
 //! Requests put rows into a bounded queue and go on; one thread writes them, at the latest a quarter of a
 //! second later, up to 500 in a transaction. What finds no room or cannot be written is counted, and the count
@@ -18,9 +20,9 @@ use nearfield_engine::{Clock, Error, Result};
 use rusqlite::{Connection, Transaction, params};
 use tracing::warn;
 
+use super::key_ring::KeyRing;
 use super::keys;
 use super::retention::Retention;
-use super::ring::KeyRing;
 use super::sqlite::{Done, Sqlite};
 use super::token::KeyId;
 use crate::host::lock;

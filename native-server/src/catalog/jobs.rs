@@ -1,4 +1,5 @@
-//! Background work as rows: what ran, for which collection, how it ended.
+//! The job history: `JobBook` stores in SQLite which jobs ran, for which collection, and how they ended. Used by
+//! `Catalog` for `workers::jobs`, and by `admin/jobs` to list them.
 //!
 //! A job is never refused because its row cannot be written: checkpoints are what make space. Such rows
 //! stay in memory and are written with the next one that can be.

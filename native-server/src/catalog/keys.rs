@@ -1,4 +1,5 @@
-//! The table of keys: rows in and out. `ring` decides what a key may do.
+//! The SQLite table of keys: insert, list, revoke, and the `Credential` of each key. Used by `Catalog`, `Ledger` and
+//! `KeyRing`, which decides what a key may do.
 
 use nearfield_engine::{Error, ErrorKind, Fault, Result};
 use nearfield_segment::filter::near_names;
@@ -50,7 +51,7 @@ pub struct NewKey {
     pub token: Token,
 }
 
-/// What the ring needs of a key.
+/// What the key ring needs of a key.
 #[derive(Debug)]
 pub(super) struct Credential {
     pub(super) id: KeyId,

@@ -1,4 +1,5 @@
-//! The catalog's file: made, opened, and changed by commands that list and revoke.
+//! `Ledger`: the catalog's SQLite file, created, opened, and changed by the commands that list and revoke keys. Used
+//! by `Catalog` and by `nearfield key-list`, `key-revoke`, `audit`.
 //!
 //! Such commands need no pepper and no thread: an operator that has to revoke a key in a hurry may not have the pepper
 //! at hand. A server decides about tokens and needs the pepper with which the keys were made ([`settle_pepper`]), so

@@ -1,4 +1,5 @@
-//! Keys, audit rows and job history: one SQLite file beside the vectors.
+//! `Catalog`: keys, audit rows and job history, in one SQLite file beside the vectors. Opened by `nearfield serve` and
+//! `key-create`; `http::gate` authenticates and audits with it, `workers` records jobs.
 //!
 //! What may be lost here is never a vector: the engine knows nothing of this file, snapshots and restores
 //! leave it alone (revoked stays revoked), and no fault of it stops a read or a write of vectors. Other
@@ -9,17 +10,17 @@
 //! | `role` `token` `pepper` | words, secrets, digests |
 //! | `private` `sqlite` `schema` | files that only their owner reads; a connection; the tables |
 //! | `ledger` | the file made and opened: also on a full disk, and with the pepper it belongs to |
-//! | `keys` `ring` | the table of keys; the decision about a token |
+//! | `keys` `key_ring` | the table of keys; the decision about a token |
 //! | `audit` `jobs` | the two histories |
 
 mod audit;
 mod jobs;
+mod key_ring;
 mod keys;
 mod ledger;
 mod pepper;
 mod private;
 mod retention;
-mod ring;
 mod role;
 mod schema;
 mod sqlite;
@@ -30,10 +31,10 @@ mod tests;
 
 pub use audit::{AuditEntry, AuditRow};
 pub use jobs::{Job, JobId, JobKind, JobState};
+pub use key_ring::{Identity, Refusal};
 pub use keys::{KeyInfo, NewKey};
 pub use ledger::{CATALOG, Ledger};
 pub use pepper::{PEPPER_VARIABLE, Pepper};
-pub use ring::{Identity, Refusal};
 pub use role::{Role, Roles};
 pub use token::{KeyId, Token};
 
@@ -45,8 +46,8 @@ use serde_json::Value;
 
 use self::audit::Recorder;
 use self::jobs::JobBook;
+use self::key_ring::KeyRing;
 use self::keys::Credential;
-use self::ring::KeyRing;
 use self::sqlite::{Purpose, Sqlite};
 use self::token::Secret;
 use crate::host;

@@ -1,4 +1,5 @@
-//! The server's own secret: without it the digests in the catalog are of no use to a thief.
+//! `Pepper`: the server's own secret, under which the secrets of keys are hashed (`Digest`, HMAC-SHA256); without it
+//! the digests in the catalog are of no use to a thief. Loaded by `Catalog` and `Ledger`; used by `KeyRing`.
 //!
 //! A text of at least 16 bytes, from the environment or from the file `pepper` in the data directory,
 //! which is made durable before the first key is stored. The file's text in the environment means the same.

@@ -1,4 +1,5 @@
-//! Which audit rows are dropped once there are too many: the oldest ones of the key that has the most.
+//! `Retention`: decides which audit rows are dropped once there are too many, the oldest ones of the key that has the
+//! most. Used by the thread of `audit`.
 //!
 //! *Invariant.* As long as a key has fewer rows than another key, it loses none. Within a key the same holds for
 //! actions: its reads do not displace its writes. Rows without a key count as those of one more key.

@@ -1,4 +1,5 @@
-//! What a key may do: three roles, and sets of them that are never empty.
+//! `Role` and `Roles`: what a key may do (`query`, `ingest`, `admin`), and sets of roles that are never empty. Checked
+//! by `http::gate`; stored by `keys`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! The tables, and how an older catalog becomes one of this version.
+//! The SQL tables of the catalog, and the migrations from older versions. Entry: `migrate`, called by `Ledger` when it
+//! opens the file.
 //!
 //! A migration is a text that is never edited once it is released; a change of the tables is one more.
 

@@ -1,4 +1,5 @@
-//! One connection to the catalog's file, and what becomes of its errors.
+//! `Sqlite`: one connection to the catalog's file, its transactions and its errors. Used by `Ledger`, `KeyRing`,
+//! `audit` and `jobs`; `Purpose` selects the settings of the connection.
 //!
 //! Every change is one transaction that takes the write lock at its beginning, so it never finds halfway
 //! that it read something old. Errors name the file and what was being done; damage says what to do.

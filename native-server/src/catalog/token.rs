@@ -1,4 +1,5 @@
-//! Names and secrets of keys: `nfk_<16 hex>` is the id, `<id>.<64 hex>` the token that a client sends.
+//! `KeyId`, `Secret` and `Token`: the id and the secret of a key. `nfk_<16 hex>` is the id, `<id>.<64 hex>` the token
+//! that a client sends. Made by `Catalog::create_key`, parsed by `KeyRing`.
 //!
 //! The secret is 256 random bits and exists in two places: the client's configuration, and here while it
 //! is made or checked. `Debug` of whatever holds it says nothing about it.

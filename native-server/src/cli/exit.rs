@@ -1,4 +1,5 @@
-//! How a command ends: one table from the core's kinds of error to exit codes.
+//! Exit codes: one table from the core's error kinds to the exit code of a command (`Exit`). Used by `cli::run` and by
+//! `info` and `verify`.
 
 use std::io;
 

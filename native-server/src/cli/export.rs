@@ -1,4 +1,5 @@
-//! `nearfield export`: collections to one `.near` file, or the rows of one collection to a file for others.
+//! `nearfield export`: writes collections to one `.near` file, or the rows of one collection to a file of another
+//! format (`rows::write`). Prints what that format cannot hold.
 //!
 //! From a directory (beside a writer), from a `.near` file, or from a running server. The file is written
 //! whole or not at all. What its format has no place for is said.
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Error, Fault, View, write_export};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::storage::{Storage, open_target_directory};
 use serde_json::{Value, json};
@@ -110,7 +111,7 @@ impl Export {
             &views,
             host::kernel()?,
             &pool,
-            &always,
+            &never_cancelled,
         )?;
         let (points, bytes) = (report.points, report.bytes);
         Ok(Written { points, bytes, without_ids: false, without_metadata: 0 })
@@ -233,7 +234,7 @@ impl Source {
     fn pass(&self, pass: Pass) -> nearfield_engine::Result<Box<dyn RowFile>> {
         match self {
             Source::View(view, filter) => {
-                let rows = ViewRows::new(Arc::clone(view), filter.as_ref(), &always)?;
+                let rows = ViewRows::new(Arc::clone(view), filter.as_ref(), &never_cancelled)?;
                 Ok(Box::new(if pass == Pass::Census { rows.without_vectors() } else { rows }))
             }
             Source::Downloaded(scratch) => rows::open(&scratch.0, &ColumnNames::default()),

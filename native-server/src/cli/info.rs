@@ -1,4 +1,4 @@
-//! `nearfield info`: what is in a database or an export, without changing it.
+//! `nearfield info`: prints what is in a database or an export (schema, counts, segments, sizes), without changing it.
 //!
 //! A collection that cannot be opened is listed with the reason, and the others all the same.
 

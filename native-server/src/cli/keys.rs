@@ -1,4 +1,5 @@
-//! `key-create`, `key-revoke`, `key-list`: the keys of a server. They work beside a running server and without.
+//! `nearfield key-create`, `key-revoke` and `key-list`: the keys of a server, with or without a running server,
+//! through `Catalog` or `Ledger`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The commands: each checks its arguments, calls the engine, and prints what came back.
 //!
+//! `Command` is the enum of all commands; `main` parses it and runs it.
+//!
 //! Data is printed to the writer that is passed in, as text or (`--json`) as one JSON document; progress
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.
 //! No algorithm lives here, and nothing here is used by the library bindings.

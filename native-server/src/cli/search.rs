@@ -1,4 +1,4 @@
-//! `nearfield search`: the nearest points, beside a writer or in an export.
+//! `nearfield search`: searches a database (beside a writer) or an export, and prints the nearest points or the plan.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Columns, Error, ErrorKind, Fault, View};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, SearchParams, SearchStats, SourcePlan};
 use nearfield_segment::{DEFAULT_FIELD, Metric, PointId, VectorSpec};
@@ -123,7 +123,7 @@ impl Search {
         };
         let prepared = view.prepare(params, host::kernel()?)?;
         let pool = host::pool(None);
-        let mut results = view.search_many(&prepared, vectors, &pool, &always)?;
+        let mut results = view.search_many(&prepared, vectors, &pool, &never_cancelled)?;
         for (hits, _) in &mut results {
             hits.retain(|hit| Some(&hit.id) != own);
             hits.truncate(self.k);

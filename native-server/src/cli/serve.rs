@@ -1,5 +1,8 @@
 //! `nearfield serve`: the server from its start to its orderly end.
 //!
+//! `Serve` is the command, with the arguments of `ServerConfig`; it starts `http::Listener` and `workers`. `OpenApi`,
+//! the command that prints the OpenAPI document, is here too.
+//!
 //! Order: catalog (keys), port, lock and names of the database, recovery, control socket. Health answers from the
 //! port on; `listening on` and a bootstrap key are printed once nothing but recovery is left, so a start that
 //! fails prints neither and makes no key. At the end the other way round: no new requests, those under way are

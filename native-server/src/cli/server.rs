@@ -1,4 +1,5 @@
-//! Which server a command talks to, as its arguments say it.
+//! `ServerArguments`: the arguments that name a server (`--server`, the key), and the `Client` made from them. Used by
+//! `export` and `import`.
 
 use std::path::{Path, PathBuf};
 

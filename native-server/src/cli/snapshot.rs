@@ -1,4 +1,5 @@
-//! `snapshot-create` and `snapshot-restore`: backups below the database's own directory, and back.
+//! `nearfield snapshot-create` and `snapshot-restore`: make a snapshot below the database's own directory, or through
+//! a running server, and restore one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nearfield_engine::{Error, ErrorKind, Fault, Restored, restore};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{Storage, open_directory};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -103,7 +104,7 @@ impl SnapshotRestore {
             true => self.in_place(&snapshot)?,
             false => {
                 let target: Arc<dyn Storage> = Arc::new(open_directory(&self.data_dir)?);
-                restore(&snapshot, &target, &always)?
+                restore(&snapshot, &target, &never_cancelled)?
             }
         };
         for name in &restored.unlisted_logs {

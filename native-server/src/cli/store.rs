@@ -1,4 +1,5 @@
-//! Opening what a path names: a directory with a database, or one `.near` file.
+//! Opens what a path argument names, for the commands: a directory with a database (`open_for_writing`,
+//! `open_for_reading`) or one `.near` file (`Readable`).
 //!
 //! Readers open beside a writer and leave the directory as it is. Writers name their process in the lock.
 //! What recovery did is reported as warnings; the command goes on.

@@ -1,4 +1,5 @@
-//! `nearfield verify`: every byte read, every checksum compared; says which file is hurt, and where.
+//! `nearfield verify`: reads every byte, compares every checksum (`verify` of the engine), and prints which file is
+//! damaged and where.
 //!
 //! Changes nothing. A server that holds the directory receives a notice of damage: it reads the database itself and shows what
 //! it finds. Damage to a part that can be rebuilt, or to the past alone, ends with 1, any other with 5.

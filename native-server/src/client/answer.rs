@@ -1,4 +1,4 @@
-//! Answers of a server: what stands under `data`, or an error of the engine's kind.
+//! Parses the JSON answers of a server: the value under `data`, or an error of the engine's kind. Used by `Client`.
 
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};

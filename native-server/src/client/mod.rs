@@ -1,4 +1,5 @@
-//! A client of a Nearfield server: HTTP/1.1 over TCP, or over the socket in a data directory.
+//! `Client`: a blocking client of a Nearfield server for the command line, HTTP/1.1 over TCP or over the control
+//! socket in a data directory.
 //!
 //! Blocking, for the command line: each call opens a connection, waits, and closes it. Bodies are streamed
 //! both ways. No wait is endless. Errors of the server come back as the engine's, with the server's code in

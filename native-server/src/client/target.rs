@@ -1,4 +1,5 @@
-//! Where a server listens, as a person writes it.
+//! `Target`: the address of a server as an argument names it (a URL or a data directory), and the connection to it.
+//! Used by `Client`.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! The memory limit of the control group this process is in, and of those around it.
+//! Reads the memory limit of the control group this process is in, and of the groups around it. Entry:
+//! `memory_bytes_max`, called by `host`.
 //!
 //! Version 2 and version 1 are read, as mounted in this process's namespace: `/proc/self/cgroup` names the
 //! group, `/proc/self/mountinfo` where its hierarchy is mounted. A group is bound by the smallest limit on the

@@ -1,4 +1,5 @@
-//! Success answers: `{"data": …}`, written once, without a tree in between where it counts.
+//! Writes success answers: `{"data": …}` as JSON from a value (`data`, `ok`), a body of another type (`typed`), or
+//! text that is made piece by piece (`Growing`, which charges its memory). Used by the handlers of `api`.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};

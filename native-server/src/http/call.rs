@@ -1,4 +1,5 @@
-//! A request that passed the gate: what handlers read from it.
+//! `Call`: a request that passed `gate`, from which handlers read parameters, headers and the body. It reserves memory
+//! for the body and ends slow uploads.
 //!
 //! The body is unread until a handler asks for it, and then bounded in length, in memory and in time.
 

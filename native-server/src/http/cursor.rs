@@ -1,4 +1,5 @@
-//! Reads a JSON body from front to back, once, straight into what the engine takes.
+//! `Cursor`: a streaming JSON parser that reads a request body from front to back, once, straight into the values that
+//! the engine takes. Used by `request` and the handlers of `api::v2`.
 //!
 //! A vector's numbers are never values of their own, and a filter or metadata is found but not taken apart.
 //! Objects refuse keys they do not know and keys that come twice: of two values neither may be lost

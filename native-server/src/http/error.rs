@@ -1,4 +1,5 @@
-//! The one table from errors to HTTP answers.
+//! `ApiError`: the one table from errors to HTTP answers (status, code, message, details). Made by handlers and
+//! `gate`; `into_response` writes the body in the `Conventions` of the API.
 //!
 //! Codes are stable and for programs; messages are for people and may change; details repeat the message's
 //! numbers by name. No answer quotes a secret or the content of a file.

@@ -1,4 +1,4 @@
-//! A JSON array of numbers to `f32`, exactly and at the speed a query needs.
+//! Parses a JSON array of numbers to `f32`, exactly and fast. Called by `Cursor` for vectors.
 //!
 //! The value of a number is the nearest `f64`, and of that the nearest `f32`: what a general JSON reader and
 //! a cast give. `fast-float2` finds the `f64`; the grammar is checked here. A number too large becomes infinite, and

@@ -1,8 +1,10 @@
-//! What happens to every request, in this order, whatever its route: it gets an id; its key is checked,
-//! before one byte of the body is read; its handler runs, and a panic there is an answer; the answer gets the
-//! id; a row is queued for the audit, and the answer does not wait for it.
+//! Middleware: the steps of every request, whatever its route. Entry: `pass`, called by the router. In this order: the
+//! request gets an id; its key is checked, before the body is read; its handler runs, and a panic in it becomes a 500;
+//! the response gets the id; for requests that carry a valid key or come over the control socket an audit row is
+//! queued, and the response is not delayed. Refusals without a valid key share audit rows.
 //!
-//! Each route names the access it needs ([`Access`]); a route without it cannot be registered.
+//! Each route names the access it needs ([`Access`]); a route without it cannot be registered. Not here: parsing of
+//! bodies (`request`), and the keys (`catalog`).
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -18,11 +20,11 @@ use axum::response::Response;
 use tracing::error;
 
 use super::call::Call;
+use super::connection_slots::ConnectionSlot;
 use super::conventions::{Conventions, KeyHeader};
 use super::error::{ApiError, Result};
 use super::head;
-use super::places::Seat;
-use super::route::{Access, Answered, Route};
+use super::route::{Access, ResponseFuture, Route};
 use super::server::Server;
 use crate::catalog::{AuditRow, KeyId, Refusal, Role};
 use crate::host::{self, Stopwatch};
@@ -87,7 +89,7 @@ pub(super) async fn pass(
     if let Err(error) = head::check(&head) {
         return named(error.into_response(conventions), request_id);
     }
-    let seat = head.extensions.get::<Arc<Seat>>().cloned();
+    let slot = head.extensions.get::<Arc<ConnectionSlot>>().cloned();
     let _counted =
         server.opened().map(|store| GaugeGuard::new(&store.metrics().active_http_requests));
     let reads = route.access != Access::Role(Role::Ingest);
@@ -99,8 +101,8 @@ pub(super) async fn pass(
     let (admitted, answered) = match admit(&server, conventions, route.access, &call.head) {
         Ok(admitted) => {
             (call.key, call.may_name) = (admitted.key_id, admitted.may_name);
-            let seated = seat.map_or(Ok(()), |seat| seated(&seat, route.access, &admitted));
-            let answered = match (seated, unreadable) {
+            let in_slot = slot.map_or(Ok(()), |slot| check_slot(&slot, route.access, &admitted));
+            let answered = match (in_slot, unreadable) {
                 (Ok(()), None) => guarded(&server, (route.handler)(call)).await,
                 (Ok(()), Some(error)) => Err(error),
                 (Err(error), _) => Err(error.closing()),
@@ -172,7 +174,7 @@ fn address(head: &Parts) -> Option<IpAddr> {
 }
 
 /// Runs a handler; a panic becomes `internal`.
-async fn guarded(server: &Server, mut handler: Answered) -> Result<Response<Body>> {
+async fn guarded(server: &Server, mut handler: ResponseFuture) -> Result<Response<Body>> {
     poll_fn(move |context| {
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
@@ -188,13 +190,13 @@ async fn guarded(server: &Server, mut handler: Answered) -> Result<Response<Body
     .await
 }
 
-/// Marks the place of a connection whose request has a good key. In the reserve only health and metrics are
+/// Marks the slot of a connection whose request has a good key. In a slot of the reserve only health and metrics are
 /// answered.
-fn seated(seat: &Seat, access: Access, admitted: &Admitted) -> Result<()> {
+fn check_slot(slot: &ConnectionSlot, access: Access, admitted: &Admitted) -> Result<()> {
     if admitted.key_id.is_some() {
-        seat.has_key();
+        slot.has_key();
     }
-    if !seat.is_reserve() || matches!(access, Access::Health | Access::Metrics) {
+    if !slot.is_reserve() || matches!(access, Access::Health | Access::Metrics) {
         return Ok(());
     }
     let message =

@@ -1,4 +1,5 @@
-//! The head of a request: what HTTP itself demands of it, and whether it names this machine.
+//! Checks the head of a request: what HTTP itself demands of it (`check`), and whether its host names this machine
+//! (`names_this_machine`). Called by `gate`.
 //!
 //! hyper reads heads leniently. What two programs on the way of a request could understand differently is
 //! refused here, before the key is looked at: where a request ends (RFC 9112, 6.1), and for which host it is

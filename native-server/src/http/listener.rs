@@ -1,4 +1,5 @@
-//! Sockets and connections: how many there may be, their time limits, and how they end.
+//! `Listener`: the sockets of the server, its connections, their number, their time limits (`Limits`) and their
+//! orderly end (`Stop`). Started by `nearfield serve`; it passes requests to `router`.
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
 //! slowly, or says nothing between two requests, is cut off after a while, and so is one that reads its answer
@@ -32,9 +33,9 @@ use tokio::sync::watch;
 use tower::Service;
 use tracing::warn;
 
+use super::connection_slots::{ConnectionSlots, HeldSlot};
 use super::gate::Origin;
 use super::pace::Paced;
-use super::places::{Place, Places};
 use super::route::Api;
 use super::router::{leaving, router};
 use super::server::Server;
@@ -82,7 +83,7 @@ pub struct Limits {
     pub answer: Duration,
     /// Bytes of an answer that are worth a second of reading.
     pub answer_bytes_per_second: u32,
-    /// Connections from the network at a time; for a further one another is closed, as `places` says.
+    /// Connections from the network at a time; for a further one another is closed, as `connection_slots` says.
     pub connections_max: usize,
     /// Of them, those of one address, likewise. 0: as many as there are.
     pub address_connections_max: usize,
@@ -161,17 +162,18 @@ impl Listener {
         let (router, mut stopped) = (router(server, apis), stop.sender.subscribe());
         let server = Arc::clone(server);
         async move {
-            let places = match &self.socket {
-                Socket::Network(_) => {
-                    Places::new(self.limits.connections_max, self.limits.address_connections_max)
-                }
-                Socket::Control(_) => Places::new(CONTROL_CONNECTIONS_MAX, 0),
+            let slots = match &self.socket {
+                Socket::Network(_) => ConnectionSlots::new(
+                    self.limits.connections_max,
+                    self.limits.address_connections_max,
+                ),
+                Socket::Control(_) => ConnectionSlots::new(CONTROL_CONNECTIONS_MAX, 0),
             };
             let ends = stopped.clone();
             loop {
                 let next = tokio::select! {
                     _ = stopped.changed() => break,
-                    next = self.next(&places, &router, &server, &ends) => next,
+                    next = self.next(&slots, &router, &server, &ends) => next,
                 };
                 if let Err(error) = next {
                     warn!(%error, "a connection was not accepted");
@@ -184,30 +186,30 @@ impl Listener {
     /// Accepts one connection and leaves it to a task of its own.
     async fn next(
         &self,
-        places: &Arc<Places>,
+        slots: &Arc<ConnectionSlots>,
         router: &Router,
         server: &Arc<Server>,
         stopped: &watch::Receiver<bool>,
     ) -> std::io::Result<()> {
-        let share = |place| {
+        let share = |held_slot| {
             let (router, server) = (router.clone(), Arc::clone(server));
-            Shared { router, server, limits: self.limits, place }
+            Shared { router, server, limits: self.limits, held_slot }
         };
         match &self.socket {
             Socket::Network(socket) => {
                 let (stream, from) = socket.accept().await?;
-                let Some(place) = places.enter(from.ip()) else { return Ok(()) };
+                let Some(held_slot) = slots.enter(from.ip()) else { return Ok(()) };
                 stream.set_nodelay(true)?;
                 let origin = Origin::Network(from.ip());
-                let served = connection(stream, origin, share(place), stopped.clone());
+                let served = connection(stream, origin, share(held_slot), stopped.clone());
                 tokio::spawn(served);
             }
             Socket::Control(socket) => {
                 let (stream, _) = socket.accept().await?;
                 let nowhere = Ipv4Addr::UNSPECIFIED.into();
-                let Some(place) = places.enter(nowhere) else { return Ok(()) };
+                let Some(held_slot) = slots.enter(nowhere) else { return Ok(()) };
                 let origin = Origin::ControlSocket;
-                tokio::spawn(connection(stream, origin, share(place), stopped.clone()));
+                tokio::spawn(connection(stream, origin, share(held_slot), stopped.clone()));
             }
         }
         Ok(())
@@ -219,7 +221,7 @@ struct Shared {
     router: Router,
     server: Arc<Server>,
     limits: Limits,
-    place: Place,
+    held_slot: HeldSlot,
 }
 
 /// Answers the requests of one connection.
@@ -227,21 +229,21 @@ async fn connection<S>(stream: S, origin: Origin, shared: Shared, mut stop: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Shared { router, server, limits, place } = shared;
-    let seat = Arc::clone(&place.seat);
+    let Shared { router, server, limits, held_slot } = shared;
+    let slot = Arc::clone(&held_slot.slot);
     let open = server.connected();
     let asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
         asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(origin);
-        request.extensions_mut().insert(Arc::clone(&seat));
-        seat.begin();
+        request.extensions_mut().insert(Arc::clone(&slot));
+        slot.begin();
         let answer = router.clone().call(request.map(Body::new));
-        let seat = Arc::clone(&seat);
+        let slot = Arc::clone(&slot);
         Box::pin(async move {
             let answer = answer.await.map(leaving).map_err(|never: Infallible| never);
-            seat.end();
+            slot.end();
             answer
         })
     });
@@ -249,7 +251,7 @@ where
     settings.timer(TokioTimer::new()).header_read_timeout(limits.header);
     settings.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
     let pace = limits.answer_bytes_per_second;
-    let pulse = Arc::clone(&place.seat.pulse);
+    let pulse = Arc::clone(&held_slot.slot.pulse);
     let stream = Paced::new(stream, limits.answer, pace, pulse);
     let mut connection = settings.serve_connection(TokioIo::new(stream), service);
     let first_header = tokio::time::sleep(limits.first_header);
@@ -264,7 +266,7 @@ where
                     break false;
                 }
             }
-            () = place.seat.evicted.notified() => break false,
+            () = held_slot.slot.evicted.notified() => break false,
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
@@ -275,7 +277,7 @@ where
     if ended {
         linger(connection.into_parts().io.into_inner()).await;
     }
-    drop((open, place, stop));
+    drop((open, held_slot, stop));
 }
 
 /// Ends a connection so that its last answer arrives: our side is closed, theirs is read and forgotten.

@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `listener`, `places`, `pace` | sockets and connections: timeouts, limits, an orderly end |
+//! | `listener`, `connection_slots`, `pace` | sockets and connections: timeouts, limits, an orderly end |
 //! | `route`, `router` | what a route is; from a path to its route |
 //! | `gate` | the steps of every request: id, key, handler, audit |
 //! | `conventions` | where the requests of an API carry a key, how its errors are written |
@@ -20,6 +20,7 @@
 
 mod answer;
 mod call;
+mod connection_slots;
 mod conventions;
 mod cursor;
 mod error;
@@ -29,7 +30,6 @@ mod gate;
 mod head;
 mod listener;
 mod pace;
-mod places;
 mod request;
 mod route;
 mod router;

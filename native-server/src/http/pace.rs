@@ -1,4 +1,6 @@
-//! A socket whose client has to go on reading: it has a fixed time for an answer, and time in proportion to its length.
+//! `Paced`: a socket that disconnects clients that read their answers too slowly. Used by `Listener` for each
+//! connection; `Pulse` tells `ConnectionSlots` whether bytes are unsent. A client has a fixed time for an answer, and
+//! time in proportion to its length.
 //!
 //! A client that requests much and reads nothing, or next to nothing, loses the connection, and the memory of the
 //! answer is freed. The time left while a write waits is the *patience*; bytes that are taken add to it, up to its

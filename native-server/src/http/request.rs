@@ -1,4 +1,5 @@
-//! Requests in JSON: one struct for each, which is read from the body and described in the OpenAPI document.
+//! The macro `request!`: defines one struct for each JSON request, which is read from the body and described in the
+//! OpenAPI document. Used by the handlers of `api::v2`; `FromJson` reads a member.
 //!
 //! [`request!`] makes both from one list of members, so a member that is described is read, and one that is read is
 //! described. Members are optional, and `null` is the same as leaving one out. A member that a request needs says so

@@ -1,4 +1,5 @@
-//! A route: its method and path, its access, its handler, and its description in the OpenAPI document.
+//! `Route`: the method and path of a route, its access, its handler, and its description in the OpenAPI document.
+//! `Api` is a table of routes with its conventions. Defined in `api`; used by `router`, `gate` and `openapi`.
 //!
 //! The router, the document and the test that walks all routes are made from tables of routes. A route cannot be
 //! written without its [`Access`].
@@ -19,10 +20,10 @@ use super::error::Result;
 use crate::catalog::Role;
 
 /// The future that answers a call.
-pub(crate) type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>;
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>>> + Send>>;
 
 /// The function that answers the calls of a route.
-pub(crate) type Handler = fn(Call) -> Answered;
+pub(crate) type Handler = fn(Call) -> ResponseFuture;
 
 /// The [`Handler`] that calls an `async fn` of a [`Call`].
 macro_rules! handler {

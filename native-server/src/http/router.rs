@@ -1,4 +1,5 @@
-//! From a path to its route: the tables of routes in axum's matcher.
+//! The router: matches a path to its `Route` (the tables of `api` in axum's matcher) and passes the request to `gate`.
+//! Called by `Listener`.
 
 use std::sync::Arc;
 

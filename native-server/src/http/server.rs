@@ -1,4 +1,5 @@
-//! What all requests share: catalog, store, settings, and how far the process is.
+//! `Server`: what all requests share, which is catalog, store, settings, and how far the start of the process is. Made
+//! by `nearfield serve`; passed to every handler in its `Call`.
 //!
 //! The listener answers before the store is recovered: keys are checked from the first moment on, and what
 //! needs the store says that it is not ready.

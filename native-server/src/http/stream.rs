@@ -1,4 +1,5 @@
-//! Answers that are sent while they are made, by a thread that may wait for the client.
+//! Streamed answers: `streamed` runs a function on a thread that may wait for the client, and sends the bytes while
+//! they are made. Used by the exports of `api::v2` (`arrow`, `near`).
 
 use std::io::{BufWriter, Write};
 use std::pin::Pin;

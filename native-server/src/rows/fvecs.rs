@@ -1,4 +1,5 @@
-//! `.fvecs`: each row is its dimension as an i32, then that many f32, little-endian.
+//! `Fvecs`: reads `.fvecs` files, in which each row is its dimension as an i32, then that many f32, little-endian.
+//! Opened by `rows::open`.
 //!
 //! All rows must have the dimension of the first.
 

@@ -1,4 +1,4 @@
-//! Lines of JSON: `{"id": …, "vector": […], …}`, one point a line.
+//! `JsonLines`: reads files of JSON lines: `{"id": …, "vector": […], …}`, one point a line. Opened by `rows::open`.
 //!
 //! `id` may be left out of all lines. Metadata is the object under `metadata`, or else all other keys;
 //! its text is kept as it stands, so that numbers lose no digit. Empty lines are skipped.

@@ -1,4 +1,5 @@
-//! Arrays of numbers in NumPy's `.npy` format, as rows of f32 or as ids.
+//! `Npy`: reads arrays of numbers in NumPy's `.npy` format, as rows of f32, as ids (`read_ids`) or as query vectors
+//! (`read_queries`). Opened by `rows::open`; also used by `npz`.
 //!
 //! Rows in C order are read a part at a time. Columns first (Fortran order) has to be read whole, after
 //! its length was checked. Integers above 2²⁴ and float64 are rounded to the nearest f32.

@@ -1,4 +1,4 @@
-//! The header of a `.npy` file: which elements, in what order, how many.
+//! Parses the header of a `.npy` file: type of the elements, order, shape. Used by `npy` and `npz`.
 //!
 //! | offset | size | field |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! `.parquet`: row groups are read a part at a time.
+//! `Parquet`: reads `.parquet` files as rows, a part of a row group at a time. Opened by `rows::open`.
 //!
 //! The footer is checked before memory is taken by its numbers. Pages are decoded by the parquet crate; a
 //! panic of its on a malformed page is turned into an error.

@@ -1,4 +1,5 @@
-//! Tables as row files: whatever yields the rows of one record batch after the other.
+//! `TableFile`: a file of tables (Arrow, Parquet) as a row file; the trait `Tables` yields the rows of one record
+//! batch after the other. Used by `ArrowFile` and `Parquet`.
 //!
 //! Record batches have the size their writer chose; here they are cut to what the reader asks for. One
 //! batch is in memory at a time.

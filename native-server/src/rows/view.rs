@@ -1,4 +1,5 @@
-//! The live rows of a view, read like a file: for writing them to one.
+//! `ViewRows`: reads the live rows of a `View` like a row file, to write them to another format. Used by `nearfield
+//! export` and the route `export`.
 //!
 //! Rows come segment by segment, in the order they lie there. The view does not change meanwhile.
 

@@ -1,4 +1,5 @@
-//! How merges and other long work run beside requests: on threads with a low priority.
+//! `Background`: runs merge tasks and other long work beside requests, on threads with a low priority. `run_task`
+//! steps a merge of the engine (called by `upkeep` and `jobs`), `run_low_priority` runs a scrub or a job.
 //!
 //! Only computing and writing new files happens at low priority. A thread that holds the lock of a writer must not
 //! wait for a processor behind all others, because writes wait for the lock: plans are made and results committed by
@@ -38,7 +39,7 @@ impl Background {
 
     /// Runs a task of `managed` until it is done, `gives_way` returns true or the server closes. A merge first waits
     /// until the memory budget has room for it; a checkpoint does not. `gives_way` is called while the merge waits and
-    /// with each step, `claims` when it claims memory, `advance` with each step. A merge that waits also makes way for
+    /// with each step, `earmarks` when it earmarks memory, `advance` with each step. A merge that waits also makes way for
     /// any caller that must be alone, a recovery above all: it may be what frees the memory.
     ///
     /// # Errors
@@ -48,7 +49,7 @@ impl Background {
         managed: &ManagedCollection,
         task: Task,
         gives_way: &(dyn Fn() -> bool + Sync),
-        claims: &dyn Fn(),
+        earmarks: &dyn Fn(),
         advance: &(dyn Fn(Progress) + Sync),
     ) -> Result<MergeOutput> {
         let metrics = &self.context.metrics;
@@ -61,7 +62,7 @@ impl Background {
         let (budget, bytes) = (&self.context.budget, task.memory_bytes());
         let held = match task.is_checkpoint() {
             true => Some(budget.take_for_checkpoint(bytes)),
-            false => budget.wait_to_merge(bytes, &makes_way, claims),
+            false => budget.wait_to_merge(bytes, &makes_way, earmarks),
         };
         let _held = held.ok_or_else(|| {
             Error::new(ErrorKind::Cancelled, "the merge made way while it waited for memory")

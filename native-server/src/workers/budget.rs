@@ -1,4 +1,6 @@
-//! Memory reserved for queues, requests, merges and rows not yet in files, against one limit.
+//! `Budget`: the memory budget, one limit for the memory of queues, requests, merges, and rows not yet in files.
+//! `reserve` returns a `Reservation`, or an error that becomes 429. Used by the committer, `background`, and every
+//! handler that reads a body.
 //!
 //! Rows in memory count together with what their checkpoint takes, so that a checkpoint never waits for memory: it is
 //! what frees it. Segments of files are not counted: their size is that of the collection. Marks, in percent of the
@@ -12,9 +14,9 @@
 //! | 85 | writes are refused, and merges wait |
 //! | 100 | reads are refused, whatever their share |
 //!
-//! A merge that has waited for five seconds claims its memory: from then on writes and other merges are treated as if
+//! A merge that has waited for five seconds earmarks its memory: from then on writes and other merges are treated as if
 //! it held that already, so writes that never pause cannot keep it waiting, and every collection writes its rows to a
-//! file. Reads are not held up. A claim ends while reads and merges leave it no room, and counts for writes only if the
+//! file. Reads are not held up. An earmark ends while reads and merges leave it no room, and counts for writes only if the
 //! end of writes is all that the merge waits for.
 
 use std::collections::HashMap;
@@ -38,8 +40,8 @@ const KEY_PERCENT: (u64, u64) = (40, 70);
 const MERGES_PERCENT: u64 = 40;
 /// Time between two checks whether a merge that waits for memory is still to be done.
 const WAITING_LOOK: Duration = Duration::from_millis(100);
-/// How long a merge waits before it claims its memory.
-const CLAIM_AFTER: Duration = Duration::from_secs(5);
+/// How long a merge waits before it earmarks its memory.
+const EARMARK_AFTER: Duration = Duration::from_secs(5);
 /// What a write waits at the soft mark and just below the hard one, in milliseconds.
 const THROTTLE_MS: (u64, u64) = (1, 20);
 
@@ -84,8 +86,8 @@ struct Held {
     all_bytes: u64,
     reads_bytes: u64,
     merges_bytes: u64,
-    /// Memory that one merge waits for and has claimed.
-    claimed_bytes: u64,
+    /// Memory that one merge waits for and has earmarked.
+    earmarked_bytes: u64,
     /// Reads and writes of each owner that holds something.
     by_owner: HashMap<Owner, (u64, u64)>,
 }
@@ -120,31 +122,31 @@ impl Budget {
     }
 
     /// Waits until there is room for a merge and reserves `bytes` for it; `None` once `gives_way` returns true, which
-    /// is called about ten times a second. `claims` is called when a claim of the merge begins to count against writes.
+    /// is called about ten times a second. `earmarks` is called when an earmark of the merge begins to count against writes.
     /// Blocks its thread. `bytes` must be within [`merges_bytes_max`], or no room is ever enough.
     pub(super) fn wait_to_merge(
         self: &Arc<Self>,
         bytes: u64,
         gives_way: &dyn Fn() -> bool,
-        claims: &dyn Fn(),
+        earmarks: &dyn Fn(),
     ) -> Option<Reservation> {
-        let (mut claim, mut counted) = (None, false);
+        let (mut earmark, mut counted) = (None, false);
         let waiting = Stopwatch::start();
         while !gives_way() {
-            let reserved = match &mut claim {
-                Some(claim) => self.reserve_claimed(claim),
+            let reserved = match &mut earmark {
+                Some(earmark) => self.reserve_earmarked(earmark),
                 None => self.reserve(bytes, Purpose::Merge, Holder::Server),
             };
             if let Ok(reserved) = reserved {
                 return Some(reserved);
             }
-            if waiting.elapsed() >= CLAIM_AFTER {
-                // A claim that is of no use ends, so that another merge can have one.
-                let kept = claim.filter(|_| self.leaves_room(&lock(&self.held), bytes));
-                claim = kept.or_else(|| self.claim(bytes));
-                let counts = claim.is_some() && self.write_claim_bytes() > 0;
+            if waiting.elapsed() >= EARMARK_AFTER {
+                // An earmark that is of no use ends, so that another merge can have one.
+                let kept = earmark.filter(|_| self.leaves_room(&lock(&self.held), bytes));
+                earmark = kept.or_else(|| self.earmark(bytes));
+                let counts = earmark.is_some() && self.write_earmark_bytes() > 0;
                 if counts && !counted {
-                    claims();
+                    earmarks();
                 }
                 counted = counts;
             }
@@ -154,24 +156,24 @@ impl Budget {
         None
     }
 
-    /// Claims memory for a merge, unless another merge has a claim or reads and merges leave no room for it.
-    fn claim(&self, bytes: u64) -> Option<Claim<'_>> {
+    /// Earmarks memory for a merge, unless another merge has an earmark or reads and merges leave no room for it.
+    fn earmark(&self, bytes: u64) -> Option<Earmark<'_>> {
         let mut held = lock(&self.held);
-        (held.claimed_bytes == 0 && self.leaves_room(&held, bytes)).then(|| {
-            held.claimed_bytes = bytes;
-            Claim { budget: self, bytes }
+        (held.earmarked_bytes == 0 && self.leaves_room(&held, bytes)).then(|| {
+            held.earmarked_bytes = bytes;
+            Earmark { budget: self, bytes }
         })
     }
 
-    /// Reserves the memory of a claim, which is spent then.
-    fn reserve_claimed(self: &Arc<Self>, claim: &mut Claim<'_>) -> StoreResult<Reservation> {
-        let (bytes, purpose, holder) = (claim.bytes, Purpose::Merge, Holder::Server);
+    /// Reserves the memory of an earmark, which is spent then.
+    fn reserve_earmarked(self: &Arc<Self>, earmark: &mut Earmark<'_>) -> StoreResult<Reservation> {
+        let (bytes, purpose, holder) = (earmark.bytes, Purpose::Merge, Holder::Server);
         let mut held = lock(&self.held);
-        held.claimed_bytes = 0;
+        held.earmarked_bytes = 0;
         let added = self.add_to(&mut held, bytes, purpose, holder);
         match added {
-            Ok(()) => claim.bytes = 0,
-            Err(_) => held.claimed_bytes = bytes,
+            Ok(()) => earmark.bytes = 0,
+            Err(_) => held.earmarked_bytes = bytes,
         }
         added.map(|()| Reservation { budget: Arc::clone(self), bytes, purpose, holder })
     }
@@ -182,9 +184,9 @@ impl Budget {
         others.saturating_add(bytes) <= share(self.limit_bytes, HARD_PERCENT)
     }
 
-    /// The part of a claim that counts against memory for `purpose`: nothing where leaving it free would not help.
-    fn claimed_bytes(&self, held: &Held, purpose: Purpose) -> u64 {
-        let bytes = held.claimed_bytes;
+    /// The part of an earmark that counts against memory for `purpose`: nothing where leaving it free would not help.
+    fn earmarked_bytes(&self, held: &Held, purpose: Purpose) -> u64 {
+        let bytes = held.earmarked_bytes;
         let merges = held.merges_bytes.saturating_add(bytes);
         let counts = match purpose {
             Purpose::Read => false,
@@ -216,9 +218,9 @@ impl Budget {
         purpose: Purpose,
         holder: Holder,
     ) -> StoreResult<()> {
-        let claimed = self.claimed_bytes(held, purpose);
+        let earmarked = self.earmarked_bytes(held, purpose);
         let rows = self.row_bytes.load(Ordering::Relaxed);
-        let used = held.all_bytes.saturating_add(rows).saturating_add(claimed);
+        let used = held.all_bytes.saturating_add(rows).saturating_add(earmarked);
         let (reads, writes) = held.of(holder);
         let all = |percent| Some(("in use", used, percent));
         let marks = match (purpose, holder) {
@@ -229,7 +231,7 @@ impl Budget {
                 None,
             ],
             (Purpose::Merge, _) => {
-                let merges = held.merges_bytes.saturating_add(claimed);
+                let merges = held.merges_bytes.saturating_add(earmarked);
                 let merges = Some(("in use by merges", merges, MERGES_PERCENT));
                 [all(HARD_PERCENT), merges, None]
             }
@@ -263,30 +265,30 @@ impl Budget {
 
     /// True from the soft mark on.
     pub(super) fn is_tight(&self) -> bool {
-        self.used_and_claimed_bytes() >= share(self.limit_bytes, SOFT_PERCENT)
+        self.used_and_earmarked_bytes() >= share(self.limit_bytes, SOFT_PERCENT)
     }
 
     /// True if a collection that counts `counted_bytes` in rows should write them to a file now: memory is tight, and it
-    /// has an eighth of what is used, or a merge has a claim that the rows of all collections stand against.
+    /// has an eighth of what is used, or a merge has an earmark that the rows of all collections stand against.
     pub(super) fn wants_rows_written(&self, counted_bytes: u64) -> bool {
-        let claims = self.write_claim_bytes() > 0;
-        self.is_tight() && (claims || counted_bytes >= self.used_bytes() / 8)
+        let earmarks = self.write_earmark_bytes() > 0;
+        self.is_tight() && (earmarks || counted_bytes >= self.used_bytes() / 8)
     }
 
-    fn used_and_claimed_bytes(&self) -> u64 {
-        self.used_bytes().saturating_add(self.write_claim_bytes())
+    fn used_and_earmarked_bytes(&self) -> u64 {
+        self.used_bytes().saturating_add(self.write_earmark_bytes())
     }
 
-    /// The part of a claim that counts against writes.
-    fn write_claim_bytes(&self) -> u64 {
-        self.claimed_bytes(&lock(&self.held), Purpose::Write)
+    /// The part of an earmark that counts against writes.
+    fn write_earmark_bytes(&self) -> u64 {
+        self.earmarked_bytes(&lock(&self.held), Purpose::Write)
     }
 
     /// How long a write should wait so that background work catches up.
     pub(super) fn throttle(&self) -> Duration {
         let soft = share(self.limit_bytes, SOFT_PERCENT);
         let hard = share(self.limit_bytes, HARD_PERCENT);
-        let Some(above) = self.used_and_claimed_bytes().checked_sub(soft) else {
+        let Some(above) = self.used_and_earmarked_bytes().checked_sub(soft) else {
             return Duration::ZERO;
         };
         let (least, most) = THROTTLE_MS;
@@ -328,16 +330,16 @@ fn share(limit_bytes: u64, percent: u64) -> u64 {
     limit_bytes / 100 * percent
 }
 
-/// The claim of a merge, until it is dropped. Without bytes it is spent.
+/// The earmark of a merge, until it is dropped. Without bytes it is spent.
 #[derive(Debug)]
-struct Claim<'a> {
+struct Earmark<'a> {
     budget: &'a Budget,
     bytes: u64,
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Earmark<'_> {
     fn drop(&mut self) {
-        lock(&self.budget.held).claimed_bytes -= self.bytes;
+        lock(&self.budget.held).earmarked_bytes -= self.bytes;
     }
 }
 

@@ -1,4 +1,5 @@
-//! The threads that write: each takes everything that waits for one collection, and one sync covers it.
+//! `Committers`: the threads that write. Each takes everything that waits for one collection (`queue`) and writes it
+//! with `Collection::apply_all`, with one sync. Used by the collection service.
 //!
 //! Threads are started when work waits and end when idle; there are never more than `THREADS_MAX`, however
 //! many collections. A collection is written by one at a time, so its changes keep their order.

@@ -1,4 +1,6 @@
-//! What a search or a look-up will take, so that long ones do not hold up the threads that answer requests.
+//! `Cost`: estimates the work of a search or a look-up, so that long ones run on the search threads
+//! (`workers::search`) and not on the threads that answer requests. Called by the handlers `query`, `points` and
+//! `arrow`.
 
 use nearfield_engine::View;
 use nearfield_segment::filter::{Filter, reads_texts};

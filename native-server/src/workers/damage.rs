@@ -1,5 +1,5 @@
-//! Damage in files that is found while the server runs: by a verification, a round in the background (`scrub`), a
-//! merge, or a request that reads there.
+//! `Damage`: records damage in files that is found while the server runs, by a verification, by the scrub, by a merge,
+//! or by a request that reads there. Logs it once and shows it in the health registry.
 //!
 //! Each piece is logged once and shown in the health registry until it is mended: a verification or a round no longer
 //! finds it, the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts

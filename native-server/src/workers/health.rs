@@ -1,4 +1,5 @@
-//! Whether everything that was acknowledged can be served, and if not, why: words for a person.
+//! `HealthRegistry`: the readiness of the server and of each collection, with blockers and warnings as text. Written
+//! by all workers, each under its `Topic`; read by the route `readyz` (`Readiness`) and by metrics.
 //!
 //! A thread that meets a problem notes it under its topic, and clears the note when the part works again. A
 //! *blocker* makes the server not ready; a *warning* does not.

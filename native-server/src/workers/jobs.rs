@@ -1,4 +1,5 @@
-//! Work that an operator requests: each job on a thread of its own, one of a kind at a time.
+//! `Jobs`: runs the jobs that an operator requests (checkpoint, compaction, snapshot, verify), each on a thread of its
+//! own, one of a kind at a time. Started by the handlers of `admin`, through `Store::run_job`.
 //!
 //! The catalog records jobs, also across a restart. A job goes on when its client disconnects; it stops on request,
 //! or when the server closes. A failed job is an answer, not an error.

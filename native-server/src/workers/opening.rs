@@ -1,4 +1,5 @@
-//! Opening a store: the lock, recovery of every collection, the threads.
+//! Opens the `Store` of a server: takes the lock, recovers every collection, and starts the threads. Called by
+//! `nearfield serve`. `warn_of_recovery`, which prints what recovery did, is also used by commands.
 //!
 //! A collection that cannot be opened is named in the health registry with the reason; the others are served.
 

@@ -1,5 +1,5 @@
-//! What waits to be written: a bounded queue for each collection, and which one is next. Pure, without
-//! threads; times are durations on the caller's clock.
+//! `Queues`: the write queue, a bounded queue for each collection, and the choice of the one that is written next. A
+//! pure data structure without threads, used by `Committers`; times are durations on the caller's clock.
 //!
 //! *Invariants.* Items of one lane are taken in the order they came, by one taker at a time. A lane is taken
 //! once it is due: at once for a caller that waits, later for one that does not, and at once when half full.

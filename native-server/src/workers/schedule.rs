@@ -1,4 +1,5 @@
-//! What a collection needs next, and when: a pure decision, tested as a table.
+//! `MaintenanceSchedule`: decides which maintenance a collection needs next (recovery, checkpoint or merge, removal of
+//! old files), and when. A pure decision from `Facts`, tested as a table; used by `upkeep`.
 //!
 //! Steps run beside each other: a checkpoint waits for no merge, and several merges have different inputs.
 //!

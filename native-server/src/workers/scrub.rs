@@ -1,4 +1,5 @@
-//! The thread that reads the files of every collection again, little by little, and compares them with their checksums.
+//! `Scrub`: the thread that reads the files of every collection again, little by little, and compares them with their
+//! checksums (`verify_present` of the engine). Started by `opening`; reports to `Damage`.
 //!
 //! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is open. A
 //! medium that rots meanwhile shows when the next round has read the collection: readiness, metrics and log name the
@@ -120,7 +121,7 @@ impl Scrub {
     fn read(&self, managed: &ManagedCollection) {
         let name = managed.name();
         let pause = || {
-            let _paused = self.pacer.pass(BLOCK_BYTES);
+            let _paused = self.pacer.wait_for(BLOCK_BYTES);
         };
         let go_on = || !managed.is_dropped() && !lock(&self.state).stopping;
         let Context { health, damage, metrics, .. } = &*self.context;

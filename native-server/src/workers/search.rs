@@ -1,4 +1,5 @@
-//! The threads for long searches, and the queue before them.
+//! `SearchThreads`: the threads for long searches, and the queue before them. Used by the handlers through `Store`;
+//! `Cost` decides which searches are long, `shares` is the queue.
 //!
 //! *Invariants.* A key runs at most as many long searches at once as `--search-threads` says; one thread more
 //! is there for the others. The queue is bounded per key, and keys take turns. A search ends when its caller

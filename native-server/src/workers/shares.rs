@@ -1,4 +1,5 @@
-//! A queue with fair shares: work waits in a lane per owner, and owners take turns.
+//! `Shares`: a fair queue, in which work waits in a lane for each owner, and owners take turns. Used by
+//! `SearchThreads`; an `Owner` is a key.
 //!
 //! *Invariants.* Each lane is bounded, in work that waits and in work that runs. An owner with a thousand jobs
 //! waiting delays another owner's next job by at most one of its own.

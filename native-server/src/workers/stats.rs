@@ -1,4 +1,5 @@
-//! What is going on, in numbers: for the stats route, the metrics and the status page.
+//! Statistics of the server: `StoreStats` and `CollectionStats` for the stats route and the status page, `scrape` for
+//! the metrics.
 //!
 //! Read from views and from what was last seen of the writers, so that it never waits for a sync.
 

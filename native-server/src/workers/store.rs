@@ -1,4 +1,5 @@
-//! The open database: collections by name, and the entry to all work of the threads.
+//! `Store`: the open database of a server, with its collections by name and the entry to all work of the threads
+//! (writes, searches, jobs, memory). Made by `opening`; used by the handlers through `Server`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The threads that keep collections in order: recovery of a writer that refuses, checkpoints, merges.
+//! `Upkeep`: the threads that maintain collections: recovery of a poisoned writer, checkpoints, merges, removal of old
+//! files. Started by `opening`; the merges run in `background`.
 //!
 //! Each thread looks for the collection whose next step (`schedule`) is due, takes it, and waits when there is none.
 //! Merges take all threads but one at most, so that none of them keeps a checkpoint or a recovery waiting; several may

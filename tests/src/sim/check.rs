@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield_engine::{Database, ErrorKind, ManualClock, restore, verify};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{Disk, MemoryStorage, SimDisk, Storage};
 
 use super::{Content, Outcome, Session, World, open, small_options, storage};
@@ -145,7 +145,8 @@ fn check_snapshot(
     let source = tree(disk, dir).map_err(|error| format!("cannot be read: {error}"))?;
     let source = memory(&source);
     let target: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    restore(&source, &target, &always).map_err(|error| format!("does not restore: {error}"))?;
+    restore(&source, &target, &never_cancelled)
+        .map_err(|error| format!("does not restore: {error}"))?;
     let restored = open(target, 0, 1).map_err(|error| format!("restored: {error}"))?;
     same_content(&restored.db, content)
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nearfield_engine::task::MergeScope;
 use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Options, Result, SNAPSHOTS};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::segment::SegmentOptions;
 use nearfield_segment::storage::{Directory, SimDisk, Storage};
@@ -347,7 +347,7 @@ impl Session {
             }
             Step::Export => {
                 let name = format!("exports/{now}.near");
-                db.export(&*self.storage, &name, &[], &Pool::SERIAL, &always).map(drop)
+                db.export(&*self.storage, &name, &[], &Pool::SERIAL, &never_cancelled).map(drop)
             }
         }
     }

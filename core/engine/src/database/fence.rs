@@ -1,4 +1,5 @@
-//! Storage that is written to only while its writer's lock file is the one that was locked.
+//! `Fence`: protects a database from a second writer. `Fenced` is a `Storage` that refuses changes once the lock file
+//! is no longer the one that the writer locked. Made by `Database` when it is opened for writing.
 //!
 //! A lock belongs to a file, not to a name: once the file is removed or replaced, another process can lock the new
 //! one and become a writer too. Each change looks first, and is refused from then on. A change that is under way

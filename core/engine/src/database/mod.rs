@@ -1,4 +1,6 @@
-//! A directory of collections: names to collections, one lock for the writer, open handles shared.
+//! `Database`: a directory of collections, with one lock for the writer and shared open handles (`Collection`). Opened
+//! by the server, Python, `wasm` and the command line. Opening, creating and dropping collections are here; also
+//! databases in memory and read-only ones from an export.
 //!
 //! * `names`: changing the names, and what a failed change has done
 

@@ -1,4 +1,5 @@
-//! The names of a database while it is open: changing them, and finding out what a change that failed has done.
+//! The collection names of an open database: commits a new database document, and finds out whether a failed commit
+//! took effect. Used by `Database` (create, drop), replay and restore.
 //!
 //! **Invariant.** A writer answers from a document that is durable. After a change that failed it is unknown whether
 //! it happened until [`Database::resolve_uncertain_commit`] has looked; each call that needs the names does that first.

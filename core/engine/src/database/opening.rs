@@ -1,4 +1,5 @@
-//! One collection of a database, opened by the first caller that needs it.
+//! `Opening`: opens a collection of a database once, in the first call that needs it. Used by `Database`;
+//! `OpeningReport` shows the progress to the server.
 //!
 //! Opening reads a whole log and may fail. Callers of the same collection wait for it and share the result; callers
 //! of other collections do not wait. After a failure the next caller tries again.

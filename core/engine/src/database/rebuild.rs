@@ -1,4 +1,5 @@
-//! A collection as it was at an LSN, built in a directory of its own.
+//! Rebuilds a collection as of an earlier LSN, in a directory of its own. Entry: `rebuild`, called by `replay`;
+//! `base_for` picks the manifest to start from.
 //!
 //! Starts from the newest manifest at or below the LSN, applies the log up to it, and writes what that adds
 //! to files, as a checkpoint would and as often: memory stays within `memtable_bytes_max`. The source is only
@@ -6,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
 use crate::files::CollectionPath;
@@ -88,7 +89,7 @@ pub(crate) fn rebuild(
 ) -> Result<(Manifest, u64)> {
     let location = ground.location.clone();
     for (file, _, _) in first.files() {
-        bring(source, file, &location, file, &always)?;
+        bring(source, file, &location, file, &never_cancelled)?;
     }
     commit(&*location.storage, &location.dir, first)?;
     let mut writer = recovery::open_without_log(ground)?;

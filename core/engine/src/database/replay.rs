@@ -1,4 +1,5 @@
-//! Going back to an earlier moment of a collection, in place or as a database of its own.
+//! Point-in-time recovery: `Database::replay_to` takes a collection back to an earlier LSN in place,
+//! `replay_into` writes that state to another database. Called by `nearfield replay`.
 //!
 //! In place, the batches after the target no longer count, and a new timeline begins; the state before is
 //! kept below `tmp/`. What could be reached before the target can still be reached afterwards. Elsewhere, the
@@ -6,7 +7,7 @@
 
 use std::sync::Arc;
 
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{LockMode, Storage};
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Pool, Result};
 
@@ -164,14 +165,14 @@ fn bring_past(
     let past = Past::read(storage, &source.dir, base.number + 1)?;
     for manifest in &past.manifests {
         for (file, _, _) in manifest.files() {
-            bring(source, file, target, file, &always)?;
+            bring(source, file, target, file, &never_cancelled)?;
         }
         let name = document_name::<Manifest>("", manifest.number);
-        bring(source, &name, target, &name, &always)?;
+        bring(source, &name, target, &name, &never_cancelled)?;
     }
     let log = source.log(base.collection);
     for (from, to) in log.files_from_before(branch)? {
-        bring(source, &from, target, &to, &always)?;
+        bring(source, &from, target, &to, &never_cancelled)?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Restoring a snapshot: to an empty directory, or in the place of collections of a database.
+//! Restores a snapshot: `restore` to an empty directory, `Database::restore_snapshot` and `restore_from` in the place
+//! of collections of a database. Called by the command line and Python.
 //!
 //! Every checksum of the snapshot is compared before anything is written. In place, its collections come in
 //! whole, under new directory ids, and one database document makes the change (`succession`); collections
@@ -7,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nearfield_segment::cancel::{GoOn, always};
+use nearfield_segment::cancel::{GoOn, never_cancelled};
 use nearfield_segment::storage::{Lock, LockMode, Storage, join};
 use nearfield_segment::{Error, ErrorKind, Fault, Result};
 
@@ -202,7 +203,7 @@ impl Database {
 
     fn restore_at(&self, place: CollectionPath) -> Result<Restored> {
         self.check_in_directory()?;
-        let source = Source::open(place, &always)?;
+        let source = Source::open(place, &never_cancelled)?;
         let names: Vec<&String> = source.database.collections.keys().collect();
         // Opened before the names are locked; one that does not open is what a restore is for.
         let open = names.iter().map(|name| self.unless_ruined(name)).collect::<Result<Vec<_>>>()?;
@@ -276,7 +277,7 @@ impl Database {
         location: &CollectionPath,
     ) -> Result<()> {
         let Stored { document: manifest, crc } =
-            source.bring_collection(entry, location, &always)?;
+            source.bring_collection(entry, location, &never_cancelled)?;
         let own = HighWaterMarks::named(&manifest, crc);
         // Another collection of that name has numbers of its own.
         let same =

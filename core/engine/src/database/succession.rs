@@ -1,4 +1,5 @@
-//! Putting other directories in the place of collections: replay and restore.
+//! Replaces collections by other directories, in one commit. Used by `replay` and `restore`: `Replacement` announces
+//! the new directories and makes the change, `HighWaterMarks` collects the numbers that must not be used again.
 //!
 //! What takes a collection's place is announced in the document's list of dropped collections, so that a later
 //! opening knows it for unfinished work; then it is built whole in its directory, the old state is kept as a

@@ -1,4 +1,5 @@
-//! Threads that carry out tasks of one collection, and callers that wait for them to end.
+//! `Turns`: coordinates the threads that run tasks of one collection with callers that need to be alone (full
+//! compaction, recovery). Used by `Collection`.
 //!
 //! Background work enters and leaves as it likes, unless a caller waits to be alone: then nothing new enters, and what
 //! runs is expected to stop at its next step. Checkpoints never wait for merges.

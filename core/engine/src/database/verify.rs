@@ -1,4 +1,7 @@
-//! Reading everything and checking it: what is damaged, where, and whether it can be rebuilt.
+//! Verifies a database, a collection or an export: reads every file, compares checksums, and reports what is damaged
+//! and whether it can be rebuilt (`VerifyReport`, `Finding`). Entries: `verify` (whole database; command line and
+//! jobs), `verify_present` (scrub of a running server), `verify_export`, and `verify_below` (a snapshot before its
+//! restore).
 //!
 //! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not answers; any other costs data, and a
 //! collection with one refuses to open. Files no manifest names are not looked at.

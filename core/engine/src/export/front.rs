@@ -1,4 +1,5 @@
-//! The front of an export: header, directory, and the section tables of all segments (`docs/internals/format.md`).
+//! The header of an export: `Contents` holds the directory of collections and the section tables of all segments
+//! (`docs/internals/format.md`). Encoded and decoded by `export` only.
 //!
 //! Reading it tells what is in the file and where, and reads nothing else.
 

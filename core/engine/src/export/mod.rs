@@ -1,4 +1,6 @@
-//! One file with whole collections, to be opened anywhere: `.near`.
+//! Exports: one read-only `.near` file with whole collections. `write_export` writes one to a storage, `stream_export`
+//! to a stream; `Export::open` opens one, its collections as `View`s. Called by the command line, the server's
+//! `export.near`, Python and `wasm`. It adds inverted lists to the segments of the store.
 //!
 //! The same segments as in the store, so the same answers, bit for bit; the sections of all segments are
 //! ordered so that what a search over ranges reads comes first and metadata texts last (`docs/internals/format.md`):

@@ -1,4 +1,5 @@
-//! An export of which some bytes are here: what to fetch next, and which bytes are wrong.
+//! Partial downloads of an export: which byte ranges to fetch next for a `Stage` (`stage_ranges`), and which bytes are
+//! wrong. Used by `wasm`'s file of ranges.
 //!
 //! The collections of an export that is opened on demand are views like any other, over a blob of which bytes may be
 //! missing. A call never waits: what it lacks it requests of the blob, all of it that is known at that point, and fails

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{AccessPath, Hit, ListParams, SearchParams, SearchStats};
 use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
@@ -60,7 +60,8 @@ fn text_id(number: u64) -> PointId {
 fn export(view: &View) -> Bytes {
     let storage = MemoryStorage::default();
     let named = [("docs".to_owned(), Arc::new(view.clone()))];
-    write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL, &always).unwrap();
+    write_export(&storage, "x.near", &named, Kernel::detect(), &Pool::SERIAL, &never_cancelled)
+        .unwrap();
     let blob = storage.open("x.near").unwrap();
     blob.read(0..blob.len()).unwrap()
 }
@@ -73,7 +74,8 @@ fn a_streamed_export_is_the_file_and_computes_no_more_bytes_than_it_says() {
         let mut streamed = Vec::new();
         let (kernel, pool) = (Kernel::detect(), Pool::SERIAL);
         let report =
-            stream_export(&mut streamed, "x.near", &named, kernel, &pool, &always).unwrap();
+            stream_export(&mut streamed, "x.near", &named, kernel, &pool, &never_cancelled)
+                .unwrap();
         assert_eq!(report.bytes, streamed.len() as u64);
         assert!(streamed == *export(&view), "{counts:?}");
 
@@ -165,7 +167,8 @@ fn search(
 ) -> Result<Answer> {
     let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
     let prepared = view.prepare(params, Kernel::detect())?.with_lists(lists)?;
-    let (hits, stats) = view.search_many(&prepared, vector, &Pool::SERIAL, &always)?.remove(0);
+    let (hits, stats) =
+        view.search_many(&prepared, vector, &Pool::SERIAL, &never_cancelled)?.remove(0);
     let lists = prepared.plans().map(|plan| match plan.path {
         AccessPath::Lists { lists } => lists,
         AccessPath::Nothing | AccessPath::Exact | AccessPath::Graph { .. } => 0,
@@ -184,7 +187,7 @@ fn found(hits: &[Hit]) -> Vec<(PointId, Place)> {
 fn exact(view: &View, vector: &[f32], k: usize, filter: Option<&Filter>) -> Vec<(PointId, u32)> {
     let params = SearchParams { field: "", k, ef: None, exact: true, filter };
     let prepared = view.prepare(params, Kernel::detect()).unwrap();
-    let (hits, _) = prepared.search(vector, &mut Scratch::default(), &always).unwrap();
+    let (hits, _) = prepared.search(vector, &mut Scratch::default(), &never_cancelled).unwrap();
     hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect()
 }
 
@@ -212,7 +215,7 @@ fn all_lists_with_every_row_compared_again_are_the_exact_answer_bit_for_bit() {
                 assert_eq!(bits(&answer), exact(&view, &vector, 10, filter), "{metric:?}");
                 assert_eq!((answer.coverage, answer.stats.lists_read), (1.0, answer.lists));
                 let again = u64::from(answer.stats.compared_again);
-                assert_eq!(again, view.count(filter, &always).unwrap());
+                assert_eq!(again, view.count(filter, &never_cancelled).unwrap());
             }
         }
     }
@@ -260,7 +263,7 @@ fn a_question_to_several_segments_takes_as_few_rounds_as_to_one() {
             |exact| SearchParams { field: "", k: 10, ef: None, exact, filter: Some(&filter) };
         let search = |view: &View, exact, lists| {
             let prepared = view.prepare(params(exact), Kernel::detect())?.with_lists(lists)?;
-            view.search_many(&prepared, &[0.5; 3 * DIM], &Pool::SERIAL, &always)
+            view.search_many(&prepared, &[0.5; 3 * DIM], &Pool::SERIAL, &never_cancelled)
         };
         [
             rounds(&|view| search(view, true, ALL).map(drop)),
@@ -272,7 +275,9 @@ fn a_question_to_several_segments_takes_as_few_rounds_as_to_one() {
             }),
             rounds(&|view| view.get(&ids, columns).map(drop)),
             rounds(&|view| {
-                Scan::new(view, Some(&filter), &always)?.next(view, columns, 9, 999).map(drop)
+                Scan::new(view, Some(&filter), &never_cancelled)?
+                    .next(view, columns, 9, 999)
+                    .map(drop)
             }),
             rounds(&|view| crate::recall::sample(view, "", None, 40, 1).map(drop)),
         ]
@@ -298,7 +303,8 @@ fn the_whole_reader_answers_as_before_the_export_and_after_a_second_export() {
         let params = SearchParams { field: "", k: 20, ef: None, exact: exactly, filter: None };
         let ask = |view: &View| {
             let prepared = view.prepare(params, Kernel::detect()).unwrap();
-            let (hits, stats) = prepared.search(&vector, &mut Scratch::default(), &always).unwrap();
+            let (hits, stats) =
+                prepared.search(&vector, &mut Scratch::default(), &never_cancelled).unwrap();
             (
                 hits.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect::<Vec<_>>(),
                 stats,
@@ -322,8 +328,11 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
         let export = opened(blob)?;
         let docs = export.collection("docs")?;
         assert_eq!((docs.len(), docs.has_lists()), (view.len(), true));
-        assert_eq!(docs.count(Some(&filter), &always)?, view.count(Some(&filter), &always)?);
-        let (mut scan, mut listed) = (Scan::new(docs, None, &always)?, Vec::new());
+        assert_eq!(
+            docs.count(Some(&filter), &never_cancelled)?,
+            view.count(Some(&filter), &never_cancelled)?
+        );
+        let (mut scan, mut listed) = (Scan::new(docs, None, &never_cancelled)?, Vec::new());
         while scan.place().is_some() {
             listed.push(owned(scan.next(docs, columns, 37, usize::MAX)?));
         }
@@ -334,7 +343,7 @@ fn rows_are_found_named_and_shown_as_the_view_shows_them() {
         assert_eq!(missing, [0, 1], "4 is dead");
         Ok(listed)
     });
-    let mut scan = Scan::new(&view, None, &always).unwrap();
+    let mut scan = Scan::new(&view, None, &never_cancelled).unwrap();
     for part in listed.unwrap() {
         assert_eq!(part, owned(scan.next(&view, columns, 37, usize::MAX).unwrap()));
     }
@@ -443,7 +452,7 @@ fn what_cannot_be_asked_is_refused_and_numbers_before_anything_is_fetched() {
     let few = ListParams::default();
     let ask = |params: SearchParams<'_>, vector: &[f32], lists: ListParams| {
         let prepared = docs.prepare(params, Kernel::detect())?.with_lists(lists)?;
-        docs.search_many(&prepared, vector, &Pool::SERIAL, &always)
+        docs.search_many(&prepared, vector, &Pool::SERIAL, &never_cancelled)
     };
     blob.take_wanted();
     for (params, vector, lists) in [

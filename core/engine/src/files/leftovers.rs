@@ -1,4 +1,6 @@
-//! What work that did not finish left behind: directories that no database document names.
+//! Finds and removes what unfinished work left behind: directories that no database document names (unfinished
+//! collections, backups, snapshots), and older documents. Entry: `inspect`, called by `Database` when it is opened for
+//! writing.
 //!
 //! Nothing is removed without evidence that it is not needed:
 //!

@@ -1,4 +1,5 @@
-//! Files that no manifest names, kept for a while in case they are needed.
+//! The quarantine of a collection: files that no manifest names, kept for a while in case they are needed. `put` is
+//! called by recovery and vacuum, `clean` removes the oldest, `stats` is for metrics.
 //!
 //! `quarantine/<when put here, ms, 14 digits>.<reason>.<own name>`: the name says all there is to know, so
 //! that a crash cannot part a file from its reason. Nothing depends on these files. The oldest go first:

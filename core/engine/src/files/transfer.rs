@@ -1,11 +1,12 @@
-//! Bringing immutable files from one collection's directory to another: links where both are on one storage
-//! and the disk has links, copies everywhere else.
+//! Copies immutable files from one collection's directory to another: hard links where both are on one storage and the
+//! disk has links, copies everywhere else. Entry: `bring`, called by rebuild, replay, snapshot and restore;
+//! `bring_all` brings every file of a directory.
 //!
 //! Log files count as immutable here: callers bring only those that are no longer appended to, and
 //! recovery replaces a file rather than to change it.
 
 use crc32c::crc32c;
-use nearfield_segment::cancel::{self, GoOn, always};
+use nearfield_segment::cancel::{self, GoOn, never_cancelled};
 use nearfield_segment::storage::{Storage, join};
 use nearfield_segment::{ErrorKind, Result};
 
@@ -47,7 +48,7 @@ pub(crate) fn bring_all(source: &CollectionPath, target: &CollectionPath) -> Res
                 continue;
             }
             let file = join(dir, &name);
-            bring(source, &file, target, &file, &always)?;
+            bring(source, &file, target, &file, &never_cancelled)?;
             count += 1;
         }
     }

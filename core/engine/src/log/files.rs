@@ -1,4 +1,5 @@
-//! The log files of one collection: their names, and reading frames out of them.
+//! The log files of one collection: their names (live and archived), and reading frames out of them. `SealedFile` is a
+//! complete file, `OpenFile` an opened one. Used by `file`, `replay`, history, snapshots and restore.
 //!
 //! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's checkpoint LSN. Other names
 //! in these directories, and numbers that no LSN reaches, are ignored; recovery warns of them. A file is written

@@ -1,5 +1,7 @@
 //! The bytes of the log: a 64-byte header per file, then frames.
 //!
+//! `FileHeader` and `FrameHeader` encode and decode; used by `file` (writes), `walk` and `replay` (read).
+//!
 //! File header (little-endian; the CRC32C covers bytes 0..12 and 16..64):
 //!
 //! | at | size | field |

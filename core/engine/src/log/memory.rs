@@ -1,4 +1,5 @@
-//! The log of `mode="memory"`: LSNs and nothing else. The process is the only thing that can be lost.
+//! `MemoryLog`: the log of `mode="memory"`, which counts LSNs and stores nothing. Made by recovery for in-memory
+//! databases; used by `Writer` through the trait `Log`.
 
 use nearfield_segment::{Error, ErrorKind, Fault, Lsn, Result};
 

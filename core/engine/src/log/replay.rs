@@ -1,4 +1,5 @@
-//! Reading the log back: recovery by the writer, and reading by other processes.
+//! Reads the log back: `replay` delivers the frames after an LSN to recovery (`Mode::Recover`) or to readers in other
+//! processes, and reports a torn tail (`ReplayReport`, `Torn`). Called by `recovery`, `rebuild` and verify.
 //!
 //! After [`Mode::Recover`] everything delivered is durable, also what was only in the page cache of a
 //! failed fsync: the tail is copied into a new file before the call returns, so that neither lost pages

@@ -1,4 +1,5 @@
-//! Which frames of the log are valid, and whether damage is a torn tail or corruption.
+//! Decides which frames of the log are valid, and whether damage is a torn tail or corruption. Entry: `Scan::read`,
+//! called by `replay`.
 //!
 //! **Evidence.** A frame names the LSN that was durable when it was appended; a file's header is written
 //! after everything before the file was durable; a manifest's checkpoint LSN is durable. Damage at an LSN that some

@@ -1,4 +1,6 @@
 //! A storage in memory for tests: files can be edited, and the next write or sync can be made to fail.
+//!
+//! Used by the unit tests of `log` only.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! A walk through the frames of one log file, and the search for evidence behind damage.
+//! Reads the frames of one log file one after another (`walk_file`), and searches for evidence of durable frames
+//! behind damage (`search_behind`). Called by `scan`.
 //!
 //! Says where a file stops being valid and what its frames prove; what that means is `scan`'s. Every frame
 //! advances the walk by at least its header, so the work is bounded by the length of the file.

@@ -1,4 +1,5 @@
-//! The manifest of a database: which names there are, and which collection each means.
+//! `DatabaseManifest`: the database document, which maps names and aliases to collections and lists the logs of a
+//! snapshot. Written by `Database` and `succession`; read when a database or a snapshot is opened.
 //!
 //! Create and drop are one new document each, so they happen wholly or not at all.
 

@@ -1,4 +1,5 @@
-//! A delete list: rows of one segment that were deleted, each with the LSN of its delete. Immutable.
+//! `DeleteList`: the file with the deleted rows of one segment, each with the LSN of its deletion. Immutable. Written
+//! by `Writer::finish`; read by recovery and exports.
 //!
 //! A view at LSN L still sees a row whose delete LSN is above L. Lists of one segment never share a row.
 //!

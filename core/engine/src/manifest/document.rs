@@ -1,4 +1,5 @@
-//! A numbered JSON document with a checksum: the file form of manifests.
+//! `Document`: a numbered JSON file with a checksum, the file form of manifests. `commit` writes the next number,
+//! `load` reads one. Used by `Manifest` and `DatabaseManifest`.
 //!
 //! `<kind>-<number, 20 digits>` holds one line and the JSON behind it:
 //!

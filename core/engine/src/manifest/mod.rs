@@ -1,4 +1,6 @@
-//! What exists: the manifest of a collection, and of a database.
+//! `Manifest`: the numbered file that names all files of a collection at one LSN; a file that is not named does not
+//! count. Committed by `Writer::commit`; read by recovery, history and verify. `database` holds the manifest of a
+//! database.
 //!
 //! A manifest names every file of a collection at one LSN: what is not named does not count. It is
 //! written once, whole (see `document`), and never edited; a change is a new manifest with the next

@@ -1,13 +1,13 @@
-//! Ids given to points that came without one: growing numbers, never used twice.
+//! Assigns ids to points that were upserted without one: growing numbers, never used twice. [`NextId::take`] is called
+//! by `Batch::assign_ids`.
 //!
-//! The mark stands above every number id the collection has ever seen, given or assigned. It is part of
-//! each batch and of each manifest, so that neither a crash nor a replay to an earlier LSN can hand out
-//! an id a second time.
+//! `NextId` is larger than every number id the collection has ever held, given or assigned. It is part of each batch
+//! and of each manifest, so that neither a crash nor a replay to an earlier LSN can assign an id a second time.
 
 use nearfield_segment::{Error, Fault, PointId, Result};
 use serde::{Deserialize, Serialize};
 
-/// The next number to assign, or `None` once 2⁶⁴ − 1 has been used. JSON: a number or `null`.
+/// The next number to assign; `None` if no id is left, because 2⁶⁴ − 1 has been used. JSON: a number or `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NextId(Option<u64>);
@@ -15,10 +15,10 @@ pub struct NextId(Option<u64>);
 impl NextId {
     /// A collection that has seen no number id.
     pub const FIRST: NextId = NextId(Some(0));
-    /// A collection that has seen 2⁶⁴ − 1: nothing can be assigned any more.
+    /// A collection that has seen 2⁶⁴ − 1: no id is left to assign.
     pub const EXHAUSTED: NextId = NextId(None);
 
-    /// A mark that assigns `next` first.
+    /// The state that assigns `next` first.
     pub fn starting_at(next: u64) -> Self {
         NextId(Some(next))
     }
@@ -28,8 +28,8 @@ impl NextId {
         self.0
     }
 
-    /// Raises the mark above `id`. UUIDs and strings do not move it.
-    pub fn note(&mut self, id: &PointId) {
+    /// Raises the next number above `id`. UUIDs and strings do not change it.
+    pub fn raise_above(&mut self, id: &PointId) {
         if let (PointId::U64(used), Some(next)) = (id, self.0)
             && *used >= next
         {
@@ -59,7 +59,7 @@ impl NextId {
         Ok(first)
     }
 
-    /// The higher of two marks.
+    /// The higher of two states.
     #[must_use]
     pub fn max(self, other: NextId) -> NextId {
         match (self.0, other.0) {
@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn assigned_ids_stand_above_every_number_seen() {
         let mut next = NextId::FIRST;
-        next.note(&PointId::U64(41));
-        next.note(&PointId::U64(7));
-        next.note(&PointId::Uuid(u128::MAX));
+        next.raise_above(&PointId::U64(41));
+        next.raise_above(&PointId::U64(7));
+        next.raise_above(&PointId::Uuid(u128::MAX));
         assert_eq!(next.take(3).expect("there are enough"), 42);
         assert_eq!(next.get(), Some(45));
     }
@@ -92,7 +92,7 @@ mod tests {
         assert!(next.take(1).is_err());
         assert!(next.take(0).is_ok());
         let mut given = NextId::FIRST;
-        given.note(&PointId::U64(u64::MAX));
+        given.raise_above(&PointId::U64(u64::MAX));
         assert_eq!(given.max(NextId::FIRST), NextId::EXHAUSTED);
     }
 }

@@ -1,5 +1,8 @@
 //! Points as stored, in columns: by id, by place, or one after the other.
 //!
+//! Entries: `View::get` (by id), `View::page` (in the order of ids), `Scan` (all); the result is `Points`, with the
+//! `Columns` that were requested.
+//!
 //! This is the only reader of stored points; bindings, the server and exports convert the columns that it returns.
 //! Metadata is the text that was given, borrowed from the view. Not here: what passes a filter (`view`).
 
@@ -229,7 +232,7 @@ impl Scan {
 mod tests {
     use std::sync::Arc;
 
-    use nearfield_segment::cancel::always;
+    use nearfield_segment::cancel::never_cancelled;
     use nearfield_segment::{Encoding, Metric, Pool, Schema};
     use serde_json::json;
 
@@ -281,14 +284,14 @@ mod tests {
     #[test]
     fn a_scan_goes_on_where_it_stopped_and_ends_at_either_bound() {
         let (view, all) = (view(), Columns { vectors: &[""], metadata: true });
-        let mut scan = Scan::new(&view, None, &always).expect("begins");
+        let mut scan = Scan::new(&view, None, &never_cancelled).expect("begins");
         assert_eq!(scan.total(), 8);
         let mut next = |count, bytes| ids(&scan.next(&view, all, count, bytes).expect("reads"));
         assert_eq!(next(2, usize::MAX), numbers([9, 8]));
         assert_eq!(next(9, 12), numbers([7, 6]), "a point has eleven bytes");
         assert_eq!(next(4, usize::MAX), numbers([5, 4, 2, 1]));
         assert_eq!(scan.place(), None);
-        let again = Scan::new(&view, None, &always).expect("begins").at((1, RowId(1)));
+        let again = Scan::new(&view, None, &never_cancelled).expect("begins").at((1, RowId(1)));
         assert_eq!(
             again.points(&view).expect("reads").map(|(id, _)| id).collect::<Vec<_>>(),
             numbers([5, 4, 2, 1])
@@ -299,7 +302,8 @@ mod tests {
     fn a_page_is_in_the_order_of_ids() {
         let view = view();
         let filter = Filter::from_json(&json!({"n": {"lt": 8}})).expect("a filter");
-        let page = view.page(Some(&PointId::U64(1)), 3, Some(&filter), &always).expect("reads");
+        let page =
+            view.page(Some(&PointId::U64(1)), 3, Some(&filter), &never_cancelled).expect("reads");
         let found: Vec<PointId> = page.into_iter().map(|(id, _)| id).collect();
         assert_eq!(found, numbers([2, 4, 5]));
     }

@@ -1,9 +1,12 @@
 //! Measuring recall: the share of the true nearest points that a search finds.
 //!
+//! Entry: `measure`; `sample` picks queries from the stored vectors. Called by `recall` of Python and `wasm`, and by
+//! the demo commands.
+//!
 //! Recall is measured, never assumed: the same queries run with the given parameters, and again exactly. A found
 //! point counts if it is no farther than the k-th true one, so the order of ties does not change the recall.
 
-use nearfield_segment::cancel::{GoOn, always};
+use nearfield_segment::cancel::{GoOn, never_cancelled};
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Reads;
 use nearfield_segment::search::{Hit, SearchParams, SearchStats};
@@ -77,8 +80,8 @@ pub fn sample(
     count: usize,
     seed: u64,
 ) -> Result<Vec<f32>> {
-    let sets: Vec<RowSet> =
-        filter.map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter, &always))?;
+    let sets: Vec<RowSet> = filter
+        .map_or_else(|| Ok(view.live_rows()), |filter| view.matching(filter, &never_cancelled))?;
     let mut places: Vec<(usize, RowId)> = Vec::new();
     for (segment, rows) in sets.iter().enumerate() {
         places.extend(rows.iter().map(|row| (segment, row)));

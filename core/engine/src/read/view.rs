@@ -1,8 +1,11 @@
-//! An instant of a collection: what a reader holds while it reads. Never changes once published.
+//! `View`: an immutable state of a collection, what a reader holds while it reads. `View::prepare` plans a search,
+//! `search_many` runs one for several queries, `count` and `matching` evaluate filters. Published by `Writer`; also
+//! made of the segments of an export. `LiveSegment` is a segment with its dead rows; `Tier` restricts a search by
+//! level.
 
 use std::sync::{Arc, OnceLock};
 
-use nearfield_segment::cancel::{self, GoOn, always};
+use nearfield_segment::cancel::{self, GoOn, never_cancelled};
 use nearfield_segment::filter::{Filter, eval_within};
 use nearfield_segment::format::{Reads, all, once};
 use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats, Source, prepare};
@@ -178,7 +181,7 @@ impl View {
     /// `InvalidInput` for numbers out of range or a filter on unknown fields, `NotFound` for an unknown
     /// vector field; `NotResident` after all that is missing was requested; `Corrupt`.
     pub fn prepare<'a>(&'a self, params: SearchParams<'a>, kernel: Kernel) -> Result<Prepared<'a>> {
-        self.prepare_tier(Tier::All, params, kernel, &always)
+        self.prepare_tier(Tier::All, params, kernel, &never_cancelled)
     }
 
     /// As [`View::prepare`], for a part of the collection, until `go_on` ends it.

@@ -1,10 +1,13 @@
-//! What running tasks hold: segments that no other task may take, names that vacuum must spare, memory.
+//! Claims of running merge tasks: segments that no other task may take, names of output files that vacuum must spare,
+//! and the memory the task needs. `Claims` is the list of one writer: `Writer::plan` adds a claim for the task it
+//! starts, `Writer::finish` ends it (`end`) when the task has succeeded, `Writer::tidy` removes those of dropped tasks
+//! (`forget_dropped`).
 //!
-//! **Invariant.** A claim lives as long as its task or the output of it. Dropping a task, on whatever thread and for
-//! whatever reason, frees its inputs and nothing else; no call is needed, so none can be forgotten. Files that
-//! a dropped task has written are then orphans like any other.
+//! **Invariant.** A claim lives as long as its `Task`, then its `MergeOutput`. Dropping a task, on any thread and for
+//! any reason, releases the claim; it does not delete files the task wrote, which become orphans. No call is needed,
+//! so none can be forgotten.
 //!
-//! Knows nothing of merging: the writer fills claims in and asks them.
+//! Not here: which segments are merged (`task::plan`), and the merge (`task::merge`).
 
 use std::sync::{Arc, Weak};
 
@@ -13,27 +16,27 @@ use nearfield_segment::{FileId, Lsn};
 /// One task's claim: what there is to know of the task while it or its output lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// The segment that it makes.
+    /// The segment that the task writes.
     pub(crate) id: FileId,
-    /// What it makes contains exactly the effects of batches up to here.
+    /// The output contains exactly the effects of batches up to here.
     pub(crate) checkpoint_lsn: Lsn,
-    /// Of the writer that planned it.
+    /// The incarnation of the writer that planned the task.
     pub(crate) incarnation: u64,
-    /// Files that it writes and no manifest names yet, below the collection's directory.
+    /// Files that the task writes and no manifest names yet, below the collection's directory.
     pub(crate) files: Vec<String>,
-    /// It takes what is in memory, and moves the checkpoint LSN.
+    /// The task merges the memtable, and advances the checkpoint LSN.
     pub(crate) checkpoint: bool,
-    /// Memory that it holds, in bytes, without what a checkpoint of rows in memory takes; an estimate.
+    /// An estimate of the memory of the task, in bytes; for inputs in memory, only what exceeds `checkpoint_bytes_of`.
     pub(crate) bytes: u64,
 }
 
-/// A segment's side of a claim.
+/// A segment's reference to the claim of the task that takes it, if there is one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Claimed(Weak<Claim>);
+pub(crate) struct ClaimRef(Weak<Claim>);
 
-impl Claimed {
-    pub(crate) fn by(claim: &Arc<Claim>) -> Claimed {
-        Claimed(Arc::downgrade(claim))
+impl ClaimRef {
+    pub(crate) fn by(claim: &Arc<Claim>) -> ClaimRef {
+        ClaimRef(Arc::downgrade(claim))
     }
 
     /// True while the task that claimed the segment lives.
@@ -68,12 +71,12 @@ impl Claims {
         self.made.len() < before
     }
 
-    /// Claims of tasks that are under way.
+    /// Claims of running tasks.
     pub(crate) fn live(&self) -> impl Iterator<Item = Arc<Claim>> + '_ {
         self.made.iter().filter_map(Weak::upgrade)
     }
 
-    /// True if no task is under way.
+    /// True if no task is running.
     pub(crate) fn is_empty(&self) -> bool {
         self.live().next().is_none()
     }
@@ -93,8 +96,8 @@ mod tests {
     fn a_task_that_is_dropped_frees_its_inputs_alone_and_is_noticed_once() {
         let mut claims = Claims::default();
         let [first, second] = [1, 2].map(|id| claims.add(claim(id)));
-        let [one, two] = [&first, &second].map(Claimed::by);
-        assert!(one.is_busy() && two.is_busy() && !Claimed::default().is_busy());
+        let [one, two] = [&first, &second].map(ClaimRef::by);
+        assert!(one.is_busy() && two.is_busy() && !ClaimRef::default().is_busy());
         drop(first);
         assert!(!one.is_busy() && two.is_busy());
         assert_eq!(claims.live().count(), 1);

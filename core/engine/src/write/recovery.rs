@@ -1,4 +1,6 @@
-//! From files to a running collection: after a clean close, a crash or a power cut alike.
+//! Opens a collection from its files, after a clean close, a crash or a power cut alike. Entry: `open_writer`
+//! (`reopen` after a failure), called by `Database` and `Collection`. Also here: `Follower`, which keeps a read-only
+//! opener up to date with the writer of another process. The steps:
 //!
 //! 1. The newest manifest is the truth; a damaged one is a blocker, never a silent step back.
 //! 2. Files that neither it nor one of the past names are orphans of unfinished work: they go to `quarantine/`.

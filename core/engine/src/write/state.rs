@@ -1,4 +1,5 @@
-//! The in-memory truth at one LSN, and how one batch changes it.
+//! `State`: the segments, the memtable and the other in-memory state of a collection at one LSN, and how one batch
+//! changes it (`State::apply`). Used by `Writer::apply_all`, recovery and `Follower`.
 //!
 //! The same code runs when a batch is written, replayed after a crash, or followed by a read-only opener:
 //! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
@@ -24,7 +25,7 @@ use crate::manifest::{NextId, SegmentEntry};
 use crate::read::fields::KnownFields;
 use crate::read::view::{LiveSegment, View};
 use crate::write::batch::{self, Applied, Batch, RowOutcome};
-use crate::write::claim::Claimed;
+use crate::write::claim::ClaimRef;
 use crate::write::keys::Keys;
 
 /// Rows up to which small in-memory segments are merged.
@@ -40,7 +41,7 @@ pub(crate) struct SegmentState {
     /// Deleted rows with the LSN that deleted them, in LSN order.
     pub(crate) deletes: Vec<(RowId, Lsn)>,
     /// By a running task: must stay as it is, except for deletions.
-    pub(crate) claimed: Claimed,
+    pub(crate) claimed: ClaimRef,
     /// A merge met damage in its file: it is left out of further ones, which would fail as well.
     pub(crate) damaged: bool,
 }
@@ -56,7 +57,7 @@ impl SegmentState {
         SegmentState {
             live: LiveSegment { segment, dead, file },
             deletes: Vec::new(),
-            claimed: Claimed::default(),
+            claimed: ClaimRef::default(),
             damaged: false,
         }
     }

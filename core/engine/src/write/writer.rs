@@ -1,4 +1,6 @@
-//! The writer of a collection: logs batches, applies them, plans tasks and commits their results.
+//! `Writer`: the writer of a collection. It logs and applies batches (`apply_all`, in `apply`), plans tasks (`plan`),
+//! commits their results (`finish`), and removes old files (`tidy`, `vacuum`). Made by recovery; used by `Collection`
+//! only.
 //!
 //! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
 //! synced. Searching never waits for the writer: each change publishes a new [`View`].
@@ -31,7 +33,7 @@ use crate::manifest::{
     DeleteList, DeletesEntry, KeysEntry, Manifest, Reason, Stored, commit, delete_list_name,
 };
 use crate::options::Options;
-use crate::write::claim::{Claim, Claimed, Claims};
+use crate::write::claim::{Claim, ClaimRef, Claims};
 use crate::write::keys;
 use crate::write::state::{SegmentState, State};
 use crate::write::task::{
@@ -249,7 +251,7 @@ impl Writer {
         let mut inputs = Vec::with_capacity(work.inputs.len());
         for &index in &work.inputs {
             let held = &mut self.state.segments[index];
-            held.claimed = Claimed::by(&claim);
+            held.claimed = ClaimRef::by(&claim);
             let segment = Arc::clone(&held.live.segment);
             inputs.push(MergeInput { segment, dead: held.dead_at(checkpoint_lsn) });
         }

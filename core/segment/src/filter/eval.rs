@@ -1,5 +1,8 @@
 //! Evaluates a filter over the metadata of one segment, column by column.
 //!
+//! Entry: `eval_within`, called by `search::prepare` and by `View` (count, delete by filter). The result is a
+//! `RowSet`. Also here: `reads_texts`, by which the server estimates the cost of a filter.
+//!
 //! Each test is one pass over one column of each type its operand can equal. What has no column (paths
 //! beyond the limit, long strings) is looked up in the texts, and only in rows that are still candidates:
 //! inside an `and` the tests that need texts come last.
@@ -8,7 +11,7 @@ use std::borrow::Cow;
 
 use super::ast::{Filter, Operand};
 use super::probe::{self, Test};
-use crate::cancel::{self, GoOn, always};
+use crate::cancel::{self, GoOn, never_cancelled};
 use crate::error::Result;
 use crate::payload::{
     ColumnKind, Comparison, Field, FieldPath, KEY_BYTES_MAX, Number, Payload, TAGS, normalize_tag,
@@ -21,7 +24,7 @@ use crate::rowset::RowSet;
 /// `InvalidInput(Filter)` above the limits of [`Filter::check_limits`]; `Corrupt` if the metadata is
 /// damaged; `NotFound` if a text is needed that was not opened.
 pub fn eval(filter: &Filter, payload: &Payload) -> Result<RowSet> {
-    eval_within(filter, payload, &RowSet::full(payload.rows()), &always)
+    eval_within(filter, payload, &RowSet::full(payload.rows()), &never_cancelled)
 }
 
 /// The rows of `candidates` that `filter` keeps: cheaper than [`eval`] where texts must be read. `go_on` is

@@ -1,4 +1,6 @@
-//! Names that were probably meant, and the refusal of unknown fields.
+//! Suggestions for misspelled names: `near_names` returns the known names within a small edit distance, and
+//! `check_fields` refuses a filter on an unknown field with such a suggestion. Used by `json`, `View`, the database
+//! (collections) and the catalog (keys).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Evaluates one test by reading the JSON text of rows: for what has no column. Correct and slow.
+//! Evaluates one test of a filter (`Test`) by reading the JSON texts of rows, for values that have no column: correct
+//! and slow. Called by `eval`.
 
 use super::ast::Operand;
 use crate::cancel::{self, GoOn};

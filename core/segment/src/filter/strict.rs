@@ -1,4 +1,5 @@
-//! JSON text to a tree of bounded size, refusing a key that is twice in one object.
+//! Parses the JSON text of a filter to a tree of bounded size, and refuses a key that is twice in one object. Called
+//! by `json`; `reading_bytes_max`, the memory of parsing, is reserved by the server's `request`.
 //!
 //! *Invariant.* The limits of a filter hold while the text is read: a text above them is refused at the first
 //! value too many, so that the tree takes at most a few tens of MiB whatever the text says. The node count here

@@ -1,4 +1,8 @@
-//! The front of a segment file: identity, row count, table of sections, their block checksums.
+//! The header of a segment file (`Front`): identity, row count, the section table, the checksums of its blocks.
+//! `Front::encode` is called by `SegmentBuilder`, `Front::decode` by `Segment::open` and verify; exports use the same
+//! section table (`encode_table`, `decode_table`). Not here: the bytes of sections (`section`).
+//!
+//! The first fields, 64 bytes:
 //!
 //! Header, 64 bytes:
 //!

@@ -1,4 +1,6 @@
-//! Reading one section: checksums first, then bytes.
+//! Reads one section of a segment file or an export: `Section` verifies the checksums of the blocks that a read
+//! touches, then returns the bytes. `Residence` says whether the file is mapped or in memory, or read on demand.
+//! Created by `Sections`; used by `payload`, `stats`, `vector` and verify.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
-//! The sections of a file by key: while it is opened, and before it is written.
+//! The section table as a map: `Sections` finds the sections of an opened file by `SectionKey` (kind, field, ordinal);
+//! `Content` is a section before it is written. Used by `Segment::open` and `SegmentBuilder`. Not here: reading a
+//! section (`section`), the layout of the table (`front`).
 
 use std::ops::Deref;
 use std::sync::Arc;

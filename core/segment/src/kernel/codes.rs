@@ -1,4 +1,6 @@
-//! Rows as bytes, and inner products of those, which are exact, so that no rule of summation is needed.
+//! Integer arithmetic on rows of one byte an element: `CodeProducts` computes inner products of codes, `Quantise`
+//! makes codes from floats. Used by `codes::approximation` and `codes::listed`. Integer sums are exact, so no order of
+//! summation is prescribed.
 //!
 //! Plain loops, which the compiler makes vector instructions of: which ones, `Kernel::vectorize` says.
 

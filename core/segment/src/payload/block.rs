@@ -1,4 +1,5 @@
-//! Pieces of the columns section: which piece is what part of a column, and sets of rows in their three forms.
+//! Blocks of the columns section: `Block` says which part of a column a block is, and `read_set` reads a set of rows
+//! in its three forms. Used by `columns` and `column`.
 //!
 //! Lengths and places are checked when the directory is read (`columns`); bytes on first use.
 

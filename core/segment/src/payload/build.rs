@@ -1,4 +1,5 @@
-//! Turns the metadata of rows, given in order, into the two sections of a segment.
+//! Builds the metadata sections of a segment: `PayloadBuilder` takes the JSON of rows in order and returns
+//! `PayloadBytes`, the columns section and the texts section. Called by `SegmentBuilder`.
 //!
 //! Each path seen gets its columns; the text of each row is kept byte for byte. Paths beyond
 //! [`PATHS_MAX`] in order of appearance get no columns (filters on them read the texts: correct, slow);

@@ -1,4 +1,5 @@
-//! A view of one column: values of one kind at one path, and the rows they belong to.
+//! `Column`: a view of one column, the values of one kind at one path and the rows they belong to. Opened by
+//! `columns`; its `select_…` methods are called by `filter::eval`.
 //!
 //! Selecting adds every row that has at least one value with the wanted property to a set. Values are kept
 //! as unsigned distances from the smallest, so each selection becomes one range of distances, found once,

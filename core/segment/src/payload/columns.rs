@@ -1,4 +1,4 @@
-//! The opened columns section: finds the parts of a path and the columns of its values.
+//! The opened columns section: finds a path, its parts and the columns of its values. Used by `Payload` only.
 //!
 //! Opening reads the directory only and checks that every block lies within the section and has the length
 //! its form and the number of rows ask for. What is inside a block is checked on first use, once; until

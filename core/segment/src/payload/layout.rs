@@ -1,4 +1,5 @@
-//! Bytes of the columns section: a directory of paths and blocks in front, the blocks behind it.
+//! The layout of the columns section: a directory of paths and blocks in front, the blocks behind it. `build` writes
+//! it, `columns` and `block` read it.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|

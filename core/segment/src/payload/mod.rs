@@ -1,4 +1,5 @@
-//! The metadata of a segment: the JSON object of each row as given, and typed columns for filters.
+//! The metadata of a segment (`Payload`): the JSON object of each row as given, and typed columns for filters. Opened
+//! by `Segment`, built by `SegmentBuilder`; `filter::eval` reads it, and `validate` checks metadata for `Batch::new`.
 //!
 //! Two sections, so that a reader fetches what filters need first: the columns (`layout`) and the texts
 //! (`raw`). For each [`FieldPath`] a row may have nothing, null, values, an empty list or an object there:

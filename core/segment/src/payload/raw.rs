@@ -1,4 +1,5 @@
-//! The JSON texts of the rows, as given.
+//! The texts section: the JSON text of each row, as given. `RawWriter` is used by `PayloadBuilder`, `Texts` by
+//! `Payload`.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|

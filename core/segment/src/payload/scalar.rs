@@ -1,5 +1,7 @@
 //! Single values of metadata, and the exact order of numbers.
 //!
+//! The type is `Scalar`; `filter` compares with it, `payload` stores it.
+//!
 //! Numbers compare by what they are worth, whatever their kind: no comparison rounds, so `2^53 + 1` is
 //! greater than the float `2^53`. To compare a whole column at once an operand is turned into the inclusive
 //! range of integers, or of floats, that satisfies it.

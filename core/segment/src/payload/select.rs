@@ -1,4 +1,5 @@
-//! Passes over the values of a column: 64 compares become one word of a row set.
+//! Scans the values of a column and returns the matching rows as a `RowSet`: 64 comparisons become one word of the
+//! set. Called by `Column`.
 //!
 //! The compare loops have a fixed length and no branch, so that the compiler turns them into vector
 //! instructions; flags of one byte are then gathered into bits by a multiplication.

@@ -1,4 +1,6 @@
-//! One pass over the JSON text of a row: checks every rule of metadata and reports what lies where.
+//! Parses the JSON text of a row's metadata in one pass: checks every rule and limit, and reports each value with its
+//! path to a `Sink`. `validate` is called at ingest (by `Batch::new`), `walk` by `PayloadBuilder` and `filter::probe`.
+//! Also here: the limits, and `normalize_tag`.
 //!
 //! All limits and types are checked here and nowhere else: the same pass runs at ingest (before logging),
 //! when a segment is built and when a filter must look into a text. No tree is built.

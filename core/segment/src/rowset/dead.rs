@@ -1,4 +1,5 @@
-//! Deleted rows, shared between the views of a segment.
+//! `DeadRows`: the deleted rows of a segment, shared between the views of the segment. Held by `LiveSegment` of the
+//! engine; read by searches through `Source`.
 //!
 //! Rows are held in chunks of 4,096 behind `Arc`: cloning copies one pointer a chunk, and a delete copies
 //! only the chunk it falls into (unless no other clone shares it). Rows are never revived: there is no

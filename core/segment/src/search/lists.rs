@@ -1,7 +1,11 @@
-//! The search of inverted lists: which to read of all segments together, their codes, and the originals of the best.
+//! Searches the inverted lists of all segments: picks the nearest lists, reads their codes, scores them, and on
+//! request reranks the best rows on their stored vectors. Entry: `search_lists`, called by `Prepared::search`;
+//! [`ListParams`] are its settings.
 //!
-//! Lists are chosen over all segments at once, because what costs is the number of runs of bytes in the file, wherever
-//! they lie. Distances are those of codes, near the exact ones, unless the best are compared again.
+//! Lists are chosen over all segments at once, because the cost is the number of runs in the file: lists adjacent
+//! there, fetched by one range request. Distances are those of codes, near the exact ones, unless the rows are
+//! reranked. Not here: how a list is stored and which lists are nearest (`vector::lists`), and the download of what is
+//! missing.
 
 use std::ops::Range;
 
@@ -19,7 +23,8 @@ use crate::vector::{AccessPath, Codec, ListCodec, VectorField};
 pub const LIST_BYTES_DEFAULT: u64 = 1_400_000;
 /// Fewest lists that are read by default, however large they are.
 const LISTS_DEFAULT_MIN: usize = 16;
-/// A good number of runs of lists: with the front and the tables a first answer is within twelve requests.
+/// Runs that are read by default. A run is lists adjacent in the file, fetched by one range request. With the file
+/// header and the list tables a first answer takes at most twelve requests.
 pub const RUNS_DEFAULT: usize = 9;
 
 /// Lists with less between them are fetched as one.
@@ -28,11 +33,12 @@ const MERGED_GAP_BYTES: u64 = 32 * 1024;
 /// How inverted lists are searched.
 #[derive(Debug, Clone, Copy)]
 pub struct ListParams {
-    /// Lists to read: `None` = about [`LIST_BYTES_DEFAULT`] of them; as many as there are, or more = every row.
+    /// Lists to read: `None` = about [`LIST_BYTES_DEFAULT`] of them; `Some(n)` with n ≥ the number of lists reads
+    /// every row.
     pub lists: Option<usize>,
     /// Most runs of lists, unless all are read.
     pub runs_max: usize,
-    /// So many of the best by their codes are compared again by their originals, at least `k`; 0 = none are.
+    /// Rows to rerank on their stored vectors: max(this, k); 0 = no rerank.
     pub rerank: usize,
 }
 
@@ -124,7 +130,7 @@ impl Prepared<'_> {
         if rerank > 0 {
             sort_hits(hits);
             hits.truncate(rerank.max(self.params.k));
-            self.compare_again(vector, hits)?;
+            self.rerank(vector, hits)?;
             stats.compared_again = hits.len() as u32;
         }
         Ok(())
@@ -170,8 +176,8 @@ impl Prepared<'_> {
         Ok(ReadList { source: choice.source, allowed: source.allowed(), list })
     }
 
-    /// Puts exact distances in the place of those of codes.
-    fn compare_again(&self, vector: &[f32], hits: &mut [Hit]) -> Result<()> {
+    /// Replaces the distances of codes with exact distances.
+    fn rerank(&self, vector: &[f32], hits: &mut [Hit]) -> Result<()> {
         let distance =
             |hit: &Hit| self.sources[hit.source].field.distance(hit.row, vector, self.kernel);
         let distances = all(hits.iter().map(distance))?;

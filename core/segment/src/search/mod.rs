@@ -1,4 +1,7 @@
-//! One search of many sources: plan each, gather candidates, merge by (distance, id).
+//! Searches several segments at once. `prepare` plans each `Source` (skip, exact, graph, inverted lists);
+//! `Prepared::search` scores candidates and merges the k nearest by (distance, id). Called by `View::prepare` and
+//! `View::search_many` of the engine. `plan` chooses the access path, `lists` searches inverted lists, `VectorField`
+//! the rest.
 //!
 //! The order of results is total: distance bits first, then point id (u64 < UUID < string). Nothing here
 //! depends on threads, clocks or caches: the same sources and query give the same hits, bit for bit.

@@ -1,5 +1,6 @@
-//! How one source is searched, decided from numbers alone: a pure function of counts and
-//! the query, never of time, load or threads, so that the same search always takes the same access path.
+//! The query planner: chooses the access path of one segment from counts and the query (`PlanInput`). A pure function,
+//! never of time, load or threads, so that the same search always takes the same access path. Called by
+//! `search::prepare`; `rows_scored` is also the server's estimate of the cost of a search.
 
 use crate::vector::AccessPath;
 use crate::vector::graph::EF_DEFAULT;

@@ -1,4 +1,5 @@
-//! Rows in, one segment file out: the only writer of the segment format.
+//! Builds one segment file from rows: the only writer of the segment format. Used by the memtable (`State`) and by
+//! merges.
 //!
 //! [`SegmentBuilder`] takes rows; [`SegmentIndexing`] builds the graphs step by step, so that a caller
 //! may pause, stop or show progress between steps; the result is the file's bytes. The same rows, seed

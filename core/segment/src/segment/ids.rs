@@ -1,4 +1,5 @@
-//! Which point each row is, and which row a point is.
+//! The id table of a segment (`IdTable`): the point id of each row, and a hash table from id to row. Built by
+//! `SegmentBuilder`, read by `Segment`.
 //!
 //! Section layout (little-endian, every array starts at a multiple of 8):
 //!

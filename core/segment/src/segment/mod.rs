@@ -1,4 +1,5 @@
-//! One immutable file of rows: ids, vectors, indexes, metadata, statistics.
+//! `Segment`: one opened, immutable file of rows with ids, vectors, indexes, metadata and statistics. Opened by
+//! recovery, merges and exports (`Segment::open`, `from_front`); searched by `search`. `builder` writes the file.
 //!
 //! A segment is opened from any [`Blob`] and answers from it for ever; it never changes, so it may be
 //! shared. Rows that were deleted or replaced since are the business of its owner (`DeadRows`).

@@ -1,4 +1,5 @@
-//! What is known of a segment without looking into it, so that a search can skip it.
+//! Zone maps of a segment: statistics by which a search skips it without reading it. `Stats` is built by
+//! `SegmentBuilder`; `Stats::may_match` is called by `search::prepare`.
 //!
 //! [`Stats`] holds for each metadata path the range of its numbers, of its strings, and a [`Bloom`] filter of
 //! the strings where there are few; [`Stats::may_match`] is false only if no row of the segment can pass a

@@ -1,4 +1,5 @@
-//! Shared read-only bytes: a cheap clone of a piece of a map or of an aligned buffer.
+//! `Bytes`: shared read-only bytes of a blob. A clone is cheap, and `slice` takes a part without a copy; the owner is
+//! a memory map or an `AlignedBuffer`. Returned by `Blob::read`.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;

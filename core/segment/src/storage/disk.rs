@@ -1,4 +1,5 @@
-//! The few primitives of a POSIX-like file system that storage stands on.
+//! The trait `Disk`: the file-system primitives that `Directory` needs (open, create, rename, link, sync, lock).
+//! Implemented by `OsDisk` and by the simulated disk of tests.
 //!
 //! A `Disk` promises nothing about durability beyond `sync` and `sync_dir`; what has to be synced when is
 //! decided in one place, [`Directory`](super::Directory). Paths are names as [`Storage`](super::Storage)

@@ -1,5 +1,8 @@
 //! The operating system's file system (feature `fs`): files, maps, locks.
 //!
+//! `OsDisk` implements `Disk`. `open_directory`, `open_existing_directory` and `open_target_directory` make a
+//! `Directory` on it; they are called by the command line, the server and Python.
+//!
 //! Files of 64 KiB and more are mapped, shorter ones copied. *Do not edit or truncate files of a store
 //! by hand*: touching a mapped page beyond a file's new end kills the process (SIGBUS). Nearfield itself
 //! never does: blobs are immutable, append-only files grow only and are mapped up to the length they had

@@ -1,4 +1,4 @@
-//! Storage in memory: indexes of the browser and of `mode="memory"`, and tests.
+//! `MemoryStorage`: the `Storage` in memory. Used for in-memory databases of Python and the browser, and by tests.
 //!
 //! Lives as long as the last clone. Locks hold among the users of one instance. Durable means here:
 //! visible to every other user.

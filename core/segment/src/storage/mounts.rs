@@ -2,6 +2,8 @@
 //! their locks, renames and syncs do not promise what durability needs, and a map of a file that another
 //! machine truncates kills the process.
 //!
+//! Entry: `network_type`, called by `fs` when a directory is opened.
+//!
 //! Pure text: reading the file is the caller's. FUSE types are judged by their subtype; an unknown one
 //! passes.
 

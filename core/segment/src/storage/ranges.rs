@@ -1,4 +1,5 @@
-//! A blob whose bytes arrive piece by piece, from somewhere that must be waited for.
+//! `RangeBlob`: a blob whose bytes are downloaded range by range. Made by `wasm`'s file of ranges; read by segments
+//! that are opened on demand.
 //!
 //! The core does not wait. A read of a range that is not resident notes it as wanted and fails with
 //! `NotResident`; the caller takes the list ([`RangeBlob::take_wanted`]), fetches the ranges, supplies them,

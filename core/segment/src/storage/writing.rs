@@ -1,5 +1,7 @@
 //! Writing a file front to back: whole and synced, or appended to for as long as nothing fails.
 //!
+//! `write_synced` writes a whole file, `FileAppender` appends. Both are used by `Directory` and `SlotStorage`.
+//!
 //! A failure of the medium is never overlooked: it wins over what a `fill` makes of it, and ends an
 //! appender. Names, and their durability, are the business of the caller.
 

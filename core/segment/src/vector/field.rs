@@ -1,5 +1,7 @@
 //! One vector field of a segment: its originals, its codes and its index, each with the sections that hold it.
 //!
+//! `VectorField` is opened by `Segment` and searched by `search`; `FieldBuilder` is used by `SegmentBuilder`.
+//!
 //! The one file that lists what a field may have: a new index or codec of fewer bytes gets an arm where fields are
 //! opened, built and searched. A damaged index is left out and noted, because it is derived; damage to originals is an
 //! error. Not here: the search of inverted lists, which are chosen over all segments together (`search/lists.rs`).

@@ -1,4 +1,5 @@
-//! `/demo/`: the page that searches `.near` files in the browser, as static files.
+//! Handlers of `/demo/`: they serve the page that searches `.near` files in the browser, as static files from
+//! `DemoFiles`. The routes are in the table of `pages`.
 //!
 //! Byte ranges are answered, since that is how the page reads its sample.
 

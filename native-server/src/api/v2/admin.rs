@@ -1,4 +1,5 @@
-//! `admin/*`: work that an operator asks for, and what is going on.
+//! Handlers of `admin/*`: they start jobs (checkpoint, compaction, snapshot, verify) and list jobs and statistics.
+//! Called by the routes of `v2`; `workers::jobs` runs the jobs.
 
 use axum::body::Body;
 use axum::http::StatusCode;

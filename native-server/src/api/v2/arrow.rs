@@ -1,4 +1,5 @@
-//! `ingest` and `export`: Arrow IPC streams, a record batch at a time, never held whole.
+//! Handlers of `ingest` and `export`: Arrow IPC streams in and out, one record batch at a time, never held whole.
+//! Called by the routes of `v2`; `rows::arrow` converts between Arrow and batches.
 //!
 //! Each record batch is one atomic batch. Several are under way at once, in their order, so that a stream is
 //! not as slow as one sync after the other.

@@ -1,4 +1,5 @@
-//! `collections`: making, listing and dropping them.
+//! Handlers of `collections`: create, list and drop collections. Also here: the structs of their requests and answers
+//! (`Create`, `CollectionInfo`). Called by the routes of `v2`.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;

@@ -1,4 +1,5 @@
-//! The API under `/v2`: points, queries, collections, and the work that an operator asks for.
+//! The HTTP API under `/v2`: its table of routes (`ROUTES`) for points, queries, collections, and administration. Used
+//! by `http::router` and by the OpenAPI document; the handlers are in the modules below.
 //!
 //! | file | what |
 //! |---|---|

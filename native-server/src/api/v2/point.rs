@@ -1,4 +1,5 @@
-//! A point as JSON text, piece by piece, and an id as it is written in a path.
+//! Writes points as JSON text, piece by piece (`FoundPoint`, `read_points`), and reads an id from a path (`path_id`).
+//! Used by the handlers `points` and `query`.
 
 use nearfield_engine::{Columns, Place, View};
 use nearfield_segment::PointId;

@@ -1,4 +1,5 @@
-//! `points/*` and `count`: looking points up, paging through them, deleting them.
+//! Handlers of `points/*` and `count`: get points by id, page through them, count them, delete them by id or by
+//! filter. Called by the routes of `v2`.
 //!
 //! A page is in order of ids, so that the last id of one is where the next begins, whatever was written
 //! between the two. A page costs a look at every row; `export` is the way to read everything.

@@ -1,4 +1,5 @@
-//! `POST query`: a search with one query vector or many.
+//! Handler of `POST query`: a search with one query vector or many. Called by the routes of `v2`; it asks `workers`
+//! for a thread (or searches at once if the search is cheap) and `View` for the answer.
 //!
 //! The hot path: the body is read once, the search runs where it is cheapest, and the answer is written as
 //! text without a tree in between.

@@ -1,4 +1,5 @@
-//! Values of requests: ids, vectors, metadata.
+//! Reads the values of requests from JSON: ids (`Ids`), vectors (`Vector`), metadata. Used by the request structs of
+//! `query`, `points` and `write`.
 //!
 //! A vector is read straight into the array that the engine takes. Memory for lists is reserved while they grow.
 

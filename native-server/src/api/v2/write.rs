@@ -1,4 +1,5 @@
-//! `POST vectors` and `POST vectors/batch`: rows of JSON to one atomic batch.
+//! Handlers of `POST vectors` and `POST vectors/batch`: they read rows of JSON into one atomic batch (`Draft`) and
+//! queue it in the collection service. Called by the routes of `v2`.
 //!
 //! Rows are read one at a time and gathered in the arrays of the batch. What a row must be is checked here only as far
 //! as the arrays would hide it (their total length does not say which row was short); the rest is the engine's, in one

@@ -1,4 +1,5 @@
-//! First part: 1,797 images of digits, shown as text, so that one can see what "near" means.
+//! First part of `nearfield demo`: searches 1,797 images of digits and prints them as text, so that a user sees what
+//! "near" means. It also writes the sample export (`--sample`).
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -6,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nearfield_engine::{Collection, Database, ManualClock, View, recall, write_export};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::search::{Hit, SearchParams};
 use nearfield_segment::storage::open_target_directory;
@@ -66,7 +67,7 @@ pub(super) fn export(out: &mut dyn Write, file: &Path) -> Result {
     let views = [(NAME.to_owned(), collection.view())];
     let (kernel, pool) = (host::kernel()?, host::pool(None));
     let directory = open_target_directory(&directory)?;
-    let report = write_export(&directory, &name, &views, kernel, &pool, &always)?;
+    let report = write_export(&directory, &name, &views, kernel, &pool, &never_cancelled)?;
     let (points, bytes) = (report.points, report.bytes);
     Ok(writeln!(out, "{points} images of handwritten digits, {bytes} bytes: {}", file.display())?)
 }
@@ -79,7 +80,7 @@ fn params(filter: Option<&Filter>) -> SearchParams<'_> {
 fn neighbours(digits: &Digits, view: &View, params: SearchParams<'_>) -> Result<Vec<(usize, Hit)>> {
     let prepared = view.prepare(params, host::kernel()?)?;
     let image = digits.image(SHOWN);
-    let answers = view.search_many(&prepared, image, &Pool::SERIAL, &always)?;
+    let answers = view.search_many(&prepared, image, &Pool::SERIAL, &never_cancelled)?;
     let hits = answers.into_iter().flat_map(|(hits, _)| hits);
     let by_index = hits.filter_map(|hit| Some((hit.id.to_string().parse().ok()?, hit)));
     Ok(by_index.filter(|(index, _)| *index != SHOWN).collect())
@@ -104,7 +105,7 @@ fn show_filtered(out: &mut dyn Write, digits: &Digits, view: &View) -> Result {
     if near.is_empty() || near.iter().any(|(index, _)| wrong(*index)) {
         return Err(broken(format!("a filtered search gave {near:?}")));
     }
-    let count = view.count(Some(&filter), &always)?;
+    let count = view.count(Some(&filter), &never_cancelled)?;
     writeln!(out, "\nwhere {json} ({count} pass), the look-alikes:\n")?;
     pictures(out, digits, &near)
 }

@@ -1,10 +1,11 @@
-//! Third part: a generated set large enough for a graph, with times and recall of this machine.
+//! Third part of `nearfield demo`: generates a set large enough for a graph, searches it, and prints times and recall
+//! of this machine.
 
 use std::io::Write;
 use std::path::Path;
 
 use nearfield_engine::{Collection, View, recall};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Pool, Schema};
 use serde_json::json;
@@ -79,7 +80,7 @@ fn params(exact: bool) -> SearchParams<'static> {
 
 fn ask(view: &View, queries: &[f32], exact: bool, pool: &Pool) -> Result {
     let prepared = view.prepare(params(exact), host::kernel()?)?;
-    view.search_many(&prepared, queries, pool, &always)?;
+    view.search_many(&prepared, queries, pool, &never_cancelled)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Fourth part: the same database over HTTP, and three lines to paste.
+//! Fourth part of `nearfield demo`: serves the same database over HTTP and prints three commands to paste.
 //!
 //! The server is this program again, on a free loopback port, with a key of its own that may query. It ends
 //! when its input does, so it never outlives the demo. Each line is printed with the answer that the same

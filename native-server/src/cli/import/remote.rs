@@ -1,4 +1,5 @@
-//! Into a running server, as one Arrow stream; each record batch is an atomic batch there.
+//! `nearfield import` into a running server: sends the rows as one Arrow stream with `Client::upload`; the server
+//! makes each record batch an atomic batch.
 
 use bytes::Bytes;
 use nearfield_engine::{Error, ErrorKind};

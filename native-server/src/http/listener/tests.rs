@@ -27,8 +27,9 @@ fn connected(dir: &TempDir, stop: &Stop) -> DuplexStream {
     let catalog = Catalog::open(dir.path(), Arc::new(SystemClock)).expect("an empty directory");
     let server = Server::new(config, catalog, Arc::new(SystemClock), "").expect("no demo page");
     let router = Router::new().route("/", get(|| async { vec![7; ANSWER_BYTES] }));
-    let place = Places::new(1, 0).enter(Ipv4Addr::LOCALHOST.into()).expect("the only one");
-    let shared = Shared { router, server, limits, place };
+    let held_slot =
+        ConnectionSlots::new(1, 0).enter(Ipv4Addr::LOCALHOST.into()).expect("the only one");
+    let shared = Shared { router, server, limits, held_slot };
     let (ours, theirs) = duplex(1_000);
     tokio::spawn(connection(
         ours,

@@ -1,4 +1,5 @@
-//! Which column of a table is what: vectors, ids, metadata. Decided once, from the schema.
+//! Decides from the schema of an Arrow table which column is what: vectors, ids, metadata. Used by `table` when a
+//! stream or a file begins.
 //!
 //! | column | role |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! `.arrow`, `.arrows`, `.feather`: Arrow IPC in a file, as a stream or in the format with a footer.
+//! `ArrowFile`: reads `.arrow`, `.arrows` and `.feather` files, Arrow IPC as a stream or in the format with a footer.
+//! Opened by `rows::open`.
 //!
 //! | offset | size | field (with a footer) |
 //! |---|---|---|

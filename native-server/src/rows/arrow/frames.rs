@@ -1,4 +1,5 @@
-//! Cuts an Arrow IPC stream into messages, and lets none through that lies about its own size.
+//! `Frames`: cuts an Arrow IPC stream into messages, and refuses messages that misstate their size. Used by
+//! `ArrowRows`.
 //!
 //! | offset | size | field |
 //! |---|---|---|

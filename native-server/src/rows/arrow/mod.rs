@@ -1,4 +1,5 @@
-//! Apache Arrow: tables in batches of columns, over the network and in files.
+//! Apache Arrow IPC: reads streams and files as rows (`ArrowRows`), and writes them (`write_arrow_stream`). Used by
+//! the routes `ingest` and `export`, and by `nearfield import` and `export`.
 //!
 //! [`ArrowRows`] turns the bytes of an IPC stream, in pieces of any size, into rows; [`write_arrow_stream`]
 //! goes the other way. Bytes are checked by [`frames`] before the arrow crates see them, so that what they

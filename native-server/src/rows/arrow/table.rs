@@ -1,4 +1,5 @@
-//! Record batches as rows: vectors to f32, ids, metadata as JSON text.
+//! Converts Arrow record batches to rows (`TableReader`, `TableRows`): vectors to f32, ids, metadata as JSON text.
+//! Used by `ArrowRows` and `Parquet`.
 //!
 //! Errors name column and row, counted from the first batch on. A batch whose metadata would fill more than the engine
 //! takes at once is refused while it is written, however small its columns are.

@@ -1,4 +1,6 @@
-//! Rows as an Arrow table: columns `id`, `vector`, `metadata`.
+//! Writes rows as an Arrow table with the columns `id`, `vector` and `metadata` (`TableWriter`, `Layout`);
+//! `write_arrow_stream` writes a whole view. Used by the route `export`, by imports into a server, and by the Arrow
+//! and Parquet files of `rows::write`.
 //!
 //! | column | type |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! One-dimensional arrays, a value a row: as ids, or as JSON.
+//! Reads one-dimensional arrays of a `.npz` file, one value for each row, as ids or as JSON (`Column`). Used by `npz`.
 
 use std::io::Read;
 

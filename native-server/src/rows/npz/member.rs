@@ -1,4 +1,4 @@
-//! The arrays in a `.npz` file: where each lies, and its bytes, decompressed and checked.
+//! `Member`: one array in a `.npz` archive, where it lies, and its bytes, decompressed and checked. Used by `npz`.
 //!
 //! Only the list of the archive is read by the zip crate. A member may not be larger than Deflate could
 //! have made it, has to end where its entry says, and to have the checksum of its entry.

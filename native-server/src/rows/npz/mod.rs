@@ -1,4 +1,5 @@
-//! `.npz`: NumPy arrays side by side in a zip archive.
+//! `Npz`: reads `.npz` files, NumPy arrays in a zip archive, as rows. Opened by `rows::open`. The arrays are
+//! recognised by name:
 //!
 //! | array | becomes |
 //! |---|---|

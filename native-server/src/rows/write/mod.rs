@@ -1,4 +1,4 @@
-//! Files of vectors for others to read: the formats of [`super::open`], the other way round.
+//! Writes files of vectors in the formats that `super::open` reads (`Format`). Called by `nearfield export`.
 //!
 //! Reading what was written gives the same rows: bits of elements, ids of all kinds, metadata as given.
 //! What a format has no place for is counted, for the caller to say. Rows are passed over twice where a

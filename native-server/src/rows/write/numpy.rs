@@ -1,4 +1,4 @@
-//! `.npy` and `.npz`: arrays with the headers NumPy writes.
+//! Writes `.npy` and `.npz` files, with the headers that NumPy writes. Called by `rows::write`.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! Passes over the rows that are written: one to count, one to write.
+//! Passes over the rows that are written: `census` counts the rows and finds the longest texts in a first pass, the
+//! formats write in a second one (`Passes`). Used by `rows::write`; `Reported` reports progress.
 
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;

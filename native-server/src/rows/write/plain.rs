@@ -1,4 +1,4 @@
-//! `.fvecs`, lines of JSON, and lines of ids.
+//! Writes `.fvecs`, JSON lines, and lines of ids. Called by `rows::write`.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Parquet and Arrow files: the columns of [`Layout`].
+//! Writes Parquet and Arrow files, with the columns of `Layout`. Called by `rows::write`.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Database, ManualClock, Options, View};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, PointId, Pool, Rng, Schema};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ fn all_rows(source: &mut dyn RowFile) -> Result<Rows> {
 fn written(dir: &TempDir, ending: &str, view: &Arc<View>, filter: Option<&Filter>) -> PathBuf {
     let path = dir.path().join(format!("f.{ending}"));
     let mut passes = |pass| -> Result<Box<dyn RowFile>> {
-        let rows = ViewRows::new(Arc::clone(view), filter, &always)?;
+        let rows = ViewRows::new(Arc::clone(view), filter, &never_cancelled)?;
         Ok(Box::new(if pass == Pass::Census { rows.without_vectors() } else { rows }))
     };
     let census = census(&mut passes).expect("counts");
@@ -101,7 +101,7 @@ fn written(dir: &TempDir, ending: &str, view: &Arc<View>, filter: Option<&Filter
 fn every_format_gives_back_bits_ids_and_metadata() {
     for kind in [IdKind::Numbers, IdKind::Text, IdKind::Mixed] {
         let (view, dir) = (view(kind), TempDir::new().expect("a directory"));
-        let mut source = ViewRows::new(Arc::clone(&view), None, &always).expect("rows");
+        let mut source = ViewRows::new(Arc::clone(&view), None, &never_cancelled).expect("rows");
         let expected = all_rows(&mut source).expect("reads");
         assert_eq!(expected.count, ROWS * 3 / 2 - 1);
         for ending in ALL {
@@ -134,7 +134,7 @@ fn same_metadata(ending: &str, found: &Rows, expected: &Rows) -> bool {
 fn a_filter_decides_which_rows_are_written() {
     let (view, dir) = (view(IdKind::Mixed), TempDir::new().expect("a directory"));
     let filter = Filter::from_json_text("{\"row\": {\"lt\": 100}}").expect("a filter");
-    let count = view.count(Some(&filter), &always).expect("counts");
+    let count = view.count(Some(&filter), &never_cancelled).expect("counts");
     for ending in ["npy", "npz", "jsonl", "parquet", "arrow"] {
         let path = written(&dir, ending, &view, Some(&filter));
         let mut file = open(&path, &ColumnNames::default()).expect(ending);
@@ -146,7 +146,7 @@ fn a_filter_decides_which_rows_are_written() {
 fn an_http_export_is_read_back_the_same_with_and_without_vectors() {
     use super::super::arrow::{ArrowRows, write_arrow_stream};
     let view = view(IdKind::Mixed);
-    let rows = || ViewRows::new(Arc::clone(&view), None, &always).expect("rows");
+    let rows = || ViewRows::new(Arc::clone(&view), None, &never_cancelled).expect("rows");
     let expected = all_rows(&mut rows());
     let expected = expected.expect("reads");
     let mut bytes = Vec::new();
@@ -177,7 +177,7 @@ fn ids_in_a_file_of_their_own_are_read_back_or_refused() {
     ] {
         let view = view(kind);
         let mut passes = |_| -> Result<Box<dyn RowFile>> {
-            Ok(Box::new(ViewRows::new(Arc::clone(&view), None, &always)?))
+            Ok(Box::new(ViewRows::new(Arc::clone(&view), None, &never_cancelled)?))
         };
         let census = census(&mut passes).expect("counts");
         let mut bytes = Vec::new();

@@ -95,14 +95,14 @@ fn a_merge_that_has_waited_for_long_is_not_starved_by_writes_and_smaller_merges(
             // The next write begins before the oldest one ends, if it is admitted.
             writes.push_back(write(250).ok());
             writes.pop_front();
-            if lock(&budget.held).claimed_bytes > 0 {
+            if lock(&budget.held).earmarked_bytes > 0 {
                 assert!(budget.reserve(1, Purpose::Merge, Holder::Server).is_err());
             }
             std::thread::yield_now();
         }
         assert_eq!(waits.join().expect("no panic"), Some(400));
     });
-    assert_eq!((budget.used_bytes(), lock(&budget.held).claimed_bytes), (0, 0));
+    assert_eq!((budget.used_bytes(), lock(&budget.held).earmarked_bytes), (0, 0));
 }
 
 #[test]
@@ -122,33 +122,33 @@ fn a_claim_stands_while_the_end_of_writes_would_make_room_for_it() {
     for (reads, merges, claimed, counts) in cases {
         let (budget, case) = (budget(), (reads, merges, claimed));
         let of_merges = budget.reserve(merges, Purpose::Merge, Holder::Server).expect("room");
-        let claim = budget.claim(claimed);
+        let claim = budget.earmark(claimed);
         let of_reads = [(reads / 2, 'a'), (reads - reads / 2, 'b')]
             .map(|(bytes, name)| budget.reserve(bytes, READ, key(name)).expect("reads go on"));
-        let found = |purpose| budget.claimed_bytes(&lock(&budget.held), purpose);
+        let found = |purpose| budget.earmarked_bytes(&lock(&budget.held), purpose);
         let taken = budget.reserve(850 - reads - merges - counts.0, WRITE, Holder::Server);
         assert!(taken.is_ok(), "{case:?}: writes have the rest");
         assert!(budget.reserve(1, WRITE, Holder::Server).is_err(), "{case:?}");
         assert_eq!((found(WRITE), found(Purpose::Merge), found(READ)), (counts.0, counts.1, 0));
         assert!(budget.wants_rows_written(0) == (counts.0 > 0), "{case:?}");
         drop(claim);
-        assert_eq!(budget.claim(claimed).is_some(), counts.1 > 0, "{case:?}");
+        assert_eq!(budget.earmark(claimed).is_some(), counts.1 > 0, "{case:?}");
         drop((of_merges, of_reads, taken));
-        assert_eq!((budget.used_bytes(), lock(&budget.held).claimed_bytes), (0, 0));
+        assert_eq!((budget.used_bytes(), lock(&budget.held).earmarked_bytes), (0, 0));
     }
 }
 
 #[test]
 fn a_claim_that_was_spent_leaves_the_next_one_alone() {
     let budget = budget();
-    let mut first = budget.claim(200).expect("no other claim");
-    assert!(budget.claim(100).is_none());
-    let merge = budget.reserve_claimed(&mut first).expect("there is room");
-    let second = budget.claim(100).expect("the first is spent");
+    let mut first = budget.earmark(200).expect("no other claim");
+    assert!(budget.earmark(100).is_none());
+    let merge = budget.reserve_earmarked(&mut first).expect("there is room");
+    let second = budget.earmark(100).expect("the first is spent");
     drop(first);
-    assert_eq!((merge.bytes(), lock(&budget.held).claimed_bytes), (200, 100));
+    assert_eq!((merge.bytes(), lock(&budget.held).earmarked_bytes), (200, 100));
     drop(second);
-    assert_eq!(lock(&budget.held).claimed_bytes, 0);
+    assert_eq!(lock(&budget.held).earmarked_bytes, 0);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn only_collections_with_a_good_part_write_their_rows_early_unless_a_merge_has_a
     let budget = budget();
     budget.rows_changed(0, 500);
     assert!(!budget.wants_rows_written(500), "there is room");
-    let claim = budget.claim(400);
+    let claim = budget.earmark(400);
     assert!(budget.wants_rows_written(1), "the merge waits for all rows");
     drop(claim);
     budget.rows_changed(500, 720);

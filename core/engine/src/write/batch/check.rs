@@ -1,4 +1,5 @@
-//! What a batch is checked for, whatever the state of its collection.
+//! Checks a batch, as far as that is possible without the state of its collection: dimensions, norms, ids, metadata,
+//! idempotency keys. Called by `Batch::new` and `decode`.
 //!
 //! One idempotency key names the whole batch, or some rows have keys of their own; never both, and rows with keys
 //! come without deletes. A repeated batch is then wholly known or wholly new, and leaving a row out cannot take

@@ -1,4 +1,5 @@
-//! The inverse of `encode`, for bytes that may be anything.
+//! Decodes a batch from the body of a log frame: the inverse of `encode`, for bytes that may be anything. Entry:
+//! `decode`, called by recovery and by readers of the log.
 //!
 //! Every length is compared with what is left before anything is allocated, and everything `Batch::new`
 //! checks is checked again, except the content of metadata, which its reader checks, and the least length of vectors,
@@ -133,7 +134,7 @@ impl<'a> Parts<'a> {
         self.draft.ids.get_or_insert_default();
         let next_id = self.next_id.ok_or_else(|| corrupt(0, "no mark for assigned ids"))?;
         let highest = self.draft.ids.iter().flatten().fold(NextId::FIRST, |mut next, id| {
-            next.note(id);
+            next.raise_above(id);
             next
         });
         if highest.max(next_id) != next_id {

@@ -1,4 +1,4 @@
-//! A batch as bytes: the body of a log frame.
+//! Encodes a batch as bytes, the body of a log frame. Entry: `Batch::encode_into`, called by `Writer::apply_all`.
 //!
 //! Little-endian. A 16-byte start, then sections; every section starts at a multiple of 8 bytes, so that
 //! vectors can be read in place.

@@ -1,5 +1,8 @@
 //! One atomic change to a collection: checked once, then trusted.
 //!
+//! Callers of `Batch::new` are the write handlers of the server, Python, `wasm` and the import commands;
+//! `Collection::apply` applies the batch. `check`, `encode`, `decode` and `keys` are its parts.
+//!
 //! A [`Draft`] is what a caller asks for; [`Batch::new`] checks everything about it that does not depend
 //! on the collection's state, and [`Batch::assign_ids`] settles the ids left out. A batch is applied
 //! whole or not at all: **deletes first, then upserts**, so that an id in both is replaced.
@@ -139,7 +142,7 @@ impl<'a> Batch<'a> {
             let first = next.take(self.rows as u64)?;
             self.ids = (first..=u64::MAX).take(self.rows).map(PointId::U64).collect();
         }
-        self.ids.iter().for_each(|id| next.note(id));
+        self.ids.iter().for_each(|id| next.raise_above(id));
         self.next_id = Some(*next);
         Ok(())
     }

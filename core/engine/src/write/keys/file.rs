@@ -1,4 +1,5 @@
-//! The file of idempotency keys: what is remembered at a manifest's checkpoint LSN. Immutable.
+//! The file of idempotency keys that a checkpoint writes: the keys remembered at a manifest's checkpoint LSN.
+//! Immutable. Written by `Task`, read by recovery.
 //!
 //! `segments/keys-<cut, 20 digits>.keys`. Little-endian.
 //!

@@ -1,5 +1,5 @@
-//! Which idempotency keys were used, and what came of them: so that a repeated write is answered, not done
-//! again.
+//! `Keys`: the idempotency keys that were used, and the results of their writes, so that a repeated write is answered
+//! and not done again. Part of `State`; `Writer::apply_all` looks keys up before it logs.
 //!
 //! Part of the state at an LSN: a function of the batches up to it, because a batch that would repeat is
 //! settled before it is logged. The newest keys of each kind are remembered, a stated number of them; the

@@ -1,4 +1,6 @@
-//! Merging segments: gather the live rows, build the indexes, write the file.
+//! Runs a merge: `Task` gathers the live rows of its inputs, builds the indexes, and writes one segment file; the
+//! result is a `MergeOutput`. Planned by `Writer::plan`, stepped by the server's background threads and by
+//! `Collection`, committed by `Writer::finish`.
 //!
 //! A task owns what it reads, so it runs beside the writer and readers. It is stepped: between steps a
 //! caller may pause, show progress or drop it; until [`crate::Writer::finish`] nothing refers to its file,

@@ -1,4 +1,5 @@
-//! What should be merged next: a pure function of a few numbers, tested as a table.
+//! The merge policy: decides which segments are merged next, a pure function of a few numbers (`Situation` → `Work`),
+//! tested as a table. Called by `Writer::plan`.
 //!
 //! **Flat files.** A checkpoint writes rows without a graph and draws in small flat files of its own level, so
 //! that checkpoints alone leave a logarithmic number of them. **Graphs.** Once [`Options::level0_rows_max`] rows

@@ -1,4 +1,5 @@
-//! The group commit: changes in order, one sync for all of them, then everything is visible at once.
+//! `Writer::apply_all`, the group commit: applies changes in order, syncs once for all of them, then publishes one new
+//! view. Called by `Collection::apply_all`, which the server's committer calls.
 //!
 //! Each change is settled against the state that the changes before it lead to, logged and applied, still
 //! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
@@ -6,7 +7,7 @@
 //! synced before the next one is begun, but its changes share the fate of the group: none of them is seen
 //! before the end, so none is answered as done before it.
 
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::{Error, Lsn, PointId, Result};
 
@@ -98,7 +99,7 @@ impl Writer {
     /// The batches that delete what passes a filter now; at least one.
     fn deletes_of(&self, filter: &Filter) -> Result<Vec<Batch<'static>>> {
         let view = self.state.view(self.manifest.document.number);
-        let rows = view.matching(filter, &always)?;
+        let rows = view.matching(filter, &never_cancelled)?;
         let found = view.segments.iter().zip(&rows);
         let mut ids: Vec<PointId> = Vec::new();
         for (live, rows) in found {

@@ -1,4 +1,5 @@
-//! What the writer publishes: the newest view, and statistics for metrics.
+//! `Reader`: what the writer publishes, the newest view and the statistics for metrics (`CollectionStats`,
+//! `LogStats`). Written by `Writer::publish`, read by `Collection`.
 //!
 //! Both are replaced whole, after the state they describe is durable. Reading them takes no lock that is held during
 //! IO, so neither a search nor a scrape of metrics ever waits for an fsync.

@@ -1,4 +1,5 @@
-//! The summation rule in registers, generic over their width by pulp.
+//! The SIMD implementation of inner products and squared distances, generic over the register width by pulp. Called by
+//! `Kernel` for each instruction set; `scalar` computes the same bits with plain loops.
 //!
 //! `A` registers hold the 32 lanes of one row; `G` rows are summed side by side, which hides the
 //! latency of the additions and loads each piece of the query once for the group. While a group is

@@ -1,4 +1,6 @@
-//! Storage in a directory of a disk. The one place where the order of writes and syncs is decided.
+//! `Directory`: the `Storage` in a directory of a disk, and the one place where the order of writes and syncs is
+//! decided. It works on any `Disk`: `open_directory` makes one on the operating system's file system, tests on the
+//! simulated disk.
 //!
 //! | operation | order |
 //! |---|---|

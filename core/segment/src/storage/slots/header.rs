@@ -1,5 +1,7 @@
 //! The header of a slot: what the bytes behind it are, and what they are called.
 //!
+//! `Header::encode` and `Header::decode` are used by `table`, which reads and writes the headers of the pool.
+//!
 //! | offset | type | meaning |
 //! |---|---|---|
 //! | 0 | 8 bytes | magic `NEARSLOT` |

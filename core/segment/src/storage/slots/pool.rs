@@ -1,4 +1,6 @@
-//! The pool as a [`Storage`]: when content is written, when it gets its name, when its space is free again.
+//! `SlotStorage`: the `Storage` over a pool of files that are open in advance (a browser's private file system). It
+//! decides when content is written, when it gets its name, and when its space is free again. Made by `wasm`'s store;
+//! `table` keeps the headers.
 //!
 //! Locks hold among the users of one instance; that there is one instance is the host's promise, kept by
 //! whatever makes its handles exclusive. Directories are a matter of names.

@@ -1,4 +1,5 @@
-//! What every slot of a pool is, as its headers say it, and the writing of headers.
+//! `Table`: the state of every slot of a pool as its headers say it (free, blob, append-only file; name; length), and
+//! the writing of headers. Used by `SlotStorage`.
 //!
 //! The table in memory is what should be on the medium. Where a header could not be written, the slot is
 //! *doubtful*, and nothing else is written before the header is there: a crash in between shows the slot as

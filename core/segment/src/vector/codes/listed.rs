@@ -1,4 +1,5 @@
-//! Rows of inverted lists, as exports hold them: codes of one byte an element and a scale.
+//! `ListCodec`: the codec of inverted lists in exports, one byte for each element and a scale for each row.
+//! `ListQuery` is the encoded query. Used by `lists::build`, the opened lists and tables, and `search::lists`.
 
 use crate::error::Result;
 use crate::ids::RowId;

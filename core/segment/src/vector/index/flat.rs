@@ -1,4 +1,5 @@
-//! The exact answer: every allowed row is scored. The oracle of every other index.
+//! The exact scan: `search` scores every allowed row and returns the nearest (`Wanted` says how many). Called by
+//! `VectorField` for the exact access path; tests compare the other indexes with it.
 
 use std::cmp::Ordering;
 
@@ -148,7 +149,7 @@ fn order(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::always;
+    use crate::cancel::never_cancelled;
     use crate::error::ErrorKind;
     use crate::rng::Rng;
     use crate::rowset::{DeadRows, RowSet};
@@ -190,7 +191,8 @@ mod tests {
             for k in [0, 1, 10, 63, 64, 500, 1000, usize::MAX] {
                 let mut stats = SearchStats::default();
                 let wanted = Wanted::nearest(k);
-                let found = search(&table, 1000, allowed, wanted, backwards, &mut stats, &always);
+                let found =
+                    search(&table, 1000, allowed, wanted, backwards, &mut stats, &never_cancelled);
                 let found = found.expect("never cancelled");
                 assert_eq!(found, expected[..k.min(expected.len())], "k {k}");
                 assert!(k == 0 || stats.scored == expected.len() as u64);

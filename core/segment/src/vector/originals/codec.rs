@@ -1,4 +1,5 @@
-//! The codec of stored values: padded rows as given or rounded to halves, and for cosine their inverse norms.
+//! `OriginalCodec`: the codec of stored vectors, padded rows as given or rounded to halves, and for cosine their
+//! inverse norms. Used by `VectorField` and `originals::rows`.
 //!
 //! Norms are taken of the *stored* values (after rounding to halves), in f64, in a fixed order.
 

@@ -1,5 +1,6 @@
-//! Which rows are equal: for l2 and dot, rows of equal elements; for cosine, rows of equal direction, up to what
-//! rounding makes of two rows that differ in length alone.
+//! Finds rows with equal vectors: `equal_rows`, called by `GraphBuilder`, which makes one node of them (`duplicates`).
+//! For l2 and dot these are rows of equal elements; for cosine rows of equal direction, up to what rounding makes of
+//! two rows that differ in length alone.
 //!
 //! Rows are sorted by a key that equal rows share, then those of one key are compared with the first of them. Rounding
 //! may give two equal directions different keys: their group is then found as two.

@@ -1,6 +1,8 @@
 //! The space a graph is built in: squared distances between rows that obey geometry, so that pruning
 //! by triangles makes sense for every metric.
 //!
+//! `Geometry` computes these distances for `GraphBuilder`; `Lift` holds the further coordinate of dot.
+//!
 //! L2 as it is; cosine as half the squared distance of the normalised rows, 1 − cos; dot in the space
 //! with one more coordinate x′ = √(M² − ‖x‖²), M the largest norm, where nearest to a query means
 //! largest product (Bachrach et al., 2014).

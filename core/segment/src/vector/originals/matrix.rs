@@ -1,4 +1,5 @@
-//! The elements of stored rows: f32, or IEEE halves. The one file with an arm for each [`Encoding`].
+//! `Matrix`: the elements of stored rows, f32 or IEEE halves. The one file with an arm for each `Encoding`. Used by
+//! `originals::rows`.
 //!
 //! Rows lie one after the other, each padded with zeros. Answers over halves equal those over the widened f32 rows, bit
 //! for bit.

@@ -1,4 +1,5 @@
-//! Stored rows, borrowed from their two sections.
+//! `VectorRows`: the stored vectors of a field, borrowed from their two sections (elements; inverse norms). Used by
+//! searches, graph builds, `lists::build` and merges.
 
 use std::borrow::Cow;
 

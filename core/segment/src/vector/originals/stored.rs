@@ -1,4 +1,5 @@
-//! The originals of a field in a file: all rows, or row by row where their bytes may be missing.
+//! `StoredRows`: the stored vectors of a field in an opened file, all rows in memory, or row by row where bytes may be
+//! missing (on demand). Used by `VectorField`.
 
 use std::sync::{Arc, OnceLock};
 

@@ -6,7 +6,7 @@ use crate::manifest::{Manifest, list_numbers};
 use crate::read::view::Tier;
 use crate::write::task::MergeScope;
 use nearfield_segment::Lsn;
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::vector::graph::Scratch;
 
@@ -212,9 +212,12 @@ fn a_tier_is_searched_alone_and_hits_name_their_segments() {
     let filter = Filter::from_json(&json!({"old": 1})).expect("a filter");
     let sources = |tier, filter| {
         let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter };
-        let prepared = view.prepare_tier(tier, params, bench.collection.kernel(), &always);
-        let found =
-            prepared.expect("known fields").search(&[0.0, 0.0], &mut Scratch::default(), &always);
+        let prepared = view.prepare_tier(tier, params, bench.collection.kernel(), &never_cancelled);
+        let found = prepared.expect("known fields").search(
+            &[0.0, 0.0],
+            &mut Scratch::default(),
+            &never_cancelled,
+        );
         let (hits, _) = found.expect("in memory");
         hits.iter().map(|hit| hit.source).collect::<Vec<_>>()
     };

@@ -2,6 +2,9 @@
 //! as it was before the batch, in parallel; then their back links are grouped by target and each
 //! target is pruned, in parallel. So the bytes depend on rows, parameters and seed alone.
 //!
+//! `GraphBuilder` is used by `VectorField`'s builder, step by step; `GraphParams` are its parameters. `connect` makes
+//! all rows reachable afterwards.
+//!
 //! Of equal rows only the representative is inserted; the links of its duplicates are written at the end.
 //!
 //! A builder may start from a graph over some of the rows instead of from nothing (`inherit`).

@@ -1,4 +1,5 @@
-//! After the build: every row must be reachable from the entries.
+//! Connects a graph after the build, so that every row is reachable from the entry rows. `Connector` is used by
+//! `GraphBuilder`.
 //!
 //! Breadth-first search marks the links it came by; these *tree links* are never taken away, so what
 //! is reachable stays so. A row that was not reached is linked from a close row with a free place,

@@ -1,12 +1,14 @@
-//! Groups of equal rows: one row of a group is its *representative* and a node of the graph, the others are its
-//! *duplicates*. Links between distinct rows never end at a duplicate, so thousands of equal rows take one place
-//! in a search and cannot hide what lies behind them.
+//! Groups of equal rows in a graph (`Duplicates`): one row of a group is its *representative* and a node of the
+//! graph, the others are its *duplicates*. Links between distinct rows never end at a duplicate, so thousands of equal
+//! rows cannot fill a search's candidate list and block the path to other rows. Used by the build, by inserting into
+//! an existing graph (`inherit`), by `connect`, and by the search.
 //!
-//! The list of a duplicate starts with its representative, twice; no other list has a row twice. Its other places,
-//! and the last place that the representative uses, link the duplicates of a group as a tree, so that readers that
-//! know nothing of duplicates reach them all:
+//! The adjacency list of a duplicate starts with its representative, twice; no other list has a row twice. Its other
+//! slots, and the last slot that the representative uses, link the duplicates of a group as a tree, so that older
+//! versions of the library, which do not know duplicates, reach them all. D is the degree, the slots of an adjacency
+//! list:
 //!
-//! | list of | places |
+//! | list of | slots |
 //! |---|---|
 //! | representative r | up to D − 1 distinct rows, then duplicate 0 |
 //! | duplicate i | r, r, then duplicates i·(D − 2) + 1 to (i + 1)·(D − 2), as far as there are so many |
@@ -15,8 +17,8 @@ use crate::ids::RowId;
 use crate::rowset::RowSet;
 use crate::vector::index::graph::adjacency::{Adjacency, NO_ROW};
 
-/// Places of a duplicate's list that name its representative.
-const MARK: usize = 2;
+/// Slots at the beginning of a duplicate's adjacency list that hold its representative.
+const REPRESENTATIVE_SLOTS: usize = 2;
 
 /// The duplicates of a graph by representative. Empty, and without cost, for most graphs.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +53,7 @@ impl Duplicates {
         Duplicates { representatives, starts, rows, set: Some(set) }
     }
 
-    /// Those that the lists of a graph mark. O(rows).
+    /// Reads the duplicates from the adjacency lists of a graph. O(rows).
     pub(super) fn of_lists(adjacency: Adjacency<'_>) -> Self {
         let lists = (0..).map(RowId).zip(adjacency.places.chunks_exact(adjacency.stride));
         let marked = lists.filter(|(_, list)| list[0] == list[1] && list[0] != NO_ROW);
@@ -89,24 +91,24 @@ impl Duplicates {
         &self.rows[self.starts[group] as usize..self.starts[group + 1] as usize]
     }
 
-    /// Places in the list of `row` for links to distinct rows.
+    /// Slots in the adjacency list of `row` for links to distinct rows.
     pub(super) fn free_places(&self, row: RowId, degree: usize) -> usize {
         if self.of(row).is_empty() { degree } else { degree - 1 }
     }
 
-    /// Writes the links of duplicates, and those to them, into lists of `degree` places.
+    /// Writes the links of duplicates, and those to them, into adjacency lists of `degree` slots.
     pub(super) fn link(&self, places: &mut [u32], degree: usize) {
         for &representative in &self.representatives {
             let group = self.of(representative);
             let list = &mut places[representative.index() * degree..][..degree];
             let used = list.iter().take_while(|&&place| place != NO_ROW).count();
             list[used] = group[0].0;
-            let mut children = group[1..].chunks(degree - MARK);
+            let mut children = group[1..].chunks(degree - REPRESENTATIVE_SLOTS);
             for &duplicate in group {
                 let list = &mut places[duplicate.index() * degree..][..degree];
-                list[..MARK].fill(representative.0);
+                list[..REPRESENTATIVE_SLOTS].fill(representative.0);
                 let children = children.next().unwrap_or_default();
-                for (place, child) in list[MARK..].iter_mut().zip(children) {
+                for (place, child) in list[REPRESENTATIVE_SLOTS..].iter_mut().zip(children) {
                     *place = child.0;
                 }
             }

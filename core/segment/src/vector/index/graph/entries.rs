@@ -1,4 +1,5 @@
-//! The rows that every search of a graph starts from.
+//! Chooses the entry rows of a graph, from which every search starts. `move_far_apart_to_front` and `Probe` are used
+//! by `GraphBuilder`.
 //!
 //! A few that lie far apart are chosen before the first row is inserted. They do not suffice where rows lie in many
 //! clusters: once a cluster has more rows than a search keeps candidates, its lists name rows of the cluster alone, and

@@ -1,4 +1,5 @@
-//! A proximity graph in one section of bytes: opened with every byte checked, then only read.
+//! The proximity graph index (`Graph`): a section of adjacency lists, opened with every byte checked, then only read.
+//! Opened, built and searched by `VectorField`.
 //!
 //! Each row has up to `degree` neighbours; a search walks from the entry rows towards the query
 //! (`search`). The builder (`build`) makes the same bytes for the same rows, parameters and seed,

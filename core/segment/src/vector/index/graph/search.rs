@@ -1,5 +1,6 @@
-//! Best-first search: always expand the closest row not yet expanded, until none is left that could
-//! improve the result (Malkov & Yashunin, 2018, algorithm 2; Subramanya et al., 2019, algorithm 1).
+//! The graph search: best-first, it always expands the closest row not yet expanded, until none is left that could
+//! improve the result (Malkov & Yashunin, 2018, algorithm 2; Subramanya et al., 2019, algorithm 1). `Graph::search` is
+//! called by `VectorField`; `walk_expanded` by the build, which searches the graph for links.
 //!
 //! With a filter every row is walked, but only allowed rows enter the result: the frontier and the
 //! result are then two lists, and the walk ends when the frontier is farther than `ef` allowed rows.
@@ -12,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::allowed::Allowed;
-use crate::cancel::{GoOn, always};
+use crate::cancel::{GoOn, never_cancelled};
 use crate::ids::RowId;
 use crate::vector::index::graph::adjacency::Adjacency;
 use crate::vector::index::graph::duplicates::Duplicates;
@@ -165,7 +166,7 @@ pub(super) fn walk_expanded<'s>(
 ) -> &'s mut Vec<Candidate> {
     let mut nearest = std::mem::take(&mut scratch.nearest);
     nearest.reset(ef);
-    walk(adjacency, entries, scorer, &mut nearest, scratch, &always);
+    walk(adjacency, entries, scorer, &mut nearest, scratch, &never_cancelled);
     scratch.nearest = nearest;
     scratch.expanded.sort_unstable();
     &mut scratch.expanded

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::allowed::Allowed;
-use crate::cancel::always;
+use crate::cancel::never_cancelled;
 use crate::ids::RowId;
 use crate::parallel::Pool;
 use crate::rng::Rng;
@@ -58,7 +58,8 @@ fn a_graph_is_built_and_walked_over_any_scorer() {
     for query in (0..20).map(|at| at as f32 * 5.1) {
         let scorer = FromPlace(&line, query);
         let budget = SearchBudget::unbounded(32);
-        let found = graph.search(&scorer, Allowed::All, budget, &mut scratch, &mut stats, &always);
+        let found =
+            graph.search(&scorer, Allowed::All, budget, &mut scratch, &mut stats, &never_cancelled);
         let nearest = found.and_then(|found| found.first()).expect("there are rows").distance();
         let expected = line.0.iter().map(|place| (place - query).powi(2)).fold(f32::MAX, f32::min);
         assert_eq!(nearest, expected, "{query}");

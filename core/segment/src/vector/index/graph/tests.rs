@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::allowed::Allowed;
-use crate::cancel::always;
+use crate::cancel::never_cancelled;
 use crate::error::ErrorKind;
 use crate::ids::RowId;
 use crate::kernel::{InstructionSet, Kernel};
@@ -99,7 +99,7 @@ impl Fixture {
                 flat::Wanted::nearest(k),
                 |a, b| a.cmp(&b),
                 &mut stats,
-                &always,
+                &never_cancelled,
             )
             .expect("never cancelled");
             let close = graph
@@ -109,7 +109,7 @@ impl Fixture {
                     SearchBudget::unbounded(ef),
                     &mut scratch,
                     &mut stats,
-                    &always,
+                    &never_cancelled,
                 )
                 .expect("no bound");
             check_results(close, allowed, ef);
@@ -197,7 +197,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
                 SearchBudget::unbounded(10),
                 &mut scratch,
                 &mut stats,
-                &always
+                &never_cancelled
             )
             .expect("no bound")
             .is_empty()
@@ -205,7 +205,14 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
     let bounded = SearchBudget { ef: 10, k: 10, scored_max: 50 };
     assert!(
         graph
-            .search(&scorer, Allowed::Only(&none), bounded, &mut scratch, &mut stats, &always)
+            .search(
+                &scorer,
+                Allowed::Only(&none),
+                bounded,
+                &mut scratch,
+                &mut stats,
+                &never_cancelled
+            )
             .is_none()
     );
     let mut one = RowSet::empty(3000);
@@ -217,7 +224,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
             SearchBudget::unbounded(10),
             &mut scratch,
             &mut stats,
-            &always,
+            &never_cancelled,
         )
         .expect("no bound");
     assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
@@ -332,7 +339,7 @@ fn few_rows_are_all_found() {
                         SearchBudget::unbounded(ef),
                         &mut scratch,
                         &mut stats,
-                        &always,
+                        &never_cancelled,
                     )
                     .expect("no bound");
                 assert_eq!(found.len(), count, "{metric:?} ef {ef}");
@@ -375,7 +382,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
                 SearchBudget::unbounded(50),
                 &mut scratch,
                 &mut stats[0],
-                &always,
+                &never_cancelled,
             )
             .expect("no bound");
         let mut fresh = Scratch::default();
@@ -388,7 +395,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
                     SearchBudget::unbounded(50),
                     &mut fresh,
                     &mut stats[1],
-                    &always
+                    &never_cancelled
                 )
                 .expect("no bound")
         );
@@ -512,8 +519,14 @@ fn searches_reach_every_one_of_many_far_clusters() {
         let mut search = |query: &Vec<f32>| {
             let scorer = RowScorer::new(fixture.rows(), Kernel::detect(), query);
             let budget = SearchBudget::unbounded(ef);
-            let found =
-                graph.search(&scorer, Allowed::All, budget, &mut scratch, &mut stats, &always);
+            let found = graph.search(
+                &scorer,
+                Allowed::All,
+                budget,
+                &mut scratch,
+                &mut stats,
+                &never_cancelled,
+            );
             found.expect("no bound")[0].distance()
         };
         let misses = queries.iter().filter(|query| search(query) > far).count();

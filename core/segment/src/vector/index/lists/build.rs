@@ -1,4 +1,5 @@
-//! From rows to the two sections: clustered, put in order, encoded.
+//! Builds the two sections of inverted lists from the rows of a field: clusters the rows by k-means (`means`), orders
+//! the lists (`order`), encodes them. Entry: `build`, which returns `ListSections`; called when an export is written.
 
 use crate::cancel::{self, GoOn};
 use crate::error::Result;

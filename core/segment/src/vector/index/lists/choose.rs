@@ -1,4 +1,5 @@
-//! Which lists are worth reading, when they are to lie in few runs.
+//! Chooses which inverted lists a search reads, within a `Budget` of lists and of runs (lists adjacent in the file).
+//! Entry: `choose`, called by `search::lists`.
 //!
 //! A list is worth 1 / (1 + its rank by distance): about how the true neighbours are spread over lists. Of all
 //! ways to pick so many lists in so many runs, the best is found exactly, by dynamic programming over the lists

@@ -1,4 +1,5 @@
-//! One opened list: rows as codes, with their ids.
+//! `InvertedList`: one list in memory, its rows as codes with their ids, and the distances of those codes to a query.
+//! Read by `StoredLists`; scored by `search::lists`.
 
 use crate::error::{Error, Result};
 use crate::ids::{PointId, RowId};

@@ -1,4 +1,5 @@
-//! In which order lists stand in the file: near ones near each other, so that a search reads few stretches.
+//! The order of inverted lists in the file: lists with near centroids are placed near each other, so that a search
+//! reads few runs. Called by `lists::build`.
 //!
 //! The centroids are halved across their main axis again and again; where two halves meet, each may be turned
 //! around, so that the ends that meet are near. O(lists × dim × log lists).

@@ -1,4 +1,5 @@
-//! The lists of a field in a file, each read and checked when it is used.
+//! `StoredLists`: the inverted lists of a field in a file; the table and each list are read and checked when they are
+//! used. Opened by `VectorField`; used by `search::lists`.
 
 use std::sync::{Arc, OnceLock};
 

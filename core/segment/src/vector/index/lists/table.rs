@@ -1,4 +1,5 @@
-//! The opened list table: how near each list is to a query, and where it lies.
+//! `ListTable`: the decoded table of inverted lists, with the centroid of each list and its byte range. Read by
+//! `StoredLists`; `search::lists` computes the distances of a query to the centroids.
 
 use std::ops::Range;
 

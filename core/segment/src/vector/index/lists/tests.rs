@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cancel::always;
+use crate::cancel::never_cancelled;
 use crate::error::ErrorKind;
 use crate::format::{SectionKind, check_bytes};
 use crate::ids::{PointId, RowId};
@@ -63,7 +63,7 @@ impl Field {
     }
 
     fn build(&self, live: &[RowId], kernel: Kernel, pool: &Pool) -> ListSections {
-        build(&self.rows(), live, &id_of, kernel, pool, &always).unwrap().unwrap()
+        build(&self.rows(), live, &id_of, kernel, pool, &never_cancelled).unwrap().unwrap()
     }
 
     fn table(&self, sections: &ListSections) -> crate::Result<ListTable> {
@@ -146,7 +146,8 @@ fn equal_rows_zeros_and_single_rows_have_lists_too() {
         }
     }
     let field = Field::of(&[], 3, Metric::L2);
-    let built = build(&field.rows(), &[], &id_of, Kernel::detect(), &Pool::SERIAL, &always);
+    let built =
+        build(&field.rows(), &[], &id_of, Kernel::detect(), &Pool::SERIAL, &never_cancelled);
     assert_eq!(built.unwrap(), None);
 }
 

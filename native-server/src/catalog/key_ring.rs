@@ -1,10 +1,12 @@
-//! The keys in memory, and the one decision about a token.
+//! The API keys in memory (`KeyRing`): authenticates tokens, and keeps when each key was last used. Used by
+//! `Catalog::authenticate`; the audit thread stores the uses (`last used` of a key is stored at most once a minute).
 //!
-//! Every decision first asks SQLite whether a connection of any process has changed the file
-//! (`PRAGMA data_version`), and reads the keys again if their generation has moved. So a revocation that was
-//! answered is obeyed by the next request. If SQLite cannot say, the keys in memory decide: a damaged, full or
-//! locked catalog does not stop the server. The keys that this process has created or revoked are known either way.
-//! What the question costs: docs/internals/decisions/0055-sqlite-is-asked-at-each-decision.md.
+//! Every decision first asks SQLite whether a connection of any process has changed the file (`PRAGMA data_version`),
+//! and reads the keys again if their generation (a counter in the catalog that grows with each change of keys) has
+//! changed. So a revocation that was confirmed is obeyed by the next request. If SQLite cannot be read, the keys in
+//! memory decide: a damaged, full or locked catalog does not stop the server. Keys that this process has created or
+//! revoked are also in memory when SQLite cannot be read. What the question costs:
+//! docs/internals/decisions/0055-sqlite-is-asked-at-each-decision.md.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +23,7 @@ use super::sqlite::Sqlite;
 use super::token::{KeyId, Token};
 use crate::host::lock;
 
-/// A use of a key is written down if it is this much later than the last one written.
+/// `last used` of a key is stored at most this often.
 const USED_STEP_MS: u64 = 60_000;
 
 /// The key of a token, with its roles.
@@ -53,7 +55,7 @@ pub enum Refusal {
     Expired,
 }
 
-/// See the module.
+/// The keys in memory, refreshed from SQLite before each decision.
 #[derive(Debug)]
 pub(super) struct KeyRing {
     inner: Mutex<Inner>,
@@ -64,6 +66,7 @@ pub(super) struct KeyRing {
 struct Inner {
     catalog: Sqlite,
     data_version: i64,
+    /// A counter in the catalog that grows with each change of keys.
     generation: i64,
     keys: HashMap<KeyId, Held>,
     /// The last look at the file failed.
@@ -138,7 +141,7 @@ impl KeyRing {
         }
     }
 
-    /// Uses that are not written down: those a minute later than the last note, or `all`.
+    /// Uses that are not stored: those a minute later than the last stored one, or `all`.
     pub(super) fn unnoted(&self, all: bool) -> Vec<(KeyId, u64)> {
         let step_ms = if all { 1 } else { USED_STEP_MS };
         let inner = lock(&self.inner);
@@ -146,7 +149,7 @@ impl KeyRing {
         due.map(|(&id, held)| (id, held.used_ms)).collect()
     }
 
-    /// These uses are written down.
+    /// Records that these uses are stored.
     pub(super) fn noted(&self, used: &[(KeyId, u64)]) {
         let mut inner = lock(&self.inner);
         for (id, used_ms) in used {
