@@ -3,8 +3,8 @@
 //! jobs), `verify_present` (scrub of a running server), `verify_export`, and `verify_below` (a snapshot before its
 //! restore).
 //!
-//! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not answers; any other costs data, and a
-//! collection with one refuses to open. Files no manifest names are not looked at.
+//! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not
+//! answers; any other costs data, and a collection with one refuses to open. Files no manifest names are not read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
