@@ -115,10 +115,10 @@ export interface RecallReport { recall: number; low: number; high: number; n: nu
 export interface Plan {
   found: number;
   segments: { segment: string; rows: number; allowed: number; pruned: boolean; [detail: string]: unknown }[];
-  /** `lists_read` and `compared_again` of a file at a URL that is not here whole. */
+  /** `lists_read` and `reranked` of a file at a URL that is not here whole. */
   stats: {
     segments_searched: number; segments_pruned: number; vectors_scored: number; nodes_expanded: number;
-    lists_read?: number; compared_again?: number;
+    lists_read?: number; reranked?: number;
   };
 }
 

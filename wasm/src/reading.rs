@@ -190,8 +190,8 @@ fn set_coverage<'a>(
         set(object, "coverage", &JsValue::from_f64(coverage));
         let stats = Object::new();
         set(&stats, "cellsSearched", &total.lists_read.into());
-        set(&stats, "cellsTotal", &(lists as u32).into());
-        set(&stats, "reranked", &total.compared_again.into());
+        set(&stats, "cellsTotal", &lists.into());
+        set(&stats, "reranked", &total.reranked.into());
         set(object, "stats", &stats);
     }
     Ok(())

@@ -301,7 +301,6 @@ pub struct Export {
     /// The collections by name, in the order of the file.
     pub collections: Vec<(String, View)>,
     front_len: u64,
-    file_len: u64,
 }
 
 impl Export {
@@ -323,7 +322,7 @@ impl Export {
             Ok((collection, view))
         };
         let collections = all(contents.into_iter().map(open))?;
-        Ok(Export { collections, front_len, file_len: blob.len() })
+        Ok(Export { collections, front_len })
     }
 
     /// A collection by name.

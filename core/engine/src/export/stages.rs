@@ -26,8 +26,6 @@ pub enum Stage {
     Codes,
     /// Rows, ids and metadata: exact distances, filters and metadata without a request.
     Rows,
-    /// The whole file.
-    All,
 }
 
 impl Export {
@@ -37,11 +35,10 @@ impl Export {
         segments.flat_map(|live| &live.segment.front().sections)
     }
 
-    /// Ranges of the file that a stage consists of, ascending. Bytes of earlier stages are not in it, except in `All`.
+    /// Ranges of the file that a stage consists of, ascending. Bytes of earlier stages are not in it.
     pub fn stage_ranges(&self, stage: Stage) -> Vec<Range<u64>> {
         let from_the_start = match stage {
             Stage::Header => Some(0..self.front_len),
-            Stage::All => Some(0..self.file_len),
             Stage::ListTables | Stage::Codes | Stage::Rows => None,
         };
         let of_stage = self.entries().filter(|entry| stage_of(entry.kind) == Some(stage));

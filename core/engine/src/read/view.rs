@@ -195,6 +195,7 @@ impl View {
         kernel: Kernel,
         go_on: GoOn<'_>,
     ) -> Result<Prepared<'a>> {
+        // Before anything is read: a blob would request what is missing for a search that is refused.
         params.check()?;
         let mut reads = Reads::default();
         if let Some(filter) = params.filter {

@@ -42,7 +42,8 @@ impl Reads {
 /// # Errors
 /// The first error; `NotResident` after every read was made.
 pub fn all<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let (mut found, mut reads) = (Vec::new(), Reads::default());
+    let results = results.into_iter();
+    let (mut found, mut reads) = (Vec::with_capacity(results.size_hint().0), Reads::default());
     for result in results {
         found.extend(reads.note(result)?);
     }

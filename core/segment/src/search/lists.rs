@@ -20,7 +20,7 @@ use crate::vector::lists::{Budget, InvertedList, Spot, StoredLists, choose};
 use crate::vector::{AccessPath, Codec, ListCodec, VectorField};
 
 /// About as many bytes of lists are read by default: measured (docs/internals/decisions/0032).
-pub const LIST_BYTES_DEFAULT: u64 = 1_400_000;
+const LIST_BYTES_DEFAULT: u64 = 1_400_000;
 /// Fewest lists that are read by default, however large they are.
 const LISTS_DEFAULT_MIN: usize = 16;
 /// Runs that are read by default. A run is lists adjacent in the file, fetched by one range request. With the file
@@ -33,8 +33,8 @@ const MERGED_GAP_BYTES: u64 = 32 * 1024;
 /// How inverted lists are searched.
 #[derive(Debug, Clone, Copy)]
 pub struct ListParams {
-    /// Lists to read: `None` = about [`LIST_BYTES_DEFAULT`] of them; `Some(n)` with n ≥ the number of lists reads
-    /// every row.
+    /// Lists to read: `None` = about 1.4 MB of them, at least 16; `Some(n)` with n ≥ the number of lists reads every
+    /// row.
     pub lists: Option<usize>,
     /// Most runs of lists, unless all are read.
     pub runs_max: usize,
@@ -62,6 +62,7 @@ impl ListParams {
 }
 
 /// A list as a choice: its bytes in the file, how near it is, and which it is of which source.
+#[derive(Clone)]
 struct Choice {
     range: Range<u64>,
     distance: f32,
@@ -131,7 +132,7 @@ impl Prepared<'_> {
             sort_hits(hits);
             hits.truncate(rerank.max(self.params.k));
             self.rerank(vector, hits)?;
-            stats.compared_again = hits.len() as u32;
+            stats.reranked = hits.len() as u32;
         }
         Ok(())
     }
@@ -163,10 +164,8 @@ impl Prepared<'_> {
         let lists = self.lists.lists.unwrap_or((usual as usize).max(LISTS_DEFAULT_MIN));
         // A search of all lists has no bound on its runs.
         let runs = if lists >= spots.len() { spots.len() } else { self.lists.runs_max };
-        let mut chosen = choose(&spots, Budget { lists, runs }).into_iter().peekable();
-        let mut position = 0..;
-        choices.retain(|_| chosen.next_if_eq(&position.next().unwrap_or_default()).is_some());
-        Ok(choices)
+        let chosen = choose(&spots, Budget { lists, runs });
+        Ok(chosen.into_iter().map(|position| choices[position].clone()).collect())
     }
 
     fn read(&self, choice: &Choice) -> Result<ReadList<'_>> {

@@ -10,7 +10,7 @@
 mod lists;
 mod plan;
 
-pub use lists::{LIST_BYTES_DEFAULT, ListParams, RUNS_DEFAULT};
+pub use lists::{ListParams, RUNS_DEFAULT};
 pub use plan::{PlanInput, plan, rows_scored};
 
 pub use crate::vector::AccessPath;
@@ -112,9 +112,9 @@ pub struct SearchStats {
     /// Inverted lists read.
     #[serde(skip_serializing_if = "is_zero")]
     pub lists_read: u32,
-    /// Rows of lists that were compared again by their originals.
+    /// Rows of lists that were reranked on their stored vectors.
     #[serde(skip_serializing_if = "is_zero")]
-    pub compared_again: u32,
+    pub reranked: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -129,7 +129,7 @@ impl std::ops::AddAssign for SearchStats {
         self.vectors_scored += other.vectors_scored;
         self.nodes_expanded += other.nodes_expanded;
         self.lists_read += other.lists_read;
-        self.compared_again += other.compared_again;
+        self.reranked += other.reranked;
     }
 }
 
@@ -210,7 +210,7 @@ fn prepare_source<'a>(
         rows: segment.rows(),
         allowed,
         has_graph: field.graph().is_some(),
-        lists: field.lists().map_or(Ok(0), |lists| Ok(lists.table()?.places().len() as u32))?,
+        lists: list_count(field, params.exact || allowed == 0)?,
         k: params.k,
         ef: params.ef,
         exact: params.exact,
@@ -219,6 +219,14 @@ fn prepare_source<'a>(
     let name = segment.name().to_owned();
     let plan = SourcePlan { segment: name, rows: segment.rows(), allowed, pruned, path };
     Ok(PreparedSource { source, field, passing, plan })
+}
+
+/// Inverted lists that a search of the field may use.
+fn list_count(field: &VectorField, without: bool) -> Result<u32> {
+    match field.lists().filter(|_| !without) {
+        Some(lists) => Ok(lists.table()?.places().len() as u32),
+        None => Ok(0),
+    }
 }
 
 impl Prepared<'_> {
@@ -271,13 +279,12 @@ impl Prepared<'_> {
         Ok((hits, stats))
     }
 
-    /// Inverted lists of all sources, whatever the filter excludes.
+    /// Inverted lists of all sources, whatever the filter excludes; 0 for an exact search, which uses none.
     ///
     /// # Errors
     /// None after a search: `NotResident`, `Corrupt`.
-    pub fn lists_total(&self) -> Result<usize> {
-        let lists = self.sources.iter().filter_map(|source| source.field.lists());
-        lists.map(|lists| Ok(lists.table()?.places().len())).sum()
+    pub fn lists_total(&self) -> Result<u32> {
+        self.sources.iter().map(|source| list_count(source.field, self.params.exact)).sum()
     }
 
     /// Part of the live rows that a search of inverted lists scored or that the filter excludes: at 1 nothing was left

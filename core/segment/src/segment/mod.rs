@@ -51,8 +51,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment file called `name` in errors. On demand it reads front and schema only. What a block of columns or a text means is checked when it is
-    /// used. O(bytes of the file).
+    /// Opens a segment file called `name` in errors. What a block of columns or a text means is checked when it is
+    /// used. O(bytes of the file); on demand it reads front and schema only.
     ///
     /// # Errors
     /// `Corrupt` or `Version`, naming section and offset.
