@@ -1,4 +1,6 @@
-//! Sixteen bytes at a time by sixteen tables (as in "slicing by 8", Kounavis and Berry, 2005), made once.
+//! `crc32c` and `crc32c_append` for WebAssembly: sixteen bytes at a time by sixteen tables (as in "slicing by
+//! 8", Kounavis and Berry, 2005), made once. Re-exported by the crate there; elsewhere tests compare it with
+//! the instruction.
 
 use std::sync::OnceLock;
 

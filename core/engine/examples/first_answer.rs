@@ -1,9 +1,10 @@
-//! What a first answer over ranges costs: recall@10, bytes and requests for real rows with known answers.
+//! Measures a first answer over ranges: recall@10, bytes and requests for real rows with known answers. A
+//! program, run by hand.
 //!
-//! `cargo run --release --example first_answer -- FOLDER [METRIC]` reads base.npy, query.npy and gt100.npy
-//! of a folder, makes an export in memory, and asks each query with nothing fetched before. Ranges that are
-//! wanted are merged where less than 32 KiB lies between them, as the browser does; every request counts, that
-//! of the front too.
+//! `cargo run --release -p nearfield-engine --example first_answer -- FOLDER [METRIC]` reads base.npy,
+//! query.npy and gt100.npy of a folder, makes an export in memory, searches it for each query with nothing
+//! fetched before, and prints a table. Wanted ranges with less than 32 KiB between them are merged, as in the
+//! browser; every request counts, that of the header too.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement for people")]
 

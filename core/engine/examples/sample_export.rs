@@ -1,7 +1,7 @@
 //! Writes a `.near` file that is large enough to be read in part, for tests of the browser package.
 //!
-//! `cargo run --example sample_export -- FILE [SEED]`: one collection of two segments, 20,000 rows with cells and 500
-//! without, 32 dimensions in clusters, metadata. The same bytes for the same seed.
+//! `cargo run -p nearfield-engine --example sample_export -- FILE [SEED]`: one collection of two segments, 20,000 rows
+//! with inverted lists and 500 without, 32 dimensions in clusters, metadata. The same bytes for the same seed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What a slow trickle of writes costs: files, queries a second, processor time and bytes of upkeep.
+//! Measures a slow trickle of writes: files, queries a second, processor time and bytes of upkeep. A program,
+//! run by hand.
 //!
 //! `cargo run --release -p nearfield-engine --example trickle -- FOLDER [ROWS] [DIM]` writes ROWS rows (100,000 of 128
 //! elements without arguments) to a database in FOLDER, which must be absent or empty: 100 rows a batch, a checkpoint

@@ -1,4 +1,5 @@
-//! The clock. The only place of the core that reads the time of the operating system; other code gets it by argument.
+//! `Clock`, the time in milliseconds as an argument: `SystemClock` reads the operating system, `ManualClock` is set by
+//! its owner (tests, browser). Read by `Writer` for the times of batches and manifests, and by the server.
 //!
 //! Time is written into batches and manifests for people to read and for "as of" queries. Nothing is
 //! ordered by it: order is the LSN.

@@ -1,4 +1,5 @@
-//! Settings of a collection's engine: data, with units in the names; components arrive as arguments.
+//! `Options`: the settings of an engine, with units in the names. Given to `Database::open`; read by
+//! `Writer`, `plan`, recovery and history.
 
 use nearfield_segment::Kernel;
 use nearfield_segment::segment::SegmentOptions;

@@ -1,5 +1,6 @@
-//! Recall on clusters that lie far apart: `cargo run --release --example far_clusters -- [ROWS] [CLUSTERS] [DIM]
-//! [WIDTH] [FILE]` (100,000 rows in 100 clusters of 128 elements without arguments).
+//! Measures recall on clusters that lie far apart; a program, run by hand: `cargo run --release -p
+//! nearfield-segment --example far_clusters -- [ROWS] [CLUSTERS] [DIM] [WIDTH] [FILE]` (100,000 rows in 100
+//! clusters of 128 elements without arguments).
 //!
 //! Cluster centres are uniform in a cube of width 1; a row is its centre plus uniform noise of WIDTH (.5) in every
 //! element, and lies nearer to the rows of its cluster than to any other row. With FILE, rows and queries are also

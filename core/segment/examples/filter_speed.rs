@@ -1,4 +1,5 @@
-//! Times building the metadata of 60,000 rows and filtering them: `cargo run --release --example filter_speed`.
+//! Times building the metadata of 60,000 rows and filtering them: `cargo run --release -p nearfield-segment
+//! --example filter_speed`.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a stopwatch for people")]
 

@@ -1,5 +1,5 @@
-//! What the parity rule costs: nanoseconds a row for the kernels of the crate (32 lanes, multiply then
-//! add, one tree) against a kernel free to fuse and to reorder. Rows lie in cache.
+//! Measures what the parity rule costs: nanoseconds a row for the kernels of the crate (32 lanes, multiply then add,
+//! one tree) against a kernel free to fuse and to reorder. Rows lie in cache. A program, run by hand:
 //!
 //! `cargo run --release -p nearfield-segment --example kernel_cost`
 

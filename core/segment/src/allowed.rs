@@ -1,4 +1,5 @@
-//! Which rows a search may return: all, all but the dead, or those of a set.
+//! `Allowed`: which rows a search may return: all, all but the dead, or those of a set. Made by `search` for
+//! each source; the exact scan and the graph search test rows with `contains`.
 
 use crate::ids::RowId;
 use crate::rowset::{DeadRows, RowSet};

@@ -1,7 +1,6 @@
-//! The one error type of the core crates: a kind to act on, a message to read, details to program with.
-//!
-//! `Error` is the type, `Fault` says which input was invalid, `shown` shortens values for messages. Used by every
-//! module of the core, and mapped by the server, `python` and `wasm` in one table each.
+//! The one error type of the core crates: `Error`, with a kind to act on, a message to read, details to
+//! program with. `Fault` says which input was invalid, `shown` shortens values for messages. Returned by
+//! every module of the core; the server, `python` and `wasm` map it in one table each.
 //!
 //! A kind exists only where a caller acts differently. Everything else (which blob, section, offset,
 //! what was expected and what was found) is in the message, and again in [`Error::details`] by name,

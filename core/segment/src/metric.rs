@@ -1,4 +1,5 @@
-//! What "close" means. Inside the engine smaller is closer, always; sign and range change once, here.
+//! `Metric`: what "close" means. Inside the engine smaller is closer, always; sign and range change once, in
+//! `Metric::score` (distance → score), called by the server, the command line, Python and `wasm` for their answers.
 
 use serde::{Deserialize, Serialize};
 

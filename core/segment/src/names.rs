@@ -1,4 +1,5 @@
-//! The names of enums, each spelled once: in messages, on the command line, in JSON and in files.
+//! The macro `names`: the names of an enum's variants, each spelled once, for messages, the command line,
+//! JSON and files. Used by `Metric`, `Encoding` and `InstructionSet`.
 
 use crate::error::{Error, Fault, Result};
 

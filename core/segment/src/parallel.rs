@@ -1,7 +1,5 @@
-//! The only place in the core that starts threads: a pool is an argument, its size a number.
-//!
-//! `Pool` is passed by the engine to graph builds, merges, searches of many queries and exports; `Pool::giving_way` is
-//! a pool that lets other work run first.
+//! The only place in the core that starts threads. `Pool` is passed by the engine to graph builds, merges, searches of
+//! many queries and exports; its size is a number. `Pool::giving_way` is a pool that lets other work run first.
 //!
 //! Results never depend on the number of threads: work is a list of items, each written to its own
 //! place. Threads live for one call (scoped), so nothing outlives its caller.

@@ -1,6 +1,6 @@
-//! Reading little-endian bytes that may be anything, from front to back.
-//!
-//! `ByteReader` is used by the decoders of log frames, manifests' delete lists, batches, segment sections and exports.
+//! Reads little-endian bytes that may be anything, from front to back. `ByteReader` is used by the decoders
+//! of segment files, log frames, batches, delete lists, idempotency-key files, exports and slots. Errors name
+//! the file (blob) and the part of it (place).
 //!
 //! Every read is checked: running off the end is `Corrupt`, never a panic, and a length found in the bytes allocates
 //! nothing before it was compared with what is left. What the values mean is the caller's business.

@@ -1,4 +1,5 @@
-//! A small seeded generator. Chance arrives by argument: there is no ambient randomness in the core.
+//! `Rng`: a small seeded generator, passed as an argument: there is no ambient randomness in the core. The
+//! engine makes file ids with it (`file_id`), graph builds and `recall::sample` draw rows.
 
 use crate::ids::{FileId, mix64};
 

@@ -1,7 +1,6 @@
-//! Sets of rows of one segment: what a filter keeps, what is alive, what a search may return.
-//!
-//! Used by `filter::eval`, `payload`, `Allowed` and the searches; the engine holds a `DeadRows` for each segment of a
-//! `View`.
+//! `RowSet`: a set of rows of one segment, such as what a filter keeps, what is alive, what a search may
+//! return. Used by `filter::eval`, `payload`, `Allowed` and the searches; the engine holds a `DeadRows` for
+//! each segment of a `View`.
 //!
 //! A [`RowSet`] is dense: one bit a row, 64 rows a word, so a set over a million rows is 125 kB and
 //! combining two is a pass over words. Invariant: bits at and above `len` are zero, so counting and

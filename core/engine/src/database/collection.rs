@@ -1,5 +1,6 @@
-//! `Collection`: the handle of one collection, for reading, writing and maintenance, safe to share between threads.
-//! Returned by `Database::collection`; used by the server's workers, Python, `wasm` and the command line.
+//! `Collection`: the handle of one collection, for reading (`view`), writing (`apply_all`) and maintenance
+//! (`maintain`, `compact`), safe to share between threads. Returned by `Database::collection`; used by the
+//! server's workers, Python, `wasm` and the command line.
 //!
 //! It adds no behaviour to writer, follower and view; it holds the locks. Readers never wait for a lock
 //! that is held during IO. Tasks run beside each other and beside writes; the writer is held only to plan one and to

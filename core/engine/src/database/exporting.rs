@@ -1,4 +1,5 @@
-//! Exporting collections of a database: the newest view of each, as one file.
+//! `Database::export`: writes the newest views of named collections to one file. Called by Python; the
+//! command line and the server call the functions of `export` directly.
 
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::storage::Storage;

@@ -1,7 +1,8 @@
-//! Collections whose log file is open, so that a database of many does not use up the handles of its process.
+//! `OpenLogs`: bounds how many log files of a database are open, so that many collections do not use up the
+//! handles of the process. `Collection` notes each write in it (`note`).
 //!
-//! Bounds their number: the log file that was written longest ago is closed, and the next write to that collection
-//! begins a new one. A collection that is being written at that moment is passed over.
+//! The log file that was written longest ago is closed, and the next write to that collection begins a new
+//! one. A collection that is being written at that moment is passed over.
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 

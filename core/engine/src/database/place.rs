@@ -1,4 +1,5 @@
-//! Whether a directory may become a database.
+//! `check_place`: whether a directory is a database or may become one. Called when a database is opened for
+//! writing, and by restore and replay for their target.
 //!
 //! A database is created in an empty directory only. What is in any other directory belongs to other programs,
 //! or to a database whose document was lost; neither is written to. Everything here only reads.

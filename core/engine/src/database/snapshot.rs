@@ -1,5 +1,5 @@
-//! Makes a snapshot of a database: a directory, below that of the database, that is itself a database. Entry:
-//! `Database::snapshot`, called by the server's jobs, the command line and Python.
+//! Makes a snapshot of a database: a directory below it that is itself a database. Entry: `Database::snapshot` (names
+//! of collections → `Snapshot`), called by the server's jobs, the command line and Python.
 //!
 //! Files of a store are immutable, so a snapshot links them (where the disk has links) and copies only the log
 //! that no segment contains. It holds the present only, not the past kept for replay. The database manifest is

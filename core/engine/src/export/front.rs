@@ -1,7 +1,6 @@
-//! The header of an export: `Contents` holds the directory of collections and the section tables of all segments
-//! (`docs/internals/format.md`). Encoded and decoded by `export` only.
-//!
-//! Reading it tells what is in the file and where, and reads nothing else.
+//! The header of an export: `Contents` holds the directory of collections and the section tables of all
+//! segments (`docs/internals/format.md`). `encode` writes it, `read` reads it and nothing else of the file;
+//! both called by `export`.
 
 use std::sync::Arc;
 

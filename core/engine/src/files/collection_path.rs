@@ -1,4 +1,5 @@
-//! Where a collection is: its storage and its directory there.
+//! `CollectionPath`: the storage and the directory of a collection; `log` gives its `LogDirectory`. Made by
+//! `Database::location`; used by recovery, `Writer`, snapshot, replay and restore.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! The history of a collection: which manifests are kept beside the newest one, and which files and logs they need.
-//! `Past` reads what there is, `vacuum` removes what is no longer wanted; both are used by recovery, `Writer::vacuum`,
-//! `rebuild` and verify.
+//! The history of a collection: which manifests are kept beside the newest one, and which files and logs they
+//! need. `Past::read` finds what there is, for recovery, rebuild, replay and verify; `vacuum` removes what is
+//! no longer wanted, for `Writer`.
 //!
 //! A moment is reached from the newest manifest at or before it and the log after its checkpoint LSN. So what is kept
 //! is one manifest from before the window, all log after its checkpoint LSN, and a few manifests between, so that

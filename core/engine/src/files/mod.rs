@@ -1,6 +1,5 @@
-//! The files of a collection: where they are, how long they stay, and what is left behind.
-//!
-//! Files are immutable. This room knows their names and lifetimes, and never reads what is in segments.
+//! The files of a collection: where they are (`collection_path`), how long they stay (`history`, `pin`), and what is
+//! left behind (`leftovers`, `quarantine`). Used by `write` and `database`; contents of segments are not read here.
 
 mod collection_path;
 pub(crate) mod history;

@@ -1,4 +1,5 @@
-//! The pin: a reader that opens the files of a manifest holds it shared, vacuum holds it alone.
+//! The pin: `shared` is taken by a reader that opens the files of a manifest (`Follower`, verify, replay),
+//! `exclusive` by `Writer::vacuum`.
 //!
 //! So nothing is removed between reading a manifest and opening what it names. It is not held longer: an
 //! open file stays readable after its name is gone.

@@ -1,11 +1,12 @@
-//! The quarantine of a collection: files that no manifest names, kept for a while in case they are needed. `put` is
-//! called by recovery and vacuum, `clean` removes the oldest, `stats` is for metrics.
+//! The quarantine of a collection: files that no manifest names, kept for a while in case they are needed.
+//! `put` is called by recovery, by the opening of a database and for damaged manifests; `clean` removes the
+//! oldest, `stats` is for metrics.
 //!
 //! `quarantine/<when put here, ms, 14 digits>.<reason>.<own name>`: the name says all there is to know, so
-//! that a crash cannot part a file from its reason. Nothing depends on these files. The oldest go first:
-//! when they are too old, too many or too much, and all of them when a disk is full.
+//! that a crash cannot part a file from its reason. Nothing depends on these files. The oldest go first: when
+//! they are too old, too many or too much, and all of them when a disk is full.
 //!
-//! Bounds hold for each collection. Does not decide what goes here: recovery and vacuum do.
+//! Bounds hold for each collection.
 
 use nearfield_segment::Result;
 use nearfield_segment::storage::{Storage, join};

@@ -1,7 +1,6 @@
-//! Whether there is space for what is about to be written.
-//!
-//! Asked where trying would be dear: a recovery or a merge that reads everything, only to find the disk full
-//! at its end. Where the medium cannot tell, trying is all there is.
+//! `check`: refuses work whose bytes do not fit on the disk. Called before a merge (`Task`) and before
+//! recovery (`Writer::check_space`), which would read everything only to find the disk full. Where the
+//! storage does not know its free bytes, nothing is refused.
 
 use nearfield_segment::storage::Storage;
 use nearfield_segment::{Error, ErrorKind, Result};

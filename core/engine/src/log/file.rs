@@ -1,5 +1,5 @@
-//! `FileLog`: the write-ahead log in files, over any [`Storage`](nearfield_segment::storage::Storage). It appends
-//! frames, syncs, and begins new files. Made by recovery; used by `Writer` through the trait `Log`.
+//! `FileLog`: the write-ahead log in files, over any [`Storage`](nearfield_segment::storage::Storage). It
+//! appends frames, syncs, and begins new files. Made by recovery; used by `Writer` through the trait `Log`.
 //!
 //! A file is created with the first batch that needs it; its header is durable before any frame follows,
 //! and everything in earlier files is durable before that. After each sync a small mark is appended (not

@@ -1,9 +1,10 @@
-//! The log files of one collection: their names (live and archived), and reading frames out of them. `SealedFile` is a
-//! complete file, `OpenFile` an opened one. Used by `file`, `replay`, history, snapshots and restore.
+//! `LogDirectory`: the log files of one collection. It lists them (`NamedFile`), opens them (`OpenFile`,
+//! which reads frames) and archives them. `SealedFile` describes a complete file: first and last LSN, length.
+//! Made by `CollectionPath::log`; used by the rest of `log`, recovery, history and snapshots.
 //!
-//! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's checkpoint LSN. Other names
-//! in these directories, and numbers that no LSN reaches, are ignored; recovery warns of them. A file is written
-//! by one writer from front to back and never again.
+//! `wal/<first LSN, 20 digits>.log` are live, `archive/` holds those below a manifest's checkpoint LSN. Other
+//! names in these directories, and numbers outside 1..`LSN_END`, are ignored; recovery warns of them. A file
+//! is written by one writer from front to back and never again.
 
 use std::sync::Arc;
 

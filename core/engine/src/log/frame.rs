@@ -1,6 +1,5 @@
-//! The bytes of the log: a 64-byte header per file, then frames.
-//!
-//! `FileHeader` and `FrameHeader` encode and decode; used by `file` (writes), `walk` and `replay` (read).
+//! The bytes of the log: a 64-byte header per file (`FileHeader`), then frames (`FrameHeader`, body). Both types
+//! encode and decode themselves; used by `file` and `timeline` (write), `files`, `walk` and `replay` (read).
 //!
 //! File header (little-endian; the CRC32C covers bytes 0..12 and 16..64):
 //!

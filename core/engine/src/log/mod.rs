@@ -1,6 +1,5 @@
-//! The write-ahead log: one frame per atomic batch, in the order of their LSNs.
-//!
-//! `Log` is the trait, with `FileLog` and `MemoryLog`; `Writer` appends and syncs, recovery calls `replay`.
+//! The write-ahead log: one frame per atomic batch, in the order of their LSNs. `Log` is the trait, with
+//! `FileLog` and `MemoryLog`; `Writer` appends and syncs, recovery calls `replay`.
 //!
 //! *Acknowledged means durable*: a batch counts once [`Log::sync`] has returned an LSN at or above its
 //! own. After any failed append or sync the log is poisoned: what reached the disk is unknown, a second

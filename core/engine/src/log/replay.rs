@@ -1,5 +1,5 @@
-//! Reads the log back: `replay` delivers the frames after an LSN to recovery (`Mode::Recover`) or to readers in other
-//! processes, and reports a torn tail (`ReplayReport`, `Torn`). Called by `recovery`, `rebuild` and verify.
+//! Reads the log back: `replay` passes each frame after an LSN to a function and returns a `ReplayReport`, with a torn
+//! tail (`Torn`) in it. Called by recovery (`Mode::Recover`), and for reading by `Follower`, rebuild and verify.
 //!
 //! After [`Mode::Recover`] everything delivered is durable, also what was only in the page cache of a
 //! failed fsync: the tail is copied into a new file before the call returns, so that neither lost pages

@@ -1,5 +1,5 @@
-//! Decides which frames of the log are valid, and whether damage is a torn tail or corruption. Entry: `Scan::read`,
-//! called by `replay`.
+//! Decides which frames of the log are valid, and whether damage is a torn tail or corruption. Entry:
+//! `Scan::read` (a log and two LSNs → its valid parts), called by `replay` and `timeline`.
 //!
 //! **Evidence.** A frame names the LSN that was durable when it was appended; a file's header is written
 //! after everything before the file was durable; a manifest's checkpoint LSN is durable. Damage at an LSN that some

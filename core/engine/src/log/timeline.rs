@@ -1,9 +1,9 @@
-//! Going on from an earlier LSN: the log after it is left behind, not erased.
+//! `start_timeline`: goes on from an earlier LSN; the log after it is left behind, not erased. Called for
+//! replay and restore (`succession`).
 //!
 //! One atomic file makes the change: its header continues after the branch LSN, and its only frame, a
-//! timeline record, takes the LSN above everything ever written, so that no LSN is used twice. Frames
-//! between the two no longer count (see `scan`); moving their files aside is tidiness, and a crash before
-//! it changes nothing.
+//! timeline record, takes the LSN above everything ever written, so that no LSN is used twice. Frames between
+//! the two no longer count (see `scan`); a crash before their files are moved aside changes nothing.
 
 use nearfield_segment::{Error, Fault, Lsn, Result};
 

@@ -1,5 +1,6 @@
-//! `DatabaseManifest`: the database document, which maps names and aliases to collections and lists the logs of a
-//! snapshot. Written by `Database` and `succession`; read when a database or a snapshot is opened.
+//! `DatabaseManifest`: the content of the database document: names and aliases of collections, in a snapshot
+//! also the log files that were copied. `resolve`, `create` and `drop_collection` look names up and change
+//! them; `document` reads and writes the file. Committed by `Database`, snapshot, replay and restore.
 //!
 //! Create and drop are one new document each, so they happen wholly or not at all.
 

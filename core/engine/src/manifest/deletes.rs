@@ -1,5 +1,5 @@
-//! `DeleteList`: the file with the deleted rows of one segment, each with the LSN of its deletion. Immutable. Written
-//! by `Writer::finish`; read by recovery and exports.
+//! `DeleteList`: the file with the deleted rows of one segment, each with the LSN of its deletion. Immutable.
+//! Encoded by `Writer::finish`; decoded when a segment or an export is opened.
 //!
 //! A view at LSN L still sees a row whose delete LSN is above L. Lists of one segment never share a row.
 //!

@@ -1,10 +1,9 @@
-//! `Manifest`: the numbered file that names all files of a collection at one LSN; a file that is not named does not
-//! count. Committed by `Writer::commit`; read by recovery, history and verify. `database` holds the manifest of a
-//! database.
+//! `Manifest`: the numbered file that names all files of a collection at one LSN; a file that is not named
+//! does not count. Committed by `Writer::commit`; read by recovery, history and verify. `database` holds the
+//! manifest of a database.
 //!
-//! A manifest names every file of a collection at one LSN: what is not named does not count. It is
-//! written once, whole (see `document`), and never edited; a change is a new manifest with the next
-//! number. Fields this version does not know are kept when a successor is written.
+//! A manifest is written once, whole (see `document`), and never edited; a change is a new manifest with the
+//! next number. Fields this version does not know are kept when a successor is written.
 //!
 //! Nothing here opens the files it names.
 

@@ -1,5 +1,5 @@
-//! `KnownFields`: the metadata fields that a collection knows, a function of its batches up to an LSN, never of its
-//! files. `View` checks filters against it; `State` extends it with each batch.
+//! `KnownFields`: the metadata fields that a collection knows, a function of its batches up to an LSN, never
+//! of its files. `View` checks filters against it; `State` extends it with each batch.
 //!
 //! A filter on the values of a field that no point ever had is most likely a misspelled name, and is refused. A field is
 //! known from the first batch that has it. It stays known when its rows are deleted, replaced or merged, in

@@ -1,6 +1,5 @@
-//! What a reader sees: one instant of a collection, its fields and points, and how well an index answers for it.
-//!
-//! Nothing here changes anything or waits for the writer.
+//! What a reader sees: one instant of a collection (`View`), its known fields and points, and the recall of its index.
+//! Nothing here changes anything or waits for the writer. Used by `write`, `export`, `database` and every binding.
 
 pub(crate) mod fields;
 pub(crate) mod points;

@@ -1,7 +1,6 @@
-//! Points as stored, in columns: by id, by place, or one after the other.
-//!
-//! Entries: `View::get` (by id), `View::page` (in the order of ids), `Scan` (all); the result is `Points`, with the
-//! `Columns` that were requested.
+//! Points as stored, in columns. Entries: `View::get` (by id), `View::page` (in the order of ids), `Scan`
+//! (all); they return `Points`, with the `Columns` that were requested. Called by the server's point
+//! requests, Python, `wasm` and row exports.
 //!
 //! This is the only reader of stored points; bindings, the server and exports convert the columns that it returns.
 //! Metadata is the text that was given, borrowed from the view. Not here: what passes a filter (`view`).

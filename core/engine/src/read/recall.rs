@@ -1,7 +1,6 @@
-//! Measuring recall: the share of the true nearest points that a search finds.
-//!
-//! Entry: `measure`; `sample` picks queries from the stored vectors. Called by `recall` of Python and `wasm`, and by
-//! the demo commands.
+//! Recall: the share of the true nearest points that a search finds. Entry: `measure` (view, queries,
+//! parameters → `RecallReport`); `sample` picks queries from the stored vectors. Called by `recall` of Python
+//! and `wasm`, and by the demo commands.
 //!
 //! Recall is measured, never assumed: the same queries run with the given parameters, and again exactly. A found
 //! point counts if it is no farther than the k-th true one, so the order of ties does not change the recall.

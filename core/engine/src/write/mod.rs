@@ -1,4 +1,5 @@
-//! The only way to change a collection: batches go through the writer, tasks merge its segments.
+//! The only way to change a collection: batches go through `Writer`, tasks merge its segments. Used by
+//! `database`, whose `Collection` holds the writer.
 //!
 //! `batch` is one checked change, `keys` finds repeated ones, `state` holds all segments and the memtable, `task`
 //! merges segments under a `claim`, `writer` logs and commits, `recovery` makes a writer or a follower from files.

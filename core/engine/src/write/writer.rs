@@ -1,12 +1,12 @@
-//! `Writer`: the writer of a collection. It logs and applies batches (`apply_all`, in `apply`), plans tasks (`plan`),
-//! commits their results (`finish`), and removes old files (`tidy`, `vacuum`). Made by recovery; used by `Collection`
-//! only.
+//! `Writer`: the writer of a collection. It logs and applies batches (`apply_all`, in `apply`), plans tasks
+//! (`plan`), commits their results (`finish`), and removes old files (`tidy`, `vacuum`). Made by recovery.
+//! Held by `Collection` behind a lock, which tasks run outside of; rebuild has a writer of its own.
 //!
-//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is
-//! synced. Searching never waits for the writer: each change publishes a new [`View`].
+//! *Acknowledged means durable*: [`Writer::apply_all`] returns after the batch is in the log and the log is synced.
+//! Searching never waits for the writer: each commit group or finished task publishes a new [View](crate::View).
 //!
-//! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned,
-//! refuses further changes and readers go on. Reopening runs recovery, which finds out.
+//! After a failed log write or manifest commit it is unknown what is on disk: the writer is poisoned, refuses
+//! further changes and readers go on. Recovery finds out: `Collection::recover`, or opening again.
 
 mod apply;
 mod health;

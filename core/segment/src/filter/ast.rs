@@ -1,6 +1,5 @@
 //! `Filter`: the syntax tree of a metadata filter, its operands (`Operand`) and its limits (`FILTER_DEPTH_MAX` …,
-//! `Filter::check_limits`). `json` and the dialects of the bindings parse into it; `eval`, `probe` and `stats`
-//! evaluate it.
+//! `Filter::check_limits`). `json` parses into it; `eval`, `probe` and `stats` evaluate it.
 //!
 //! There is no node for what can be said with others: `ne` is [`Filter::Not`] of a comparison, `nin` of
 //! [`Filter::In`], tags are a field like any other.

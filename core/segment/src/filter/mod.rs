@@ -1,7 +1,10 @@
-//! Filters: which rows of a segment a search may return, by their metadata.
+//! Filters: which rows of a segment a search may return, by their metadata. One tree ([`Filter`]). Entries:
+//! `Filter::from_json_text` (or `from_json`), called by the server, the command line, Python and `wasm`;
+//! [`eval_within`] (a segment's metadata and candidate rows → `RowSet`), called by `search::prepare` and `View`.
+//! [`eval`] is the same over all rows. Every answer is exact: what reading each row's JSON would give.
 //!
-//! One tree ([`Filter`]), read from the native JSON by [`Filter::from_json`] and evaluated over the columns
-//! of a segment by [`eval`]. Every answer is exact: it is what reading each row's JSON would give.
+//! Files: `json` and `strict` parse (`strict` bounds the memory), `write` prints, `eval` uses columns,
+//! `probe` reads the JSON texts of values without a column (slow), `near` suggests names.
 //!
 //! | native JSON | keeps rows with |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! A filter as native JSON, for logs and `explain`: reading it back gives the same filter.
+//! `Filter::to_json`: a filter as native JSON; reading it back gives the same filter. Called by tests, which
+//! print filters.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What is summed: a query against rows of a matrix, in virtual lanes.
+//! `Comparison`: what a kernel sums, a query against rows of a matrix, in virtual lanes. Made by `Matrix` and
+//! passed to `Kernel`, for which `scalar` and `simd` compute it.
 
 use crate::ids::RowId;
 

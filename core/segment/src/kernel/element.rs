@@ -1,4 +1,6 @@
-//! Stored elements and how they become f32: as they are, or widened from IEEE half precision.
+//! Converts between f32 and stored elements (f32, or IEEE half precision as u16). `Element::widen` is called
+//! by the distance loops (`scalar`, `simd`); `half_from_f32` and `half_to_f32` by `originals::matrix`, which
+//! stores and reads rows.
 //!
 //! Widening is exact and yields finite numbers only: exponent 31, which an encoder here never
 //! writes, reads as the next powers of two instead of infinity or NaN.
@@ -42,7 +44,7 @@ pub(crate) fn half_to_f32(half: u16) -> f32 {
 }
 
 /// The nearest half, ties to even; `None` if the value is beyond the largest half (65504) by half a
-/// step or more, or no number.
+/// step or more, or NaN.
 pub(crate) fn half_from_f32(value: f32) -> Option<u16> {
     let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
     let magnitude = value.abs();

@@ -1,8 +1,7 @@
-//! Arithmetic over lists of rows: inner products and squared distances, the same bits everywhere.
-//!
-//! `Kernel` is chosen once (`Kernel::detect`) and passed as an argument to every search, build and merge;
-//! `InstructionSet` names the choice. `scalar` is the plain implementation, `simd` the one in registers, `codes` works
-//! on bytes, `element` converts f32 and halves.
+//! Arithmetic over lists of rows: inner products and squared distances, the same bits everywhere. `Kernel` is
+//! chosen once (`Kernel::detect`) and passed as an argument to every search, build and merge;
+//! `InstructionSet` names the choice. `scalar` is the plain implementation, `simd` the one in registers,
+//! `codes` works on bytes, `element` converts f32 and halves.
 //!
 //! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds
 //! (never fused), and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register

@@ -1,4 +1,5 @@
-//! The reference: the summation rule as plain loops, one row at a time.
+//! The reference: `compare` applies the summation rule as plain loops, one row at a time. Called by `Kernel`
+//! without SIMD; tests compare `simd` with it.
 
 use crate::kernel::comparison::{Comparison, LANES, Measure, PADDING};
 use crate::kernel::element::Element;

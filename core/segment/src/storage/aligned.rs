@@ -1,6 +1,5 @@
-//! Owned bytes at an address that is a multiple of 64; large ones in huge pages where the system has them.
-//!
-//! `AlignedBuffer` holds segment bytes that are built or read, the blocks of a `RangeBlob`, and copied files.
+//! `AlignedBuffer`: owned bytes at an address that is a multiple of 64; large ones in huge pages where the system has
+//! them. Holds segment bytes that are built or read, the blocks of a `RangeBlob`, and copied files.
 //!
 //! A graph search touches a few cache lines of many pages: with 4 KiB pages much of its time goes to
 //! address translation. Where huge pages are given on request only, an anonymous map with that request

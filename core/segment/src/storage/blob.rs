@@ -1,7 +1,6 @@
-//! A blob whose bytes are all reachable in memory: mapped, copied, or made by a builder.
-//!
-//! Every medium of this crate yields one of these. Media that must ask for ranges (HTTP, handles of a
-//! browser) implement [`Blob`] themselves.
+//! `BytesBlob`: a `Blob` whose bytes are all in memory: mapped, copied, or made by a builder. Returned by
+//! `Directory` and `MemoryStorage`, made by `State` for its small segments. Storages that read ranges
+//! (`RangeBlob`, slots) implement [`Blob`] themselves.
 
 use std::ops::Range;
 

@@ -1,8 +1,6 @@
-//! Directories of media that have only a flat map of names: what is listed in one, and which names can
-//! stand beside each other.
-//!
-//! Says the same as a file system does, so that a store moves between media. Knows nothing of what a name
-//! stands for.
+//! Directories of storages that have only a flat map of names: what is listed in one (`files`,
+//! `directories`), and which names can stand beside each other (`check_place`), as on a file system. Called
+//! by `MemoryStorage` and `SlotStorage`.
 
 use std::collections::BTreeMap;
 use std::io;

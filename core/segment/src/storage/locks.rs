@@ -1,7 +1,6 @@
-//! Advisory locks within one process, for media that no other process can reach.
-//!
-//! `LockTable` is used by `MemoryStorage`, `SlotStorage` and the simulated disk. `owner_line`, the text a lock file
-//! holds, is also used by `fs`.
+//! `LockTable`: advisory locks within one process, for storages that no other process can reach. Used by
+//! `MemoryStorage`, `SlotStorage` and the simulated disk. `owner_line`, the text a lock file holds, is also
+//! used by `fs`.
 //!
 //! The rules are those of file locks: one exclusive holder or any number of shared ones, refused without
 //! waiting, released when dropped.

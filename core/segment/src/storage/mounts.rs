@@ -1,11 +1,8 @@
-//! Which mount a path is on, from the text of `/proc/self/mountinfo`, to refuse network file systems:
-//! their locks, renames and syncs do not promise what durability needs, and a map of a file that another
-//! machine truncates kills the process.
+//! `network_type`: which network file system a path is on, if any, from the text of `/proc/self/mountinfo`.
+//! Called by `fs`, which refuses them: their locks, renames and syncs do not promise what durability needs,
+//! and a map of a file that another machine truncates kills the process.
 //!
-//! Entry: `network_type`, called by `fs` when a directory is opened.
-//!
-//! Pure text: reading the file is the caller's. FUSE types are judged by their subtype; an unknown one
-//! passes.
+//! Reading the file is the caller's. FUSE types are judged by their subtype; an unknown one passes.
 
 const NETWORK_TYPES: [&str; 20] = [
     "nfs",

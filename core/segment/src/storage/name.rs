@@ -1,7 +1,5 @@
-//! What a blob may be called, the same on every medium, so that a directory copied to another system
-//! opens there.
-//!
-//! Entry: `check`, called by every `Storage` before a name is used.
+//! What a blob may be called, the same on every storage, so that a directory copied to another system opens
+//! there. Entry: `check` (name → `Ok`, or `InvalidInput`), called by every `Storage` before a name is used.
 //!
 //! A name is a relative path of parts joined by `/`. Each part has 1 to 255 of the characters
 //! `A-Z a-z 0-9 . _ -`, does not end with a dot (so neither `.` nor `..` can occur) and does not start

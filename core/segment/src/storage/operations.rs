@@ -1,5 +1,5 @@
-//! What both crash sweeps do to a storage that holds a few files, and what it then should hold: by
-//! [`MemoryStorage`], which cannot crash. The sweeps themselves are those of the media.
+//! What both crash sweeps (tests of the simulated disk and of the simulated slots) do to a storage that holds
+//! a few files, and what it then should hold: `model`, by [`MemoryStorage`], which cannot crash.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,8 @@
-//! Writing a file front to back: whole and synced, or appended to for as long as nothing fails.
+//! Writing a file front to back: `write_synced` writes a whole file, `FileAppender` appends for as long as
+//! nothing fails. Both are used by `Directory` and `SlotStorage`.
 //!
-//! `write_synced` writes a whole file, `FileAppender` appends. Both are used by `Directory` and `SlotStorage`.
-//!
-//! A failure of the medium is never overlooked: it wins over what a `fill` makes of it, and ends an
-//! appender. Names, and their durability, are the business of the caller.
+//! A failure of the disk is never overlooked: it wins over what a `fill` makes of it, and ends an appender.
+//! Names, and their durability, are the business of the caller.
 
 use std::io::{self, BufWriter, Write};
 

@@ -1,6 +1,5 @@
-//! How a vector becomes bytes, and how rows are compared with a query.
-//!
-//! Implemented by `OriginalCodec`, `ListCodec` and the approximations; used by `VectorField` and the inverted lists.
+//! The trait `Codec`: how a vector becomes bytes, and how rows are compared with a query. Implemented by
+//! `OriginalCodec`, `ListCodec` and the approximations; used by `VectorField` and the inverted lists.
 //!
 //! A [`Codec`] turns each row into a code of fixed length and a few numbers, the factors of the row; [`EncodedRows`]
 //! holds those of many rows. `originals` is the codec of the stored values, `codes` has those of fewer bytes. What a

@@ -1,4 +1,5 @@
-//! One vector field: its rows as they are stored, their codes, and the indexes over them.
+//! One vector field: its rows as they are stored, their codes, and the indexes over them. Entry:
+//! `VectorField`, opened by `Segment` and searched by `search`; built by `SegmentBuilder`.
 //!
 //! | part | what it knows |
 //! |---|---|

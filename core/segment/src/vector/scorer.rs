@@ -1,4 +1,5 @@
-//! Distances, whatever rows are made of: all that indexes know of vectors.
+//! The traits by which indexes see vectors: `Scorer`, distances from a query to rows, and `Space`, distances
+//! between rows. Implemented by `VectorField`'s scorer and by `Geometry`; used by `flat` and `graph`.
 
 use crate::ids::RowId;
 use crate::parallel::Pool;

@@ -1,4 +1,5 @@
-//! What came of a batch, as a whole and by row.
+//! `Applied`: what a batch changed, as a whole and by row (`RowOutcome`). Returned by `Writer::apply_all`;
+//! the bindings make their answers of it.
 
 use nearfield_segment::{Lsn, PointId};
 

@@ -1,4 +1,5 @@
-//! What a caller may ask of a collection: a batch, or a rule that the writer turns into one.
+//! `Change`: one write of a caller, a batch or a filter whose points are deleted. Passed to
+//! `Collection::apply_all`, for example by the server's committer.
 
 use nearfield_segment::filter::Filter;
 

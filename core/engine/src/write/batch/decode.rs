@@ -1,5 +1,5 @@
-//! Decodes a batch from the body of a log frame: the inverse of `encode`, for bytes that may be anything. Entry:
-//! `decode`, called by recovery and by readers of the log.
+//! Decodes a batch from the body of a log frame: the inverse of `encode`, for bytes that may be anything.
+//! Entry: `decode` (body and schema → `Batch`), called by `State::replay` and verify.
 //!
 //! Every length is compared with what is left before anything is allocated, and everything `Batch::new`
 //! checks is checked again, except the content of metadata, which its reader checks, and the least length of vectors,

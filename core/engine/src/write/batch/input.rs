@@ -1,4 +1,5 @@
-//! The parts of a batch that may be any bytes, over the shared [`ByteReader`]: sections, lists of ids, marks.
+//! Reads the parts of an encoded batch, which may be any bytes, from a [`ByteReader`]: sections, lists of
+//! ids, marks. Called by `decode`.
 
 use nearfield_segment::{ByteReader, Error, ErrorKind, PointId, Result};
 

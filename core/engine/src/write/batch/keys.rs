@@ -1,4 +1,5 @@
-//! The idempotency keys of a batch, and leaving out the rows whose keys are known.
+//! The idempotency keys of a batch (`idempotency_key`, `row_keys`), and leaving out the rows whose keys are
+//! known. Used by `Keys` and `Writer::apply_all`.
 
 use std::borrow::Cow;
 

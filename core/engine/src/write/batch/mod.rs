@@ -1,11 +1,10 @@
-//! One atomic change to a collection: checked once, then trusted.
+//! `Batch`: one atomic change to a collection, checked once, then trusted. Made of a [`Draft`] by
+//! `Batch::new`, which the write handlers of the server, Python, `wasm` and the import commands call;
+//! `Collection::apply` applies it. `check`, `encode`, `decode` and `keys` are its parts.
 //!
-//! Callers of `Batch::new` are the write handlers of the server, Python, `wasm` and the import commands;
-//! `Collection::apply` applies the batch. `check`, `encode`, `decode` and `keys` are its parts.
-//!
-//! A [`Draft`] is what a caller asks for; [`Batch::new`] checks everything about it that does not depend
-//! on the collection's state, and [`Batch::assign_ids`] settles the ids left out. A batch is applied
-//! whole or not at all: **deletes first, then upserts**, so that an id in both is replaced.
+//! [`Batch::new`] checks everything about a draft that does not depend on the collection's state, and
+//! [`Batch::assign_ids`] settles the ids left out. A batch is applied whole or not at all: **deletes first,
+//! then upserts**, so that an id in both is replaced.
 //!
 //! What is not here: whether an id exists, whether a key was used before (the writer's), the meaning of
 //! metadata.

@@ -1,4 +1,5 @@
-//! Background work: decided by a pure function, done without the writer, finished by the writer.
+//! Background work (`Task`, `MergeOutput`): decided by a pure function (`plan`), done without the writer (`merge`),
+//! committed by `Writer::finish`. Used by `Writer`, and by the threads of `Collection` and the server.
 //!
 //! All work is one kind of task: merge some segments into one. A checkpoint merges what is in memory, and
 //! small flat files, into a level-0 file; a compaction merges files into a level-1 file. Level 0 is written

@@ -1,5 +1,6 @@
-//! `Writer::apply_all`, the group commit: applies changes in order, syncs once for all of them, then publishes one new
-//! view. Called by `Collection::apply_all`, which the server's committer calls.
+//! `Writer::apply_all`, the group commit: applies changes in order, makes them durable with one sync, and
+//! shows them together in one new view. Called by `Collection::apply_all`: for the server's committer, and
+//! through `Collection::apply` and `delete_where` for Python and the browser.
 //!
 //! Each change is settled against the state that the changes before it lead to, logged and applied, still
 //! unseen; readers get the new view, and callers their answers, only once the log is synced. If it cannot
@@ -15,25 +16,17 @@ use super::{Health, UNKNOWN, Writer};
 use crate::write::batch::{Applied, Batch, Change, Draft, RowOutcome, split_ids};
 
 impl Writer {
-    /// Makes one change durable and visible. See [`Writer::apply_all`].
-    ///
-    /// # Errors
-    /// As [`Writer::apply_all`].
-    pub fn apply<'a>(&mut self, change: impl Into<Change<'a>>) -> Result<Applied> {
-        let mut answers = self.apply_all(vec![change.into()]);
-        answers.pop().expect("one answer per change")
-    }
-
-    /// Makes changes durable with one sync and visible in order. Each is one atomic batch, except a delete by filter
-    /// whose ids take more than `deletes_bytes_max`: of its batches a crash may leave the first ones. Points without
-    /// ids get theirs here. One answer for each change, in order. O(rows) plus one fsync.
+    /// Applies changes in order, makes them durable with one sync, and shows them together in one new view. Each is
+    /// one atomic batch, except a delete by filter whose ids take more than `deletes_bytes_max`: of its batches a
+    /// crash may leave the first ones. Points without ids get theirs here. One answer for each change, in order.
+    /// O(rows) plus one fsync.
     ///
     /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
     /// the first time; a row whose key is known is left out.
     ///
-    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change alone is not
-    /// logged. `StorageFull` or `Io` poison the writer: of every change that was logged it is then unknown whether
-    /// it is durable, until recovery, and none is seen. What only repeats earlier changes is answered all the same.
+    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change
+    /// alone is not logged. `StorageFull` or `Io` poison the writer: of every change that was logged it is then unknown
+    /// whether it is durable, until recovery, and none is seen. What only repeats earlier changes is answered anyway.
     pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
         let seen = self.log.durable();
         let mut answers: Vec<Result<Applied>> =

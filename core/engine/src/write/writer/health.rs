@@ -1,4 +1,5 @@
-//! Whether the writer accepts changes, and why it does not.
+//! `Health`: whether the writer accepts changes (`check`), and why it does not. Held by `Writer`, which calls
+//! `poison` after a failed write.
 
 use nearfield_segment::{Error, ErrorKind, Result};
 

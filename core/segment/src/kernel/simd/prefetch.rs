@@ -1,4 +1,5 @@
-//! Asking the memory for bytes before they are needed. A hint: it changes no result.
+//! `prefetch_slice` asks the memory for bytes before they are needed. A hint: it changes no result. Called by
+//! the SIMD loops, and by the graph search for rows and lists of neighbours.
 //!
 //! x86 has an instruction for it. WebAssembly has none, so there the lines are read and thrown away.
 

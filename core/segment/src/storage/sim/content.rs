@@ -1,6 +1,5 @@
-//! The bytes of one simulated file: what readers see, and what a power cut leaves of it.
-//!
-//! `Content` is a file of `SimDisk` (`sim`); `after_power_cut` computes what survives.
+//! `Content`: the bytes of one file of `SimDisk` (`sim`), what readers see, and what a power cut leaves of it
+//! (`after_power_cut`).
 //!
 //! Files only grow, so the durable bytes are a prefix of the live ones, except for *holes*: sectors whose
 //! pages a failed sync marked clean. Nothing writes those again, so they read as zeros after a power cut

@@ -1,6 +1,5 @@
-//! The names of the simulated disk: what processes see, what is durable, and the changes in between.
-//!
-//! `Entries` holds the directories of `SimDisk` (`sim`); `after_power_cut` computes which names survive.
+//! `Entries`: the names and directories of `SimDisk` (`sim`): what processes see, what is durable, and the
+//! changes in between. `after_power_cut` computes which names survive.
 //!
 //! A change of a directory becomes durable with the next sync of that directory; until then a power cut
 //! keeps or loses it, each independently, under two rules of journalling file systems:

@@ -1,7 +1,6 @@
-//! A simulated disk that loses power, fails and lies on command (feature `testing`).
-//!
-//! `SimDisk` implements `Disk`; the crash tests of the engine open a `Directory` on it, cut the power (`restart`,
-//! `kill`) and open the database again.
+//! `SimDisk`: a simulated disk that loses power, fails and lies on command (feature `testing`). It implements
+//! `Disk`; the crash tests of the engine open a `Directory` on it, cut the power (`restart`, `kill`) and open
+//! the database again.
 //!
 //! It models what POSIX allows, not what a friendly kernel does: unsynced bytes are lost, kept or torn by
 //! sector (`content`), unsynced names are lost or kept (`entries`), a file that was never synced may be gone

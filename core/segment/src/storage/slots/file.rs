@@ -1,7 +1,6 @@
-//! The content of one slot: being written front to back, or read in ranges.
-//!
-//! Both ends hold the slot, so that it is not used for anything else while they are there. Neither knows
-//! headers nor names, except for messages.
+//! The content of one slot: `SlotFile` writes it front to back, `SlotBlob` reads it in ranges. Both are made
+//! by `SlotStorage`, and hold the slot, so that it is not used for anything else meanwhile. They know no
+//! headers, and names only for messages.
 
 use std::io::{self, Write};
 use std::ops::Range;

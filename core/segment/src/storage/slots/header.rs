@@ -1,6 +1,5 @@
-//! The header of a slot: what the bytes behind it are, and what they are called.
-//!
-//! `Header::encode` and `Header::decode` are used by `table`, which reads and writes the headers of the pool.
+//! `Header`: the header of a slot, what the bytes behind it are, and what they are called. `encode` and
+//! `decode` are called by `table`, which reads and writes the headers of the pool.
 //!
 //! | offset | type | meaning |
 //! |---|---|---|

@@ -1,7 +1,6 @@
-//! Storage in a pool of files that are open already, for media where a file is opened by waiting.
-//!
-//! A browser gives synchronous reads and writes only through handles that are opened asynchronously
-//! (OPFS). So the host opens a number of files beforehand, *slots*, and names live inside of them:
+//! `SlotStorage`: storage in a pool of files that are open in advance, where opening a file is asynchronous:
+//! in a browser (OPFS). The host, `wasm`'s store, opens a number of files beforehand, *slots* (the trait
+//! `Slots`), and names live inside of them:
 //!
 //! | bytes of a slot | content |
 //! |---|---|

@@ -1,6 +1,5 @@
-//! A simulated pool that loses power, fails and fills up on command (feature `testing`).
-//!
-//! `SimSlots` implements the pool of files; the crash tests run `SlotStorage` on it.
+//! `SimSlots`: a simulated pool of slots that loses power, fails and fills up on command (feature `testing`).
+//! The crash tests run `SlotStorage` on it.
 //!
 //! Between two flushes of a file any of its sectors may be on the medium as it was at any moment, and so may
 //! its length. What a failed flush lost stays lost until it is written again. Every primitive that changes

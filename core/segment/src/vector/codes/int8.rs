@@ -1,4 +1,5 @@
-//! What codecs of one byte an element share: a query in 16 bits, whose products with codes add up exactly in an i32.
+//! `QueryCodes`: what codecs of one byte an element share, a query in 16 bits, whose products with codes add
+//! up exactly in an i32. Used by `approximation` and `listed`.
 //!
 //! Integers add up to the same sum in any order, so every machine computes the same distance. There are two such
 //! codecs, and their codes of the same row differ:

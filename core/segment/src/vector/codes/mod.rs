@@ -1,4 +1,5 @@
-//! Rows encoded a second time, in fewer bytes than they are stored in.
+//! Rows encoded a second time, in fewer bytes than they are stored in: `Approximations` for the exact scan of
+//! `VectorField`, `ListCodec` for inverted lists.
 
 mod approximation;
 mod int8;

@@ -1,7 +1,6 @@
-//! How candidates are found: an exact scan, a walk over a proximity graph, or inverted lists for readers of ranges.
-//!
-//! `flat`, `graph` and `lists` are the three; `AccessPath` names the one that `search::plan` chose, and `VectorField`
-//! calls it.
+//! How candidates are found: an exact scan (`flat`), a walk over a proximity graph (`graph`), or inverted
+//! lists for readers of ranges (`lists`). `AccessPath` names the one that `search::plan` chose; `VectorField`
+//! calls the first two, `search::lists` the last.
 //!
 //! The first two answer with [`Candidate`]s in key order, a total order on (distance bits, row), so that the
 //! answer depends on nothing but the rows, the index bytes and the query.

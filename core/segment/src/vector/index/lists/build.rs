@@ -1,5 +1,5 @@
 //! Builds the two sections of inverted lists from the rows of a field: clusters the rows by k-means (`means`), orders
-//! the lists (`order`), encodes them. Entry: `build`, which returns `ListSections`; called when an export is written.
+//! the lists (`order`), encodes them. Entry: `build` (rows → `ListSections`), called when an export is written.
 
 use crate::cancel::{self, GoOn};
 use crate::error::Result;

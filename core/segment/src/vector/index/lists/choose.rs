@@ -1,5 +1,5 @@
-//! Chooses which inverted lists a search reads, within a `Budget` of lists and of runs (lists adjacent in the file).
-//! Entry: `choose`, called by `search::lists`.
+//! Chooses which inverted lists a search reads, within a `Budget` of lists and of runs (lists adjacent in the
+//! file). Entry: `choose` (lists with their distances → the chosen ones), called by `search::lists`.
 //!
 //! A list is worth 1 / (1 + its rank by distance): about how the true neighbours are spread over lists. Of all
 //! ways to pick so many lists in so many runs, the best is found exactly, by dynamic programming over the lists

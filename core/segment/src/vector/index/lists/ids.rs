@@ -1,4 +1,5 @@
-//! The ids of a list's rows, one after the other, each as [`PointId::encode`] writes it.
+//! The ids of a list's rows, one after the other, each as [`PointId::encode`] writes it: `starts` checks
+//! them, `id_at` reads one. Called by `InvertedList`.
 
 use crate::ids::PointId;
 use crate::reader::ByteReader;

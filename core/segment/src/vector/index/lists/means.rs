@@ -1,6 +1,5 @@
-//! k-means: the same centroids for any number of threads and any instruction set.
-//!
-//! `Centroids` is used by `lists::build` and `order`; `train` runs k-means on a sample.
+//! k-means, the same for any number of threads and any instruction set: `train` (a sample of rows →
+//! `Centroids`), and the rows of each centroid (`members`). Called by `lists::build`.
 //!
 //! Which centroid a row belongs to is decided by the kernel's sums and ties by position; means are summed in f64
 //! in row order. A few rounds on a sample are enough: the partition only has to put near rows together.

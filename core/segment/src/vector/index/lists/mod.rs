@@ -1,4 +1,5 @@
 //! Inverted lists (IVF), the index for a reader of ranges: a search fetches a few stretches of the file.
+//! `build` makes them for exports; `search::lists` reads them through [`StoredLists`].
 //!
 //! Rows that are near each other stand in one list. There are two sections of a vector field, in exports only, both
 //! derived; the file format calls lists *cells*. The *list table* (`CellTable`) has the centroids and where each list
