@@ -1,5 +1,5 @@
-//! `DemoFiles`: the static files of the demo page, read when the server starts. Held by `Server`, served by
-//! `api::pages::demo`.
+//! `DemoFiles`: the static files of the demo page, read (`load`) when the server starts. Held by `Server`;
+//! `api::pages::demo` looks them up (`find`).
 //!
 //! They are looked up by their exact names: no request ever makes a path, so there is none it could escape by. What
 //! changes on disk later is seen after a restart.

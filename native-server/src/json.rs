@@ -1,4 +1,5 @@
-//! Values of the core as JSON, the way every command prints them.
+//! Values of the core as JSON: `id` (a `PointId`) and `time` (milliseconds → RFC 3339). Called by the
+//! commands, the log and the server's answers.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use nearfield_segment::PointId;

@@ -1,7 +1,6 @@
-//! The outside of Nearfield: commands and requests, turned into calls of the core.
-//!
-//! Threads, clocks, sockets and terminals live here and never below. A library beside the binary, so
-//! that tests and benchmarks use the same sample data and the same commands.
+//! The outside of Nearfield: commands and requests, turned into calls of the core. Entry: `cli::run`, called
+//! by `main`. Threads, clocks, sockets and terminals live here and never below. A library beside the binary,
+//! so that tests and benchmarks use the same sample data and the same commands.
 //!
 //! | floor | modules |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The binary `nearfield`: reads the command line, calls one function, says how it ended.
+//! The binary `nearfield`: parses the command line, calls `cli::run`, and turns the result into an exit code.
 //!
 //! Data goes to standard output, everything else (progress, warnings, errors) to standard error.
 

@@ -1,8 +1,6 @@
-//! The metrics of the server: counters and histograms (`Metrics`), gauges that are read from the state when metrics
-//! are rendered (`Scrape`, filled by `workers::stats`), in the names that Prometheus scrapes.
-//!
-//! Each part of the server counts its own work here; what can be read from the state is read when metrics are
-//! rendered ([`Scrape`]). docs/metrics.md says what each name means, and which name of earlier systems it answers.
+//! The metrics of the server, in the names that Prometheus scrapes: counters and histograms (`Metrics`), which each
+//! part of the server counts, and gauges that are read from the state when metrics are rendered ([`Scrape`], filled by
+//! `workers::stats`). docs/metrics.md says what each name means, and which name of earlier systems it answers.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;

@@ -1,4 +1,5 @@
-//! The APIs: what requests mean, and what is answered. A directory for each API; `http` is the transport below them.
+//! The APIs: what requests mean, and what is answered. A directory for each API; [`APIS`] lists them with
+//! their routes, and `nearfield serve` gives it to `http`, the transport below.
 //!
 //! | module | what |
 //! |---|---|

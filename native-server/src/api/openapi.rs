@@ -1,8 +1,7 @@
-//! The OpenAPI 3.1 document, generated from the tables of routes and the structs of requests and answers. Entry:
-//! `document`, called by the route `openapi.json` and by `nearfield openapi`.
+//! The OpenAPI 3.1 document. Entry: `document` (tables of routes, structs of requests and answers → JSON),
+//! called by the route `openapi.json` and by `nearfield openapi`; a test compares it with docs/openapi.json.
 //!
 //! Paths, methods, roles and status codes come from the same routes as the router; shapes from the types.
-//! docs/openapi.json is this document (`nearfield openapi`), and a test compares them.
 
 use axum::body::Body;
 use axum::http::StatusCode;

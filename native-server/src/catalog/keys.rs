@@ -1,5 +1,5 @@
-//! The SQLite table of keys: insert, list, revoke, and the `Credential` of each key. Used by `Catalog`, `Ledger` and
-//! `KeyRing`, which decides what a key may do.
+//! The SQLite table of keys: insert, list, revoke, and the `Credential` of each key. Used by `Catalog`,
+//! `Ledger` and `KeyRing`, which decides about tokens.
 
 use nearfield_engine::{Error, ErrorKind, Fault, Result};
 use nearfield_segment::filter::near_names;

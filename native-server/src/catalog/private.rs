@@ -1,4 +1,5 @@
-//! Files that only their owner may read. The mode is set before there is anything to read.
+//! `create_new` and `restrict`: files that only their owner may read. The mode is set before there is
+//! anything to read. Called by `Ledger` and `Pepper`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

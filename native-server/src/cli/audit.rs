@@ -1,4 +1,4 @@
-//! `audit`: the newest requests that a server answered or refused.
+//! `nearfield audit`: prints the newest requests that a server answered or refused, from `Ledger`. Run by `cli::run`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! `compact` and `vacuum`: upkeep that a running server does by itself.
+//! `nearfield compact` and `nearfield vacuum`: upkeep that a running server does by itself, on a directory
+//! that none has open. Run by `cli::run`.
 
 use std::io::Write;
 use std::num::NonZeroUsize;

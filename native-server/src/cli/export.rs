@@ -1,8 +1,8 @@
-//! `nearfield export`: writes collections to one `.near` file, or the rows of one collection to a file of another
-//! format (`rows::write`). Prints what that format cannot hold.
+//! `nearfield export`: writes collections to one `.near` file, or the rows of one collection to a file of
+//! another format (`rows::write`). Run by `cli::run`.
 //!
 //! From a directory (beside a writer), from a `.near` file, or from a running server. The file is written
-//! whole or not at all. What its format has no place for is said.
+//! whole or not at all. What its format cannot hold is printed.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};

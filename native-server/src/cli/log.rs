@@ -1,4 +1,4 @@
-//! Log lines on standard error: time, level, message and fields.
+//! `log_to_stderr`: log lines on standard error, with time, level, message and fields. Called by `main` once.
 //!
 //! `RUST_LOG` chooses what is logged, as `level` or `target=level,...` (spans and patterns of values would cost the build
 //! a library of regular expressions). Without it a server logs what an operator needs to follow an incident to its

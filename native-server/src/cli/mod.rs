@@ -1,6 +1,5 @@
-//! The commands: each checks its arguments, calls the engine, and prints what came back.
-//!
-//! `Command` is the enum of all commands; `main` parses it and runs it.
+//! The commands: each checks its arguments, calls the engine, and prints what came back. `Command` is the
+//! enum of all commands; `main` parses it and calls `run` (command and writer → `Exit`).
 //!
 //! Data is printed to the writer that is passed in, as text or (`--json`) as one JSON document; progress
 //! and warnings go to standard error. Commands that only read take no lock a writer would notice.

@@ -1,4 +1,5 @@
-//! Text of a store for a terminal: ids and metadata come from clients, and a terminal interprets escape sequences.
+//! `printable`: escapes text of a store for a terminal, which interprets escape sequences; ids and metadata
+//! come from clients. Called by `search`.
 
 /// `text` with every character that is no visible one written as an escape, as in `\u{1b}[31m`.
 pub(super) fn printable(text: &str) -> String {

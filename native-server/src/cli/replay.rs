@@ -1,4 +1,5 @@
-//! `replay-to-lsn`: a collection as it was at an earlier LSN, in place or as a database of its own.
+//! `nearfield replay-to-lsn`: a collection as it was at an earlier LSN, in place or as a database of its own,
+//! by `Database::replay_to` and `replay_into`. Run by `cli::run`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
-//! `nearfield serve`: the server from its start to its orderly end.
-//!
-//! `Serve` is the command, with the arguments of `ServerConfig`; it starts `http::Listener` and `workers`. `OpenApi`,
-//! the command that prints the OpenAPI document, is here too.
+//! `nearfield serve`: the server from its start to its orderly end. `Serve` is the command, run by
+//! `cli::run`, with the arguments of `ServerConfig`; it starts `http::Listener` and `workers`. Also here:
+//! `OpenApi`, the command that prints the OpenAPI document.
 //!
 //! Order: catalog (keys), port, lock and names of the database, recovery, control socket. Health answers from the
 //! port on; `listening on` and a bootstrap key are printed once nothing but recovery is left, so a start that

@@ -1,4 +1,5 @@
-//! Parses the JSON answers of a server: the value under `data`, or an error of the engine's kind. Used by `Client`.
+//! Parses the JSON answers of a server (status and body → the value under `data`, or an error of the engine's
+//! kind). Used by `Client`.
 
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};

@@ -1,4 +1,5 @@
-//! Bodies of requests: nothing, a text, or pieces that come through a channel while it is sent.
+//! `Outgoing`: the body of a request: nothing, a text, or pieces that come through a channel while it is
+//! sent. Made and sent by `Client`.
 
 use std::io;
 use std::pin::Pin;

@@ -1,10 +1,9 @@
-//! `Client`: a blocking client of a Nearfield server for the command line, HTTP/1.1 over TCP or over the control
-//! socket in a data directory.
+//! `Client`: a blocking client of a Nearfield server, HTTP/1.1 over TCP or over the control socket in a data
+//! directory. Used by the commands `import`, `export`, `snapshot-create`, `verify` and `demo`.
 //!
-//! Blocking, for the command line: each call opens a connection, waits, and closes it. Bodies are streamed
-//! both ways. No wait is endless. Errors of the server come back as the engine's, with the server's code in
-//! the detail `code`. No TLS, no redirects, no proxies: over an open network, put a proxy of your own
-//! between.
+//! Each call opens a connection, waits, and closes it. Bodies are streamed both ways. No wait is endless.
+//! Errors of the server come back as the engine's, with the server's code in the detail `code`. No TLS, no
+//! redirects, no proxies: over an open network, put a proxy of your own between.
 
 mod answer;
 mod body;

@@ -1,4 +1,5 @@
-//! Waiting for a server, never endlessly.
+//! Waiting for a server, never endlessly: `patiently` bounds a wait, `next_piece` reads the next bytes of an
+//! answer. Used by `Client`.
 
 use std::time::Duration;
 

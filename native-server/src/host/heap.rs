@@ -1,4 +1,5 @@
-//! The heap of this process: freed memory goes back to the system.
+//! The heap of this process: freed memory goes back to the system. `set_up` is called once at start, `trim`
+//! and `anonymous_bytes` by the thread of `workers::trimming`.
 //!
 //! The allocator of glibc keeps what was freed for later: it raises the size from which blocks are mapped by
 //! themselves up to 32 MiB, and blocks below it stay in the arenas. Here the size is fixed, so that bodies, answers and

@@ -1,5 +1,5 @@
-//! `Call`: a request that passed `gate`, from which handlers read parameters, headers and the body. It reserves memory
-//! for the body and ends slow uploads.
+//! `Call`: a request that passed `gate`, from which handlers read parameters, headers and the body. It
+//! reserves memory for the body and ends slow uploads. Made by `gate`, passed to every handler.
 //!
 //! The body is unread until a handler asks for it, and then bounded in length, in memory and in time.
 

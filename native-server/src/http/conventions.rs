@@ -1,4 +1,5 @@
-//! What the steps of every request need to know of the API that its path belongs to.
+//! `Conventions`: where the requests of an API carry a key, and how its errors are written. Defined in `api`;
+//! read by `gate` and by `ApiError`.
 
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};

@@ -1,4 +1,5 @@
-//! Parses a JSON array of numbers to `f32`, exactly and fast. Called by `Cursor` for vectors.
+//! Parses a JSON array of numbers to `f32`, exactly and fast. Entry: `array`, called for the vectors of
+//! request bodies.
 //!
 //! The value of a number is the nearest `f64`, and of that the nearest `f32`: what a general JSON reader and
 //! a cast give. `fast-float2` finds the `f64`; the grammar is checked here. A number too large becomes infinite, and

@@ -1,4 +1,5 @@
-//! Transport: from the bytes of a connection to a call of a handler, and back. What requests mean is in `api`.
+//! Transport: from the bytes of a connection to a call of a handler, and back. Entry: `Listener`, started by
+//! `nearfield serve` with the routes of `api`, where the meaning of requests is.
 //!
 //! *Invariants.* No handler sees a request whose key was not checked for its route, and no byte of a body is
 //! read before that. Everything a client sends is bounded before memory is taken for it: headers, body, time,

@@ -1,5 +1,5 @@
-//! Streamed answers: `streamed` runs a function on a thread that may wait for the client, and sends the bytes while
-//! they are made. Used by the exports of `api::v2` (`arrow`, `near`).
+//! `streamed`: a streamed answer. Runs a function on a thread that may wait for the client, and sends the
+//! bytes while they are made. Called by the exports of `api::v2` (`arrow`, `near`).
 
 use std::io::{BufWriter, Write};
 use std::pin::Pin;

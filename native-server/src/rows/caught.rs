@@ -1,4 +1,5 @@
-//! Panics of the crates that decode files and streams, caught where bytes from outside can cause them.
+//! `caught`: runs a decoder of another crate and turns its panic into a result, where bytes from outside can
+//! cause one. Called by `ArrowRows` and `Parquet`.
 //!
 //! Those crates index and assert where bytes might still contradict each other. Such a panic costs its caller one
 //! request or one file. It is not reported on standard error like a fault of this program: with a backtrace it

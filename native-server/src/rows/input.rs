@@ -1,4 +1,5 @@
-//! Files from outside: opened, measured, and what is wrong with them.
+//! Files from outside: `open_plain`, `file_len`, `check_dim`, and `read_error` for what is wrong with them.
+//! Called by the readers of formats in `rows`.
 
 use std::fs::File;
 use std::path::Path;

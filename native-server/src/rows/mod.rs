@@ -1,4 +1,5 @@
-//! Files of vectors from outside, read a part at a time: NumPy arrays, fvecs, lines of JSON, tables.
+//! Files of vectors from outside, read a part at a time: NumPy arrays, fvecs, lines of JSON, tables. Entry:
+//! `open` (path and names of columns → `RowFile`), called by `nearfield import`. `write` goes the other way.
 //!
 //! The bytes are untrusted: lengths are checked against the file before memory is allocated, and every
 //! error names the place, what was expected, and what was found. Values are converted to f32; whether

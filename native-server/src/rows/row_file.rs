@@ -1,4 +1,5 @@
-//! Rows of vectors with ids and metadata, and what yields them part by part.
+//! `Rows`: rows of vectors with ids and metadata; `RowFile`: the trait of what yields them part by part.
+//! Implemented by each format of `rows` and by `ViewRows`; read by `nearfield import` and `rows::write`.
 
 use nearfield_engine::Result;
 use nearfield_segment::PointId;

@@ -1,6 +1,5 @@
-//! Why the threads did not do what a request asked: an error of the engine, or a refusal of the server's own.
-//!
-//! A refusal has its own variant where a host answers differently; `http/error.rs` has the table.
+//! `StoreError`: why the threads did not do what a request asked: an error of the engine, or a refusal of the server's
+//! own, with a variant where a host answers differently. Returned by `Store`; `http/error.rs` makes answers of it.
 
 use std::fmt;
 use std::time::Duration;

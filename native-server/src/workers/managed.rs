@@ -1,6 +1,5 @@
-//! What the threads share: of the server ([`Context`]), and of each collection ([`ManagedCollection`]).
-//!
-//! Both are made by `opening`; `committer`, `upkeep`, `jobs` and `scrub` work on a `ManagedCollection`.
+//! What the threads share: of the server ([`Context`]), and of each collection ([`ManagedCollection`]). Both
+//! are made by `opening`; `committer`, `upkeep`, `jobs` and `scrub` work on a `ManagedCollection`.
 //!
 //! Numbers of a collection are published by the thread that last had its writer; reading them never waits for a sync.
 

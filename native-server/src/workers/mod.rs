@@ -1,4 +1,5 @@
 //! The threads around the synchronous engine: they write, search, merge and check, and callers wait for them.
+//! Entry: `Store`, opened by `nearfield serve` and used by the handlers of `api`.
 //!
 //! *Invariants.* No caller waits without a bound: every queue has a capacity, a full one refuses. A request is
 //! answered exactly once, also when a thread panics. The three kinds of work (short searches on the thread of the

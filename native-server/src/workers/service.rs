@@ -1,4 +1,5 @@
-//! One collection as requests see it: its newest view, and the entry for changes.
+//! `CollectionService`: one collection as requests see it: its newest view, and a method that queues a write
+//! (`write`). Found by name in `Store`; used by the handlers through `Call`.
 
 use std::sync::Arc;
 

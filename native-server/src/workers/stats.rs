@@ -1,7 +1,6 @@
-//! Statistics of the server: `StoreStats` and `CollectionStats` for the stats route and the status page, `scrape` for
-//! the metrics.
-//!
-//! Read from views and from what was last seen of the writers, so that it never waits for a sync.
+//! Statistics of the server: `StoreStats` and `CollectionStats` for the stats route and the status page,
+//! `scrape` for the metrics. Called by `Store`; read from views and from the last observation of the writers,
+//! so that no call waits for a sync.
 
 use nearfield_engine::{Error, KeyCounts};
 use serde::Serialize;

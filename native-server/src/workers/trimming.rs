@@ -1,4 +1,5 @@
-//! The thread that gives freed memory back to the system, after it has grown.
+//! `Trimming`: the thread that gives freed memory back to the system, after it has grown. Started by
+//! `opening`, stopped by `Store`.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Pages for people, which need no key to be loaded.
+//! Pages for people, which need no key to be loaded: `ROUTES` is their table, with the handlers of `ui` and
+//! `demo`. Part of the table of `api`.
 
 mod demo;
 mod ui;

@@ -1,4 +1,4 @@
-//! `/ui`: one static page, which asks for a key itself.
+//! Handler of `/ui`: answers one static page, which asks for a key itself. Called by the route of `pages`.
 
 use std::sync::LazyLock;
 

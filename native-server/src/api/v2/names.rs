@@ -1,4 +1,5 @@
-//! Words of requests and answers, as the OpenAPI document lists them.
+//! Words of requests and answers, such as `SearchTier`, as the OpenAPI document lists them. Used by the
+//! structs of the handlers of `v2`.
 
 use nearfield_engine::{Error, Fault, Tier};
 use nearfield_segment::{Encoding, Metric, ScoreKind, shown};

@@ -1,8 +1,9 @@
-//! `export.near`: one collection as a `.near` file, sent while it is made.
+//! Handler of `export.near`: one collection as a `.near` file, sent while it is made by `stream_export`.
+//! Called by the routes of `v2`.
 //!
-//! Nothing is written to disk, so nothing is left there by a crash or a client that disconnects. Rows are sent from the
-//! files of the store; memory for what an export computes is reserved before it begins. Cells are computed before the
-//! first byte is sent, for minutes where there are millions of rows; a client that disconnects ends that too.
+//! Nothing is written to disk, so nothing is left there by a crash or a client that disconnects. Memory for
+//! what an export computes is reserved before it begins. Inverted lists are computed before the first byte is
+//! sent, for minutes where there are millions of rows; a client that disconnects ends that too.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! What went wrong, as the API writes it.
+//! `error_body`: an error as JSON (code, message, details → `Refused`). Called by `http::error` for every
+//! error that the API answers.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

@@ -1,5 +1,5 @@
-//! Second part of `nearfield demo`: kills a writing process at a random moment and checks that every acknowledged
-//! batch is there.
+//! Second part of `nearfield demo`: kills a writing process at a random moment and checks that every
+//! acknowledged batch is there. Entries: `show`, called by `Demo`, and `write`, called by `DemoWriter`.
 //!
 //! The writer is this program again. After each batch is durable it writes the number of the batch to
 //! its pipe. It checkpoints and compacts on the way, so that the kill may hit those as well.

@@ -1,4 +1,5 @@
-//! The demo's database: how each part opens it, writes to it, and reports a promise that did not hold.
+//! The demo's database: how each part opens it (`open`), writes to it (`upsert`), and reports a promise that
+//! did not hold (`broken`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! First part of `nearfield demo`: searches 1,797 images of digits and prints them as text, so that a user sees what
-//! "near" means. It also writes the sample export (`--sample`).
+//! First part of `nearfield demo`: searches 1,797 images of digits and prints them as text, so that a user
+//! sees what "near" means. Entry: `show`, called by `Demo`; `export` writes the sample export (`--sample`).
 
 use std::io::Write;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! Third part of `nearfield demo`: generates a set large enough for a graph, searches it, and prints times and recall
-//! of this machine.
+//! Third part of `nearfield demo`: generates a set large enough for a graph, searches it, and prints times
+//! and recall of this machine. Entry: `show`, called by `Demo`.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,7 +1,6 @@
-//! `nearfield demo`: shows on real and generated data what the README claims, and measures it.
-//!
-//! `Demo` is the command, with four parts: `digits`, `crash`, `large`, `served`. `DemoWriter` is the hidden command of
-//! the process that `crash` kills.
+//! `nearfield demo`: shows on real and generated data what the README claims, and measures it. `Demo` is the
+//! command, run by `cli::run`, with four parts: `digits`, `crash`, `large`, `served`. `DemoWriter` is the
+//! hidden command of the process that `crash` kills.
 //!
 //! Each part opens the store anew, as another program would. Nothing printed is assumed: neighbours,
 //! recall, counts and times come from this run, and a promise that does not hold ends it with an error.

@@ -1,5 +1,5 @@
 //! `nearfield import` into a directory: reads rows from a `Source` and applies them as batches to the collection.
-//! Called by `import` if no other process has the directory open for writing.
+//! Entry: `import` (`Order` → `Outcome`), called if no other process has the directory open for writing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

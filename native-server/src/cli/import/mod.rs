@@ -1,10 +1,9 @@
-//! `nearfield import`: rows of a file into a collection, batch by batch, each batch durable at once.
+//! `nearfield import`: rows of a file into a collection, batch by batch, each batch durable at once. `Import`
+//! is the command, run by `cli::run`; `source` reads the file, `local` writes into a directory, `remote` into
+//! a running server.
 //!
-//! `Import` is the command; `source` reads the file, `local` writes into a directory, `remote` into a running server.
-//!
-//! Into a directory, or into a running server; a directory that a server has open is reached through that
-//! server. Interrupted at any moment, the collection holds a whole number of batches. With ids, the same
-//! import can be run again and replaces what is there.
+//! A directory that a server has open is reached through that server. Interrupted at any moment, the collection holds
+//! a whole number of batches. With ids, the same import can be run again and replaces what is there.
 
 mod local;
 mod order;

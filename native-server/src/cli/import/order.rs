@@ -1,4 +1,4 @@
-//! What is to be imported, and the outcome.
+//! `Order`: what is to be imported, made by `Import` of its arguments; `Outcome`: what `local` and `remote` return.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The file that is imported, read batch by batch.
+//! `Source`: the file that is imported; `next_batch` reads it batch by batch. Used by `local` and `remote`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Converts cells of Arrow columns to JSON text, one cell at a time (`RowText`). Used by `table` for metadata.
+//! Converts cells of Arrow columns to JSON text, one cell at a time (`RowText`). Called by `table` for metadata.
 //!
 //! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Nulls and NaN
 //! (pandas' null) are left out of objects, and `null` in lists. What has no JSON form (infinity) is an error naming

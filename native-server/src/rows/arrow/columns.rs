@@ -1,5 +1,5 @@
-//! Decides from the schema of an Arrow table which column is what: vectors, ids, metadata. Used by `table` when a
-//! stream or a file begins.
+//! `Columns`: decides from the schema of an Arrow table which column is what: vectors, ids, metadata. Called
+//! by `table` when a stream or a file begins.
 //!
 //! | column | role |
 //! |---|---|

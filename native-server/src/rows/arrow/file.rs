@@ -1,5 +1,5 @@
-//! `ArrowFile`: reads `.arrow`, `.arrows` and `.feather` files, Arrow IPC as a stream or in the format with a footer.
-//! Opened by `rows::open`.
+//! `ArrowFile`: reads `.arrow`, `.arrows` and `.feather` files, Arrow IPC as a stream or in the format with a
+//! footer. Opened by `rows::open`.
 //!
 //! | offset | size | field (with a footer) |
 //! |---|---|---|

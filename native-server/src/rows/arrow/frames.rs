@@ -1,5 +1,5 @@
-//! `Frames`: cuts an Arrow IPC stream into messages, and refuses messages that misstate their size. Used by
-//! `ArrowRows`.
+//! `Frames`: cuts an Arrow IPC stream into messages (`Frame`), and refuses messages that misstate their size.
+//! Used by `ArrowRows`.
 //!
 //! | offset | size | field |
 //! |---|---|---|

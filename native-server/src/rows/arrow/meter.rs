@@ -1,4 +1,5 @@
-//! Memory that the rows of a record batch take, reserved before it is taken.
+//! `Meter`: reserves the memory that the rows of a record batch take, before it is taken. Made by `ArrowRows`
+//! and `Parquet`, charged by `table`.
 //!
 //! A batch can become far more rows than its bytes suggest: a dictionary or a view repeats one text in every
 //! row. So the sum is kept while rows are copied, not once they are.

@@ -1,9 +1,9 @@
-//! Apache Arrow IPC: reads streams and files as rows (`ArrowRows`), and writes them (`write_arrow_stream`). Used by
-//! the routes `ingest` and `export`, and by `nearfield import` and `export`.
+//! Apache Arrow IPC. [`ArrowRows`] turns the bytes of an IPC stream, in pieces of any size, into rows;
+//! [`write_arrow_stream`] goes the other way. Called by the routes `ingest` and `export`, and by `nearfield
+//! import` and `export`.
 //!
-//! [`ArrowRows`] turns the bytes of an IPC stream, in pieces of any size, into rows; [`write_arrow_stream`]
-//! goes the other way. Bytes are checked by [`frames`] before the arrow crates see them, so that what they
-//! allocate is bounded by what has arrived; columns by [`columns`], before the first row. Nothing here waits.
+//! Bytes are checked by [`frames`] before the arrow crates see them, so that what they allocate is bounded by
+//! what has arrived; columns by [`columns`], before the first row. Nothing here waits.
 
 mod cells;
 mod columns;
