@@ -1,4 +1,4 @@
-//! `ServerConfig`: the arguments of `nearfield serve`, with their units and bounds. Parsed and checked by
+//! `ServerConfig`: the arguments of `nearfield serve` (`serve-v2`), with their units and bounds. Parsed and checked by
 //! `cli::serve`; read by `http` and `workers`.
 //!
 //! Every bound is checked here, once, before anything is opened; after [`ServerConfig::check`] other code relies

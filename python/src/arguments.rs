@@ -1,4 +1,5 @@
-//! Small arguments: counts, choices by name, filters. Each refusal says what would do.
+//! Small arguments of Python calls: counts, choices by name, filters (`count`, `choice`, `filter`, `pool`).
+//! Each refusal names what is accepted. Called by `collection` and `database`.
 
 use nearfield_engine::Fault;
 use nearfield_segment::filter::Filter;

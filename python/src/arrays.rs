@@ -1,4 +1,5 @@
-//! Vectors in: rows of 32-bit floats, without a copy where they are that already.
+//! `Vectors`: rows of 32-bit floats read from a Python argument, without a copy where they are that already.
+//! Called by `collection` (queries) and `upsert`.
 //!
 //! An aligned, C-contiguous array of f32 is borrowed. Everything else (other types, orders, strides, lists,
 //! objects with `__array__`) is converted once, whole, by NumPy (`nearfield/_convert.py`), so that the rest

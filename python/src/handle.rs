@@ -1,4 +1,5 @@
-//! One collection of an open database, as everything that works on it shares it.
+//! `Handle`: one collection of an open database with its `Store`; `view` reads, `change` writes. Held by the
+//! class `Collection`; used by `upsert`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! The extension module of the Python package: check shapes, call the engine, convert the result.
+//! The extension module of the Python package: check shapes, call the engine, convert the result. Imported by
+//! `python/nearfield/`; the classes are `Database`, `Collection` and `Hits`.
 //!
 //! No behaviour lives here: what a search or a write means is the engine's. The interpreter is released
 //! around every call that computes or touches a disk. What is pleasant rather than needed (HTML, a progress

@@ -1,5 +1,5 @@
-//! Reads stored points for Python: by id (`get`), or all of them batch by batch (the class `Scan`). Used by
-//! `collection`.
+//! Reads stored points for Python, by id, or all of them batch by batch (the class `Scan`). Called by
+//! `Collection.get` and `scan`.
 //!
 //! Bytes are gathered from one view without the interpreter, then made Python objects in one go.
 

@@ -1,5 +1,5 @@
-//! Runs searches for Python: one query on the caller's thread with reused memory, many in steps on a pool. `Searcher`
-//! is used by `collection`.
+//! `Searcher`: runs searches for Python: one query on the caller's thread with reused memory (`one`), many in
+//! steps on a pool (`many`); both return `Hits`. Called by `collection`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,5 @@
-// Hits and rows as users see them, made of the arrays that the engine returns.
+// Makes hits (`hitsOf`) and rows (`rowsOf`), as users see them, of the arrays that the engine returns. Called
+// by `Collection`.
 
 /** Strings and numbers, whole: digits behind a point are no integer. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;

@@ -1,6 +1,6 @@
-// Loads a WebAssembly module, once for each realm (page, worker, Node), and again after it died. There are two:
-// one reads `.near` files, the other writes as well and is larger.
-// Checks for SIMD first: without it the browser's own message would be about an invalid opcode.
+// `loadEngine`: loads a WebAssembly module, once for each realm (page, worker, Node), and again after it
+// died. There are two: one reads `.near` files, the other writes as well and is larger. Called by `Session`
+// and `Store`. Checks for SIMD first: without it the browser's own message would be about an invalid opcode.
 //
 // Bundlers read this file: imports name their modules, `new URL('…', import.meta.url)` names the files beside it.
 

@@ -1,5 +1,6 @@
-// The one class of errors, and how errors cross from a worker: as plain objects with a code.
-// The table of codes is docs/browser.md; what the engine throws gets its code in wasm/src/error.rs.
+// `NearfieldError`, the one class of errors, and how errors cross from a worker (`toPlain`, `fromPlain`): as
+// plain objects with a code. Used by every file of the package. The table of codes is docs/browser.md; what
+// the engine throws gets its code in wasm/src/error.rs.
 
 /** What to do, for codes where the message alone may not say it. */
 const HINTS = {

@@ -1,5 +1,5 @@
-// The package: open a `.near` file and search it, in a worker by default.
-// No dependencies and no build step; docs/browser.md is the manual.
+// The package, imported by a page: `open` opens a `.near` file, at a URL or as bytes, and returns a `Snapshot` to
+// search, in a worker by default. No dependencies and no build step; docs/browser.md is the manual.
 
 import { checkOptions, describe } from './asked.js';
 import { hasSimd } from './engine.js';

@@ -2,8 +2,7 @@
 // places, and one record with its URLs, the ranges it has, and the time of the last use. Finds, lists and removes
 // these files (`cachePossible`, `lastSeen`, `forgetKept`); used by `opening.js`, `BlockCache` and the page.
 //
-// Finds, lists and removes them; `BlockCache` reads and writes them. An open snapshot holds a lock on its files, so
-// they are not removed.
+// `BlockCache` reads and writes them. An open snapshot holds a lock on its files, so they are not removed.
 
 import { align, total } from './ranges.js';
 

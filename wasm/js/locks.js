@@ -1,5 +1,6 @@
-// One writer for each store, in all tabs of the origin: the Web Lock `nearfield:<name>`, and the news of what
-// was written on the BroadcastChannel of the same name. A tab that dies gives its lock back by itself.
+// `takeLock`: one writer for each store, in all tabs of the origin, by the Web Lock `nearfield:<name>`; what
+// was written is announced on the BroadcastChannel of the same name. A tab that dies releases its lock.
+// Called by `Store` and `local.js`.
 
 import { NearfieldError } from './errors.js';
 

@@ -1,5 +1,6 @@
-// Metadata of new points: columns or rows of values to one JSON text for each point.
-// What JSON would change silently (NaN, undefined, dates) is refused by row and field; the engine checks the rest.
+// `metadataTexts`: metadata of new points, columns or rows of values, to one JSON text for each point. Called
+// by `LocalCollection`. What JSON would change silently (NaN, undefined, dates) is refused by row and field;
+// the engine checks the rest.
 
 import { describe } from './asked.js';
 import { NearfieldError, refusal } from './errors.js';

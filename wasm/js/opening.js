@@ -1,8 +1,6 @@
-// Opens a file at a URL: from the cache if the file is unchanged, else by its header from the network. `Opening` ends
-// with a `Resident` that has the header, or the whole file where ranges cannot be had. Used by `Session`. Searches
-// nothing.
-//
-// Ends with a `Resident` that has the front, or the whole file where only that can be had. Searches nothing.
+// Opens a file at a URL: from the cache if the file is unchanged, else by its header from the network.
+// `Opening` ends with a `Resident` that has the header, or the whole file where ranges cannot be had. Used by
+// `Remote`. Searches nothing.
 
 import { BlockCache } from './blocks.js';
 import { NearfieldError } from './errors.js';

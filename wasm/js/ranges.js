@@ -1,4 +1,6 @@
-// Arithmetic of byte ranges: lists of `[start, end)`, sorted, without overlap. Pure; knows no file and no network.
+// Arithmetic of byte ranges: `merge`, `subtract`, `intersect` and others take and return lists of `[start,
+// end)`, sorted, without overlap. Pure; knows no file and no network. Called by `Remote`, `Fetcher`,
+// `Resident` and `BlockCache`.
 
 /** @typedef {[number, number]} Range */
 

@@ -4,7 +4,7 @@
 // Answers the same questions as a file in memory, with promises. Once every byte is here it *is* one, with its answers.
 // Bytes that fail their checksum are fetched once more; if that fails too, the file has changed (its header differs) or
 // is damaged. What was fetched is kept, also by calls that fail. The whole file is downloaded only on request: a
-// collection without cells is not searched in part.
+// collection without inverted lists is not searched in part.
 
 import { NearfieldError } from './errors.js';
 import { Fetcher } from './fetcher.js';

@@ -1,5 +1,5 @@
-// A file that is given as bytes: read in pieces, so that no second copy of the whole ever exists.
-// The source is kept, not its bytes: after a trap the engine is filled from it again.
+// `openBytes`: a file that is given as bytes, read in pieces, so that no second copy of the whole ever exists. Called
+// by `open` of the package. The source is kept, not its bytes: after a trap the engine is filled from it again.
 
 import { NearfieldError, aborted, refusal } from './errors.js';
 

@@ -1,4 +1,5 @@
-// A file that is given as a URL: checks the options of `open` and says how a session opens it. The session fetches.
+// `atUrl`: a file that is given as a URL; checks the options of `open` and says how a session opens it.
+// Called by `open` of the package. The session fetches.
 
 import { describe } from './asked.js';
 import { refusal } from './errors.js';

@@ -1,5 +1,6 @@
-// The worker: one session, calls in, answers out. A call waits one turn of the event loop before it runs,
-// so that an abort which came meanwhile is seen: messages are delivered before turns that were requested later.
+// The worker: one `Session`, calls in, answers out. Started by `Channel`. A call waits one turn of the event
+// loop before it runs, so that an abort which came meanwhile is seen: messages are delivered before turns
+// that were requested later.
 
 import { Session } from './session.js';
 

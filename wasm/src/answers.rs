@@ -1,4 +1,5 @@
-//! Points on their way out: ids in an array, numbers in typed arrays, metadata as the texts that were given.
+//! Points on their way out (`hits`, `points`, `looked_up`): ids in an array, numbers in typed arrays,
+//! metadata as the texts that were given. Called by `Reading`.
 //!
 //! One object for a whole answer, not one for each point: the JavaScript makes those, on its own thread.
 

@@ -1,4 +1,5 @@
-//! One table from the engine's errors to the codes of the package, and the plain object that is thrown.
+//! `Thrown`: one table from the engine's errors to the codes of the package, and the plain object that is
+//! thrown. Returned by every call of the module.
 
 use js_sys::Object;
 use nearfield_engine::{Error, ErrorKind, Fault};

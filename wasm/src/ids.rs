@@ -1,4 +1,5 @@
-//! Point ids in both directions: a number, a BigInt where a number would not be exact, or a string.
+//! Point ids in both directions (`to_js`, `from_js`): a number, a BigInt where a number would not be exact,
+//! or a string. Called by `Reading`, `Store` and `answers`.
 
 use js_sys::{Array, BigInt};
 use nearfield_engine::{Error, Fault, Result};

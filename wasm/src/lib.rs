@@ -1,4 +1,5 @@
-//! The browser's module: arrays in, one call of the engine, plain objects out.
+//! The browser's module: arrays in, one call of the engine, plain objects out. Entries: `NearFile` and
+//! `Store`, used by the JavaScript of `wasm/js`.
 //!
 //! No behaviour lives here: what a search means is the engine's. The JavaScript beside it (`wasm/js`) checks
 //! every argument first, so that a call either succeeds or throws one of the plain objects of `error`. A

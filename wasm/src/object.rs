@@ -1,6 +1,5 @@
-//! Plain objects for JavaScript.
-//!
-//! Values go over one by one: printing them as JSON would bring the printing of floats with its tables.
+//! Plain objects for JavaScript: `to_js` (a JSON value → an object) and `set`. Called by `Reading`, `Store` and
+//! `error`. Values go over one by one: printing them as JSON would bring the printing of floats with its tables.
 
 use js_sys::{Array, Object, Reflect};
 use serde_json::Value;

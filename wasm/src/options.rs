@@ -1,4 +1,4 @@
-//! The options of a call, from the one JSON text that `wasm/js` writes of them.
+//! `CallOptions`: the options of a call, read from the one JSON text that `wasm/js` writes of them. Used by `Reading`.
 
 use nearfield_engine::{Columns, Error, Fault, Result};
 use nearfield_segment::DEFAULT_FIELD;

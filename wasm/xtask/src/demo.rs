@@ -1,7 +1,8 @@
-//! The demo page as a directory of static files: the page, the package it uses, and its sample.
+//! `assemble`: the demo page as a directory of static files: the page, the package it uses, and its sample.
+//! Called by `cargo run -p xtask -- demo`.
 //!
-//! Nothing is compiled into anything: files are copied, the sample is written by the program of this checkout
-//! (`nearfield demo --sample`), and a list of all files is left for the page's service worker.
+//! Files are copied, the sample is written by the program of this checkout (`nearfield demo --sample`), and a
+//! list of all files is left for the page's service worker.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What a page downloads, raw and gzipped, and the limit it is held to.
+//! `check`: prints what a page downloads, raw and gzipped, and compares it with the limit. Called by `main`
+//! after a build.
 
 use std::fs;
 use std::io::Write;

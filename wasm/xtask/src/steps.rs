@@ -1,4 +1,5 @@
-//! The steps of the build, each a function of paths.
+//! The steps of the build, each a function of paths: `compile`, `bind`, `optimise`, `bundle`. Called by
+//! `main` in this order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
