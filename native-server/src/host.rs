@@ -1,5 +1,5 @@
-//! The operating system's services: random bytes, time, number of processors, thread priority, memory limit
-//! (`cgroup`), the instruction set, and a progress line on standard error. Used by all commands and workers.
+//! The operating system's services: random bytes (`seed`), time, number of processors, thread priority, memory limit
+//! (`cgroup`), the instruction set (`kernel`), a progress line on standard error. Called by all commands and workers.
 //!
 //! The core takes all of this by argument; here is where it comes from. Nothing else of this crate asks the
 //! machine for time or chance.

@@ -1,6 +1,6 @@
-//! Limits how fast background work writes or reads files: a token bucket. [`Pacer`] is the limit, shared by all
-//! background threads; [`PacedStorage`] is the storage of the database, and applies the limit to segment files. The
-//! scrub applies it to its reads.
+//! Limits how fast background work writes or reads files: a token bucket. [`Pacer`] is the limit, shared by
+//! all background threads (`upkeep`, `scrub`); [`PacedStorage`] is the storage of the database, made by
+//! `opening`, and applies the limit to segment files.
 //!
 //! A segment file is written in pieces, each synced before the next is written, so that neither the write nor its sync
 //! crowds out the log. Everything else (log, manifests, delete lists: small, and callers wait for them) is not

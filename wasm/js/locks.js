@@ -1,6 +1,5 @@
-// `takeLock`: one writer for each store, in all tabs of the origin, by the Web Lock `nearfield:<name>`; what
-// was written is announced on the BroadcastChannel of the same name. A tab that dies releases its lock.
-// Called by `Store` and `local.js`.
+// `takeLock`: one writer for each store, in all tabs of the origin, by the Web Lock `nearfield:<name>`; a tab that dies
+// releases it. Called by `Store` and `local.js`. `Store` announces what was written on the BroadcastChannel of that name.
 
 import { NearfieldError } from './errors.js';
 

@@ -4,9 +4,8 @@
 //! Every decision first asks SQLite whether a connection of any process has changed the file (`PRAGMA data_version`),
 //! and reads the keys again if their generation (a counter in the catalog that grows with each change of keys) has
 //! changed. So a revocation that was confirmed is obeyed by the next request. If SQLite cannot be read, the keys in
-//! memory decide: a damaged, full or locked catalog does not stop the server. Keys that this process has created or
-//! revoked are also in memory when SQLite cannot be read. What the question costs:
-//! docs/internals/decisions/0055-sqlite-is-asked-at-each-decision.md.
+//! memory decide, also those that this process has created or revoked: a damaged, full or locked catalog does not stop
+//! the server. The cost: docs/internals/decisions/0055-sqlite-is-asked-at-each-decision.md.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
 //! `nearfield compact` and `nearfield vacuum`: upkeep that a running server does by itself, on a directory
-//! that none has open. Run by `cli::run`.
+//! that none has open. Entry: `Compact::run`, called by `cli::run`.
 
 use std::io::Write;
 use std::num::NonZeroUsize;

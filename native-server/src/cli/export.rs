@@ -1,5 +1,5 @@
 //! `nearfield export`: writes collections to one `.near` file, or the rows of one collection to a file of
-//! another format (`rows::write`). Run by `cli::run`.
+//! another format (`rows::write`). Entry: `Export::run`, called by `cli::run`.
 //!
 //! From a directory (beside a writer), from a `.near` file, or from a running server. The file is written
 //! whole or not at all. What its format cannot hold is printed.

@@ -1,5 +1,5 @@
 //! `nearfield info`: prints what is in a database or an export (schema, counts, segments, sizes), without
-//! changing it. Run by `cli::run`.
+//! changing it. Entry: `Info::run`, called by `cli::run`.
 //!
 //! A collection that cannot be opened is listed with the reason, and the others all the same.
 

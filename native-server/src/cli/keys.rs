@@ -1,5 +1,5 @@
 //! `nearfield key-create`, `key-revoke` and `key-list`: the keys of a server, with or without a running
-//! server, through `Catalog` or `Ledger`. Run by `cli::run`.
+//! server, through `Catalog` or `Ledger`. Entry: `KeyCreate::run`, called by `cli::run`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

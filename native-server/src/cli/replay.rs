@@ -1,5 +1,5 @@
 //! `nearfield replay-to-lsn`: a collection as it was at an earlier LSN, in place or as a database of its own,
-//! by `Database::replay_to` and `replay_into`. Run by `cli::run`.
+//! by `Database::replay_to` and `replay_into`. Entry: `ReplayToLsn::run`, called by `cli::run`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! `nearfield search`: searches a database (beside a writer) or an export, and prints the nearest points or
-//! the plan. Run by `cli::run`.
+//! the plan. Entry: `Search::run`, called by `cli::run`.
 
 use std::borrow::Cow;
 use std::io::Write;

@@ -1,5 +1,5 @@
 //! `nearfield snapshot-create` and `snapshot-restore`: make a snapshot below the database's own directory, or
-//! through a running server, and restore one. Run by `cli::run`.
+//! through a running server, and restore one. Entry: `SnapshotCreate::run`, called by `cli::run`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! `nearfield verify`: reads every byte, compares every checksum (`verify` of the engine), and prints which
-//! file is damaged and where. Run by `cli::run`.
+//! file is damaged and where. Entry: `Verify::run`, called by `cli::run`.
 //!
 //! Changes nothing. A server that holds the directory is notified of damage: it reads the database itself and shows
 //! what it finds. Damage to a part that can be rebuilt, or to the past alone, ends with 1, any other with 5.

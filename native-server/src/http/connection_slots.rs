@@ -12,8 +12,7 @@
 //! If all are answering requests with a good key, the new one takes a slot of a small reserve, in which only
 //! health and metrics are answered.
 //!
-//! An IPv6 address counts as its /64, which is what one customer has at the least. Order is by a counter, not by
-//! a clock.
+//! An IPv6 address counts as its /64, which is what one customer has at the least.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

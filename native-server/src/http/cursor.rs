@@ -1,10 +1,9 @@
-//! `Cursor`: a streaming JSON parser that reads a request body from front to back, once, straight into the values that
-//! the engine takes. Used by `request` and the handlers of `api::v2`.
+//! `Cursor`: a streaming JSON parser that reads a request body from front to back, once, straight into the
+//! values that the engine takes. Used by `request` and the handlers of `api::v2`.
 //!
 //! A vector's numbers are never values of their own, and a filter or metadata is found but not taken apart.
-//! Objects refuse keys they do not know and keys that come twice: of two values neither may be lost
-//! silently. Depth is bounded by the shape asked for; what is skipped whole is skipped without recursion.
-//! Errors name the byte.
+//! Unknown and repeated keys of an object are refused, with the byte they are at. Depth is bounded by the
+//! shape asked for; what is skipped whole is skipped without recursion.
 
 use nearfield_segment::filter::near_names;
 use nearfield_segment::shown;

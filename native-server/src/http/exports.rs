@@ -1,6 +1,5 @@
-//! `Exports`: limits how many exports are read at once: in all, since each has a thread of its own, and by
-//! one key, so that a key whose exports are left unread does not keep the others waiting. `begin` gives an
-//! `ExportSlot`; called by the handlers of exports.
+//! `Exports`: limits how many exports are read at once, in all and by one key, so that a key whose exports are left
+//! unread does not keep the others waiting. The handlers of exports call `begin`, which gives an `ExportSlot`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -3,8 +3,7 @@
 //! the response gets the id; for requests that carry a valid key or come over the control socket an audit row is
 //! queued, and the response is not delayed. Refusals without a valid key share audit rows.
 //!
-//! Each route names the access it needs ([`Access`]); a route without it cannot be registered. Not here: parsing of
-//! bodies (`request`), and the keys (`catalog`).
+//! Each route names the access it needs ([`Access`]); a route without it cannot be registered.
 
 use std::future::poll_fn;
 use std::net::IpAddr;

@@ -3,8 +3,7 @@
 //!
 //! A connection costs memory only for headers until its key was checked. A client that sends its headers
 //! slowly, or says nothing between two requests, is cut off after a while, and so is one that reads its answer
-//! too slowly ([`Limits`]); others are served meanwhile. At the end requests under way are answered, idle connections
-//! are closed.
+//! too slowly ([`Limits`]). At the end requests under way are answered, idle connections are closed.
 //!
 //! The control socket has mode 0600 and is trusted like the files beside it. It is bound under another name
 //! and moved into place, by the holder of the store's lock, so that a stale one is never in the way.

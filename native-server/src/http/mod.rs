@@ -2,8 +2,7 @@
 //! `nearfield serve` with the routes of `api`, where the meaning of requests is.
 //!
 //! *Invariants.* No handler sees a request whose key was not checked for its route, and no byte of a body is
-//! read before that. Everything a client sends is bounded before memory is taken for it: headers, body, time,
-//! depth, counts.
+//! read before that. Headers, body, time, depth and counts are bounded before memory is taken for them.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,12 +1,11 @@
 //! `Paced`: a socket that disconnects clients that read their answers too slowly. Used by `Listener` for each
-//! connection; `Pulse` tells `ConnectionSlots` whether bytes are unsent. A client has a fixed time for an answer, and
-//! time in proportion to its length.
+//! connection; `Pulse` tells `ConnectionSlots` whether bytes are unsent. A client has a fixed time for an
+//! answer, and time in proportion to its length.
 //!
-//! A client that requests much and reads nothing, or next to nothing, loses the connection, and the memory of the
-//! answer is freed. The time left while a write waits is the *patience*; bytes that are taken add to it, up to its
-//! initial value, so that a client cannot read fast to read slowly later. The next answer of a kept connection begins
-//! with all of it, once everything before was taken: answers that pile up unread share one. Reading passes through:
-//! headers and bodies have limits of their own.
+//! A client that requests much and reads little loses the connection, and the memory of the answer is freed. The time
+//! left while a write waits is the *patience*; bytes that are taken add to it, up to its initial value, so that a
+//! client cannot read fast to read slowly later. The next answer of a kept connection begins with all of it, once
+//! everything before was taken: answers that pile up unread share one. Reading passes through.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,5 @@
-//! The router: matches a path to its `Route` (the tables of `api` in axum's matcher) and passes the request to `gate`.
-//! Called by `Listener`.
+//! `router`: matches a path to its `Route` (the tables of `api` in axum's matcher) and passes the request to
+//! `gate`. Called by `Listener`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `TableFile`: a file of tables (Arrow, Parquet) as a row file; the trait `Tables` yields the rows of one record
-//! batch after the other. Used by `ArrowFile` and `Parquet`.
+//! `TableFile`: a file of tables as a row file, made by `rows::open`; the trait `Tables`, implemented by
+//! `ArrowFile` and `Parquet`, yields the rows of one record batch after the other.
 //!
 //! Record batches have the size their writer chose; here they are cut to what the reader asks for. One
 //! batch is in memory at a time.

@@ -10,8 +10,7 @@
 //! *What a caller can rely on.* With `wait` the answer comes after the sync. Without it the change is taken
 //! after half of `--flush-interval-ms`; the other half is for the write before it and its own. On a disk that
 //! is slower than that nothing more is accepted: a crash takes only changes that were accepted within one interval.
-//! A caller that waits and disconnects before its change is taken from the queue leaves nothing behind; later the change
-//! is written all the same.
+//! A caller that waits and disconnects before its change is taken from the queue leaves nothing behind.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

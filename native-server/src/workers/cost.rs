@@ -1,6 +1,5 @@
 //! `Cost`: estimates the work of a search or a look-up, so that long ones run on the search threads
-//! (`workers::search`) and not on the threads that answer requests. Called by the handlers `query`, `points` and
-//! `arrow`.
+//! (`workers::search`) and not on the threads that answer requests. Called by the handlers `query` and `points`.
 
 use nearfield_engine::View;
 use nearfield_segment::filter::{Filter, reads_texts};

@@ -1,9 +1,9 @@
-//! `Damage`: records damage in files that is found while the server runs, by a verification, by the scrub, by a merge,
-//! or by a request that reads there. Logs it once and shows it in the health registry.
+//! `Damage`: records damage in files that is found while the server runs. Called by the verify job, the
+//! scrub, merges and requests; logs each piece once.
 //!
-//! Each piece is logged once and shown in the health registry until it is mended: a verification or a round no longer
-//! finds it, the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a compaction or hurts
-//! the past alone is a warning; anything else is a blocker.
+//! A piece is shown in the health registry until it is mended: a verification or a round no longer finds it,
+//! the file is no longer part of the collection, or the collection is dropped. What is rebuilt by a
+//! compaction or hurts the past alone is a warning; anything else is a blocker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -1,10 +1,10 @@
-//! `Scrub`: the thread that reads the files of every collection again, little by little, and compares them with their
-//! checksums (`verify_present` of the engine). Started by `opening`; reports to `Damage`.
+//! `Scrub`: the thread that reads the files of every collection again, little by little, and compares them
+//! with their checksums (`verify_present` of the engine). Started by `opening`; reports to `Damage`.
 //!
-//! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is open. A
-//! medium that rots meanwhile shows when the next round has read the collection: readiness, metrics and log name the
-//! file as after a verification. A round reads at a bounded pace and at low priority, one collection after the other.
-//! Segment files are read without the pin, so that vacuum goes on.
+//! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is
+//! open. A disk that rots meanwhile shows when the next round has read the collection: readiness, metrics and
+//! log name the file as after a verification. A round reads one collection after the other, at a bounded pace
+//! and low priority, segment files without the pin, so that vacuum goes on.
 //!
 //! Does not read files of the past: verification does.
 

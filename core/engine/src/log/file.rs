@@ -1,10 +1,9 @@
 //! `FileLog`: the write-ahead log in files, over any [`Storage`](nearfield_segment::storage::Storage). It
 //! appends frames, syncs, and begins new files. Made by recovery; used by `Writer` through the trait `Log`.
 //!
-//! A file is created with the first batch that needs it; its header is durable before any frame follows,
-//! and everything in earlier files is durable before that. After each sync a small mark is appended (not
-//! synced itself) so that readers in other processes see the durable LSN at once, and recovery can tell a
-//! torn tail from damage.
+//! A file is created with the first batch that needs it; its header is durable before any frame follows, and
+//! everything in earlier files is durable before that. After each sync a small mark is appended (not synced itself)
+//! so that readers in other processes see the durable LSN at once, and recovery can tell a torn tail from damage.
 
 use nearfield_segment::storage::Appender;
 use nearfield_segment::{Error, ErrorKind, Lsn, Result};

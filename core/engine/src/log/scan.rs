@@ -1,11 +1,10 @@
 //! Decides which frames of the log are valid, and whether damage is a torn tail or corruption. Entry:
 //! `Scan::read` (a log and two LSNs → its valid parts), called by `replay` and `timeline`.
 //!
-//! **Evidence.** A frame names the LSN that was durable when it was appended; a file's header is written
-//! after everything before the file was durable; a manifest's checkpoint LSN is durable. Damage at an LSN that some
-//! evidence calls durable is corruption and refused, wherever it lies. All other damage is the
-//! unsynced tail of a crash: sectors of it may be missing, torn or reordered, so nothing behind the
-//! first invalid byte is used.
+//! **Evidence.** A frame names the LSN that was durable when it was appended; a file's header is written after
+//! everything before the file was durable; a manifest's checkpoint LSN is durable. Damage at an LSN that some
+//! evidence calls durable is corruption and refused, wherever it lies. All other damage is the unsynced tail of a
+//! crash: sectors of it may be missing, torn or reordered, so nothing behind the first invalid byte is used.
 //!
 //! **Which frames count.** A file's frames count up to the LSN that the next file continues after. For an
 //! ordinary successor that is all of them; a new timeline leaves the rest of its predecessors behind.

@@ -2,9 +2,8 @@
 //! for a text, `from_json` for a parsed value; called by the request parsers of the server, the command line,
 //! Python and `wasm`. The limits while reading are in `strict`.
 //!
-//! Errors say where (`and[1].price.lt`), what was expected, what was found and what was probably meant.
-//! Reading a text also refuses a key that is there twice: of two conditions on one field neither may be
-//! lost silently.
+//! Errors say where (`and[1].price.lt`), what was expected, what was found and what was probably meant. Reading a
+//! text also refuses a key that is there twice: of two conditions on one field neither may be lost silently.
 
 use serde_json::{Map, Value};
 

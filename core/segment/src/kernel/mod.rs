@@ -3,11 +3,10 @@
 //! `InstructionSet` names the choice. `scalar` is the plain implementation, `simd` the one in registers,
 //! `codes` works on bytes, `element` converts f32 and halves.
 //!
-//! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds
-//! (never fused), and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register
-//! of any width holds a whole number of lanes, so AVX-512, AVX2, NEON, wasm SIMD and plain loops agree
-//! in every bit. Rows and queries are padded with zeros to a multiple of [`PADDING`] elements; a zero
-//! adds +0.0 to a lane, which changes nothing.
+//! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds (never fused),
+//! and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register of any width holds a whole number
+//! of lanes, so AVX-512, AVX2, NEON, wasm SIMD and plain loops agree in every bit. Rows and queries are padded with
+//! zeros to a multiple of [`PADDING`] elements; a zero adds +0.0 to a lane, which changes nothing.
 //!
 //! This module knows no metric and no norms: those are one multiplication a row, and belong to `codec`.
 

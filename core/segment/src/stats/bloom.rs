@@ -1,5 +1,5 @@
 //! `Bloom`: a Bloom filter, a set of hashes that may report an absent key as present, never a present key as absent.
-//! Used for the ids of a segment and for strings of `Stats`.
+//! Built by `SegmentBuilder` for the ids of a segment and by `Stats` for strings; searches call `may_contain`.
 //!
 //! Blocked Bloom filter (Putze, Sanders, Singler, 2007): a hash picks one block of 512 bits, a line of the
 //! cache, and 7 bits in it; with 10 bits a key about 1 in 100 absent keys seems to be there. The bytes are

@@ -1,7 +1,5 @@
-//! What every [`Storage`] must do, as one battery; a new medium passes it before it is used.
-//!
-//! Entry: `battery`, called by the tests of each `Storage`: memory, directory, simulated disk, slots, and the paced
-//! storage of the server.
+//! `battery`: checks what every [`Storage`] must do; a new one passes it before it is used. Called by the
+//! tests of each `Storage`: memory, directory, simulated disk, slots, and the paced storage of the server.
 //!
 //! Covers behaviour that can be seen while the power is on. What survives a power cut is tested on the
 //! simulated disk, where power can be cut.

@@ -1,7 +1,6 @@
-//! The operating system's file system (feature `fs`): files, maps, locks.
-//!
-//! `OsDisk` implements `Disk`. `open_directory`, `open_existing_directory` and `open_target_directory` make a
-//! `Directory` on it; they are called by the command line, the server and Python.
+//! The operating system's file system (feature `fs`): `OsDisk` implements `Disk` with files, maps, locks.
+//! `open_directory`, `open_existing_directory` and `open_target_directory` make a `Directory` on it; they are
+//! called by the command line, the server and Python.
 //!
 //! Files of 64 KiB and more are mapped, shorter ones copied. *Do not edit or truncate files of a store
 //! by hand*: touching a mapped page beyond a file's new end kills the process (SIGBUS). Nearfield itself

@@ -1,4 +1,4 @@
-//! `MemoryStorage`: the `Storage` in memory. Used for in-memory databases of Python and the browser, and by tests.
+//! `MemoryStorage`: the `Storage` in memory. Made by `Database::in_memory` and `Database::from_export`, and by tests.
 //!
 //! Lives as long as the last clone. Locks hold among the users of one instance. Durable means here:
 //! visible to every other user.

@@ -1,10 +1,9 @@
 //! What a blob may be called, the same on every storage, so that a directory copied to another system opens
 //! there. Entry: `check` (name → `Ok`, or `InvalidInput`), called by every `Storage` before a name is used.
 //!
-//! A name is a relative path of parts joined by `/`. Each part has 1 to 255 of the characters
-//! `A-Z a-z 0-9 . _ -`, does not end with a dot (so neither `.` nor `..` can occur) and does not start
-//! with `.tmp-`, which belongs to unfinished writes. Names never come from users: those are mapped to
-//! ids before they get here.
+//! A name is a relative path of parts joined by `/`. Each part has 1 to 255 of the characters `A-Z a-z 0-9 . _ -`,
+//! does not end with a dot (so neither `.` nor `..` can occur) and does not start with `.tmp-`, which belongs to
+//! unfinished writes. Names never come from users: those are mapped to ids before they get here.
 
 use crate::error::{Error, Fault, Result, shown};
 

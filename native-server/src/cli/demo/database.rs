@@ -1,5 +1,5 @@
-//! The demo's database: how each part opens it (`open`), writes to it (`upsert`), and reports a promise that
-//! did not hold (`broken`).
+//! The demo's database: `open`, `upsert`, and `broken`, which reports a promise that did not hold. Called by
+//! the parts of the demo.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,9 +1,8 @@
 //! Fourth part of `nearfield demo`: serves the same database over HTTP and prints three commands to paste.
 //! Entry: `show`, called by `Demo`.
 //!
-//! The server is this program again, on a free loopback port, with a key of its own that may query. It ends
-//! when its input does, so it never outlives the demo. Each line is printed with the answer that the same
-//! request got here.
+//! The server is this program again, on a free loopback port, with a key of its own that may query. It ends when its
+//! input does, so it never outlives the demo. Each line is printed with the answer that the same request got here.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `nearfield import` into a running server: sends the rows as one Arrow stream with `Client::upload`; the server
-//! makes each record batch an atomic batch.
+//! `nearfield import` into a running server: `import` (`Order` → `Outcome`) sends the rows as one Arrow
+//! stream with `Client::upload`; the server makes each record batch an atomic batch. Called by `Import`.
 
 use bytes::Bytes;
 use nearfield_engine::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! Converts an Arrow column of lists of floats to rows of f32. Called by `table`.
+//! `elements`: converts an Arrow column of lists of floats to rows of f32. Called by `table`.
 //!
 //! Fixed-size lists of f32 are one copy of the whole column. Every row must have the same number of
 //! elements, and none may be null.

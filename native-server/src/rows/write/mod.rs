@@ -1,4 +1,5 @@
-//! Writes files of vectors in the formats that `super::open` reads (`Format`). Called by `nearfield export`.
+//! `write`: writes rows to a file in one of the formats that `super::open` reads (`Format`). Called by
+//! `nearfield export`.
 //!
 //! Reading what was written gives the same rows: bits of elements, ids of all kinds, metadata as given.
 //! What a format has no place for is counted, for the caller to say. Rows are passed over twice where a

@@ -6,8 +6,7 @@
 //! [`Batch::assign_ids`] settles the ids left out. A batch is applied whole or not at all: **deletes first,
 //! then upserts**, so that an id in both is replaced.
 //!
-//! What is not here: whether an id exists, whether a key was used before (the writer's), the meaning of
-//! metadata.
+//! What is not here: whether an id exists, whether a key was used before (the writer's), the meaning of metadata.
 
 mod applied;
 mod change;

@@ -1,8 +1,7 @@
-//! A byte for each element of a row, and a bound on what the byte leaves out: a scan refuses most rows by
-//! them alone and reads the others in full, so its answer is the exact one (the VA-file: Weber, Schek and
-//! Blott, "A quantitative analysis and performance study for similarity-search methods", VLDB 1998, §4).
-//!
-//! `Approximations` is built by `VectorField` in memory; its exact scan computes `Bounds` first.
+//! `Approximations`: a byte for each element of a row, and `Bounds` on what the byte leaves out: a scan
+//! refuses most rows by them alone and reads the others in full, so its answer is the exact one (the VA-file:
+//! Weber, Schek and Blott, "A quantitative analysis and performance study for similarity-search methods",
+//! VLDB 1998, §4). Built by `VectorField` in memory, used by its exact scan.
 //!
 //! x ≈ step · codes, |x − step · codes| ≤ error; the query likewise in 16 bits. The bound holds for distances as
 //! they are computed, in f32, not only for the true ones. Kept in memory only: nothing of it is in a file.
