@@ -1,5 +1,5 @@
 //! `Rng`: a small seeded generator, passed as an argument: there is no ambient randomness in the core. The
-//! engine makes file ids with it (`file_id`), graph builds and `recall::sample` draw rows.
+//! engine makes file ids with it (`file_id`); `recall::sample` draws rows.
 
 use crate::ids::{FileId, mix64};
 

@@ -1,5 +1,5 @@
-//! `nearfield audit`: prints the newest requests that a server answered or refused, from `Ledger`. Entry:
-//! `Audit::run`, called by `cli::run`.
+//! `nearfield audit`: prints the newest requests that a server answered or refused. `Audit::run`, called by
+//! `cli::run`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,8 +1,6 @@
-//! `Database`: a directory of collections, with one lock for the writer and shared open handles (`Collection`). Opened
-//! by the server, Python, `wasm` and the command line. Opening, creating and dropping collections are here; also
-//! databases in memory and read-only ones from an export.
-//!
-//! * `names`: changing the names, and what a failed change has done
+//! `Database`: a directory of collections, with one lock for the writer and shared open handles
+//! (`Collection`). Opened (`Database::open`) by the server, Python, `wasm` and the command line. Opening,
+//! creating and dropping collections are here; also databases in memory and read-only ones from an export.
 
 mod collection;
 mod exporting;

@@ -1,10 +1,10 @@
-//! The collection names of an open database: commits a new database document, and finds out whether a failed commit
-//! took effect. Used by `Database` (create, drop), replay and restore.
+//! The collection names of an open database (`Inner`): `change` commits a new database document,
+//! `resolve_uncertain_commit` finds out whether a failed commit took effect. Called by `Database` (create,
+//! drop), replay and restore.
 //!
-//! **Invariant.** A writer answers from a document that is durable. After a change that failed it is unknown whether
-//! it happened until [`Database::resolve_uncertain_commit`] has looked; each call that needs the names does that first.
-//!
-//! Does not know what the collections hold.
+//! **Invariant.** A writer answers from a document that is durable. After a change that failed it is unknown
+//! whether it happened until [`Database::resolve_uncertain_commit`] has looked; each call that needs the
+//! names does that first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,6 @@
 //! Verifies a database, a collection or an export: reads every file, compares checksums, and reports what is damaged
-//! and whether it can be rebuilt (`VerifyReport`, `Finding`). Entries: `verify` (whole database; command line and
-//! jobs), `verify_present` (scrub of a running server), `verify_export`, and `verify_below` (a snapshot before its
-//! restore).
+//! and whether it can be rebuilt (`VerifyReport`, `Finding`). Entries: `verify` (command line and jobs),
+//! `verify_present` (scrub of a running server), `verify_export`, `verify_below` (a snapshot before its restore).
 //!
 //! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not
 //! answers; any other costs data, and a collection with one refuses to open. Files no manifest names are not read.

@@ -1,6 +1,6 @@
-//! Exports: one read-only `.near` file with whole collections. `write_export` writes one to a storage, `stream_export`
-//! to a stream; `Export::open` opens one, its collections as `View`s. Called by the command line, the server's
-//! `export.near`, Python and `wasm`. It adds inverted lists to the segments of the store.
+//! Exports: one read-only `.near` file with whole collections. `write_export` writes one to a storage,
+//! `stream_export` to a stream; `Export::open` opens one, its collections as `View`s. Called by the command
+//! line, the server's `export.near`, Python and `wasm`.
 //!
 //! The same segments as in the store, so the same answers, bit for bit; the sections of all segments are
 //! ordered so that what a search over ranges reads comes first and metadata texts last (`docs/internals/format.md`):
@@ -10,8 +10,7 @@
 //! ```
 //!
 //! An export never changes. It is read whole through any [`Blob`], or on demand (`stages`), for which inverted lists
-//! (the format calls them cells) are added here: no store has them. What a source export had of them, and its deletes,
-//! are written anew.
+//! (the format calls them cells) are added. Lists and deletes of a source export are written anew.
 
 mod front;
 mod stages;

@@ -5,8 +5,6 @@
 //! `quarantine/<when put here, ms, 14 digits>.<reason>.<own name>`: the name says all there is to know, so
 //! that a crash cannot part a file from its reason. Nothing depends on these files. The oldest go first: when
 //! they are too old, too many or too much, and all of them when a disk is full.
-//!
-//! Bounds hold for each collection.
 
 use nearfield_segment::Result;
 use nearfield_segment::storage::{Storage, join};

@@ -8,8 +8,6 @@
 //! Bounded: with more than [`FIELD_NAMES_MAX`] names or [`FIELD_NAMES_BYTES_MAX`] bytes of names, or a batch whose
 //! paths do not all have columns, the set is *open*: from that LSN on every name counts as known. Names that were
 //! remembered before still serve as suggestions.
-//!
-//! Not here: which rows a filter keeps (`nearfield_segment::filter`).
 
 use std::collections::BTreeMap;
 

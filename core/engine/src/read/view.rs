@@ -1,7 +1,6 @@
-//! `View`: an immutable state of a collection, what a reader holds while it reads. `View::prepare` plans a search,
-//! `search_many` runs one for several queries, `count` and `matching` evaluate filters. Published by `Writer`; also
-//! made of the segments of an export. `LiveSegment` is a segment with its dead rows; `Tier` restricts a search by
-//! level.
+//! `View`: an immutable state of a collection, held by a reader. `View::prepare` plans a search, `search_many` runs
+//! one for several queries, `count` and `matching` evaluate filters. Published by `Writer`; also made of the segments
+//! of an export. `LiveSegment` is a segment with its dead rows; `Tier` restricts a search by level.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,11 +1,10 @@
-//! Searches the inverted lists of all segments: picks the nearest lists, reads their codes, scores them, and on
-//! request reranks the best rows on their stored vectors. Entry: `search_lists`, called by `Prepared::search`;
-//! [`ListParams`] are its settings.
+//! Searches the inverted lists of all segments: picks the nearest lists, reads their codes, scores them, and
+//! on request reranks the best rows on their stored vectors. Entry: `search_lists`, called by
+//! `Prepared::search`; [`ListParams`] are its settings.
 //!
-//! Lists are chosen over all segments at once, because the cost is the number of runs in the file: lists adjacent
-//! there, fetched by one range request. Distances are those of codes, near the exact ones, unless the rows are
-//! reranked. Not here: how a list is stored and which lists are nearest (`vector::lists`), and the download of what is
-//! missing.
+//! Lists are chosen over all segments at once, because the cost is the number of runs in the file: lists
+//! adjacent there, fetched by one range request. Distances are those of codes, near the exact ones, unless
+//! the rows are reranked. Not here: how a list is stored and which lists are nearest (`vector::lists`).
 
 use std::ops::Range;
 

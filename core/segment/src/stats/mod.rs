@@ -3,8 +3,7 @@
 //!
 //! [`Stats`] holds for each metadata path the range of its numbers, of its strings, and a [`Bloom`] filter of
 //! the strings where there are few; [`Stats::may_match`] is false only if no row of the segment can pass a
-//! filter. The ids of a segment have a [`Bloom`] of their own. Wrong in one direction only: a `true` costs
-//! time, a `false` would cost answers.
+//! filter. Wrong in one direction only: a `true` costs time, a `false` would cost answers.
 //!
 //! Not here: statistics of vectors, selectivity estimates (`filter::eval` counts exactly, and fast).
 

@@ -1,7 +1,7 @@
-//! The storage interface: the trait `Storage` is a flat set of named, immutable blobs (`Blob`), plus append-only files
-//! (`Appender`) and locks (`Lock`). The engine gets one as an argument. Implementations: `Directory`, `MemoryStorage`,
-//! `SlotStorage` (browser), the simulated ones of tests, and the server's `PacedStorage`; `RangeBlob` is a blob that
-//! is fetched in part.
+//! The storage interface: the trait `Storage` is a flat set of named, immutable blobs (`Blob`), plus
+//! append-only files (`Appender`) and locks (`Lock`), passed to the engine as an argument. Implementations:
+//! `Directory`, `MemoryStorage`, `SlotStorage` (browser), those of tests, and the server's `PacedStorage`;
+//! `RangeBlob` is a blob fetched in part.
 //!
 //! Names are relative paths with `/` (`segments/0a1b….seg`); directories come into being with their
 //! first file. A blob is written once, whole, and never edited.

@@ -1,6 +1,5 @@
-//! `Directory`: the `Storage` in a directory of a disk, and the one place where the order of writes and syncs is
-//! decided. It works on any `Disk`: `open_directory` makes one on the operating system's file system, tests on the
-//! simulated disk.
+//! `Directory`: the `Storage` in a directory of a disk, and the one place where the order of writes and syncs
+//! is decided. Made by `open_directory` on the operating system's `Disk`, by tests on the simulated disk.
 //!
 //! | operation | order |
 //! |---|---|
