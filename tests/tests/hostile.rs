@@ -354,7 +354,7 @@ fn files_of_a_future_version_are_refused_as_such() {
                 bytes = reseal_document(&format!("{kind} 9 {rest}"));
             }
             _ => {
-                bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+                bytes[8..12].copy_from_slice(&9u32.to_le_bytes());
                 let end = if part == ".log" { 64 } else { bytes.len() };
                 reseal_without(&mut bytes, end);
             }

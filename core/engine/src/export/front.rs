@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{FieldsEntry, check_fields, check_schema};
 
-/// Version written.
-pub const EXPORT_VERSION: u32 = 1;
+/// Version written; every one from 1 is read. Version 2 may have sections of segments of format 2.
+pub const EXPORT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"NEAREXP\n";
 const HEADER_BYTES: usize = 64;
@@ -159,8 +159,9 @@ fn read_bytes(name: &str, blob: &Arc<dyn Blob>) -> Result<Bytes> {
         return Err(reader.corrupt("not a .near export: it does not begin with the magic of one; give a database directory or a .near file"));
     }
     let version = reader.u32()?;
-    if version != EXPORT_VERSION {
-        let message = format!("{name}: export format {version}; this build reads {EXPORT_VERSION}");
+    if !(1..=EXPORT_VERSION).contains(&version) {
+        let message =
+            format!("{name}: export format {version}; this build reads 1 to {EXPORT_VERSION}");
         return Err(Error::new(ErrorKind::Version, message)
             .with("file", name)
             .with("got", version)

@@ -42,7 +42,7 @@ use front::Contents;
 /// Bytes requested first: they hold the whole front of an export of up to about a gigabyte.
 pub const FIRST_BYTES: u64 = 64 * 1024;
 
-/// Sections in the order of the file: every kind has its place.
+/// Sections in the order of the file: every known kind has its place, and unknown ones are the end.
 const ORDER: [SectionKind; 12] = [
     SectionKind::Schema,
     SectionKind::Deletes,
@@ -202,8 +202,10 @@ fn gather(
             add_cells(&mut pieces, place, live, kernel, pool, go_on)?;
         }
     }
-    let place = |kind| ORDER.iter().position(|other| *other == kind).expect("ORDER has every kind");
-    pieces.sort_by_key(|piece| (place(piece.entry.kind), piece.collection, piece.segment));
+    let place = |kind| ORDER.iter().position(|other| *other == kind);
+    pieces.sort_by_key(|piece| {
+        (place(piece.entry.kind).unwrap_or(ORDER.len()), piece.collection, piece.segment)
+    });
     Ok(pieces)
 }
 
@@ -219,7 +221,8 @@ fn is_copied(kind: SectionKind) -> bool {
         | SectionKind::Columns
         | SectionKind::Metadata
         | SectionKind::Stats
-        | SectionKind::IdBloom => true,
+        | SectionKind::IdBloom
+        | SectionKind::Unknown(_) => true,
     }
 }
 

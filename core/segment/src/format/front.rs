@@ -18,10 +18,10 @@
 //! | 52 | 4 | number of sections |
 //! | 56 | 8 | zero |
 //!
-//! Section entry, 64 bytes: kind u16, flags u16 (1 = derived: can be rebuilt), field u16 (ordinal of the
-//! vector field in name order), encoding u16, ordinal u32, zero u32, offset u64, length u64, index of its
-//! first block checksum u32, number of blocks u32, zeros. An unknown kind is skipped by readers, so that a
-//! later version may add sections without a new format version.
+//! Section entry, 64 bytes: kind u16, flags u16 (1 = derived: can be rebuilt, 2 = required), field u16 (ordinal
+//! of the vector field in name order), encoding u16, ordinal u32, zero u32, offset u64, length u64, index of its
+//! first block checksum u32, number of blocks u32, zeros. A required section of an unknown kind or encoding is
+//! refused; any other is kept without being read, so that sections may be added without a new version.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::FileId;
@@ -30,7 +30,7 @@ use super::align64;
 use crate::reader::ByteReader;
 
 /// Version written.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Oldest version still read.
 pub const OLDEST_READABLE_VERSION: u32 = 1;
 /// Bytes covered by one checksum.
@@ -45,40 +45,42 @@ const CRC_OFFSET: usize = 12;
 /// More sections than any schema needs; a bound for hostile files.
 const SECTIONS_MAX: u32 = 65_536;
 const FLAG_DERIVED: u16 = 1;
+const FLAG_REQUIRED: u16 = 2;
 
-/// What a section holds. Numbers are part of the format.
+/// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u16)]
 pub enum SectionKind {
     /// The schema as JSON.
-    Schema = 1,
+    Schema,
     /// Point ids by row and the hash table from id to row.
-    Ids = 2,
-    /// Rows of a dense vector field; `encoding` says how.
-    Vectors = 3,
+    Ids,
+    /// Rows of a dense vector field.
+    Vectors,
     /// One f32 per row: 1/length, for cosine.
-    InverseNorms = 4,
+    InverseNorms,
     /// Neighbour lists of the graph over one vector field. Derived.
-    Graph = 5,
+    Graph,
     /// Typed metadata columns. Derived from the metadata.
-    Columns = 6,
+    Columns,
     /// Metadata as given, one JSON text per row.
-    Metadata = 7,
+    Metadata,
     /// Ranges and bloom filters of the columns. Derived.
-    Stats = 8,
+    Stats,
     /// `(row, LSN)` pairs of deleted rows; in exports only (a store keeps them in files of their own).
-    Deletes = 9,
+    Deletes,
     /// Bloom filter of the ids. Derived.
-    IdBloom = 10,
+    IdBloom,
     /// Centroids and places of the cells of one vector field; in exports only. Derived.
-    CellTable = 11,
+    CellTable,
     /// Rows of one vector field as codes, by cell; in exports only. Derived.
-    Cells = 12,
+    Cells,
+    /// A kind of a later build, by number: kept, copied with the file, and not read.
+    Unknown(u16),
 }
 
 impl SectionKind {
-    /// All kinds of this version.
-    pub const ALL: [SectionKind; 12] = [
+    /// The kinds of this build, each at the place of its number, from 1.
+    pub const KNOWN: [SectionKind; 12] = [
         SectionKind::Schema,
         SectionKind::Ids,
         SectionKind::Vectors,
@@ -93,11 +95,51 @@ impl SectionKind {
         SectionKind::Cells,
     ];
 
-    fn from_number(number: u16) -> Option<Self> {
-        SectionKind::ALL.into_iter().find(|kind| *kind as u16 == number)
+    fn from_number(number: u16) -> Self {
+        let known =
+            usize::from(number).checked_sub(1).and_then(|index| SectionKind::KNOWN.get(index));
+        known.copied().unwrap_or(SectionKind::Unknown(number))
     }
 
-    /// Whether the section can be rebuilt from the others.
+    /// The number in the file.
+    pub fn number(self) -> u16 {
+        match self {
+            SectionKind::Schema => 1,
+            SectionKind::Ids => 2,
+            SectionKind::Vectors => 3,
+            SectionKind::InverseNorms => 4,
+            SectionKind::Graph => 5,
+            SectionKind::Columns => 6,
+            SectionKind::Metadata => 7,
+            SectionKind::Stats => 8,
+            SectionKind::Deletes => 9,
+            SectionKind::IdBloom => 10,
+            SectionKind::CellTable => 11,
+            SectionKind::Cells => 12,
+            SectionKind::Unknown(number) => number,
+        }
+    }
+
+    /// The highest encoding of the kind that this build reads; `None` for an unknown kind.
+    fn encoding_max(self) -> Option<u16> {
+        match self {
+            SectionKind::Unknown(_) => None,
+            SectionKind::Schema
+            | SectionKind::Ids
+            | SectionKind::Vectors
+            | SectionKind::InverseNorms
+            | SectionKind::Graph
+            | SectionKind::Columns
+            | SectionKind::Metadata
+            | SectionKind::Stats
+            | SectionKind::Deletes
+            | SectionKind::IdBloom
+            | SectionKind::CellTable
+            | SectionKind::Cells => Some(0),
+        }
+    }
+
+    /// Whether a reader can do without the section. Of known kinds these can be rebuilt from the others.
     pub fn is_derived(self) -> bool {
         match self {
             SectionKind::Graph
@@ -105,7 +147,8 @@ impl SectionKind {
             | SectionKind::Stats
             | SectionKind::IdBloom
             | SectionKind::CellTable
-            | SectionKind::Cells => true,
+            | SectionKind::Cells
+            | SectionKind::Unknown(_) => true,
             SectionKind::Schema
             | SectionKind::Ids
             | SectionKind::Vectors
@@ -254,8 +297,8 @@ pub fn encode_table(sections: &[SectionEntry]) -> Vec<u8> {
     let mut first_crc = 0u32;
     for section in sections {
         let start = bytes.len();
-        bytes.extend_from_slice(&(section.kind as u16).to_le_bytes());
-        let flags = if section.kind.is_derived() { FLAG_DERIVED } else { 0 };
+        bytes.extend_from_slice(&section.kind.number().to_le_bytes());
+        let flags = if section.kind.is_derived() { FLAG_DERIVED } else { FLAG_REQUIRED };
         bytes.extend_from_slice(&flags.to_le_bytes());
         bytes.extend_from_slice(&section.field.to_le_bytes());
         bytes.extend_from_slice(&section.encoding.to_le_bytes());
@@ -274,10 +317,11 @@ pub fn encode_table(sections: &[SectionEntry]) -> Vec<u8> {
     bytes
 }
 
-/// Reads `count` section entries and their block checksums. Sections of unknown kind are left out.
+/// Reads `count` section entries and their block checksums.
 ///
 /// # Errors
-/// `Corrupt` if the table does not fit in `bytes` or an entry contradicts itself.
+/// `Corrupt` if the table does not fit in `bytes` or an entry contradicts itself; `Version` for a required section of
+/// an unknown kind or encoding.
 pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionEntry>> {
     let mut reader = ByteReader::new(blob, "section table", bytes);
     if count > SECTIONS_MAX {
@@ -290,7 +334,7 @@ pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionE
     let crcs = reader.take(reader.left())?;
     let mut sections = Vec::new();
     for entry in entries.chunks(ENTRY_BYTES) {
-        let Some(section) = decode_entry(blob, entry, crcs)? else { continue };
+        let section = decode_entry(blob, entry, crcs)?;
         // No two share checksums, so a table never grows in memory beyond its bytes.
         crcs_left = crcs_left
             .checked_sub(section.block_crcs.len())
@@ -300,12 +344,16 @@ pub fn decode_table(blob: &str, bytes: &[u8], count: u32) -> Result<Vec<SectionE
     Ok(sections)
 }
 
-fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionEntry>> {
+fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<SectionEntry> {
     let mut reader = ByteReader::new(blob, "section entry", entry);
     let kind = SectionKind::from_number(reader.u16()?);
-    let _flags = reader.u16()?;
+    let flags = reader.u16()?;
     let field = reader.u16()?;
     let encoding = reader.u16()?;
+    let is_known = kind.encoding_max().is_some_and(|highest| encoding <= highest);
+    if flags & FLAG_REQUIRED != 0 && !is_known {
+        return Err(unknown_required(blob, kind, encoding));
+    }
     let ordinal = reader.u32()?;
     reader.u32()?;
     let offset = reader.u64()?;
@@ -328,7 +376,19 @@ fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<Option<SectionE
         .chunks_exact(4)
         .map(|crc| u32::from_le_bytes(crc.try_into().expect("chunks of four")))
         .collect();
-    Ok(kind.map(|kind| SectionEntry { kind, field, encoding, ordinal, offset, len, block_crcs }))
+    Ok(SectionEntry { kind, field, encoding, ordinal, offset, len, block_crcs })
+}
+
+fn unknown_required(blob: &str, kind: SectionKind, encoding: u16) -> Error {
+    let what = match kind.encoding_max() {
+        Some(_) => format!("section {kind:?} in encoding {encoding}"),
+        None => format!("section of kind {}", kind.number()),
+    };
+    let message = format!("{blob}: the file needs a {what}, which this build does not know");
+    Error::new(ErrorKind::Version, message)
+        .with("file", blob)
+        .with("got", kind.number())
+        .with("expected", SectionKind::KNOWN.len())
 }
 
 /// Sections must lie behind the front, inside the file, in order and without overlap.
