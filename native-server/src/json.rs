@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 /// A number stays a number; UUIDs and strings are strings.
 pub(crate) fn id(id: &PointId) -> Value {
     match id {
+        PointId::I64(number) => json!(number),
         PointId::U64(number) => json!(number),
         PointId::Uuid(_) | PointId::Str(_) => json!(id.to_string()),
     }

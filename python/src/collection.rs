@@ -106,7 +106,7 @@ impl Collection {
     ///
     /// vectors: (n, dim) array or list of any numeric type, or one vector; or a column of lists or arrays of
     ///     pandas, polars or Arrow. C-contiguous float32 is not copied before it is written.
-    /// ids: integers from 0 to 2**64-1, uuid.UUID or strings, mixed freely; assigned if left out. A UUID
+    /// ids: integers from -2**63 to 2**64-1, uuid.UUID or strings, mixed freely; assigned if left out. A UUID
     ///     comes back as its text.
     /// metadata: a dict of columns, a list with a dict or None for each row, or a table of pandas, polars or
     ///     Arrow. Nulls (None, pandas NA and NaT, NaN in a pandas column, null of polars and Arrow) are null;

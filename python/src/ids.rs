@@ -1,8 +1,8 @@
 //! Converts ids from and to Python: integers, UUIDs and strings, mixed freely. Used by `upsert`, `collection`, `rows`
 //! and `hits`.
 //!
-//! In: arrays of 64-bit integers are read directly, everything else item by item. What is no id (negative,
-//! a float, a bool, an empty or over-long string) is refused with its position. Out: an int64 array if
+//! In: arrays of 64-bit integers are read directly, everything else item by item. What is no id (a float,
+//! a bool, an empty or over-long string) is refused with its position. Out: an int64 array if
 //! all ids fit, else an array of `int` and `str` objects. A UUID comes back as its text, as in JSON: it is known only
 //! by its form whether a text was given or a `uuid.UUID`.
 
@@ -18,7 +18,8 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString};
 use crate::error::{Result, expected_got};
 use crate::json::describe;
 
-const EXPECTED: &str = "an integer from 0 to 2**64-1, a uuid.UUID or a string of 1 to 256 bytes";
+const EXPECTED: &str =
+    "an integer from -2**63 to 2**64-1, a uuid.UUID or a string of 1 to 256 bytes";
 /// Ids that are read one by one without a pause: about a millisecond.
 const IDS_BETWEEN_PAUSES: usize = 16_384;
 /// How many ids an error names.
@@ -27,7 +28,8 @@ const NAMED_MAX: usize = 10;
 /// Reads ids in order; a single id counts as a list of one.
 pub(crate) fn read(ids: &Bound<'_, PyAny>) -> Result<Vec<PointId>> {
     if let Ok(array) = ids.cast_exact::<PyArray1<i64>>() {
-        return array.to_vec().map_or_else(|_| read_items(ids), |items| from_i64(&items));
+        let read = |items: Vec<i64>| Ok(items.into_iter().map(PointId::from).collect());
+        return array.to_vec().map_or_else(|_| read_items(ids), read);
     }
     if let Ok(array) = ids.cast_exact::<PyArray1<u64>>()
         && array.is_c_contiguous()
@@ -39,15 +41,6 @@ pub(crate) fn read(ids: &Bound<'_, PyAny>) -> Result<Vec<PointId>> {
         return Ok(vec![read_one(ids, 0)?]);
     }
     read_items(ids)
-}
-
-fn from_i64(items: &[i64]) -> Result<Vec<PointId>> {
-    let convert = |(position, &item): (usize, &i64)| {
-        u64::try_from(item)
-            .map(PointId::U64)
-            .map_err(|_| refuse(position, &item.to_string()).into())
-    };
-    items.iter().enumerate().map(convert).collect()
 }
 
 fn read_items(ids: &Bound<'_, PyAny>) -> Result<Vec<PointId>> {
@@ -79,7 +72,8 @@ pub(crate) fn read_one(item: &Bound<'_, PyAny>, position: usize) -> Result<Point
         return Ok(PointId::Uuid(item.getattr("int")?.extract()?));
     }
     // Through __index__: Python's and NumPy's integers, and nothing else.
-    item.extract().map(PointId::U64).map_err(|_| refuse(position, &describe(item)).into())
+    let number = item.extract().ok().and_then(PointId::from_integer);
+    number.ok_or_else(|| refuse(position, &describe(item)).into())
 }
 
 fn refuse(position: usize, got: &str) -> Error {
@@ -121,6 +115,7 @@ pub(crate) fn check_distinct(ids: &[PointId]) -> Result<()> {
 /// An id as a signed integer, if it fits.
 pub(crate) fn as_i64(id: &PointId) -> Option<i64> {
     match id {
+        PointId::I64(number) => Some(*number),
         PointId::U64(number) => i64::try_from(*number).ok(),
         PointId::Uuid(_) | PointId::Str(_) => None,
     }
@@ -129,6 +124,7 @@ pub(crate) fn as_i64(id: &PointId) -> Option<i64> {
 /// One id as a Python object.
 pub(crate) fn to_object<'py>(py: Python<'py>, id: &PointId) -> PyResult<Bound<'py, PyAny>> {
     match id {
+        PointId::I64(number) => Ok(number.into_pyobject(py)?.into_any()),
         PointId::U64(number) => Ok(number.into_pyobject(py)?.into_any()),
         PointId::Uuid(_) => Ok(PyString::new(py, &id.to_string()).into_any()),
         PointId::Str(text) => Ok(PyString::new(py, text).into_any()),

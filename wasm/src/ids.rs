@@ -11,6 +11,10 @@ use crate::object::SAFE_INTEGER_MAX;
 /// As JavaScript has it.
 pub(crate) fn to_js(id: &PointId) -> JsValue {
     match id {
+        PointId::I64(value) if value.unsigned_abs() <= SAFE_INTEGER_MAX => {
+            JsValue::from_f64(*value as f64)
+        }
+        PointId::I64(value) => JsValue::from(*value),
         PointId::U64(value) if *value <= SAFE_INTEGER_MAX => JsValue::from_f64(*value as f64),
         PointId::U64(value) => JsValue::from(*value),
         PointId::Uuid(_) | PointId::Str(_) => JsValue::from_str(&id.to_string()),
@@ -25,7 +29,7 @@ pub(crate) fn from_js(ids: &Array) -> Result<Vec<PointId>> {
     let read = |(position, id): (usize, JsValue)| match from_value(&id) {
         Some(id) => id.map_err(|error| error.with("position", position)),
         None => {
-            let expected = "a number from 0 to 2^53−1, a BigInt from 0 to 2^64−1 or a string";
+            let expected = "an integer within ±(2^53−1), a BigInt from −2^63 to 2^64−1 or a string";
             Err(Error::invalid(Fault::Id, format!("ids[{position}]: expected {expected}"))
                 .with("expected", expected)
                 .with("position", position))
@@ -39,9 +43,12 @@ fn from_value(id: &JsValue) -> Option<Result<PointId>> {
         return Some(PointId::from_text(&text));
     }
     if let Some(number) = id.as_f64() {
-        let exact = number.fract() == 0.0 && (0.0..=SAFE_INTEGER_MAX as f64).contains(&number);
-        return exact.then_some(Ok(PointId::U64(number as u64)));
+        let exact = number.fract() == 0.0 && number.abs() <= SAFE_INTEGER_MAX as f64;
+        return exact.then_some(Ok(PointId::from(number as i64)));
     }
-    let value = u64::try_from(id.dyn_ref::<BigInt>()?.clone()).ok()?;
-    Some(Ok(PointId::U64(value)))
+    let value = id.dyn_ref::<BigInt>()?;
+    match u64::try_from(value.clone()) {
+        Ok(value) => Some(Ok(PointId::U64(value))),
+        Err(_) => i64::try_from(value.clone()).ok().map(|value| Ok(PointId::from(value))),
+    }
 }

@@ -14,10 +14,13 @@ pub const STRING_ID_BYTES_MAX: usize = 256;
 pub(crate) const KIND_U64: u8 = 0;
 pub(crate) const KIND_UUID: u8 = 1;
 pub(crate) const KIND_STR: u8 = 2;
+pub(crate) const KIND_I64: u8 = 3;
 
-/// What the user calls a point. Ordered u64 < UUID < string; each kind by value.
+/// What the user calls a point. Ordered negative numbers < u64 < UUID < string; each kind by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PointId {
+    /// A number below 0: every other number is a `U64`.
+    I64(i64),
     /// A number.
     U64(u64),
     /// A UUID, big-endian as printed.
@@ -26,7 +29,26 @@ pub enum PointId {
     Str(Box<str>),
 }
 
+impl From<i64> for PointId {
+    fn from(number: i64) -> Self {
+        u64::try_from(number).map_or(PointId::I64(number), PointId::U64)
+    }
+}
+
 impl PointId {
+    /// The id that is this number; `None` unless it is −2⁶³ to 2⁶⁴ − 1.
+    pub fn from_integer(number: i128) -> Option<Self> {
+        match u64::try_from(number) {
+            Ok(number) => Some(PointId::U64(number)),
+            Err(_) => i64::try_from(number).ok().map(PointId::I64),
+        }
+    }
+
+    /// The id that a text writes in decimal digits.
+    pub fn from_digits(text: &str) -> Option<Self> {
+        PointId::from_integer(text.parse().ok()?)
+    }
+
     /// A string id. The canonical lower-case hyphenated form of a UUID becomes [`PointId::Uuid`]
     /// (lossless: it prints the same); every other form stays a string.
     ///
@@ -54,9 +76,14 @@ impl PointId {
     /// Fewest bytes of an encoded id: those of a string of one byte.
     pub const ENCODED_BYTES_MIN: u64 = 4;
 
-    /// Appends the id as files hold it: u8 kind, then 0: the u64; 1: the UUID as u128; 2: u16 length and text.
+    /// Appends the id as files hold it: u8 kind, then 0: the u64; 1: the UUID as u128; 2: u16 length and text; 3: the
+    /// negative i64.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            PointId::I64(value) => {
+                out.push(KIND_I64);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
             PointId::U64(value) => {
                 out.push(KIND_U64);
                 out.extend_from_slice(&value.to_le_bytes());
@@ -76,7 +103,7 @@ impl PointId {
     /// Bytes that [`encode`](PointId::encode) appends.
     pub fn encoded_bytes(&self) -> usize {
         1 + match self {
-            PointId::U64(_) => size_of::<u64>(),
+            PointId::I64(_) | PointId::U64(_) => size_of::<u64>(),
             PointId::Uuid(_) => size_of::<u128>(),
             PointId::Str(text) => size_of::<u16>() + text.len(),
         }
@@ -85,7 +112,7 @@ impl PointId {
     /// Reads what [`encode`](PointId::encode) wrote.
     ///
     /// # Errors
-    /// `Corrupt` for an unknown kind, text that is no UTF-8, or too few bytes.
+    /// `Corrupt` for an unknown kind, a number of the other sign, text that is no UTF-8, or too few bytes.
     pub fn decode(reader: &mut ByteReader<'_>) -> Result<PointId> {
         let at = reader.at();
         let [kind] = reader.array()?;
@@ -96,19 +123,54 @@ impl PointId {
                 let len_bytes = usize::from(reader.u16()?);
                 Ok(PointId::Str(reader.text(len_bytes)?.into()))
             }
+            KIND_I64 => match PointId::from(reader.u64()? as i64) {
+                id @ PointId::I64(_) => Ok(id),
+                id => Err(reader.corrupt_at(at, format!("{id} as a negative id"))),
+            },
             unknown => Err(reader.corrupt_at(at, format!("unknown kind of id {unknown}"))),
         }
     }
 
-    /// A 64-bit hash, the same on every machine and in every version: id sections and bloom filters
-    /// on disk depend on it.
+    /// A 64-bit hash, the same on every machine and in every version: files of format 1 depend on it. A caller that
+    /// chooses ids can make them collide: tables use [`IdHash`].
     pub fn hash64(&self) -> u64 {
+        self.hash_from(0)
+    }
+
+    fn hash_from(&self, start: u64) -> u64 {
         match self {
-            PointId::U64(value) => mix64(*value ^ 0x9E37_79B9_7F4A_7C15),
-            PointId::Uuid(value) => {
-                mix64((*value as u64) ^ mix64((*value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F))
-            }
-            PointId::Str(text) => hash_bytes(text.as_bytes()),
+            // Not the hash of any number, whatever the start.
+            PointId::I64(value) => !mix64(*value as u64 ^ 0x9E37_79B9_7F4A_7C15 ^ start),
+            PointId::U64(value) => mix64(*value ^ 0x9E37_79B9_7F4A_7C15 ^ start),
+            PointId::Uuid(value) => mix64(
+                (*value as u64) ^ mix64((*value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ start),
+            ),
+            PointId::Str(text) => hash_bytes_from(start, text.as_bytes()),
+        }
+    }
+}
+
+/// How the ids of one file are hashed, in its table and its Bloom filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdHash {
+    /// Format 1: by [`PointId::hash64`].
+    Fixed,
+    /// By a seed that was drawn after the ids were chosen.
+    Seeded([u64; 2]),
+}
+
+impl IdHash {
+    /// The hash of a new file. Its identity is drawn when its rows are fixed, and reveals nothing of the next
+    /// ([`Rng::file_id`](crate::Rng::file_id)), so no client can choose ids that collide in it.
+    pub fn of_file(file: FileId) -> Self {
+        IdHash::Seeded([(file.0 >> 64) as u64, file.0 as u64])
+    }
+
+    /// The hash of an id.
+    pub fn hash(self, id: &PointId) -> u64 {
+        match self {
+            IdHash::Fixed => id.hash64(),
+            IdHash::Seeded([start, end]) => mix64(id.hash_from(start) ^ end),
         }
     }
 }
@@ -116,6 +178,7 @@ impl PointId {
 impl fmt::Display for PointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            PointId::I64(value) => write!(f, "{value}"),
             PointId::U64(value) => write!(f, "{value}"),
             PointId::Uuid(value) => f.write_str(&format_uuid(*value)),
             PointId::Str(text) => f.write_str(text),
@@ -162,7 +225,11 @@ pub fn mix64(mut value: u64) -> u64 {
 
 /// Hash of bytes by eight-byte words through [`mix64`]; the length is part of it.
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let mut hash = mix64(bytes.len() as u64 ^ 0x2545_F491_4F6C_DD1D);
+    hash_bytes_from(0, bytes)
+}
+
+fn hash_bytes_from(start: u64, bytes: &[u8]) -> u64 {
+    let mut hash = mix64(bytes.len() as u64 ^ 0x2545_F491_4F6C_DD1D ^ start);
     for chunk in bytes.chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
@@ -258,14 +325,41 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_ordered_u64_uuid_string() {
+    fn kinds_are_ordered_negative_u64_uuid_string() {
         let ids = [
+            PointId::from(i64::MIN),
+            PointId::from(-1),
+            PointId::from(0),
             PointId::U64(u64::MAX),
             PointId::Uuid(0),
             PointId::Uuid(u128::MAX),
             PointId::from_text("0").expect("valid"),
         ];
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn ids_at_the_ends_of_64_bits_round_trip() {
+        for id in [
+            PointId::from(i64::MIN),
+            PointId::from(-1),
+            PointId::U64(1 << 63),
+            PointId::U64(u64::MAX),
+        ] {
+            let mut bytes = Vec::new();
+            id.encode(&mut bytes);
+            assert_eq!(bytes.len(), id.encoded_bytes());
+            let mut reader = ByteReader::new("test", "id", &bytes);
+            assert_eq!(PointId::decode(&mut reader).expect("whole"), id);
+            assert_eq!(PointId::from_digits(&id.to_string()), Some(id));
+        }
+        for none in ["-9223372036854775809", "18446744073709551616", "--1", "1.0", ""] {
+            assert_eq!(PointId::from_digits(none), None, "{none}");
+        }
+        let mut bytes = vec![KIND_I64];
+        bytes.extend_from_slice(&1u64.to_le_bytes());
+        let error = PointId::decode(&mut ByteReader::new("test", "id", &bytes)).expect_err("1");
+        assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub mod vector;
 pub use allowed::Allowed;
 pub use error::{Error, ErrorKind, Fault, Result, SHOWN_CHARS_MAX, shown, shown_list};
 pub use ids::{
-    FileId, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
+    FileId, IdHash, Lsn, PointId, RowId, STRING_ID_BYTES_MAX, format_uuid, hash_bytes, mix64,
     parse_canonical_uuid,
 };
 pub use kernel::{InstructionSet, Kernel};

@@ -35,10 +35,17 @@ impl Rng {
         (self.next_u64() >> 40) as f32 / (1 << 24) as f32
     }
 
-    /// A fresh identity (UUID version 4).
+    /// A fresh identity (UUID version 4). It reveals neither the state nor other identities: ids of points are hashed
+    /// with it.
     pub fn file_id(&mut self) -> FileId {
-        let bits = u128::from(self.next_u64()) << 64 | u128::from(self.next_u64());
+        let bits = u128::from(self.one_way()) << 64 | u128::from(self.one_way());
         FileId(bits & !(0xF000 << 64) & !(0xC << 60) | 0x4000 << 64 | 0x8 << 60)
+    }
+
+    /// 64 bits from which the state cannot be computed: Davies–Meyer over four rounds of `mix64`.
+    fn one_way(&mut self) -> u64 {
+        let state = self.next_u64();
+        (1..=4).fold(state, |mixed, round| mix64(mixed ^ round)) ^ state
     }
 }
 

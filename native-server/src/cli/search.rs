@@ -190,8 +190,7 @@ fn default_field(view: &View) -> Result<&VectorSpec> {
 
 /// The vector of the point that `text` names: a number if it can be one and there is such a point.
 fn vector_of(view: &View, text: &str) -> Result<(PointId, Vec<f32>)> {
-    let number = text.parse().ok().map(PointId::U64);
-    let candidates = number.into_iter().chain([PointId::from_text(text)?]);
+    let candidates = PointId::from_digits(text).into_iter().chain([PointId::from_text(text)?]);
     for id in candidates {
         let columns = Columns { vectors: &[DEFAULT_FIELD], metadata: false };
         let (mut points, missing) = view.get(std::slice::from_ref(&id), columns)?;

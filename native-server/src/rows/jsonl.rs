@@ -109,10 +109,11 @@ impl<R: BufRead> JsonLines<R> {
 
     fn id(&self, raw: &RawValue) -> Result<PointId> {
         let value: Value = serde_json::from_str(raw.get()).expect("a raw value is valid JSON");
-        let number = value.as_u64().map(PointId::U64).map(Ok);
+        let number = value.as_u64().map(PointId::U64);
+        let number = number.or_else(|| value.as_i64().map(PointId::from)).map(Ok);
         let id = number.or_else(|| value.as_str().map(PointId::from_text));
         id.unwrap_or_else(|| {
-            let message = format!("id: expected 0 to 2^64 - 1 or a string, got {}", raw.get());
+            let message = format!("id: expected -2^63 to 2^64 - 1 or a string, got {}", raw.get());
             Err(Error::invalid(Fault::Id, message))
         })
         .map_err(|error| error.context(format!("{}: line {}", self.name, self.line)))

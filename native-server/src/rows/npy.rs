@@ -122,7 +122,7 @@ pub(crate) fn read_queries(path: &Path) -> Result<(usize, Vec<f32>)> {
     Ok((dim, (0..by_column.len()).map(place).collect()))
 }
 
-/// Ids from a one-dimensional array of texts, or of whole numbers, none of them negative.
+/// Ids from a one-dimensional array of texts, or of whole numbers.
 ///
 /// # Errors
 /// As [`Npy::new`]; `InvalidInput(Id)` for other numbers.
@@ -141,8 +141,8 @@ pub(crate) fn read_ids(path: &Path) -> Result<Vec<PointId>> {
         Error::invalid(Fault::Id, message)
     })?;
     let id = |(row, number): (usize, i128)| {
-        u64::try_from(number).map(PointId::U64).map_err(|_| {
-            let message = format!("{name}: row {row}: expected 0 to 2^64 - 1, got {number}");
+        PointId::from_integer(number).ok_or_else(|| {
+            let message = format!("{name}: row {row}: expected -2^63 to 2^64 - 1, got {number}");
             Error::invalid(Fault::Id, message).with("row", row)
         })
     };

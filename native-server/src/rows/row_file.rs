@@ -22,11 +22,15 @@ pub(crate) struct Rows {
 pub(crate) enum IdKind {
     /// No ids.
     None,
-    /// All are numbers.
+    /// All are numbers from 0 to 2^63 − 1.
     Numbers,
+    /// All are numbers from 0 to 2^64 − 1, some of them above 2^63 − 1.
+    Large,
+    /// All are numbers from −2^63 to 2^63 − 1, some of them negative.
+    Signed,
     /// All are UUIDs or strings.
     Text,
-    /// Some are numbers.
+    /// Some are numbers and some text, or numbers are both below 0 and above 2^63 − 1.
     Mixed,
 }
 
@@ -34,13 +38,17 @@ impl IdKind {
     /// The kind of ids of this kind and one more.
     pub(super) fn with(self, id: &PointId) -> IdKind {
         let one = match id {
+            PointId::I64(_) => IdKind::Signed,
+            PointId::U64(number) if i64::try_from(*number).is_err() => IdKind::Large,
             PointId::U64(_) => IdKind::Numbers,
             PointId::Uuid(_) | PointId::Str(_) => IdKind::Text,
         };
-        match self {
-            IdKind::None => one,
-            same if same == one => same,
-            IdKind::Numbers | IdKind::Text | IdKind::Mixed => IdKind::Mixed,
+        match (self, one) {
+            (IdKind::None, _) => one,
+            (same, _) if same == one => same,
+            (IdKind::Numbers, IdKind::Large | IdKind::Signed) => one,
+            (IdKind::Large | IdKind::Signed, IdKind::Numbers) => self,
+            (_, _) => IdKind::Mixed,
         }
     }
 }

@@ -78,9 +78,8 @@ fn stage_of(kind: SectionKind) -> Option<Stage> {
         | SectionKind::InverseNorms
         | SectionKind::Vectors
         | SectionKind::Metadata => Some(Stage::Rows),
-        SectionKind::Schema
-        | SectionKind::Stats
-        | SectionKind::Graph
-        | SectionKind::Unknown(_) => None,
+        SectionKind::Schema | SectionKind::Stats | SectionKind::Graph | SectionKind::Unknown(_) => {
+            None
+        }
     }
 }

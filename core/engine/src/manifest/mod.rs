@@ -30,8 +30,8 @@ use nearfield_segment::{DIM_MAX, Error, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Version of the file of idempotency keys.
-pub const KEYS_VERSION: u32 = 1;
+/// Version of the file of idempotency keys that is written; every one from 1 is read. Version 2 may have negative ids.
+pub const KEYS_VERSION: u32 = 2;
 /// Longest name of a vector field, in bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 255;
 /// Epochs and LSNs stay below this, so that there is always a next one.

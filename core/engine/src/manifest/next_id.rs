@@ -28,7 +28,7 @@ impl NextId {
         self.0
     }
 
-    /// Raises the next number above `id`. UUIDs and strings do not change it.
+    /// Raises the next number above `id`. Negative numbers, UUIDs and strings do not change it.
     pub fn raise_above(&mut self, id: &PointId) {
         if let (PointId::U64(used), Some(next)) = (id, self.0)
             && *used >= next

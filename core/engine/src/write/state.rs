@@ -162,7 +162,9 @@ impl State {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {
             Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
-            Some(PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => None,
+            Some(PointId::I64(_) | PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => {
+                None
+            }
         };
         let rows = Vec::with_capacity(batch.rows());
         let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };

@@ -124,8 +124,8 @@ impl SectionKind {
     fn encoding_max(self) -> Option<u16> {
         match self {
             SectionKind::Unknown(_) => None,
+            SectionKind::Ids | SectionKind::IdBloom => Some(1),
             SectionKind::Schema
-            | SectionKind::Ids
             | SectionKind::Vectors
             | SectionKind::InverseNorms
             | SectionKind::Graph
@@ -133,7 +133,6 @@ impl SectionKind {
             | SectionKind::Metadata
             | SectionKind::Stats
             | SectionKind::Deletes
-            | SectionKind::IdBloom
             | SectionKind::CellTable
             | SectionKind::Cells => Some(0),
         }

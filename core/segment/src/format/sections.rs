@@ -95,13 +95,13 @@ impl<'a> Sections<'a> {
     /// `NotResident`.
     pub fn derived<T>(
         &self,
-        kind: SectionKind,
+        key: SectionKey,
         degraded: &mut Vec<SectionKind>,
         open: impl FnOnce(Bytes) -> Result<T>,
     ) -> Result<Option<T>> {
-        let opened = resident(self.required(SectionKey::of(kind)).and_then(open))?;
+        let opened = resident(self.required(key).and_then(open))?;
         if opened.is_err() {
-            degraded.push(kind);
+            degraded.push(key.kind);
         }
         Ok(opened.ok())
     }

@@ -11,12 +11,13 @@ use crate::error::Result;
 use crate::format::{
     BLOCK_BYTES, Content, Front, SectionEntry, SectionKey, SectionKind, align64, front_len,
 };
-use crate::ids::{FileId, PointId};
+use crate::ids::{FileId, IdHash, PointId};
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
 use crate::payload::{Payload, PayloadBuilder};
 use crate::schema::Schema;
 use crate::segment::Segment;
+use crate::segment::ids::SEEDED;
 use crate::stats::{Bloom, Stats};
 use crate::storage::{AlignedBuffer, Bytes};
 use crate::vector::graph::{BaseGraph, GraphParams};
@@ -149,15 +150,19 @@ impl SegmentIndexing {
         let columns: Bytes = AlignedBuffer::copy_of(&payload.columns).into();
         drop(payload.columns);
         let stats = Stats::build(&Payload::open_columns(columns.clone(), rows)?)?.to_bytes();
-        let hashes: Vec<u64> = segment.ids.iter().map(PointId::hash64).collect();
+        let hash = IdHash::of_file(segment.id);
+        let hashes: Vec<u64> = segment.ids.iter().map(|id| hash.hash(id)).collect();
         let bloom = Bloom::build(&hashes).as_bytes().to_vec();
         let schema = serde_json::to_vec(&segment.schema).expect("a schema is plain data");
-        let ids = super::ids::encode(&segment.ids);
+        let ids = super::ids::encode(&segment.ids, &hashes);
         drop((segment.ids, hashes));
         let mut sections = vec![
             Content::of(SectionKey::of(SectionKind::Schema), schema),
-            Content::of(SectionKey::of(SectionKind::Ids), ids),
-            Content::of(SectionKey::of(SectionKind::IdBloom), bloom),
+            Content::of(SectionKey { encoding: SEEDED, ..SectionKey::of(SectionKind::Ids) }, ids),
+            Content::of(
+                SectionKey { encoding: SEEDED, ..SectionKey::of(SectionKind::IdBloom) },
+                bloom,
+            ),
             Content::of(SectionKey::of(SectionKind::Stats), stats),
             Content::of(SectionKey::of(SectionKind::Columns), columns),
         ];

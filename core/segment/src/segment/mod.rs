@@ -26,7 +26,7 @@ use crate::format::{
     FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKey, SectionKind, Sections,
     all, once, resident,
 };
-use crate::ids::{FileId, PointId, RowId};
+use crate::ids::{FileId, IdHash, PointId, RowId};
 use crate::payload::{Payload, Texts};
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
@@ -41,6 +41,7 @@ pub struct Segment {
     schema: Schema,
     sections: Vec<Arc<Section>>,
     residence: Residence,
+    id_hash: IdHash,
     ids: OnceLock<IdTable>,
     bloom: Option<Bloom>,
     fields: Vec<VectorField>,
@@ -94,6 +95,9 @@ impl Segment {
     ) -> Result<Segment> {
         let opening = Sections { name, sections: &sections, rows: front.rows, residence };
         check_rows(&opening)?;
+        let is_ids = |entry: &&SectionEntry| entry.kind == SectionKind::Ids;
+        let encoding = front.sections.iter().find(is_ids).map(|entry| entry.encoding);
+        let id_hash = ids::hash_of(encoding, front.id);
         let (texts, mut degraded) = (Arc::new(open_texts(&opening)?), Vec::new());
         let mut fields = Vec::with_capacity(schema.vectors.len());
         for (ordinal, (field, spec)) in (0..).zip(&schema.vectors) {
@@ -107,6 +111,7 @@ impl Segment {
             schema,
             sections,
             residence,
+            id_hash,
             ids,
             bloom,
             fields,
@@ -131,9 +136,12 @@ impl Segment {
             self.payload = OnceLock::from(rebuilt.map_err(|error| error.context(&self.name))?);
         }
         let (opening, rows) = (self.opening(), self.rows());
-        let stats = opening
-            .derived(SectionKind::Stats, &mut degraded, |bytes| Stats::from_bytes(&bytes, rows))?;
-        let bloom = opening.derived(SectionKind::IdBloom, &mut degraded, Bloom::from_bytes)?;
+        let stats =
+            opening.derived(SectionKey::of(SectionKind::Stats), &mut degraded, |bytes| {
+                Stats::from_bytes(&bytes, rows)
+            })?;
+        let bloom = self.of_ids(SectionKind::IdBloom);
+        let bloom = opening.derived(bloom, &mut degraded, Bloom::from_bytes)?;
         (self.stats, self.bloom, self.degraded) = (stats, bloom, degraded);
         Ok(())
     }
@@ -141,6 +149,11 @@ impl Segment {
     fn opening(&self) -> Sections<'_> {
         let Segment { name, sections, residence, .. } = self;
         Sections { name, sections, rows: self.front.rows, residence: *residence }
+    }
+
+    /// The section of ids, or that of their Bloom filter, which hashes them in the same way.
+    fn of_ids(&self, kind: SectionKind) -> SectionKey {
+        SectionKey { encoding: ids::encoding(self.id_hash), ..SectionKey::of(kind) }
     }
 
     /// Reads what a search of `field` needs beside inverted lists, which it uses where there are some unless it is
@@ -219,8 +232,8 @@ impl Segment {
     /// `Corrupt` if the section is damaged; what the blob returns.
     pub fn ids(&self) -> Result<&IdTable> {
         once(&self.ids, || {
-            let ids = self.opening().required(SectionKey::of(SectionKind::Ids))?;
-            IdTable::open(&self.name, ids, self.rows())
+            let ids = self.opening().required(self.of_ids(SectionKind::Ids))?;
+            IdTable::open(&self.name, ids, self.rows(), self.id_hash)
         })
     }
 
@@ -229,8 +242,9 @@ impl Segment {
     /// # Errors
     /// As [`Segment::ids`].
     pub fn find(&self, id: &PointId) -> Result<Option<RowId>> {
-        let possible = self.bloom.as_ref().is_none_or(|bloom| bloom.may_contain(id.hash64()));
-        if possible { Ok(self.ids()?.find(id)) } else { Ok(None) }
+        let hash = self.id_hash.hash(id);
+        let possible = self.bloom.as_ref().is_none_or(|bloom| bloom.may_contain(hash));
+        if possible { Ok(self.ids()?.find(id, hash)) } else { Ok(None) }
     }
 
     /// A vector field by name.
@@ -307,13 +321,13 @@ fn sections_of(name: &str, blob: &Arc<dyn Blob>, front: &Front) -> Vec<Arc<Secti
     front.sections.iter().map(section).collect()
 }
 
-/// The number of rows makes memory, so the file must be long enough to have so many: eight bytes of each id.
+/// The number of rows makes memory, so the file must be long enough to have so many: eight bytes of each, where its text starts.
 fn check_rows(sections: &Sections<'_>) -> Result<()> {
-    let bytes = sections.get(SectionKey::of(SectionKind::Ids))?.entry().len;
+    let bytes = sections.get(SectionKey::of(SectionKind::Metadata))?.entry().len;
     if u64::from(sections.rows) * 8 <= bytes {
         return Ok(());
     }
-    let found = format!("{bytes} bytes of ids for {} rows", sections.rows);
+    let found = format!("{bytes} bytes of metadata for {} rows", sections.rows);
     Err(Error::corrupt(sections.name, "section table", found))
 }
 

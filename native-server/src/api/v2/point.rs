@@ -105,6 +105,7 @@ impl<'a> FoundPoint<'a> {
 /// A number, or a string.
 pub(super) fn write_id(out: &mut Vec<u8>, id: &PointId) {
     match id {
+        PointId::I64(number) => write(out, number),
         PointId::U64(number) => write(out, number),
         PointId::Uuid(_) => write(out, &id.to_string()),
         PointId::Str(text) => write(out, text),

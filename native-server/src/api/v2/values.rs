@@ -24,13 +24,13 @@ const QUERIES_MAX: usize = 10_000;
 const IDS_AT_ONCE: usize = 64;
 const ID_BYTES: u64 = 2 * size_of::<PointId>() as u64;
 
-/// A number from 0 to 2^64 - 1, or a string of 1 to 256 bytes.
+/// An integer from -2^63 to 2^64 - 1, or a string of 1 to 256 bytes.
 #[derive(Debug)]
 pub(super) struct Id(pub(super) PointId);
 
 impl PartialSchema for Id {
     fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0.0));
+        let number = ObjectBuilder::new().schema_type(Type::Integer);
         let text = ObjectBuilder::new().schema_type(Type::String);
         let text = text.min_length(Some(1)).max_length(Some(256));
         OneOfBuilder::new().item(number).item(text).into()
@@ -42,8 +42,7 @@ impl ToSchema for Id {}
 impl<S> FromJson<S> for Id {
     fn read(cursor: &mut Cursor<'_>, _: &mut S) -> Result<Self> {
         let text = cursor.raw()?;
-        let number = text.parse().ok().map(PointId::U64);
-        if let Some(id) = number {
+        if let Some(id) = PointId::from_digits(text) {
             return Ok(Id(id));
         }
         if text.starts_with('"')
@@ -52,7 +51,7 @@ impl<S> FromJson<S> for Id {
             return Ok(Id(PointId::from_text(&text)?));
         }
         let got = shown(text);
-        let message = format!("id: expected 0 to 2^64 - 1 or a string, got {got}");
+        let message = format!("id: expected -2^63 to 2^64 - 1 or a string, got {got}");
         Err(Error::invalid(Fault::Id, message).with("got", got.as_ref()).into())
     }
 }

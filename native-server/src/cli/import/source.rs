@@ -69,7 +69,7 @@ fn read_ids(path: &Path) -> Result<Vec<PointId>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", &name, error))?;
     let id = |(line, text): (usize, &str)| {
-        let number = text.parse().ok().map(PointId::U64).map(Ok);
+        let number = PointId::from_digits(text).map(Ok);
         let id = number.unwrap_or_else(|| PointId::from_text(text));
         id.map_err(|error| error.context(format!("{name}: line {}", line + 1)))
     };

@@ -180,7 +180,7 @@ fn id_at(column: &ArrayRef, row: usize, is_number: bool) -> Result<PointId> {
         return Err(bad_id("null"));
     }
     if let Some(number) = cells::whole(column, row) {
-        return u64::try_from(number).map(PointId::U64).map_err(|_| bad_id(number));
+        return PointId::from_integer(number).ok_or_else(|| bad_id(number));
     }
     if let Some(bytes) = column.as_fixed_size_binary_opt() {
         let bytes: std::result::Result<[u8; 16], _> = bytes.value(row).try_into();
@@ -189,14 +189,14 @@ fn id_at(column: &ArrayRef, row: usize, is_number: bool) -> Result<PointId> {
         return Ok(PointId::Uuid(u128::from_le_bytes(bytes)));
     }
     match cells::text(column, row) {
-        Some(text) if is_number => text.parse().map(PointId::U64).map_err(|_| bad_id(shown(text))),
+        Some(text) if is_number => PointId::from_digits(text).ok_or_else(|| bad_id(shown(text))),
         Some(text) => PointId::from_text(text),
         None => Err(bad_id("null")),
     }
 }
 
 fn bad_id(found: impl std::fmt::Display) -> Error {
-    let expected = "0 to 2^64 - 1 or a text";
+    let expected = "-2^63 to 2^64 - 1 or a text";
     let message = format!("id: expected {expected}, found {found}");
     Error::invalid(Fault::Id, message).with("expected", expected).with("got", found.to_string())
 }

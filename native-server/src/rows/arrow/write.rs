@@ -4,8 +4,8 @@
 //!
 //! | column | type |
 //! |---|---|
-//! | `id` | `uint64` if all are numbers, else `utf8` |
-//! | `id_is_number` | `bool`, only if some ids are numbers and some text; marked as ours |
+//! | `id` | `uint64` if all are numbers, `int64` if some of these are negative, else `utf8` |
+//! | `id_is_number` | `bool`, only if some ids are numbers and some text, or numbers fit neither type; marked as ours |
 //! | `vector` | fixed-size list of `float32` |
 //! | `metadata` | `utf8`, the JSON object as it was given; null without one |
 //!
@@ -16,7 +16,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt64Array,
+    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray,
+    UInt64Array,
 };
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema as Table, SchemaRef};
@@ -44,7 +45,10 @@ impl Layout {
         let mut fields = Vec::new();
         match ids {
             IdKind::None => {}
-            IdKind::Numbers => fields.push(Field::new("id", DataType::UInt64, false)),
+            IdKind::Numbers | IdKind::Large => {
+                fields.push(Field::new("id", DataType::UInt64, false));
+            }
+            IdKind::Signed => fields.push(Field::new("id", DataType::Int64, false)),
             IdKind::Text | IdKind::Mixed => fields.push(Field::new("id", DataType::Utf8, false)),
         }
         if ids == IdKind::Mixed {
@@ -74,13 +78,18 @@ impl Layout {
         let text = |id: &PointId| id.to_string();
         match self.ids {
             IdKind::None => {}
-            IdKind::Numbers => columns.push(Arc::new(numbers(&rows.ids))),
+            IdKind::Numbers | IdKind::Large => {
+                columns.push(Arc::new(rows.ids.iter().map(unsigned).collect::<UInt64Array>()));
+            }
+            IdKind::Signed => {
+                columns.push(Arc::new(rows.ids.iter().map(signed).collect::<Int64Array>()));
+            }
             IdKind::Text | IdKind::Mixed => {
                 columns.push(Arc::new(StringArray::from_iter_values(rows.ids.iter().map(text))));
             }
         }
         if self.ids == IdKind::Mixed {
-            let is_number = |id: &PointId| Some(matches!(id, PointId::U64(_)));
+            let is_number = |id: &PointId| Some(matches!(id, PointId::I64(_) | PointId::U64(_)));
             columns.push(Arc::new(rows.ids.iter().map(is_number).collect::<BooleanArray>()));
         }
         if let Some(dim) = self.dim {
@@ -99,12 +108,21 @@ fn element() -> Field {
     Field::new("item", DataType::Float32, true)
 }
 
-fn numbers(ids: &[PointId]) -> UInt64Array {
-    let number = |id: &PointId| match id {
-        PointId::U64(number) => *number,
-        PointId::Uuid(_) | PointId::Str(_) => unreachable!("all ids were found to be numbers"),
-    };
-    ids.iter().map(number).collect::<Vec<u64>>().into()
+/// A number of [`IdKind::Numbers`] or [`IdKind::Large`].
+fn unsigned(id: &PointId) -> Option<u64> {
+    match id {
+        PointId::U64(number) => Some(*number),
+        PointId::I64(_) | PointId::Uuid(_) | PointId::Str(_) => None,
+    }
+}
+
+/// A number of [`IdKind::Signed`].
+fn signed(id: &PointId) -> Option<i64> {
+    match id {
+        PointId::I64(number) => Some(*number),
+        PointId::U64(number) => i64::try_from(*number).ok(),
+        PointId::Uuid(_) | PointId::Str(_) => None,
+    }
 }
 
 /// A table that is being written as an IPC stream or file.

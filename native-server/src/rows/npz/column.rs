@@ -66,14 +66,13 @@ impl<R: Read> Column<R> {
         let first = self.row - count as u64;
         let refused = |row: usize, found: String| {
             let row = first + row as u64;
-            let expected = "0 to 2^64 - 1 or a text";
+            let expected = "-2^63 to 2^64 - 1 or a text";
             let message = format!("{:?}: row {row}: expected {expected}, got {found}", self.name);
             Error::invalid(Fault::Id, message).with("row", row).with("got", found)
         };
         if let Some(values) = integers(&self.header, &bytes) {
             let id = |(row, number): (usize, i128)| {
-                let number = u64::try_from(number).map_err(|_| refused(row, number.to_string()));
-                number.map(PointId::U64)
+                PointId::from_integer(number).ok_or_else(|| refused(row, number.to_string()))
             };
             return values.into_iter().enumerate().map(id).collect();
         }
@@ -82,7 +81,7 @@ impl<R: Read> Column<R> {
         }
         let is_number = |row: usize| numbers.is_some_and(|marks| marks[row] != 0);
         let id = |(row, text): (usize, String)| match is_number(row) {
-            true => text.parse().map(PointId::U64).map_err(|_| refused(row, text)),
+            true => PointId::from_digits(&text).ok_or_else(|| refused(row, text)),
             false => PointId::from_text(&text).map_err(|error| refused(row, error.to_string())),
         };
         self.texts(&bytes)?.into_iter().enumerate().map(id).collect()

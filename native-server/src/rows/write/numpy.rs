@@ -86,10 +86,16 @@ pub(super) fn write_ids(
 
 fn write_id_array(census: &Census, rows: &mut dyn RowFile, out: &mut dyn Write) -> Result<()> {
     let shape = format!("({},)", census.rows);
-    if census.ids == IdKind::Numbers {
-        out.write_all(&header("<u8", &shape)).map_err(failed)?;
+    let number_type = match census.ids {
+        IdKind::Numbers | IdKind::Large => Some("<u8"),
+        IdKind::Signed => Some("<i8"),
+        IdKind::None | IdKind::Text | IdKind::Mixed => None,
+    };
+    if let Some(descr) = number_type {
+        out.write_all(&header(descr, &shape)).map_err(failed)?;
         return each_part(rows, &mut |part| {
             let number = |id: &PointId| match id {
+                PointId::I64(number) => number.to_le_bytes(),
                 PointId::U64(number) => number.to_le_bytes(),
                 PointId::Uuid(_) | PointId::Str(_) => unreachable!("the census found numbers only"),
             };

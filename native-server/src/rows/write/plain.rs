@@ -75,8 +75,8 @@ pub(super) fn write_ids(rows: &mut dyn RowFile, out: &mut dyn Write) -> Result<(
 fn line(id: &PointId) -> Result<String> {
     let text = id.to_string();
     match id {
-        PointId::U64(_) | PointId::Uuid(_) => Ok(text),
-        PointId::Str(_) if text.parse::<u64>().is_ok() => {
+        PointId::I64(_) | PointId::U64(_) | PointId::Uuid(_) => Ok(text),
+        PointId::Str(_) if PointId::from_digits(&text).is_some() => {
             Err(unfit(id, "a line of digits would be read as a number; use .jsonl or .npz"))
         }
         PointId::Str(_) if text.contains(['\n', '\r']) => {

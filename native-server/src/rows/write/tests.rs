@@ -24,7 +24,9 @@ fn id(kind: IdKind, row: usize) -> PointId {
     let number = PointId::U64(u64::MAX - row as u64);
     match (kind, row % 3) {
         (IdKind::None, _) => unreachable!("every point has an id"),
-        (IdKind::Numbers, _) | (IdKind::Mixed, 0) => number,
+        (IdKind::Signed, _) => PointId::from(500 - row as i64),
+        (IdKind::Numbers, _) => PointId::U64(row as u64),
+        (IdKind::Large, _) | (IdKind::Mixed, 0) => number,
         (IdKind::Text | IdKind::Mixed, 1) => {
             PointId::Uuid(row as u128 * 0x1234_5678_9abc_def0_1234)
         }
@@ -99,7 +101,7 @@ fn written(dir: &TempDir, ending: &str, view: &Arc<View>, filter: Option<&Filter
 
 #[test]
 fn every_format_gives_back_bits_ids_and_metadata() {
-    for kind in [IdKind::Numbers, IdKind::Text, IdKind::Mixed] {
+    for kind in [IdKind::Numbers, IdKind::Large, IdKind::Signed, IdKind::Text, IdKind::Mixed] {
         let (view, dir) = (view(kind), TempDir::new().expect("a directory"));
         let mut source = ViewRows::new(Arc::clone(&view), None, &never_cancelled).expect("rows");
         let expected = all_rows(&mut source).expect("reads");
@@ -171,6 +173,8 @@ fn ids_in_a_file_of_their_own_are_read_back_or_refused() {
     let dir = TempDir::new().expect("a directory");
     for (kind, as_array) in [
         (IdKind::Numbers, true),
+        (IdKind::Large, true),
+        (IdKind::Signed, true),
         (IdKind::Text, true),
         (IdKind::Mixed, true),
         (IdKind::Mixed, false),

@@ -44,7 +44,11 @@ pub(super) fn count(
 
 pub(super) fn id(id: &PointId) -> Result<()> {
     match id {
-        PointId::U64(_) | PointId::Uuid(_) => Ok(()),
+        PointId::I64(0..) => Err(Error::invalid(
+            Fault::Id,
+            format!("{id} is not negative and must be given as a u64"),
+        )),
+        PointId::I64(_) | PointId::U64(_) | PointId::Uuid(_) => Ok(()),
         PointId::Str(text) if PointId::from_text(text)? == *id => Ok(()),
         PointId::Str(text) => {
             Err(Error::invalid(Fault::Id, format!("{text} is a UUID and must be given as one")))
@@ -76,6 +80,7 @@ pub(super) fn distinct(ids: &[PointId]) -> Result<()> {
 
 fn id_value(id: &PointId) -> Value {
     match id {
+        PointId::I64(number) => Value::from(*number),
         PointId::U64(number) => Value::from(*number),
         PointId::Uuid(_) | PointId::Str(_) => Value::from(id.to_string()),
     }

@@ -24,7 +24,7 @@ use crate::manifest::NextId;
 pub fn decode<'a>(body: &'a [u8], schema: &Schema) -> Result<Batch<'a>> {
     let mut input = reader(body);
     let version = input.u16()?;
-    if version != BATCH_VERSION {
+    if !(1..=BATCH_VERSION).contains(&version) {
         return Err(newer("version", version));
     }
     let flags = input.u16()?;

@@ -5,7 +5,7 @@
 //!
 //! | at | size | field |
 //! |---|---|---|
-//! | 0 | 2 | version, 1 |
+//! | 0 | 2 | version, 2 |
 //! | 2 | 2 | flags: 1 = the ids were assigned |
 //! | 4 | 4 | number of sections |
 //! | 8 | 8 | time in ms since 1970 |
@@ -25,14 +25,15 @@
 //! | 7 deadline | u64 ms since 1970 |
 //! | 8 row keys (may be skipped) | by row: u16 length (0 = none), text |
 //!
-//! Ids: u64 count, then each as u8 kind and value: 0 u64; 1 UUID u128; 2 u16 length, text.
+//! Ids: u64 count, then each as u8 kind and value: 0 u64; 1 UUID u128; 2 u16 length, text; 3 negative i64. Version 1
+//! had no kind 3, and is the same in everything else.
 
 use nearfield_segment::PointId;
 
 use super::Batch;
 
-/// Version of the encoding.
-pub(super) const BATCH_VERSION: u16 = 1;
+/// Version written; every one from 1 is read.
+pub(super) const BATCH_VERSION: u16 = 2;
 /// The ids were assigned.
 pub(super) const FLAG_ASSIGNED: u16 = 1;
 /// A section that a reader may skip.

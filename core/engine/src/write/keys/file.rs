@@ -111,8 +111,8 @@ pub(super) fn read(
     if stored != crc {
         return Err(corrupt("checksum", format!("expected {stored:08x}, found {crc:08x}")));
     }
-    if version != KEYS_VERSION {
-        let message = format!("{name}: version {version}; this build reads {KEYS_VERSION}");
+    if !(1..=KEYS_VERSION).contains(&version) {
+        let message = format!("{name}: version {version}; this build reads 1 to {KEYS_VERSION}");
         return Err(Error::new(ErrorKind::Version, message).with("file", name));
     }
     let (owner, checkpoint_lsn) = (FileId(input.u128()?), Lsn(input.u64()?));

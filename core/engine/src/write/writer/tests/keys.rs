@@ -16,7 +16,7 @@ fn row_keyed(keys: &[Option<&'static str>], ids: Option<Vec<PointId>>) -> Change
 fn points(applied: &Applied, given: Option<&[PointId]>) -> Vec<(u64, RowOutcome)> {
     let number = |id| match id {
         PointId::U64(number) => number,
-        PointId::Uuid(_) | PointId::Str(_) => panic!("only numbers are used here"),
+        PointId::I64(_) | PointId::Uuid(_) | PointId::Str(_) => panic!("only u64s are used here"),
     };
     applied.points(given).map(|(id, outcome)| (number(id), outcome)).collect()
 }
