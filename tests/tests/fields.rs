@@ -16,7 +16,9 @@ use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::SearchParams;
 use nearfield_segment::storage::{Storage, open_directory};
-use nearfield_segment::{Encoding, Kernel, Metric, PointId, Pool, Rng, Schema, VectorSpec};
+use nearfield_segment::{
+    Encoding, FieldKinds, Kernel, Metric, PointId, Pool, Rng, Schema, VectorSpec,
+};
 use nearfield_tests::rule::distance;
 use nearfield_tests::sim::small_options;
 use serde_json::{Value, json};
@@ -36,7 +38,7 @@ fn vectors(rng: &mut Rng, rows: usize, spec: &VectorSpec) -> Vec<f32> {
 
 fn database(rows: &[Vec<f32>; 2]) -> Database {
     let vectors = FIELDS.map(|(name, spec)| (name.to_owned(), spec));
-    let schema = Schema { vectors: BTreeMap::from(vectors) };
+    let schema = Schema { vectors: BTreeMap::from(vectors), fields: FieldKinds::new() };
     let clock = Arc::new(ManualClock::new(1));
     let db = Database::in_memory(small_options(), clock, 1).unwrap();
     let collection = db.create("named", &schema).unwrap();

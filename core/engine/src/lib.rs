@@ -86,6 +86,7 @@ pub use export::{
 pub use files::CollectionPath;
 pub use files::leftovers::SNAPSHOTS;
 pub use files::quarantine::QuarantineStats;
+pub use manifest::DECLARED_FIELDS_MAX;
 pub use nearfield_segment::{Error, ErrorKind, Fault, Result};
 pub use options::Options;
 pub use read::fields::{FIELD_NAMES_BYTES_MAX, FIELD_NAMES_MAX, KnownFields};

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use nearfield_segment::Rng;
 use nearfield_segment::filter::{Filter, eval};
 use nearfield_segment::payload::{Payload, PayloadBuilder};
 use nearfield_segment::stats::Stats;
 use nearfield_segment::storage::AlignedBuffer;
+use nearfield_segment::{FieldKinds, Rng};
 
 const ROWS: u32 = 60_000;
 
@@ -54,7 +54,7 @@ fn main() -> nearfield_segment::Result<()> {
 
 fn open(name: &str, rows: &[String]) -> nearfield_segment::Result<Payload> {
     let start = Instant::now();
-    let mut builder = PayloadBuilder::new();
+    let mut builder = PayloadBuilder::new(&FieldKinds::new());
     for row in rows {
         builder.push(Some(row))?;
     }
@@ -82,7 +82,7 @@ fn time_filter(text: &str, payload: &Payload) -> nearfield_segment::Result<()> {
     let mut times = Vec::new();
     for _ in 0..301 {
         let start = Instant::now();
-        count = eval(&filter, payload)?.count();
+        count = eval(&filter, payload, &FieldKinds::new())?.count();
         times.push(start.elapsed());
     }
     times.sort_unstable();

@@ -85,6 +85,6 @@ pub use reader::ByteReader;
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
 pub use schema::{
-    DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, SQUARED_NORM_MIN, Schema, VectorSpec,
-    unknown_field,
+    DEFAULT_FIELD, DIM_MAX, Encoding, FieldKind, FieldKinds, SQUARED_NORM_MAX, SQUARED_NORM_MIN,
+    Schema, VectorSpec, unknown_field,
 };

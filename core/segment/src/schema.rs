@@ -55,11 +55,28 @@ pub struct VectorSpec {
     pub store: Encoding,
 }
 
-/// The vector fields of a collection by name; [`DEFAULT_FIELD`] is the default one.
+/// What the values of a metadata field are declared to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldKind {
+    /// Dates as texts, compared as moments.
+    Datetime,
+}
+
+names!(FieldKind, "kind of field", Datetime = "datetime");
+
+/// Declared metadata fields, by path in its text form.
+pub type FieldKinds = BTreeMap<String, FieldKind>;
+
+/// The vector fields of a collection by name, of which [`DEFAULT_FIELD`] is the default one, and the metadata fields
+/// whose kind is declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// Dense vector fields.
     pub vectors: BTreeMap<String, VectorSpec>,
+    /// Declared metadata fields.
+    #[serde(default, skip_serializing_if = "FieldKinds::is_empty")]
+    pub fields: FieldKinds,
 }
 
 impl Schema {
@@ -77,7 +94,8 @@ impl Schema {
             .with("got", dim));
         }
         let spec = VectorSpec { dim: dim as u32, metric, store };
-        Ok(Schema { vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), spec)]) })
+        let vectors = BTreeMap::from([(DEFAULT_FIELD.to_owned(), spec)]);
+        Ok(Schema { vectors, fields: FieldKinds::new() })
     }
 
     /// The default field, if the schema has one.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// Newest version of both kinds of documents; every one from 1 is read, and the lowest that says
 /// everything is written.
-pub const MANIFEST_VERSION: u32 = 2;
+pub const MANIFEST_VERSION: u32 = 3;
 /// Longest document: 64 MiB.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// Longest first line.

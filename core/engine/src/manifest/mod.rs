@@ -32,6 +32,10 @@ use serde_json::Value;
 
 /// Version of the file of idempotency keys that is written; every one from 1 is read. Version 2 may have negative ids.
 pub const KEYS_VERSION: u32 = 2;
+/// Most metadata fields whose kind is declared.
+pub const DECLARED_FIELDS_MAX: usize = 1024;
+/// Fields whose kind every collection declares.
+const OWN_KINDS: [&str; 3] = ["tags", "entity_id", "sequence_ts"];
 /// Longest name of a vector field, in bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 255;
 /// Epochs and LSNs stay below this, so that there is always a next one.
@@ -252,7 +256,12 @@ impl Document for Manifest {
     const KIND: &'static str = "manifest";
 
     fn version(&self) -> u32 {
-        if self.keys.is_some() { 2 } else { 1 }
+        // Builds of version 2 would compare dates as texts, and lose the declarations.
+        match (self.schema.fields.is_empty(), self.keys.is_some()) {
+            (false, _) => 3,
+            (true, true) => 2,
+            (true, false) => 1,
+        }
     }
 
     fn number(&self) -> u64 {
@@ -319,7 +328,22 @@ pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
             return Err(format!("field name of {} bytes", name.len()));
         }
     }
-    Ok(())
+    if schema.fields.len() > DECLARED_FIELDS_MAX {
+        return Err(format!(
+            "{} declared fields, at most {DECLARED_FIELDS_MAX}",
+            schema.fields.len()
+        ));
+    }
+    let is_legal = |name: &String| {
+        FieldPath::parse(name).is_ok_and(|path| path.as_str() == name)
+            && !OWN_KINDS.contains(&name.as_str())
+    };
+    match schema.fields.keys().find(|name| !is_legal(name)) {
+        Some(name) => {
+            Err(format!("declared fields: {name:?} is no path, or has a kind of its own"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What is wrong with a record of known fields of a document with this checkpoint LSN, if anything.

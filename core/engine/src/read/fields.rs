@@ -15,7 +15,7 @@ use nearfield_segment::filter::Filter;
 use nearfield_segment::format::all;
 use nearfield_segment::payload::{FieldPath, PATHS_MAX, Payload};
 use nearfield_segment::segment::Segment;
-use nearfield_segment::{Lsn, Result};
+use nearfield_segment::{FieldKinds, Lsn, Result};
 
 use crate::manifest::{FieldsEntry, Manifest};
 
@@ -117,16 +117,21 @@ impl KnownFields {
         self.open_since = self.open_since.or(Some(lsn));
     }
 
-    /// Refuses a filter on the values of a field that is not known.
+    /// Refuses a filter on the values of a field that is neither known nor declared, and operands that a declared field
+    /// does not take.
     ///
     /// # Errors
-    /// `InvalidInput(Filter)` with `got` (the field) and `near`.
-    pub(crate) fn check(&self, filter: &Filter) -> Result<()> {
+    /// `InvalidInput(Filter)` with `got` (the field) and `near`, or as [`Filter::check_kinds`].
+    pub(crate) fn check(&self, filter: &Filter, kinds: &FieldKinds) -> Result<()> {
+        filter.check_kinds(kinds)?;
         if self.open_since.is_some() {
             return Ok(());
         }
-        let names = self.names.keys().map(FieldPath::as_str);
-        filter.check_fields(|path| self.names.contains_key(path), names)
+        let names =
+            self.names.keys().map(FieldPath::as_str).chain(kinds.keys().map(String::as_str));
+        let is_known =
+            |path: &FieldPath| self.names.contains_key(path) || kinds.contains_key(path.as_str());
+        filter.check_fields(is_known, names)
     }
 }
 
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     fn payload(row: &serde_json::Value) -> Payload {
-        let mut builder = PayloadBuilder::new();
+        let mut builder = PayloadBuilder::new(&FieldKinds::new());
         builder.push(Some(&row.to_string())).expect("legal");
         let bytes = builder.finish().expect("within limits");
         let [columns, raw] =
@@ -149,7 +154,7 @@ mod tests {
 
     fn refuses(known: &KnownFields, field: &str) -> bool {
         let filter = Filter::from_json(&json!({ field: 1 })).expect("legal");
-        known.check(&filter).is_err()
+        known.check(&filter, &FieldKinds::new()).is_err()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats, Source
 use nearfield_segment::segment::Segment;
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{
-    DeadRows, Error, Fault, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
+    DeadRows, Error, Fault, FieldKinds, Kernel, Lsn, PointId, Pool, Result, RowId, RowSet, Schema,
     unknown_field,
 };
 
@@ -36,8 +36,8 @@ impl LiveSegment {
     }
 
     /// As a search of a tier sees it: a segment outside keeps its place, so that hits name their segments.
-    fn source(&self, tier: Tier) -> Source<'_> {
-        Source { segment: &self.segment, dead: &self.dead, skipped: !tier.holds(self) }
+    fn source<'a>(&'a self, tier: Tier, fields: &'a FieldKinds) -> Source<'a> {
+        Source { segment: &self.segment, dead: &self.dead, fields, skipped: !tier.holds(self) }
     }
 
     /// The row of a live point. Expected O(1).
@@ -142,16 +142,17 @@ impl View {
         let mut reads = Reads::default();
         reads.note(self.check_fields(filter))?;
         let rows_of = |live: &LiveSegment| {
-            eval_within(filter, live.segment.payload()?, &live.dead.live(), go_on)
+            let (payload, kinds) = (live.segment.payload()?, &self.schema.fields);
+            eval_within(filter, payload, kinds, &live.dead.live(), go_on)
         };
         let rows = reads.note(all(self.segments.iter().map(rows_of)))?;
         reads.end()?;
         Ok(rows.unwrap_or_default())
     }
 
-    /// Refuses a filter on the values of a field that is not known.
+    /// Refuses a filter on the values of a field that is not known, and operands that a declared field does not take.
     fn check_fields(&self, filter: &Filter) -> Result<()> {
-        self.known_fields()?.check(filter)
+        self.known_fields()?.check(filter, &self.schema.fields)
     }
 
     /// Live rows of each segment, in segment order.
@@ -205,7 +206,7 @@ impl View {
             let names = self.schema.vectors.keys().map(String::as_str);
             return Err(unknown_field(params.field, names));
         }
-        let source = |live| LiveSegment::source(live, tier);
+        let source = |live| LiveSegment::source(live, tier, &self.schema.fields);
         let prepared = prepare(self.segments.iter().map(source), params, kernel, go_on);
         reads.end()?;
         prepared

@@ -308,7 +308,8 @@ fn open_segment(
         let expected = format!("{found}, the manifest names {} of {} rows", entry.id, entry.rows);
         return Err(Error::corrupt(&path, "header", expected));
     }
-    if segment.schema() != schema {
+    // A segment may be older than a declaration of fields.
+    if segment.schema().vectors != schema.vectors {
         return Err(Error::corrupt(&path, "section Schema", "not that of the collection"));
     }
     Ok(segment)

@@ -7,24 +7,22 @@
 //! beyond the limit, long strings) is looked up in the texts, and only in rows that are still candidates:
 //! inside an `and` the tests that need texts come last.
 
-use std::borrow::Cow;
-
-use super::ast::{Filter, Operand};
+use super::ast::Filter;
 use super::probe::{self, Test};
+use super::wanted::Wanted;
 use crate::cancel::{self, GoOn, never_cancelled};
 use crate::error::Result;
-use crate::payload::{
-    ColumnKind, Comparison, Field, FieldPath, KEY_BYTES_MAX, Number, Payload, TAGS, normalize_tag,
-};
+use crate::payload::{ColumnKind, Comparison, Field, FieldPath, Number, Payload};
 use crate::rowset::RowSet;
+use crate::schema::FieldKinds;
 
-/// The rows `filter` keeps. O(rows) a test, a few nanoseconds per 64 rows for small integers.
+/// The rows `filter` keeps. `kinds` are the declared fields of the collection. O(rows) a test, a few nanoseconds per 64 rows for small integers.
 ///
 /// # Errors
 /// `InvalidInput(Filter)` above the limits of [`Filter::check_limits`]; `Corrupt` if the metadata is
 /// damaged; `NotFound` if a text is needed that was not opened.
-pub fn eval(filter: &Filter, payload: &Payload) -> Result<RowSet> {
-    eval_within(filter, payload, &RowSet::full(payload.rows()), &never_cancelled)
+pub fn eval(filter: &Filter, payload: &Payload, kinds: &FieldKinds) -> Result<RowSet> {
+    eval_within(filter, payload, kinds, &RowSet::full(payload.rows()), &never_cancelled)
 }
 
 /// The rows of `candidates` that `filter` keeps: cheaper than [`eval`] where texts must be read. `go_on` is
@@ -38,12 +36,13 @@ pub fn eval(filter: &Filter, payload: &Payload) -> Result<RowSet> {
 pub fn eval_within(
     filter: &Filter,
     payload: &Payload,
+    kinds: &FieldKinds,
     candidates: &RowSet,
     go_on: GoOn<'_>,
 ) -> Result<RowSet> {
     assert_eq!(candidates.len(), payload.rows(), "a set over the rows of the segment");
     filter.check_limits()?;
-    let mut rows = Evaluation { payload, go_on }.node(filter, candidates)?;
+    let mut rows = Evaluation { payload, kinds, go_on }.node(filter, candidates)?;
     rows.and_with(candidates);
     Ok(rows)
 }
@@ -51,6 +50,7 @@ pub fn eval_within(
 /// One evaluation. Its results are right for the rows of `within`; of other rows they say nothing.
 struct Evaluation<'a> {
     payload: &'a Payload,
+    kinds: &'a FieldKinds,
     go_on: GoOn<'a>,
 }
 
@@ -66,13 +66,13 @@ impl Evaluation<'_> {
                 Ok(rows)
             }
             Filter::Compare(path, comparison, operand) => {
-                let operand = normalized(path, operand);
-                self.leaf(path, &Test::Compare(*comparison, &operand), within)
+                let wanted = Wanted::of(path, operand, self.kinds);
+                self.leaf(path, &Test::Compare(*comparison, &wanted), within)
             }
             Filter::In(path, operands) => {
-                let operands: Vec<Operand> =
-                    operands.iter().map(|operand| normalized(path, operand).into_owned()).collect();
-                self.leaf(path, &Test::In(&operands), within)
+                let wanted: Vec<Wanted<'_>> =
+                    operands.iter().map(|operand| Wanted::of(path, operand, self.kinds)).collect();
+                self.leaf(path, &Test::In(&wanted), within)
             }
             Filter::Exists(path) => self.leaf(path, &Test::Exists, within),
             Filter::IsEmpty(path) => self.leaf(path, &Test::IsEmpty, within),
@@ -118,10 +118,10 @@ impl Evaluation<'_> {
             };
         };
         let mut rows = match test {
-            Test::Compare(comparison, operand) => {
-                compare(&field, *comparison, operand, payload.rows())?
+            Test::Compare(comparison, wanted) => {
+                compare(&field, *comparison, wanted, payload.rows())?
             }
-            Test::In(operands) => one_of(&field, operands, payload.rows())?,
+            Test::In(wanted) => one_of(&field, wanted, payload.rows())?,
             Test::Exists => field.exists()?,
             Test::IsEmpty => field.empty()?,
         };
@@ -134,58 +134,57 @@ impl Evaluation<'_> {
     }
 }
 
-/// The operand as values of the field are compared: tags are trimmed and in lower case.
-pub(crate) fn normalized<'a>(path: &FieldPath, operand: &'a Operand) -> Cow<'a, Operand> {
-    match operand {
-        Operand::Text(text) if path.as_str() == TAGS => {
-            Cow::Owned(Operand::Text(normalize_tag(text)))
-        }
-        Operand::Null | Operand::Bool(_) | Operand::Number(_) | Operand::Text(_) => {
-            Cow::Borrowed(operand)
-        }
-    }
-}
-
 fn compare(
     field: &Field<'_>,
     comparison: Comparison,
-    operand: &Operand,
+    wanted: &Wanted<'_>,
     rows: u32,
 ) -> Result<RowSet> {
     let mut found = RowSet::empty(rows);
-    match operand {
-        Operand::Null if comparison == Comparison::Eq => return field.null(),
-        Operand::Bool(value) if comparison == Comparison::Eq => {
+    match wanted {
+        Wanted::Null if comparison == Comparison::Eq => return field.null(),
+        Wanted::Bool(value) if comparison == Comparison::Eq => {
             if let Some(column) = field.column(ColumnKind::Bool)? {
                 column.select_bool(*value, &mut found);
             }
         }
-        Operand::Null | Operand::Bool(_) => {}
-        Operand::Number(number) => {
+        Wanted::Null | Wanted::Bool(_) => {}
+        Wanted::Number(number) => {
             for kind in [ColumnKind::Int, ColumnKind::Uint, ColumnKind::Float] {
                 if let Some(column) = field.column(kind)? {
                     column.select_numbers(comparison, *number, &mut found);
                 }
             }
         }
-        Operand::Text(text) => {
+        Wanted::Text(text) => {
             if let Some(column) = field.column(ColumnKind::Keyword)? {
                 column.select_texts(comparison, text, &mut found);
+            }
+        }
+        Wanted::Instant(instant) => {
+            if let Some(column) = field.column(ColumnKind::Instant)? {
+                column.select_numbers(comparison, Number::Int(*instant), &mut found);
+            }
+            // Dates are strings in segments that were built before the field was declared.
+            if let Some(column) = field.column(ColumnKind::Keyword)? {
+                column.select_dates(|value| comparison.accepts(value.cmp(instant)), &mut found);
             }
         }
     }
     Ok(found)
 }
 
-fn one_of(field: &Field<'_>, operands: &[Operand], rows: u32) -> Result<RowSet> {
+fn one_of(field: &Field<'_>, wanted: &[Wanted<'_>], rows: u32) -> Result<RowSet> {
     let mut found = RowSet::empty(rows);
     let mut numbers: Vec<Number> = Vec::new();
     let mut texts: Vec<&str> = Vec::new();
-    for operand in operands {
-        match operand {
-            Operand::Number(number) => numbers.push(*number),
-            Operand::Text(text) => texts.push(text),
-            Operand::Null | Operand::Bool(_) => {}
+    let mut instants: Vec<i64> = Vec::new();
+    for wanted in wanted {
+        match wanted {
+            Wanted::Number(number) => numbers.push(*number),
+            Wanted::Text(text) => texts.push(text),
+            Wanted::Instant(instant) => instants.push(*instant),
+            Wanted::Null | Wanted::Bool(_) => {}
         }
     }
     for kind in [ColumnKind::Int, ColumnKind::Uint, ColumnKind::Float] {
@@ -196,18 +195,35 @@ fn one_of(field: &Field<'_>, operands: &[Operand], rows: u32) -> Result<RowSet> 
     if let (false, Some(column)) = (texts.is_empty(), field.column(ColumnKind::Keyword)?) {
         column.select_any_text(&texts, &mut found);
     }
-    for operand in [Operand::Null, Operand::Bool(false), Operand::Bool(true)] {
-        if operands.contains(&operand) {
-            found.or_with(&compare(field, Comparison::Eq, &operand, rows)?);
+    if !instants.is_empty() {
+        select_any_instant(field, instants, &mut found)?;
+    }
+    for wanted_once in [Wanted::Null, Wanted::Bool(false), Wanted::Bool(true)] {
+        if wanted.contains(&wanted_once) {
+            found.or_with(&compare(field, Comparison::Eq, &wanted_once, rows)?);
         }
     }
     Ok(found)
 }
 
-/// True if evaluating may read the texts of rows, which takes a thousand times longer than a column.
+fn select_any_instant(field: &Field<'_>, mut instants: Vec<i64>, out: &mut RowSet) -> Result<()> {
+    instants.sort_unstable();
+    if let Some(column) = field.column(ColumnKind::Instant)? {
+        let numbers: Vec<Number> = instants.iter().copied().map(Number::Int).collect();
+        column.select_any_number(&numbers, out);
+    }
+    if let Some(column) = field.column(ColumnKind::Keyword)? {
+        column.select_dates(|value| instants.binary_search(&value).is_ok(), out);
+    }
+    Ok(())
+}
+
+/// True if evaluating may read the texts of rows, which takes a thousand times longer than a column. Dates of declared
+/// fields count as the strings they are.
 pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
-    let reads = |path: &FieldPath, test: &Test<'_>| match payload.field(path) {
-        Some(field) => field.has_long() && may_match_long(test),
+    let none = FieldKinds::new();
+    let reads = |path: &FieldPath, may_match_long: &dyn Fn() -> bool| match payload.field(path) {
+        Some(field) => field.has_long() && may_match_long(),
         None => !payload.is_complete(),
     };
     match filter {
@@ -217,27 +233,20 @@ pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
         }
         Filter::Not(filter) => reads_texts(filter, payload),
         Filter::Compare(path, comparison, operand) => {
-            reads(path, &Test::Compare(*comparison, operand))
+            reads(path, &|| Wanted::of(path, operand, &none).may_match_long(*comparison))
         }
-        Filter::In(path, operands) => reads(path, &Test::In(operands)),
-        Filter::Exists(path) => reads(path, &Test::Exists),
-        Filter::IsEmpty(path) => reads(path, &Test::IsEmpty),
+        Filter::In(path, operands) => reads(path, &|| {
+            let mut wanted = operands.iter().map(|operand| Wanted::of(path, operand, &none));
+            wanted.any(|wanted| wanted.may_match_long(Comparison::Eq))
+        }),
+        Filter::Exists(path) | Filter::IsEmpty(path) => reads(path, &|| false),
     }
 }
 
-/// True if a string too long for a column could pass: it equals only operands as long as itself.
 fn may_match_long(test: &Test<'_>) -> bool {
-    let is_long = |operand: &Operand| match operand {
-        Operand::Text(text) => text.len() > KEY_BYTES_MAX,
-        Operand::Null | Operand::Bool(_) | Operand::Number(_) => false,
-    };
     match test {
-        Test::Compare(Comparison::Eq, operand) => is_long(operand),
-        Test::Compare(
-            Comparison::Lt | Comparison::Lte | Comparison::Gt | Comparison::Gte,
-            operand,
-        ) => matches!(operand, Operand::Text(_)),
-        Test::In(operands) => operands.iter().any(is_long),
+        Test::Compare(comparison, wanted) => wanted.may_match_long(*comparison),
+        Test::In(wanted) => wanted.iter().any(|wanted| wanted.may_match_long(Comparison::Eq)),
         Test::Exists | Test::IsEmpty => false,
     }
 }

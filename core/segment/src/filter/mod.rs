@@ -24,7 +24,8 @@
 //! * Of several values at a path *any* may match, each operator by itself: `{"gte":2,"lt":3}` keeps `[1, 9]`.
 //! * Types never mix: a string equals no number, and `lt` of a number keeps no string. Integers and floats
 //!   are both numbers and compare exactly.
-//! * Strings compare by their bytes; those of `tags`, on both sides, trimmed and in lower case.
+//! * Strings compare by their bytes; those of `tags`, on both sides, trimmed and in lower case. In a field declared
+//!   `datetime` dates compare as moments, in whatever form both sides write them.
 //!
 //! A field no row has is no error here: the caller decides ([`Filter::check_fields`]). Not here: which
 //! segments can be skipped (`stats`).
@@ -37,6 +38,7 @@ mod probe;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod write;
 
 pub use ast::{
@@ -47,6 +49,6 @@ pub use eval::{eval, eval_within, reads_texts};
 pub use near::near_names;
 pub use strict::reading_bytes_max;
 
-pub(crate) use eval::normalized;
 #[cfg(test)]
 pub(crate) use tests::strategy;
+pub(crate) use wanted::Wanted;

@@ -1,11 +1,11 @@
 //! Evaluates one test of a filter (`Test`) by reading the JSON texts of rows, for values that have no column: correct
 //! and slow. Called by `eval`.
 
-use super::ast::Operand;
+use super::wanted::Wanted;
 use crate::cancel::{self, GoOn};
 use crate::error::{Error, Result};
 use crate::ids::RowId;
-use crate::payload::{Comparison, FieldPath, Number, Payload, Scalar, Sink, walk};
+use crate::payload::{Comparison, FieldPath, Number, Payload, Scalar, Sink, parse_instant, walk};
 use crate::rowset::RowSet;
 
 /// Texts read between two checks whether to go on: about a millisecond.
@@ -14,8 +14,8 @@ const CHECKED_ROWS: usize = 1024;
 /// A test of the values at a path.
 #[derive(Debug)]
 pub(super) enum Test<'a> {
-    Compare(Comparison, &'a Operand),
-    In(&'a [Operand]),
+    Compare(Comparison, &'a Wanted<'a>),
+    In(&'a [Wanted<'a>]),
     Exists,
     IsEmpty,
 }
@@ -32,7 +32,7 @@ pub(super) fn scan(
     go_on: GoOn<'_>,
 ) -> Result<RowSet> {
     let lists = match test {
-        Test::In(operands) => Lists::of(operands),
+        Test::In(wanted) => Lists::of(wanted),
         Test::Compare(_, _) | Test::Exists | Test::IsEmpty => Lists::default(),
     };
     if !candidates.is_empty() {
@@ -72,20 +72,23 @@ struct Probe<'a> {
 struct Lists<'a> {
     numbers: Vec<Number>,
     texts: Vec<&'a str>,
+    instants: Vec<i64>,
 }
 
 impl<'a> Lists<'a> {
-    fn of(operands: &'a [Operand]) -> Self {
+    fn of(wanted: &'a [Wanted<'a>]) -> Self {
         let mut lists = Lists::default();
-        for operand in operands {
-            match operand {
-                Operand::Number(number) => lists.numbers.push(*number),
-                Operand::Text(text) => lists.texts.push(text),
-                Operand::Null | Operand::Bool(_) => {}
+        for wanted in wanted {
+            match wanted {
+                Wanted::Number(number) => lists.numbers.push(*number),
+                Wanted::Text(text) => lists.texts.push(text),
+                Wanted::Instant(instant) => lists.instants.push(*instant),
+                Wanted::Null | Wanted::Bool(_) => {}
             }
         }
         lists.numbers.sort_unstable();
         lists.texts.sort_unstable();
+        lists.instants.sort_unstable();
         lists
     }
 }
@@ -97,22 +100,30 @@ impl Probe<'_> {
 
     fn accepts(&self, value: Scalar<'_>) -> bool {
         match self.test {
-            Test::Compare(comparison, operand) => match (value, operand) {
-                (Scalar::Number(value), Operand::Number(operand)) => {
-                    comparison.accepts(value.cmp(operand))
+            Test::Compare(comparison, wanted) => match (value, wanted) {
+                (Scalar::Number(value), Wanted::Number(wanted)) => {
+                    comparison.accepts(value.cmp(wanted))
                 }
-                (Scalar::Text(value), Operand::Text(operand)) => {
-                    comparison.accepts(value.as_bytes().cmp(operand.as_bytes()))
+                (Scalar::Text(value), Wanted::Text(wanted)) => {
+                    comparison.accepts(value.as_bytes().cmp(wanted.as_bytes()))
                 }
-                (Scalar::Bool(value), Operand::Bool(operand)) => {
-                    *comparison == Comparison::Eq && value == *operand
+                (Scalar::Text(value), Wanted::Instant(wanted)) => {
+                    parse_instant(value).is_some_and(|value| comparison.accepts(value.cmp(wanted)))
+                }
+                (Scalar::Bool(value), Wanted::Bool(wanted)) => {
+                    *comparison == Comparison::Eq && value == *wanted
                 }
                 (Scalar::Number(_) | Scalar::Text(_) | Scalar::Bool(_), _) => false,
             },
-            Test::In(operands) => match value {
+            Test::In(wanted) => match value {
                 Scalar::Number(value) => self.lists.numbers.binary_search(&value).is_ok(),
-                Scalar::Text(value) => self.lists.texts.binary_search(&value).is_ok(),
-                Scalar::Bool(value) => operands.contains(&Operand::Bool(value)),
+                Scalar::Text(value) => {
+                    let is_wanted = |value| self.lists.instants.binary_search(&value).is_ok();
+                    self.lists.texts.binary_search(&value).is_ok()
+                        || !self.lists.instants.is_empty()
+                            && parse_instant(value).is_some_and(is_wanted)
+                }
+                Scalar::Bool(value) => wanted.contains(&Wanted::Bool(value)),
             },
             Test::Exists | Test::IsEmpty => false,
         }
@@ -131,10 +142,10 @@ impl Sink for Probe<'_> {
 
     fn null(&mut self, node: u32) {
         let is_wanted = match self.test {
-            Test::Compare(comparison, operand) => {
-                *comparison == Comparison::Eq && **operand == Operand::Null
+            Test::Compare(comparison, wanted) => {
+                *comparison == Comparison::Eq && **wanted == Wanted::Null
             }
-            Test::In(operands) => operands.contains(&Operand::Null),
+            Test::In(wanted) => wanted.contains(&Wanted::Null),
             Test::Exists | Test::IsEmpty => false,
         };
         self.matches |= is_wanted && self.is_target(node);

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::instant::parse_instant;
 use super::layout::{self, ColumnKind, FORM_ALL, FORM_ROWS, FORM_WORDS, Part, Writer};
 use super::path::FieldPath;
 use super::raw::RawWriter;
@@ -16,6 +17,7 @@ use super::walk::{self, KEY_BYTES_MAX, ROOT, Sink};
 use crate::error::Result;
 use crate::ids::RowId;
 use crate::rowset::RowSet;
+use crate::schema::{FieldKind, FieldKinds};
 
 /// Paths of one segment that get columns.
 pub const PATHS_MAX: usize = 1024;
@@ -37,20 +39,13 @@ pub struct PayloadBuilder {
     raw: RawWriter,
 }
 
-impl Default for PayloadBuilder {
-    fn default() -> Self {
-        PayloadBuilder::new()
-    }
-}
-
 impl PayloadBuilder {
-    /// No rows yet.
-    pub fn new() -> Self {
-        let root = Node::new(FieldPath::from_keys([""]));
-        PayloadBuilder {
-            tree: Tree { nodes: vec![root], row: 0, is_incomplete: false },
-            raw: RawWriter::new(),
-        }
+    /// No rows yet; texts of the fields of `kinds` that are dates become instants.
+    pub fn new(kinds: &FieldKinds) -> Self {
+        let root = Node::new(FieldPath::from_keys([""]), None);
+        let (nodes, kinds) = (vec![root], kinds.clone());
+        let tree = Tree { nodes, kinds, row: 0, is_incomplete: false };
+        PayloadBuilder { tree, raw: RawWriter::new() }
     }
 
     /// Adds the next row: a JSON object, or none.
@@ -74,7 +69,7 @@ impl PayloadBuilder {
     /// # Errors
     /// `InvalidInput(Metadata)` if a column has more than 2^32 values or a dictionary 2^32 bytes.
     pub fn finish(self) -> Result<PayloadBytes> {
-        let Tree { nodes, row: rows, is_incomplete } = self.tree;
+        let Tree { nodes, row: rows, is_incomplete, .. } = self.tree;
         let mut nodes: Vec<Node> = nodes.into_iter().skip(1).collect();
         nodes.sort_by(|a, b| a.path.cmp(&b.path));
         let mut writer = Writer::default();
@@ -90,6 +85,7 @@ impl PayloadBuilder {
 #[derive(Debug)]
 struct Tree {
     nodes: Vec<Node>,
+    kinds: FieldKinds,
     row: u32,
     is_incomplete: bool,
 }
@@ -109,7 +105,8 @@ impl Sink for Tree {
             _ => self.nodes[parent as usize].path.child(key),
         };
         let node = self.nodes.len() as u32;
-        self.nodes.push(Node::new(path));
+        let kind = self.kinds.get(path.as_str()).copied();
+        self.nodes.push(Node::new(path, kind));
         self.nodes[parent as usize].children.insert(key.into(), node);
         Some(node)
     }
@@ -128,6 +125,9 @@ impl Sink for Tree {
 
     fn value(&mut self, node: u32, value: Scalar<'_>) {
         let node = &mut self.nodes[node as usize];
+        if let Some(instant) = node.instant(value) {
+            return node.instants.push((self.row, instant as u64));
+        }
         let (column, bits) = match value {
             Scalar::Number(Number::Int(value)) => (&mut node.ints, value as u64),
             Scalar::Number(Number::Uint(value)) => (&mut node.uints, value),
@@ -160,6 +160,7 @@ fn push_row(rows: &mut Vec<u32>, row: u32) {
 #[derive(Debug)]
 struct Node {
     path: FieldPath,
+    kind: Option<FieldKind>,
     children: BTreeMap<Box<str>, u32>,
     exists: Vec<u32>,
     null: Vec<u32>,
@@ -170,14 +171,16 @@ struct Node {
     floats: Vec<(u32, u64)>,
     bools: Vec<(u32, u64)>,
     keywords: Vec<(u32, u64)>,
+    instants: Vec<(u32, u64)>,
     /// Codes in order of appearance; sorted when written.
     dictionary: BTreeMap<Box<str>, u32>,
 }
 
 impl Node {
-    fn new(path: FieldPath) -> Self {
+    fn new(path: FieldPath, kind: Option<FieldKind>) -> Self {
         Node {
             path,
+            kind,
             children: BTreeMap::new(),
             exists: Vec::new(),
             null: Vec::new(),
@@ -188,7 +191,16 @@ impl Node {
             floats: Vec::new(),
             bools: Vec::new(),
             keywords: Vec::new(),
+            instants: Vec::new(),
             dictionary: BTreeMap::new(),
+        }
+    }
+
+    /// The moment that a value of a declared field names.
+    fn instant(&self, value: Scalar<'_>) -> Option<i64> {
+        match (self.kind?, value) {
+            (FieldKind::Datetime, Scalar::Text(text)) => parse_instant(text),
+            (FieldKind::Datetime, Scalar::Number(_) | Scalar::Bool(_)) => None,
         }
     }
 
@@ -198,7 +210,7 @@ impl Node {
         write_set(writer, Part::Null, 0, &self.null, rows);
         write_set(writer, Part::Empty, 0, &self.empty, rows);
         write_set(writer, Part::Long, 0, &self.long, rows);
-        let smallest_int = self.ints.iter().map(|(_, bits)| *bits as i64).min().unwrap_or(0);
+        let smallest_int = smallest(&self.ints);
         let smallest_uint = self.uints.iter().map(|(_, bits)| *bits).min().unwrap_or(0);
         write_column(writer, ColumnKind::Int, &self.ints, smallest_int as u64, rows)?;
         write_column(writer, ColumnKind::Uint, &self.uints, smallest_uint, rows)?;
@@ -212,8 +224,15 @@ impl Node {
             *code = sorted_codes[*code as usize];
         }
         write_column(writer, ColumnKind::Keyword, &self.keywords, 0, rows)?;
-        write_dictionary(writer, &self.dictionary)
+        write_dictionary(writer, &self.dictionary)?;
+        let smallest_instant = smallest(&self.instants);
+        write_column(writer, ColumnKind::Instant, &self.instants, smallest_instant as u64, rows)
     }
+}
+
+/// The smallest of values whose bits are those of an i64.
+fn smallest(values: &[(u32, u64)]) -> i64 {
+    values.iter().map(|(_, bits)| *bits as i64).min().unwrap_or(0)
 }
 
 fn write_set(writer: &mut Writer, part: Part, kind: u8, members: &[u32], rows: u32) {

@@ -6,6 +6,7 @@
 //! and one pass over the values in their stored width.
 
 use super::block::{Block, ColumnEntry, cast, read_set};
+use super::instant::parse_instant;
 use super::layout::ColumnKind;
 use super::scalar::{Comparison, Number};
 use super::select;
@@ -91,7 +92,9 @@ impl<'a> Column<'a> {
             (ColumnKind::Float, _) if !self.values.are_finite() => {
                 Err("a float that is not finite".to_owned())
             }
-            (ColumnKind::Int, _) if self.integer(greatest) > i128::from(i64::MAX) => {
+            (ColumnKind::Int | ColumnKind::Instant, _)
+                if self.integer(greatest) > i128::from(i64::MAX) =>
+            {
                 Err("an integer above i64::MAX".to_owned())
             }
             (ColumnKind::Uint, _) if self.integer(greatest) > i128::from(u64::MAX) => {
@@ -101,7 +104,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Adds the rows with a number `v` for which `v <comparison> operand`. Numbers only.
+    /// Adds the rows with a number `v` for which `v <comparison> operand`. Numbers and instants only.
     pub(crate) fn select_numbers(&self, comparison: Comparison, operand: Number, out: &mut RowSet) {
         if let Values::Floats(values) = self.values {
             if let Some((low, high)) = operand.floats(comparison) {
@@ -126,7 +129,7 @@ impl<'a> Column<'a> {
         self.select_distances(codes.start as i128, codes.end as i128 - 1, out);
     }
 
-    /// Adds the rows with a number equal to one of `operands`. O(values × log operands).
+    /// Adds the rows with a number or instant equal to one of `operands`. O(values × log operands).
     pub(crate) fn select_any_number(&self, operands: &[Number], out: &mut RowSet) {
         if let Values::Floats(values) = self.values {
             let mut wanted: Vec<Number> = operands.to_vec();
@@ -149,7 +152,14 @@ impl<'a> Column<'a> {
         self.select_any_distance(known.map(|(code, _)| code as u64).collect(), out);
     }
 
-    /// Smallest and greatest number. Numbers only; `None` if there are none.
+    /// Adds the rows with a string that is a date whose instant passes. Keywords only. O(strings + values).
+    pub(crate) fn select_dates(&self, passes: impl Fn(i64) -> bool, out: &mut RowSet) {
+        let dates = self.texts().map(|text| parse_instant(text).is_some_and(&passes));
+        let codes = (0..).zip(dates).filter(|(_, passes)| *passes);
+        self.select_any_distance(codes.map(|(code, _)| code).collect(), out);
+    }
+
+    /// Smallest and greatest number or instant. Numbers and instants only; `None` if there are none.
     pub(crate) fn bounds(&self) -> Option<(Number, Number)> {
         match &self.owners {
             Owners::Dense(present) => {
@@ -158,6 +168,14 @@ impl<'a> Column<'a> {
             Owners::Listed(_) => {
                 self.bounds_of((0..self.values.len()).map(|index| self.number(index)))
             }
+        }
+    }
+
+    /// The first and the last instant. Instants only; `None` if there are none.
+    pub(crate) fn instant_bounds(&self) -> Option<(i64, i64)> {
+        match self.bounds()? {
+            (Number::Int(first), Number::Int(last)) => Some((first, last)),
+            (_, _) => None,
         }
     }
 
@@ -190,7 +208,7 @@ impl<'a> Column<'a> {
     /// The integer at a distance from the base.
     fn integer(&self, distance: u64) -> i128 {
         let base = match self.kind {
-            ColumnKind::Int => i128::from(self.base as i64),
+            ColumnKind::Int | ColumnKind::Instant => i128::from(self.base as i64),
             ColumnKind::Uint | ColumnKind::Float | ColumnKind::Bool | ColumnKind::Keyword => {
                 i128::from(self.base)
             }

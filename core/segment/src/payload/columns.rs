@@ -32,7 +32,7 @@ pub(super) struct Columns {
 pub(super) struct PathEntry {
     pub(super) path: FieldPath,
     sets: [Option<Block>; 4],
-    columns: [ColumnEntry; 5],
+    columns: [ColumnEntry; ColumnKind::ALL.len()],
 }
 
 impl Columns {

@@ -16,7 +16,7 @@
 //! | … | … | blocks, each at a multiple of 8 |
 //!
 //! *Parts* of a path (kind 0): 0 exists, 1 null, 2 empty list, 3 rows with strings too long for a column.
-//! Parts of a column (kind 1 int, 2 uint, 3 float, 4 bool, 5 keyword): 4 presence of a dense column, 5 rows
+//! Parts of a column (kind 1 int, 2 uint, 3 float, 4 bool, 5 keyword, 6 instant in µs since 1970): 4 presence of a dense column, 5 rows
 //! (u32) of a listed column, 6 values, 7 and 8 dictionary offsets (u32, one more than strings) and bytes
 //! (keyword).
 //!
@@ -96,16 +96,19 @@ pub enum ColumnKind {
     Bool = 4,
     /// Strings of at most 256 bytes.
     Keyword = 5,
+    /// Dates of a declared field, as microseconds since 1970.
+    Instant = 6,
 }
 
 impl ColumnKind {
     /// Every kind, in the order of the file.
-    pub const ALL: [ColumnKind; 5] = [
+    pub const ALL: [ColumnKind; 6] = [
         ColumnKind::Int,
         ColumnKind::Uint,
         ColumnKind::Float,
         ColumnKind::Bool,
         ColumnKind::Keyword,
+        ColumnKind::Instant,
     ];
 
     /// Stable lower-case name.
@@ -116,6 +119,7 @@ impl ColumnKind {
             ColumnKind::Float => "float",
             ColumnKind::Bool => "bool",
             ColumnKind::Keyword => "keyword",
+            ColumnKind::Instant => "datetime",
         }
     }
 }

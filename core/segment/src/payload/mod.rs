@@ -12,8 +12,10 @@
 
 mod block;
 mod build;
+mod checks;
 mod column;
 mod columns;
+mod instant;
 mod layout;
 mod path;
 mod raw;
@@ -25,11 +27,14 @@ mod values;
 mod walk;
 
 pub use build::{PATHS_MAX, PayloadBuilder, PayloadBytes};
+pub use checks::validate;
+pub use instant::parse_instant;
 pub use layout::ColumnKind;
 pub use path::FieldPath;
 pub use scalar::{Comparison, Number};
-pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX, validate};
+pub use walk::{DEPTH_MAX, KEY_BYTES_MAX, ROW_JSON_BYTES_MAX};
 
+pub(crate) use checks::DATE_EXPECTED;
 pub(crate) use column::Column;
 pub(crate) use raw::Texts;
 pub(crate) use scalar::Scalar;
@@ -44,6 +49,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::ids::RowId;
 use crate::rowset::RowSet;
+use crate::schema::FieldKinds;
 use crate::storage::{AlignedBuffer, Bytes};
 
 /// The opened metadata of a segment.
@@ -76,12 +82,13 @@ impl Payload {
         Ok(Payload { rows, columns: Columns::open(columns, rows)?, texts })
     }
 
-    /// Columns made again from the texts, for a segment whose columns are damaged. O(bytes of the texts).
+    /// Columns made again from the texts, for a segment whose columns are damaged. `kinds` are the fields that are
+    /// declared in it. O(bytes of the texts).
     ///
     /// # Errors
     /// `Corrupt` if the texts are damaged too.
-    pub(crate) fn rebuild(texts: Arc<Texts>, rows: u32) -> Result<Self> {
-        let mut builder = PayloadBuilder::new();
+    pub(crate) fn rebuild(texts: Arc<Texts>, rows: u32, kinds: &FieldKinds) -> Result<Self> {
+        let mut builder = PayloadBuilder::new(kinds);
         for row in (0..rows).map(RowId) {
             builder.push(texts.get(row)?.as_deref())?;
         }

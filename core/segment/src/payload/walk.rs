@@ -52,28 +52,10 @@ pub(crate) trait Sink {
     fn value(&mut self, node: u32, value: Scalar<'_>);
 }
 
-/// Checks the metadata of one row; `row` is for the message only.
-///
-/// # Errors
-/// `InvalidInput(Metadata)` with `expected`, `got` and `row`.
-pub fn validate(json: &str, row: usize) -> Result<()> {
-    struct Nothing;
-    impl Sink for Nothing {
-        fn child(&mut self, _: u32, _: &str) -> Option<u32> {
-            None
-        }
-        fn exists(&mut self, _: u32) {}
-        fn null(&mut self, _: u32) {}
-        fn empty(&mut self, _: u32) {}
-        fn value(&mut self, _: u32, _: Scalar<'_>) {}
-    }
-    walk(json, row, &mut Nothing)
-}
-
 /// Tells `sink` what is in the metadata of a row, in the order of the text (tags: sorted, unique).
 ///
 /// # Errors
-/// As [`validate`]. The sink may have heard of a part of the row by then.
+/// `InvalidInput(Metadata)` with `expected`, `got` and `row`. The sink may have heard of a part of the row by then.
 pub(crate) fn walk<S: Sink>(json: &str, row: usize, sink: &mut S) -> Result<()> {
     if json.len() > ROW_JSON_BYTES_MAX {
         let refusal = Refusal::new("", "at most 1 MiB of JSON", format!("{} bytes", json.len()));
@@ -94,19 +76,19 @@ pub(crate) fn normalize_tag(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Why a row is refused. Kept aside while the JSON reader unwinds with an error of its own type.
-struct Refusal {
+/// Why a row is refused. In a walk it is kept aside while the JSON reader unwinds with an error of its own type.
+pub(super) struct Refusal {
     field: String,
     expected: &'static str,
     got: String,
 }
 
 impl Refusal {
-    fn new(field: &str, expected: &'static str, got: impl Into<String>) -> Self {
+    pub(super) fn new(field: &str, expected: &'static str, got: impl Into<String>) -> Self {
         Refusal { field: shown(field).into_owned(), expected, got: got.into() }
     }
 
-    fn into_error(self, row: usize) -> Error {
+    pub(super) fn into_error(self, row: usize) -> Error {
         let Refusal { field, expected, got } = self;
         let place = if field.is_empty() { String::new() } else { format!("{field:?}: ") };
         Error::invalid(

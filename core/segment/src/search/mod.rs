@@ -25,6 +25,7 @@ use crate::format::all;
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
 use crate::rowset::{DeadRows, RowSet};
+use crate::schema::FieldKinds;
 use crate::segment::Segment;
 use crate::vector::graph::Scratch;
 use crate::vector::{self, Candidate, FieldSearch, VectorField};
@@ -39,6 +40,8 @@ pub struct Source<'a> {
     pub segment: &'a Segment,
     /// Deleted or replaced rows.
     pub dead: &'a DeadRows,
+    /// The metadata fields that are declared in the collection.
+    pub fields: &'a FieldKinds,
     /// Not looked at: no row of it is allowed.
     pub skipped: bool,
 }
@@ -198,11 +201,15 @@ fn prepare_source<'a>(
     if live > 0 && !source.skipped {
         segment.load(field, params.exact, params.filter.is_some())?;
     }
-    let stats_exclude = |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter));
+    let stats_exclude =
+        |filter| segment.stats().is_some_and(|stats| !stats.may_match(filter, source.fields));
     let pruned = source.skipped || params.filter.is_some_and(stats_exclude);
     let passing = match params.filter {
         _ if pruned || live == 0 => Some(RowSet::empty(segment.rows())),
-        Some(filter) => Some(eval_within(filter, segment.payload()?, &source.dead.live(), go_on)?),
+        Some(filter) => {
+            let (payload, rows) = (segment.payload()?, source.dead.live());
+            Some(eval_within(filter, payload, source.fields, &rows, go_on)?)
+        }
         None => None,
     };
     let allowed = passing.as_ref().map_or(live, RowSet::count);

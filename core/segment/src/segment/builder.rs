@@ -49,7 +49,7 @@ impl SegmentBuilder {
     /// A builder for a segment of at most `rows` rows.
     pub fn new(id: FileId, schema: &Schema, rows: usize) -> Self {
         let fields = schema.vectors.values().map(|spec| FieldBuilder::new(spec, rows));
-        let (fields, payload) = (fields.collect(), PayloadBuilder::new());
+        let (fields, payload) = (fields.collect(), PayloadBuilder::new(&schema.fields));
         let (schema, ids) = (schema.clone(), Vec::with_capacity(rows));
         SegmentBuilder { id, schema, capacity: rows, ids, fields, payload }
     }

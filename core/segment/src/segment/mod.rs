@@ -80,7 +80,8 @@ impl Segment {
     ) -> Result<Segment> {
         let sections = sections_of(name, blob, &front);
         let opening = Sections { name, sections: &sections, rows: front.rows, residence };
-        if !opening.on_demand() && open_schema(&opening)? != *schema {
+        // Segments may be older than a declaration of fields.
+        if !opening.on_demand() && open_schema(&opening)?.vectors != schema.vectors {
             return Err(Error::corrupt(name, "section Schema", "not that of its collection"));
         }
         Segment::of_sections(name, front, schema.clone(), sections, residence)
@@ -132,7 +133,8 @@ impl Segment {
         let mut degraded = std::mem::take(&mut self.degraded);
         if resident(self.payload().map(drop))?.is_err() {
             degraded.push(SectionKind::Columns);
-            let rebuilt = Payload::rebuild(Arc::clone(&self.texts), self.rows());
+            let rebuilt =
+                Payload::rebuild(Arc::clone(&self.texts), self.rows(), &self.schema.fields);
             self.payload = OnceLock::from(rebuilt.map_err(|error| error.context(&self.name))?);
         }
         let (opening, rows) = (self.opening(), self.rows());

@@ -9,11 +9,11 @@
 //! | 16 | 4 | flags: 1 = rows have paths that are not listed |
 //! | 20 | 4 | 0 |
 //! | 24 | 48 × P | records, sorted by path (below) |
-//! | … | … | for each record: name, first string, last string, Bloom filter (0 bytes: none) |
+//! | … | … | for each record: name, first string, last string, Bloom filter (0 bytes: none), first and last instant (2 × i64; only with flag 7) |
 //!
 //! A record: bits of the smallest and of the greatest number (u64), their kinds (u32: 0 none, 1 int, 2 uint,
 //! 3 float), bytes of name, first string, last string and Bloom filter (u32), flags (u32, two to the power
-//! of: 0 in every row, 1 null, 2 empty list, 3 string above 256 bytes, 4 false, 5 true, 6 strings), 4 × 0.
+//! of: 0 in every row, 1 null, 2 empty list, 3 string above 256 bytes, 4 false, 5 true, 6 strings, 7 instants), 4 × 0.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -67,10 +67,15 @@ impl Stats {
         }
         for path in &self.paths {
             bytes.extend_from_slice(path.path.as_str().as_bytes());
-            let Some(texts) = &path.texts else { continue };
-            bytes.extend_from_slice(texts.first.as_bytes());
-            bytes.extend_from_slice(texts.last.as_bytes());
-            bytes.extend_from_slice(texts.bloom.as_ref().map_or(&[], Bloom::as_bytes));
+            if let Some(texts) = &path.texts {
+                bytes.extend_from_slice(texts.first.as_bytes());
+                bytes.extend_from_slice(texts.last.as_bytes());
+                bytes.extend_from_slice(texts.bloom.as_ref().map_or(&[], Bloom::as_bytes));
+            }
+            let bounds = path.instants.map(|(first, last)| [first, last]);
+            for instant in bounds.into_iter().flatten() {
+                bytes.extend_from_slice(&instant.to_le_bytes());
+            }
         }
         bytes
     }
@@ -115,6 +120,7 @@ impl PathStats {
             self.has_false,
             self.has_true,
             self.texts.is_some(),
+            self.instants.is_some(),
         ];
         let flags = bits.iter().enumerate().map(|(bit, flag)| u32::from(*flag) << bit).sum();
         let texts = self.texts.as_ref();
@@ -136,7 +142,7 @@ impl PathStats {
     fn read(record: &Record, reader: &mut Reader<'_>) -> Result<Self> {
         let name = reader.text(record.name_bytes)?;
         let path = FieldPath::parse(name).map_err(|error| damaged("names", error))?;
-        if record.flags >> 7 != 0 {
+        if record.flags >> 8 != 0 {
             return Err(damaged(&path, format!("unknown flags {:#x}", record.flags)));
         }
         let low = number(record.low_kind, record.low_bits);
@@ -154,6 +160,13 @@ impl PathStats {
             bytes => Some(Bloom::from_bytes(AlignedBuffer::copy_of(bytes).into())?),
         };
         let texts = flag(6).then_some(TextStats { first, last, bloom });
+        let instants = match flag(7) {
+            true => Some((reader.record::<i64>()?, reader.record::<i64>()?)),
+            false => None,
+        };
+        if instants.is_some_and(|(first, last)| first > last) {
+            return Err(damaged(&path, "a range of instants that is none"));
+        }
         Ok(PathStats {
             path,
             is_in_every_row: flag(0),
@@ -164,6 +177,7 @@ impl PathStats {
             has_true: flag(5),
             numbers,
             texts,
+            instants,
         })
     }
 }

@@ -15,10 +15,11 @@ mod tests;
 pub use bloom::Bloom;
 
 use crate::error::Result;
-use crate::filter::{Filter, Operand, normalized};
+use crate::filter::{Filter, Operand, Wanted};
 use crate::ids::hash_bytes;
 use crate::payload::{ColumnKind, Comparison, Field, FieldPath, KEY_BYTES_MAX, Number, Payload};
 use crate::rowset::RowSet;
+use crate::schema::FieldKinds;
 
 /// Strings of one path up to which they get a Bloom filter (of 10 KiB then); above, their range must do.
 const BLOOM_TEXTS_MAX: usize = 8192;
@@ -46,6 +47,8 @@ struct PathStats {
     has_true: bool,
     numbers: Option<(Number, Number)>,
     texts: Option<TextStats>,
+    /// The first and the last.
+    instants: Option<(i64, i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,32 +72,35 @@ impl Stats {
         Ok(Stats { rows: payload.rows(), is_complete: payload.is_complete(), paths })
     }
 
-    /// False only if no row of the segment passes `filter`. O(nodes × log paths).
-    pub fn may_match(&self, filter: &Filter) -> bool {
+    /// False only if no row of the segment passes `filter`. `kinds` are the declared fields of the collection.
+    /// O(nodes × log paths).
+    pub fn may_match(&self, filter: &Filter, kinds: &FieldKinds) -> bool {
+        let may_compare = |path: &FieldPath, comparison: Comparison, operand: &Operand| {
+            self.may_have(path, |stats| {
+                stats.may_compare(comparison, &Wanted::of(path, operand, kinds))
+            })
+        };
         match filter {
             Filter::MatchAll => true,
-            Filter::And(filters) => filters.iter().all(|filter| self.may_match(filter)),
-            Filter::Or(filters) => filters.iter().any(|filter| self.may_match(filter)),
-            Filter::Not(filter) => self.may_miss(filter),
-            Filter::Compare(path, comparison, operand) => self
-                .may_have(path, |stats| stats.may_compare(*comparison, &normalized(path, operand))),
-            Filter::In(path, operands) => self.may_have(path, |stats| {
-                let mut operands = operands.iter();
-                operands
-                    .any(|operand| stats.may_compare(Comparison::Eq, &normalized(path, operand)))
-            }),
+            Filter::And(filters) => filters.iter().all(|filter| self.may_match(filter, kinds)),
+            Filter::Or(filters) => filters.iter().any(|filter| self.may_match(filter, kinds)),
+            Filter::Not(filter) => self.may_miss(filter, kinds),
+            Filter::Compare(path, comparison, operand) => may_compare(path, *comparison, operand),
+            Filter::In(path, operands) => {
+                operands.iter().any(|operand| may_compare(path, Comparison::Eq, operand))
+            }
             Filter::Exists(path) => self.may_have(path, |_| true),
             Filter::IsEmpty(path) => self.may_have(path, |stats| stats.has_empty),
         }
     }
 
     /// False only if every row of the segment passes `filter`.
-    fn may_miss(&self, filter: &Filter) -> bool {
+    fn may_miss(&self, filter: &Filter, kinds: &FieldKinds) -> bool {
         match filter {
             Filter::MatchAll => false,
-            Filter::And(filters) => filters.iter().any(|filter| self.may_miss(filter)),
-            Filter::Or(filters) => filters.iter().all(|filter| self.may_miss(filter)),
-            Filter::Not(filter) => self.may_match(filter),
+            Filter::And(filters) => filters.iter().any(|filter| self.may_miss(filter, kinds)),
+            Filter::Or(filters) => filters.iter().all(|filter| self.may_miss(filter, kinds)),
+            Filter::Not(filter) => self.may_match(filter, kinds),
             Filter::Exists(path) => !self.path(path).is_some_and(|stats| stats.is_in_every_row),
             Filter::Compare(_, _, _) | Filter::In(_, _) | Filter::IsEmpty(_) => true,
         }
@@ -127,6 +133,10 @@ impl PathStats {
             Some(column) => TextStats::build(&column.texts().collect::<Vec<_>>()),
             None => None,
         };
+        let instants = match field.column(ColumnKind::Instant)? {
+            Some(column) => column.instant_bounds(),
+            None => None,
+        };
         Ok(PathStats {
             path,
             is_in_every_row: field.exists()?.count() == rows,
@@ -137,19 +147,27 @@ impl PathStats {
             has_true: !bools[1].is_empty(),
             numbers,
             texts,
+            instants,
         })
     }
 
-    /// False only if no value at the path compares so to the operand.
-    fn may_compare(&self, comparison: Comparison, operand: &Operand) -> bool {
-        match operand {
-            Operand::Null => comparison == Comparison::Eq && self.has_null,
-            Operand::Bool(false) => comparison == Comparison::Eq && self.has_false,
-            Operand::Bool(true) => comparison == Comparison::Eq && self.has_true,
-            Operand::Number(operand) => {
+    /// False only if no value at the path compares so to what is wanted.
+    fn may_compare(&self, comparison: Comparison, wanted: &Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Null => comparison == Comparison::Eq && self.has_null,
+            Wanted::Bool(false) => comparison == Comparison::Eq && self.has_false,
+            Wanted::Bool(true) => comparison == Comparison::Eq && self.has_true,
+            Wanted::Number(operand) => {
                 self.numbers.is_some_and(|(low, high)| may_lie(comparison, &low, &high, operand))
             }
-            Operand::Text(operand) => {
+            // A segment that was built before the field was declared has its dates among the strings.
+            Wanted::Instant(operand) => {
+                self.texts.is_some()
+                    || self
+                        .instants
+                        .is_some_and(|(low, high)| may_lie(comparison, &low, &high, operand))
+            }
+            Wanted::Text(operand) => {
                 let may_be_long = match comparison {
                     Comparison::Eq => operand.len() > KEY_BYTES_MAX,
                     Comparison::Lt | Comparison::Lte | Comparison::Gt | Comparison::Gte => true,

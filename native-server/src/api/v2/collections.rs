@@ -8,12 +8,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nearfield_engine::{Error, Fault};
-use nearfield_segment::{DEFAULT_FIELD, Encoding, Metric, Schema, VectorSpec};
+use nearfield_engine::{DECLARED_FIELDS_MAX, Error, Fault};
+use nearfield_segment::{DEFAULT_FIELD, Encoding, FieldKinds, Metric, Schema, VectorSpec};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::names::{MetricName, StoreName};
+use super::names::{FieldKindName, MetricName, StoreName};
 use crate::http::{self, ApiError, Call, Cursor, FromJson, Result, request};
 use crate::workers::{CollectionService, CollectionStats};
 
@@ -34,6 +34,9 @@ request! {
         store: Encoding,
         #[schema(value_type = Option<BTreeMap<String, NewField>>)]
         vectors: NewFields,
+        /// Kinds of metadata fields, by path: "datetime" for fields whose texts are compared as moments
+        #[schema(value_type = Option<BTreeMap<String, FieldKindName>>)]
+        fields: NewKinds,
     }
 }
 
@@ -56,6 +59,10 @@ request! {
 #[derive(Debug)]
 pub(super) struct NewFields(BTreeMap<String, VectorSpec>);
 
+/// The declared metadata fields of a new collection.
+#[derive(Debug)]
+pub(super) struct NewKinds(FieldKinds);
+
 /// What is said about one collection.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct CollectionInfo {
@@ -72,6 +79,9 @@ pub(super) struct CollectionInfo {
     metric: &'static str,
     /// Every vector field by name; "" is the default one
     vectors: BTreeMap<String, FieldInfo>,
+    /// Metadata fields whose kind is declared
+    #[schema(value_type = BTreeMap<String, FieldKindName>)]
+    fields: FieldKinds,
     /// Segments searched
     segments: u64,
     /// The newest batch
@@ -140,6 +150,7 @@ impl CollectionInfo {
             dim,
             metric,
             vectors,
+            fields: view.schema.fields.clone(),
             segments: view.segments.len() as u64,
             lsn: view.lsn.0,
             wal_size_bytes: stats.wal_size_bytes,
@@ -214,7 +225,7 @@ async fn run_blocking<R: Send + 'static>(
 impl Create {
     /// The name and the schema of the collection.
     fn checked(self) -> Result<(String, Schema)> {
-        let Create { name, dim, metric, store, vectors } = self;
+        let Create { name, dim, metric, store, vectors, fields } = self;
         let name = name.ok_or_else(|| missing("name", "the collection's name"))?;
         let default = NewField { dim, metric, store };
         let vectors = match vectors {
@@ -230,7 +241,27 @@ impl Create {
             Some(NewFields(vectors)) => vectors,
             None => BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]),
         };
-        Ok((name, Schema { vectors }))
+        let fields = fields.map_or_else(FieldKinds::new, |NewKinds(kinds)| kinds);
+        Ok((name, Schema { vectors, fields }))
+    }
+}
+
+impl<S> FromJson<S> for NewKinds {
+    fn read(cursor: &mut Cursor<'_>, _: &mut S) -> Result<Self> {
+        let mut kinds = FieldKinds::new();
+        cursor.map(|name, cursor| {
+            let kind = cursor.read("\"datetime\"")?;
+            if kinds.len() == DECLARED_FIELDS_MAX {
+                let message = format!("fields: expected at most {DECLARED_FIELDS_MAX}, got more");
+                let error = Error::invalid(Fault::Parameter, message);
+                return Err(error.with("expected", DECLARED_FIELDS_MAX).into());
+            }
+            if kinds.insert(name, kind).is_some() {
+                return Err(cursor.refuse("each field once"));
+            }
+            Ok(())
+        })?;
+        Ok(NewKinds(kinds))
     }
 }
 

@@ -2,7 +2,7 @@
 //! structs of the handlers of `v2`.
 
 use nearfield_engine::{Error, Fault, Tier};
-use nearfield_segment::{Encoding, Metric, ScoreKind, shown};
+use nearfield_segment::{Encoding, FieldKind, Metric, ScoreKind, shown};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -65,5 +65,6 @@ macro_rules! names {
 names! {
     MetricName: Metric, "How vectors are compared";
     StoreName: Encoding, "How the elements of vectors are kept: four bytes each, or two";
+    FieldKindName: FieldKind, "What the values of a metadata field are";
     ScoreKindName: ScoreKind, "Whether a larger score is closer, or a smaller one";
 }

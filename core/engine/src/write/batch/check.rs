@@ -136,6 +136,7 @@ pub(super) fn vectors(
 pub(super) fn metadata(
     texts: &[Option<Cow<'_, str>>],
     first_row: usize,
+    schema: &Schema,
     rules: Rules,
 ) -> Result<()> {
     if rules == Rules::Logged {
@@ -143,7 +144,7 @@ pub(super) fn metadata(
     }
     let mut texts =
         (first_row..).zip(texts).filter_map(|(row, text)| Some((row, text.as_deref()?)));
-    texts.try_for_each(|(row, text)| payload::validate(text, row))
+    texts.try_for_each(|(row, text)| payload::validate(text, row, &schema.fields))
 }
 
 /// Checks both kinds of keys of a draft; returns those of the rows, none if no row has one.

@@ -107,7 +107,7 @@ impl<'a> Batch<'a> {
         ids.iter().chain(&deletes).try_for_each(check::id)?;
         check::distinct(&ids)?;
         check::vectors(&vectors, rows, draft.first_row, schema, rules)?;
-        check::metadata(&metadata, draft.first_row, rules)?;
+        check::metadata(&metadata, draft.first_row, schema, rules)?;
         let row_keys =
             check::keys(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
         deletes.sort_unstable();

@@ -1,0 +1,366 @@
+//! Dates of a declared field against a plain oracle: equality, order and ranges of many forms, wherever rows are.
+//!
+//! The oracle counts days by the rule of the calendar and knows nothing of the engine's parser.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use nearfield_engine::batch::{Batch, Draft};
+use nearfield_engine::partial::PartialExport;
+use nearfield_engine::{
+    Collection, Database, ErrorKind, Fault, LiveSegment, ManualClock, Mode, View, open_export,
+};
+use nearfield_segment::filter::Filter;
+use nearfield_segment::format::Residence;
+use nearfield_segment::payload::{PATHS_MAX, parse_instant};
+use nearfield_segment::storage::{SimDisk, Storage};
+use nearfield_segment::{
+    Encoding, FieldKind, FieldKinds, Kernel, Lsn, Metric, PointId, Pool, Schema,
+};
+use nearfield_tests::sim::{small_options, storage};
+use serde_json::{Value, json};
+
+/// Year, month, day, hour, minute, second, microsecond, minutes east of Greenwich.
+type Parts = (i64, i64, i64, i64, i64, i64, i64, i64);
+
+/// Texts and what they say; some say the same.
+const FORMS: [(&str, Parts); 44] = [
+    ("1970-01-01T00:00:00Z", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1970-01-01", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1970-01-01T00:00:00", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1970-01-01 00:00:00+00:00", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1970-01-01t00:00:00z", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1970-01-01T00:00:00-00:00", (1970, 1, 1, 0, 0, 0, 0, 0)),
+    ("1969-12-31T23:59:59.999999Z", (1969, 12, 31, 23, 59, 59, 999_999, 0)),
+    ("1969-12-31T23:59:59.9999999Z", (1969, 12, 31, 23, 59, 59, 999_999, 0)),
+    ("1969-12-31T23:59:59.5", (1969, 12, 31, 23, 59, 59, 500_000, 0)),
+    ("1969-12-31T19:00:00-05:00", (1969, 12, 31, 19, 0, 0, 0, -300)),
+    ("2020-01-01T00:00:00+09:00", (2020, 1, 1, 0, 0, 0, 0, 540)),
+    ("2019-12-31T15:00:00Z", (2019, 12, 31, 15, 0, 0, 0, 0)),
+    ("2019-12-31T20:00:00Z", (2019, 12, 31, 20, 0, 0, 0, 0)),
+    ("2020-01-01", (2020, 1, 1, 0, 0, 0, 0, 0)),
+    ("2020-01-01T00:00:00.000", (2020, 1, 1, 0, 0, 0, 0, 0)),
+    ("2020-01-01T00:00:00.000001Z", (2020, 1, 1, 0, 0, 0, 1, 0)),
+    ("2020-01-01T00:00:00.000001499Z", (2020, 1, 1, 0, 0, 0, 1, 0)),
+    ("2020-01-01T00:00:00.000001999+00:00", (2020, 1, 1, 0, 0, 0, 1, 0)),
+    ("2020-01-01T00:00:00.1Z", (2020, 1, 1, 0, 0, 0, 100_000, 0)),
+    ("2020-01-01T01:00:00.100+01:00", (2020, 1, 1, 1, 0, 0, 100_000, 60)),
+    ("2020-01-01T00:00:00.123456789123456789Z", (2020, 1, 1, 0, 0, 0, 123_456, 0)),
+    ("2020-02-29", (2020, 2, 29, 0, 0, 0, 0, 0)),
+    ("2000-02-29T12:00:00Z", (2000, 2, 29, 12, 0, 0, 0, 0)),
+    ("2100-02-28T23:59:59Z", (2100, 2, 28, 23, 59, 59, 0, 0)),
+    ("2100-03-01", (2100, 3, 1, 0, 0, 0, 0, 0)),
+    ("2016-12-31T23:59:60Z", (2017, 1, 1, 0, 0, 0, 0, 0)),
+    ("2016-12-31T23:59:60.5Z", (2017, 1, 1, 0, 0, 0, 500_000, 0)),
+    ("2017-01-01T00:59:60+01:00", (2017, 1, 1, 1, 0, 0, 0, 60)),
+    ("2017-01-01", (2017, 1, 1, 0, 0, 0, 0, 0)),
+    ("2016-12-31T23:59:59Z", (2016, 12, 31, 23, 59, 59, 0, 0)),
+    ("0000-01-01T00:00:00Z", (0, 1, 1, 0, 0, 0, 0, 0)),
+    ("0000-01-01T00:00:00+23:59", (0, 1, 1, 0, 0, 0, 0, 1439)),
+    ("0000-02-29", (0, 2, 29, 0, 0, 0, 0, 0)),
+    ("0001-01-01", (1, 1, 1, 0, 0, 0, 0, 0)),
+    ("1582-10-10", (1582, 10, 10, 0, 0, 0, 0, 0)),
+    ("9999-12-31T23:59:59.999999Z", (9999, 12, 31, 23, 59, 59, 999_999, 0)),
+    ("9999-12-31T23:59:59-23:59", (9999, 12, 31, 23, 59, 59, 0, -1439)),
+    ("2021-03-28T01:59:59+01:00", (2021, 3, 28, 1, 59, 59, 0, 60)),
+    ("2021-03-28T03:00:00+02:00", (2021, 3, 28, 3, 0, 0, 0, 120)),
+    ("2021-10-31T02:30:00+02:00", (2021, 10, 31, 2, 30, 0, 0, 120)),
+    ("2021-10-31T02:30:00+01:00", (2021, 10, 31, 2, 30, 0, 0, 60)),
+    ("2021-06-15T12:00:00+05:45", (2021, 6, 15, 12, 0, 0, 0, 345)),
+    ("2021-06-15T12:00:00-23:59", (2021, 6, 15, 12, 0, 0, 0, -1439)),
+    ("2021-06-15T06:15:00", (2021, 6, 15, 6, 15, 0, 0, 0)),
+];
+
+/// Texts that are no dates.
+const OTHERS: [&str; 26] = [
+    "10000-01-01",
+    "+10000-01-01T00:00:00Z",
+    "-0001-01-01",
+    "999-01-01",
+    "2020-13-01",
+    "2020-00-10",
+    "2021-02-29",
+    "2100-02-29T00:00:00Z",
+    "2020-01-01T24:00:00Z",
+    "2020-01-01T23:60:00Z",
+    "2020-01-01T23:59:61Z",
+    "2020-01-01T00:00:00+24:00",
+    "2020-01-01T00:00:00-24:00",
+    "2020-01-01T00:00:00+01:60",
+    "2020-01-01T00:00:00+1",
+    "2020-01-01T00:00",
+    "2020-01-01T00:00:00.Z",
+    "2020-01-01Z",
+    "2020-1-1",
+    "20200101",
+    "2020-01-01T",
+    " 2020-01-01",
+    "2020-01-01 ",
+    "now",
+    "",
+    "2020-01-01T00:00:00.0000000000000000000000000000000000000000000000000000000000Z",
+];
+
+/// Microseconds since 1970.
+fn moment((year, month, day, hour, minute, second, micros, east): Parts) -> i64 {
+    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_of = |year: i64| if is_leap(year) { 366 } else { 365 };
+    let months = [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let before_year: i64 = match year {
+        1970.. => (1970..year).map(days_of).sum(),
+        _ => -(year..1970).map(days_of).sum::<i64>(),
+    };
+    let days = before_year + months[..month as usize - 1].iter().sum::<i64>() + day - 1;
+    (((days * 24 + hour) * 60 + minute - east) * 60 + second) * 1_000_000 + micros
+}
+
+fn kinds() -> FieldKinds {
+    FieldKinds::from([("at".to_owned(), FieldKind::Datetime)])
+}
+
+fn schema(fields: FieldKinds) -> Schema {
+    Schema { fields, ..Schema::dense(1, Metric::L2, Encoding::F32).unwrap() }
+}
+
+fn draft(first: u64, texts: &[String]) -> Draft<'static> {
+    Draft {
+        ids: Some((first..).take(texts.len()).map(PointId::U64).collect()),
+        rows: texts.len(),
+        vectors: BTreeMap::from([(String::new(), Cow::Owned(vec![1.0; texts.len()]))]),
+        metadata: texts.iter().map(|text| Some(text.clone().into())).collect(),
+        ..Draft::default()
+    }
+}
+
+fn upsert(collection: &Collection, first: u64, texts: &[String]) {
+    let batch = Batch::new(draft(first, texts), &collection.view().schema).unwrap();
+    collection.apply(batch, &Pool::SERIAL).unwrap();
+}
+
+/// Row n is of form n.
+fn rows() -> Vec<String> {
+    FORMS.iter().map(|(text, _)| json!({ "at": text, "n": 1 }).to_string()).collect()
+}
+
+fn open(files: Arc<dyn Storage>, seed: u64) -> Database {
+    let clock = Arc::new(ManualClock::new(1));
+    Database::open(files, Mode::Write, small_options(), clock, seed, "test").unwrap()
+}
+
+/// What is compared, with the moments that pass.
+fn questions() -> Vec<(Value, Box<dyn Fn(i64) -> bool>)> {
+    let mut all: Vec<(Value, Box<dyn Fn(i64) -> bool>)> = Vec::new();
+    for (index, (text, parts)) in FORMS.iter().enumerate() {
+        let then = moment(*parts);
+        let (other, later) = FORMS[(index * 7 + 3) % FORMS.len()];
+        let later = moment(later);
+        all.push((json!({ "at": text }), Box::new(move |at| at == then)));
+        all.push((json!({"at": {"ne": text}}), Box::new(move |at| at != then)));
+        all.push((json!({"at": {"lt": text}}), Box::new(move |at| at < then)));
+        all.push((json!({"at": {"lte": text}}), Box::new(move |at| at <= then)));
+        all.push((json!({"at": {"gt": text}}), Box::new(move |at| at > then)));
+        all.push((json!({"at": {"gte": text}}), Box::new(move |at| at >= then)));
+        let range = json!({"at": {"gte": text, "lt": other}});
+        all.push((range, Box::new(move |at| then <= at && at < later)));
+        let listed = json!({"at": {"in": [text, other]}});
+        all.push((listed, Box::new(move |at| at == then || at == later)));
+        let not_listed = json!({"at": {"nin": [text, other]}});
+        all.push((not_listed, Box::new(move |at| at != then && at != later)));
+    }
+    all
+}
+
+/// Holds every answer of `found`, sorted rows, against the oracle.
+fn check(place: &str, found: impl Fn(&Filter) -> Vec<usize>) {
+    let moments = FORMS.map(|(_, parts)| moment(parts));
+    for (question, passes) in questions() {
+        let expected: Vec<usize> = (0..FORMS.len()).filter(|&row| passes(moments[row])).collect();
+        let filter = Filter::from_json(&question).unwrap();
+        assert_eq!(found(&filter), expected, "{place}: {question}");
+    }
+}
+
+fn found_in(view: &View, filter: &Filter) -> Vec<usize> {
+    let sets = view.matching(filter).unwrap();
+    let ids = view.segments.iter().zip(&sets).flat_map(|(live, rows)| {
+        rows.iter().map(|row| live.segment.id_of(row)).collect::<Vec<_>>()
+    });
+    sorted(ids)
+}
+
+/// Numbers below the number of forms, sorted.
+fn sorted(ids: impl Iterator<Item = PointId>) -> Vec<usize> {
+    let number = |id: PointId| match id {
+        PointId::U64(number) => number as usize,
+        other => panic!("{other} was not written"),
+    };
+    let mut rows: Vec<usize> = ids.map(number).filter(|row| *row < FORMS.len()).collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn each_form_is_the_moment_that_it_says() {
+    for (text, parts) in FORMS {
+        assert_eq!(parse_instant(text), Some(moment(parts)), "{text}");
+    }
+    for text in OTHERS {
+        assert_eq!(parse_instant(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn answers_are_those_of_the_oracle_in_memory_in_files_and_in_exports() {
+    let disk = SimDisk::new(3);
+    let db = open(storage(&disk), 5);
+    let collection = db.create("c", &schema(kinds())).unwrap();
+    let rows = rows();
+    let third = rows.len() / 3;
+    for (part, first) in rows.chunks(third).zip((0..).step_by(third)) {
+        upsert(&collection, first, part);
+    }
+    check("in memory", |filter| found_in(&collection.view(), filter));
+    collection.checkpoint(&Pool::SERIAL).unwrap();
+    check("in a file", |filter| found_in(&collection.view(), filter));
+    let away = FORMS.len() as u64;
+    upsert(&collection, away, &[json!({ "at": ["2020-01-01", null] }).to_string()]);
+    collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
+    check("compacted", |filter| found_in(&collection.view(), filter));
+    let files = storage(&disk);
+    db.export(&*files, "out.near", &[], &Pool::SERIAL).unwrap();
+    drop((collection, db));
+    let db = open(storage(&disk), 6);
+    let view = db.collection("c").unwrap().view();
+    check("opened again", |filter| found_in(&view, filter));
+    let blob = files.open("out.near").unwrap();
+    let exported = open_export("out.near", &blob, Residence::InPlace).unwrap();
+    check("exported", |filter| found_in(&exported[0].1, filter));
+    let partial = PartialExport::open("out.near", blob, Kernel::detect()).unwrap();
+    let partial = partial.collection("c").unwrap();
+    check("in parts", |filter| {
+        sorted(partial.scan(None, 1000, Some(filter)).unwrap().into_iter().map(|(_, id)| id))
+    });
+    for live in &view.segments {
+        for row in (0..live.segment.rows()).map(nearfield_segment::RowId) {
+            let [row_number] = sorted([live.segment.id_of(row)].into_iter())[..] else { continue };
+            let text = live.segment.payload().json(row).unwrap();
+            assert_eq!(text, Some(&*rows[row_number]), "as given");
+        }
+    }
+}
+
+#[test]
+fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() {
+    let disk = SimDisk::new(3);
+    let db = open(storage(&disk), 5);
+    let many: BTreeMap<String, u32> =
+        (0..PATHS_MAX as u32 + 1).map(|n| (format!("a{n}"), n)).collect();
+    let wide = serde_json::to_string(&many).unwrap();
+    for (name, first) in [("texts", Some(wide)), ("strings", None)] {
+        let is_declared = name == "texts";
+        let fields = if is_declared { kinds() } else { FieldKinds::new() };
+        let collection = db.create(name, &schema(fields)).unwrap();
+        // The first row takes the columns that there may be.
+        let mut rows = rows();
+        rows.extend(first);
+        rows.rotate_right(usize::from(is_declared));
+        let mut draft = draft(0, &rows);
+        if is_declared {
+            let ids = [1000].into_iter().chain(0..FORMS.len() as u64);
+            draft.ids = Some(ids.map(PointId::U64).collect());
+        }
+        let batch = Batch::new(draft, &collection.view().schema).unwrap();
+        collection.apply(batch, &Pool::SERIAL).unwrap();
+        let segments: Vec<LiveSegment> = collection.view().segments.clone();
+        let declared = View::of_segments(Lsn(1), schema(kinds()), segments);
+        check(name, |filter| {
+            // No row of others than the forms has the field.
+            found_in(&declared, filter)
+        });
+    }
+}
+
+#[test]
+fn an_undeclared_field_is_compared_as_text() {
+    let db = open(storage(&SimDisk::new(3)), 5);
+    let collection = db.create("c", &schema(FieldKinds::new())).unwrap();
+    upsert(&collection, 0, &rows());
+    let filter = Filter::from_json(&json!({"at": "1970-01-01"})).unwrap();
+    assert_eq!(found_in(&collection.view(), &filter), [1]);
+}
+
+#[test]
+fn nulls_lists_and_rows_without_the_field_are_told_apart() {
+    let db = open(storage(&SimDisk::new(3)), 5);
+    let collection = db.create("c", &schema(kinds())).unwrap();
+    let rows = [
+        r#"{"at":null}"#,
+        r#"{"n":1}"#,
+        r#"{"at":[]}"#,
+        r#"{"at":["2020-01-01","2021-01-01T00:00:00+01:00"]}"#,
+        r#"{"at":["2020-06-01",null]}"#,
+    ];
+    upsert(&collection, 0, &rows.map(str::to_owned));
+    let found =
+        |question: Value| found_in(&collection.view(), &Filter::from_json(&question).unwrap());
+    assert_eq!(found(json!({ "at": null })), [0, 4]);
+    assert_eq!(found(json!({ "at": [] })), [2]);
+    assert_eq!(found(json!({"at": {"exists": false}})), [1]);
+    assert_eq!(found(json!({"at": {"gte": "2020-12-31T23:00:00Z"}})), [3]);
+    assert_eq!(found(json!({"at": {"contains": "2020-06-01T00:00:00"}})), [4]);
+    assert_eq!(found(json!({"at": {"in": [null, "2020-01-01"]}})), [0, 3, 4]);
+    assert_eq!(found(json!({"at": {"ne": "2020-01-01"}})), [0, 1, 2, 4]);
+}
+
+#[test]
+fn what_is_no_date_is_refused_in_rows_and_in_filters() {
+    let db = open(storage(&SimDisk::new(3)), 5);
+    let declared =
+        FieldKinds::from(["at", "deep.at"].map(|name| (name.into(), FieldKind::Datetime)));
+    let collection = db.create("c", &schema(declared)).unwrap();
+    let schema = collection.view().schema.clone();
+    let mut values: Vec<Value> = OTHERS.iter().map(|text| json!(text)).collect();
+    values.extend([json!(17), json!(1.5), json!(u64::MAX), json!(true), json!(["2020-01-01", 3])]);
+    for value in values {
+        for row in [json!({ "at": value }), json!({"deep": [{"at": "2020-01-01"}, {"at": value}]})]
+        {
+            let texts = ["{}".to_owned(), row.to_string()];
+            let error = Batch::new(draft(0, &texts), &schema).expect_err("no date");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Metadata), "{error}");
+            assert!(error.message().contains("metadata of row 1: \""), "{error}");
+            assert!(error.message().contains("at\": expected a date like"), "{error}");
+        }
+        let Some(operand) = (!value.is_array()).then_some(&value) else { continue };
+        for question in [json!({ "at": operand }), json!({"not": {"at": {"in": [null, operand]}}})]
+        {
+            let filter = Filter::from_json(&question).unwrap();
+            let error = collection.view().count(Some(&filter)).expect_err("no date");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Filter), "{error}");
+            assert!(error.message().contains("\"at\" is declared datetime"), "{error}");
+        }
+    }
+    let object = [json!({"at": {"x": "2020-01-01"}}).to_string()];
+    assert!(Batch::new(draft(0, &object), &schema).is_err());
+    // A path that only begins like a declared one is free.
+    upsert(
+        &collection,
+        0,
+        &[json!({"att": 1, "deep": {"atom": "x", "a": 2}, "a": true}).to_string()],
+    );
+    let empty = Filter::from_json(&json!({"deep.at": {"gt": "2020-01-01"}})).unwrap();
+    assert_eq!(collection.view().count(Some(&empty)).unwrap(), 0, "declared is known");
+}
+
+#[test]
+fn fields_that_cannot_be_declared_are_refused() {
+    let db = open(storage(&SimDisk::new(3)), 5);
+    for name in ["tags", "entity_id", "sequence_ts", "a\\b"] {
+        let fields = FieldKinds::from([(name.to_owned(), FieldKind::Datetime)]);
+        let error = db.create("c", &schema(fields)).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
+    }
+}
