@@ -85,6 +85,7 @@ class Database:
         metric: _Metric = "cosine",
         store: _Store = "f32",
         quantization: Literal["auto", "none"] = "auto",
+        fields: dict[str, Literal["datetime"]] | None = None,
         exist_ok: bool = False,
     ) -> Collection: ...
     def collection(self, name: str) -> Collection: ...

@@ -1,6 +1,7 @@
 //! The Python class `Database`, and the functions that open one (directory, memory, export), restore a snapshot, and
 //! verify. It returns `Collection`s.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use nearfield_engine::{
 use nearfield_segment::storage::{
     MemoryStorage, Storage, open_directory, open_existing_directory, open_target_directory,
 };
-use nearfield_segment::{Kernel, Metric, Schema};
+use nearfield_segment::{FieldKinds, Kernel, Metric, Schema};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use serde_json::json;
@@ -53,9 +54,10 @@ impl Database {
     /// metric: "cosine", "dot" or "l2".
     /// store: "f32" keeps vectors as given, "f16" rounds them to half the size.
     /// quantization: "auto" and "none" are what there is; both compare vectors as stored.
-    /// exist_ok: return the collection if it is there with the same dim, metric and store.
+    /// fields: metadata fields, by path, whose texts are dates: {"published": "datetime"} compares them as moments.
+    /// exist_ok: return the collection if it is there with the same dim, metric, store and fields.
     #[pyo3(signature = (
-        name, dim, *, metric="cosine", store="f32", quantization="auto", exist_ok=false
+        name, dim, *, metric="cosine", store="f32", quantization="auto", fields=None, exist_ok=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "the arguments of the Python method")]
     fn create(
@@ -66,11 +68,16 @@ impl Database {
         metric: &str,
         store: &str,
         quantization: &str,
+        fields: Option<BTreeMap<String, String>>,
         exist_ok: bool,
     ) -> Result<Collection> {
         let metric = metric.parse::<Metric>()?;
         choice("quantization", quantization, &QUANTIZATIONS)?;
-        let schema = Schema::dense(count("dim", dim, 1)?, metric, store.parse()?)?;
+        let kinds = fields.unwrap_or_default().into_iter();
+        let kinds = kinds.map(|(name, kind)| Ok((name, kind.parse()?)));
+        let fields = kinds.collect::<nearfield_engine::Result<FieldKinds>>()?;
+        let dense = Schema::dense(count("dim", dim, 1)?, metric, store.parse()?)?;
+        let schema = Schema { fields, ..dense };
         let created = py.detach(|| {
             self.store.with(|database| match database.create(name, &schema) {
                 Err(error) if exist_ok && error.kind() == ErrorKind::Conflict => {
@@ -83,10 +90,10 @@ impl Database {
         if **there != schema {
             return Err(nearfield_engine::Error::new(
                 ErrorKind::Conflict,
-                format!("collection {name:?} exists with another dim, metric or store"),
+                format!("collection {name:?} exists with another dim, metric, store or fields"),
             )
-            .with("expected", serde_json::to_value(&schema.vectors).expect("plain data"))
-            .with("got", serde_json::to_value(&there.vectors).expect("plain data"))
+            .with("expected", serde_json::to_value(&schema).expect("plain data"))
+            .with("got", serde_json::to_value(&**there).expect("plain data"))
             .into());
         }
         Ok(self.wrap(created))

@@ -11,6 +11,8 @@ export interface CreateOptions {
   metric?: 'cosine' | 'dot' | 'l2';
   /** How elements are kept; default `f32`. */
   store?: 'f32' | 'f16';
+  /** Metadata fields, by path, whose texts are dates: they are compared as moments. */
+  fields?: Record<string, 'datetime'>;
   /** Which store of this origin. */
   name?: string;
   /** Default: `opfs` with a name, `memory` without. */

@@ -124,8 +124,8 @@ export async function deleteStore(name) {
 }
 
 function checkCreation(options) {
-  checkOptions(options, ['dim', 'metric', 'store', 'name', 'storage', 'worker', 'wasmUrl']);
-  const { dim, metric = 'cosine', store = 'f32', name, storage, worker, wasmUrl } = options;
+  checkOptions(options, ['dim', 'metric', 'store', 'fields', 'name', 'storage', 'worker', 'wasmUrl']);
+  const { dim, metric = 'cosine', store = 'f32', fields = {}, name, storage, worker, wasmUrl } = options;
   checkCount('dim', dim, 1, DIM_MAX);
   oneOf('metric', metric, METRICS);
   oneOf('store', store, ENCODINGS);
@@ -134,7 +134,7 @@ function checkCreation(options) {
   if (place === 'opfs') checkPersistence(name, worker);
   if (name !== undefined) checkName(name);
   const address = wasmUrl === undefined ? undefined : absolute('wasmUrl', wasmUrl);
-  return { dim, metric, store, name: name ?? 'memory', storage: place, worker, wasmUrl: address };
+  return { dim, metric, store, fields: JSON.stringify(fields), name: name ?? 'memory', storage: place, worker, wasmUrl: address };
 }
 
 function checkPersistence(name, worker) {

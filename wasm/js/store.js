@@ -20,9 +20,9 @@ export class Store {
   /**
    * Opens a store.
    * @param {object} module what `loadEngine` gives
-   * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string, store: string}} options
+   * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string, store: string, fields: string}} options
    */
-  static async open(module, { name, storage, restarting, dim, metric, store: encoding }) {
+  static async open(module, { name, storage, restarting, dim, metric, store: encoding, fields }) {
     const store = new Store();
     try {
       if (storage === 'opfs') {
@@ -31,7 +31,7 @@ export class Store {
         store.#news = new BroadcastChannel(lockName(name));
       }
       const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-      store.#engine = module.Store.open(store.#pool, name, dim, metric, encoding, Date.now(), seed);
+      store.#engine = module.Store.open(store.#pool, name, dim, metric, encoding, fields, Date.now(), seed);
     } catch (error) {
       store.#giveBack();
       throw error;

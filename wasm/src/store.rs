@@ -122,17 +122,21 @@ impl Store {
 #[wasm_bindgen]
 impl Store {
     /// Opens the collection in a pool of files, or a new one in memory. One that is there must have this
-    /// dimension, metric and encoding.
+    /// dimension, metric and encoding, and these declared fields, a JSON object.
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the JavaScript method")]
     pub fn open(
         pool: Option<SlotPool>,
         name: &str,
         dim: usize,
         metric: &str,
         store: &str,
+        fields: &str,
         now_ms: f64,
         seed: u32,
     ) -> Result<Store> {
-        let schema = Schema::dense(dim, metric.parse()?, store.parse()?)?;
+        let fields = serde_json::from_str(fields)
+            .map_err(|error| Error::invalid(Fault::Parameter, format!("fields: {error}")))?;
+        let schema = Schema { fields, ..Schema::dense(dim, metric.parse()?, store.parse()?)? };
         let slots = match pool {
             Some(pool) => Some(Arc::new(SlotStorage::open(Arc::new(JsSlots::new(pool)))?)),
             None => None,
@@ -315,5 +319,6 @@ fn described(schema: &Schema) -> String {
     let field = |spec: &nearfield_segment::VectorSpec| {
         format!("dim {}, metric {}, store {}", spec.dim, spec.metric, spec.store)
     };
-    schema.vectors.values().map(field).collect::<Vec<_>>().join("; ")
+    let declared = schema.fields.iter().map(|(name, kind)| format!("{name:?} is {kind}"));
+    schema.vectors.values().map(field).chain(declared).collect::<Vec<_>>().join("; ")
 }
