@@ -59,7 +59,7 @@ BAD = [
     ("/v2/vectors", '{"vector": [1.0]}', 400),
     ("/v2/vectors", '{"vector": [' + "1e39," * (DIM - 1) + "1]}", 422),
     ("/v2/vectors", f'{{"vector": {VECTOR}, "metadata": [1]}}', 400),
-    ("/v2/vectors", f'{{"vector": {VECTOR}, "id": -1}}', 400),
+    ("/v2/vectors", f'{{"vector": {VECTOR}, "id": {-(2**63) - 1}}}', 400),
     ("/v2/vectors", f'{{"vector": {VECTOR}, "id": 1.5}}', 400),
     ("/v2/vectors/batch", f'{{"vectors": [{{"id": 1, "vector": {VECTOR}}}, {{"vector": {VECTOR}}}]}}', 400),
     ("/v2/vectors/batch", '{"vectors": ' + "[" * 100_000 + "]" * 100_000 + "}", 400),

@@ -45,6 +45,29 @@ test('what is written is found, replaced and deleted', async () => {
   await collection.close();
 });
 
+test('ids are integers of 64 bits, negative ones too', async () => {
+  const collection = await create({ dim: 1, metric: 'l2' });
+  const ids = [-(2n ** 63n), -(2n ** 53n), -(2 ** 53 - 1), -1, 0, 2n ** 64n - 1n];
+  await collection.upsert({ ids, vectors: [1, 2, 3, 4, 5, 6] });
+  const rows = await collection.get([-1, -1n, ...ids]);
+  assert.deepEqual(rows.map((row) => row.id), [-1, -1, ...ids]);
+  const hits = await collection.search([0], { k: 6 });
+  assert.deepEqual(hits.map((hit) => hit.id), ids);
+  await collection.close();
+});
+
+test('dates of a declared field compare as moments', async () => {
+  const collection = await create({ dim: 1, fields: { at: 'datetime' } });
+  const metadata = { at: ['2020-01-01T00:00:00+09:00', '2019-12-31T20:00:00Z', '2020-01-01'] };
+  await collection.upsert({ ids: [1, 2, 3], vectors: [1, 1, 1], metadata });
+  assert.equal(await collection.count({ at: { lt: '2019-12-31T18:00:00Z' } }), 1);
+  assert.equal(await collection.count({ at: '2019-12-31T15:00:00Z' }), 1);
+  await refused(collection.count({ at: { lt: 7 } }), 'FILTER');
+  await refused(collection.upsert({ vectors: [1], metadata: { at: ['soon'] } }), 'METADATA');
+  await refused(create({ dim: 1, fields: { at: 'date' } }), 'PARAMETER');
+  await collection.close();
+});
+
 test('ids are assigned where there are none, and metadata may be rows with large integers', async () => {
   const collection = await create({ dim: 2 });
   const metadata = [{ a: 2n ** 60n, b: ['x', null] }, null, undefined];
@@ -138,7 +161,7 @@ test('a call that is wrong says how, changes nothing, and the next one works', a
   await refused(collection.upsert({ ids, vectors: vectors.slice(1) }), 'DIMENSION');
   await refused(collection.upsert({ ids: [1], vectors }), 'ID', { got: 1 });
   await refused(collection.upsert({ ids: [1, 1], vectors }), 'DUPLICATE_ID');
-  await refused(collection.upsert({ ids: [1, -1], vectors }), 'ID', { position: 1 });
+  await refused(collection.upsert({ ids: [1, -1.5], vectors }), 'ID', { position: 1 });
   await refused(collection.upsert(), 'DIMENSION');
   await refused(collection.upsert({ ids, vectors, metadata: [{}] }), 'METADATA');
   await refused(collection.upsert({ ids, vectors, metadata: { a: [1, NaN] } }), 'METADATA', { position: 1 });

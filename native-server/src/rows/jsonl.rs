@@ -213,7 +213,7 @@ mod tests {
             ("{\"id\":1,\"vector\":[1]}", "2 elements"),
             ("{\"id\":1,\"vector\":\"no\"}", "expected numbers"),
             ("{\"vector\":[1,2]}", "every line or in none"),
-            ("{\"id\":-1,\"vector\":[1,2]}", "got -1"),
+            ("{\"id\":-9223372036854775809,\"vector\":[1,2]}", "got -9223372036854775809"),
             ("{\"id\":1.5,\"vector\":[1,2]}", "got 1.5"),
             ("{\"id\":1,\"vector\":[1,2],\"metadata\":{},\"x\":1}", "found both"),
             ("{\"id\":1,\"vector\":[1,2]", "EOF"),

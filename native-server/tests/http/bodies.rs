@@ -30,7 +30,7 @@ fn bad_bodies_get_a_code_and_change_nothing() {
         ("vectors", "{\"vector\":[1]}", 400, "dimension"),
         ("vectors", "{\"vector\":[1,2,1e39]}", 422, "non_finite"),
         ("vectors", "{\"vector\":[1,2,3],\"metadata\":[1]}", 400, "metadata"),
-        ("vectors", "{\"vector\":[1,2,3],\"id\":-1}", 400, "id"),
+        ("vectors", "{\"vector\":[1,2,3],\"id\":-9223372036854775809}", 400, "id"),
         (
             "vectors/batch",
             "{\"vectors\":[{\"id\":1,\"vector\":[1,2,3]},{\"vector\":[1,2,3]}]}",

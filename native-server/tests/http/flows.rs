@@ -179,11 +179,42 @@ fn an_answer_larger_than_the_memory_budget_is_refused() {
 }
 
 #[test]
+fn dates_of_declared_fields_are_moments() {
+    let running = Running::start();
+    let create = r#"{"name":"news","dim":1,"fields":{"at":"datetime","deep.at":"datetime"}}"#;
+    let info = running.post("/v2/collections", create).data(201);
+    assert_eq!(info["fields"], json!({"at": "datetime", "deep.at": "datetime"}));
+    let rows = r#"{"vectors":[
+        {"id":-1,"vector":[1],"metadata":{"at":"2020-01-01T00:00:00+09:00"}},
+        {"id":-2,"vector":[1],"metadata":{"at":"2019-12-31T20:00:00Z"}}]}"#;
+    let path = |name: &str| format!("/v2/collections/news/{name}");
+    running.post(&path("vectors/batch"), rows).data(201);
+    let before = r#"{"filter":{"at":{"lt":"2019-12-31T18:00:00Z"}}}"#;
+    assert_eq!(running.post(&path("count"), before).data(200)["count"], 1);
+    let point = running.get(&path("points/-1")).data(200);
+    assert_eq!(point["metadata"]["at"], "2020-01-01T00:00:00+09:00");
+    let refusal = |name: &str, body: &str| running.post(&path(name), body).refusal();
+    assert_eq!(refusal("count", r#"{"filter":{"at":7}}"#), (400, "filter".to_owned()));
+    let number = r#"{"vector":[1],"metadata":{"at":7}}"#;
+    assert_eq!(refusal("vectors", number), (400, "metadata".to_owned()));
+    for (fields, code) in [
+        (r#"{"at":"date"}"#, "bad_request"),
+        (r#"{"tags":"datetime"}"#, "parameter"),
+        (r#"{"a":"datetime","a":"datetime"}"#, "bad_request"),
+    ] {
+        let body = format!(r#"{{"name":"x","dim":1,"fields":{fields}}}"#);
+        let refused = running.post("/v2/collections", &body).refusal();
+        assert_eq!(refused, (400, code.to_owned()), "{fields}");
+    }
+}
+
+#[test]
 fn pages_follow_each_other_in_order_of_ids() {
     let running = Running::start();
-    let row = |id: usize| format!("{{\"id\":{id},\"vector\":[1,2,3]}}");
+    let row_of = |id: &str| format!("{{\"id\":{id},\"vector\":[1,2,3]}}");
+    let row = |id: i64| row_of(&id.to_string());
     let rows: Vec<String> =
-        (0..25).rev().map(row).chain(["{\"id\":\"a\",\"vector\":[1,2,3]}".to_owned()]).collect();
+        (0..25).rev().map(row).chain([row(-1), row(i64::MIN), row_of("\"a\"")]).collect();
     let body = format!("{{\"vectors\":[{}]}}", rows.join(","));
     running.post("/v2/vectors/batch", &body).data(201);
     let (mut ids, mut after) = (Vec::new(), Value::Null);
@@ -196,7 +227,8 @@ fn pages_follow_each_other_in_order_of_ids() {
             None => break,
         }
     }
-    let mut expected: Vec<Value> = (0..25).map(Value::from).collect();
+    let mut expected: Vec<Value> = [i64::MIN, -1].map(Value::from).to_vec();
+    expected.extend((0..25).map(Value::from));
     expected.push("a".into());
     assert_eq!(ids, expected);
 }

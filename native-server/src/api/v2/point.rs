@@ -130,12 +130,11 @@ fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a vector takes everything");
 }
 
-/// An id in a path: digits are a number, unless `as_string`.
+/// An id in a path: digits, with a minus or without, are a number, unless `as_string`.
 pub(super) fn path_id(text: &str, as_string: bool) -> Result<PointId> {
-    // A sign is no digit, though the standard library reads one.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if digits && !as_string => Ok(PointId::U64(number)),
+    match PointId::from_digits(text) {
+        // A plus is no part of a number, though the standard library reads one.
+        Some(id) if !as_string && !text.starts_with('+') => Ok(id),
         _ => Ok(PointId::from_text(text)?),
     }
 }
@@ -151,7 +150,8 @@ mod tests {
         assert_eq!(read("5", false), PointId::U64(5));
         assert_eq!(read("18446744073709551615", false), PointId::U64(u64::MAX));
         assert_eq!(read("5", true), text("5"));
-        for other in ["+5", "-5", "5.0", "18446744073709551616"] {
+        assert_eq!(read("-5", false), PointId::I64(-5));
+        for other in ["+5", "--5", "5.0", "18446744073709551616", "-9223372036854775809"] {
             assert_eq!(read(other, false), text(other));
         }
     }

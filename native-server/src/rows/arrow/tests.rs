@@ -141,6 +141,7 @@ fn whole_documents_and_keys_are_taken_as_they_are() {
 fn columns_that_cannot_be_used_are_refused_by_name() {
     let two = || vectors(&[1.0, 2.0], 1);
     let one: ArrayRef = Arc::new(Int64Array::from(vec![1, -2]));
+    let null = Int64Array::from(vec![Some(1), None]);
     let text: ArrayRef = Arc::new(StringArray::from(vec!["{}", "{}"]));
     let lists = ListArray::from_iter_primitive::<arrow_array::types::Float64Type, _, _>([
         Some(vec![Some(1.0)]),
@@ -156,7 +157,10 @@ fn columns_that_cannot_be_used_are_refused_by_name() {
         (column(&[("a", one.clone())]), "expected a column \"vector\""),
         (column(&[("a", two()), ("b", two())]), "found [\"a\", \"b\"]"),
         (column(&[("vector", one.clone())]), "\"vector\": expected a list of floats"),
-        (column(&[("vector", two()), ("id", one.clone())]), "row 1, column \"id\": id: expected 0"),
+        (
+            column(&[("vector", two()), ("id", Arc::new(null))]),
+            "row 1, column \"id\": id: expected -2^63",
+        ),
         (
             column(&[("vector", Arc::new(lists))]),
             "row 1, column \"vector\": expected 1 elements, got 2",
