@@ -284,36 +284,6 @@ def test_a_mistake_far_down_a_list_is_named_by_its_row(memory: nearfield.Databas
         collection.upsert(rows)
 
 
-def test_negative_ids_are_ids(empty: nearfield.Collection) -> None:
-    for ids in ([-(2**63), -1, 2], np.array([-(2**63), -1, 2]), np.array([-7, -1, 2], "i1")):
-        empty.upsert(X[:3], ids=ids)
-    hits = empty.search(X[1], k=4)
-    assert hits.ids.dtype == np.int64
-    assert sorted(hits.ids.tolist()) == [-(2**63), -7, -1, 2]
-    empty.upsert(X[3:4], ids=[2**64 - 1])
-    assert empty.get([-1, 2**64 - 1, -2]).missing == [-2]
-    assert -7 in empty and empty.delete([-7]) == 1
-
-
-def test_dates_of_a_declared_field_compare_as_moments() -> None:
-    database = nearfield.open()
-    news = database.create("news", dim=1, fields={"at": "datetime"})
-    texts = ["2020-01-01T00:00:00+09:00", "2019-12-31T20:00:00Z", "2020-01-01"]
-    news.upsert([[1.0]] * 3, ids=[1, 2, 3], metadata={"at": texts})
-    assert news.count({"at": {"lt": "2019-12-31T18:00:00Z"}}) == 1
-    assert news.count({"at": "2019-12-31T15:00:00Z"}) == 1
-    for wrong in (7, "soon"):
-        with pytest.raises(nearfield.FilterError, match="declared datetime"):
-            news.count({"at": wrong})
-        with pytest.raises(nearfield.MetadataError, match="expected a date"):
-            news.upsert([[1.0]], metadata=[{"at": wrong}])
-    with pytest.raises(nearfield.ParameterError, match="datetime"):
-        database.create("other", dim=1, fields={"at": "date"})
-    assert database.create("news", dim=1, fields={"at": "datetime"}, exist_ok=True).count() == 3
-    with pytest.raises(nearfield.ConflictError):
-        database.create("news", dim=1, exist_ok=True)
-
-
 def test_uuids_come_back_as_the_text_that_json_has(empty: nearfield.Collection) -> None:
     texts = [str(uuid.UUID(int=n)) for n in range(1, 4)]
     empty.upsert(X[:3], ids=texts)

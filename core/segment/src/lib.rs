@@ -26,7 +26,7 @@
 //! let blob = Arc::new(BytesBlob::new("example.seg", bytes));
 //! let segment = Segment::open("example.seg", blob, Residence::InPlace)?;
 //! let dead = DeadRows::new(segment.rows());
-//! let source = Source { segment: &segment, dead: &dead, skipped: false };
+//! let source = Source { segment: &segment, dead: &dead, fields: &schema.fields, skipped: false };
 //! let params = SearchParams { field: DEFAULT_FIELD, k: 1, ef: None, exact: false, filter: None };
 //! let prepared = prepare([source], params, kernel, &never_cancelled)?;
 //! let (hits, _stats) = prepared.search(&[0.9, 0.1], &mut Scratch::default(), &never_cancelled)?;

@@ -161,8 +161,8 @@ fn compare(
                 column.select_texts(comparison, text, &mut found);
             }
         }
-        Wanted::Instant(instant) => {
-            if let Some(column) = field.column(ColumnKind::Instant)? {
+        Wanted::Datetime(instant) => {
+            if let Some(column) = field.column(ColumnKind::Datetime)? {
                 column.select_numbers(comparison, Number::Int(*instant), &mut found);
             }
             // Dates are strings in segments that were built before the field was declared.
@@ -183,7 +183,7 @@ fn one_of(field: &Field<'_>, wanted: &[Wanted<'_>], rows: u32) -> Result<RowSet>
         match wanted {
             Wanted::Number(number) => numbers.push(*number),
             Wanted::Text(text) => texts.push(text),
-            Wanted::Instant(instant) => instants.push(*instant),
+            Wanted::Datetime(instant) => instants.push(*instant),
             Wanted::Null | Wanted::Bool(_) => {}
         }
     }
@@ -208,7 +208,7 @@ fn one_of(field: &Field<'_>, wanted: &[Wanted<'_>], rows: u32) -> Result<RowSet>
 
 fn select_any_instant(field: &Field<'_>, mut instants: Vec<i64>, out: &mut RowSet) -> Result<()> {
     instants.sort_unstable();
-    if let Some(column) = field.column(ColumnKind::Instant)? {
+    if let Some(column) = field.column(ColumnKind::Datetime)? {
         let numbers: Vec<Number> = instants.iter().copied().map(Number::Int).collect();
         column.select_any_number(&numbers, out);
     }

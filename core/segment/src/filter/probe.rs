@@ -82,7 +82,7 @@ impl<'a> Lists<'a> {
             match wanted {
                 Wanted::Number(number) => lists.numbers.push(*number),
                 Wanted::Text(text) => lists.texts.push(text),
-                Wanted::Instant(instant) => lists.instants.push(*instant),
+                Wanted::Datetime(instant) => lists.instants.push(*instant),
                 Wanted::Null | Wanted::Bool(_) => {}
             }
         }
@@ -107,7 +107,7 @@ impl Probe<'_> {
                 (Scalar::Text(value), Wanted::Text(wanted)) => {
                     comparison.accepts(value.as_bytes().cmp(wanted.as_bytes()))
                 }
-                (Scalar::Text(value), Wanted::Instant(wanted)) => {
+                (Scalar::Text(value), Wanted::Datetime(wanted)) => {
                     parse_instant(value).is_some_and(|value| comparison.accepts(value.cmp(wanted)))
                 }
                 (Scalar::Bool(value), Wanted::Bool(wanted)) => {

@@ -17,7 +17,7 @@ pub(crate) enum Wanted<'a> {
     Number(Number),
     Text(Cow<'a, str>),
     /// Microseconds since 1970.
-    Instant(i64),
+    Datetime(i64),
 }
 
 impl<'a> Wanted<'a> {
@@ -33,7 +33,7 @@ impl<'a> Wanted<'a> {
                 let instant = kinds.get(path.as_str()).and_then(|kind| match kind {
                     FieldKind::Datetime => parse_instant(text),
                 });
-                instant.map_or(Wanted::Text(Cow::Borrowed(text)), Wanted::Instant)
+                instant.map_or(Wanted::Text(Cow::Borrowed(text)), Wanted::Datetime)
             }
         }
     }
@@ -43,7 +43,7 @@ impl<'a> Wanted<'a> {
         match (self, comparison) {
             (Wanted::Text(text), Comparison::Eq) => text.len() > KEY_BYTES_MAX,
             (Wanted::Text(_), _) => true,
-            (Wanted::Null | Wanted::Bool(_) | Wanted::Number(_) | Wanted::Instant(_), _) => false,
+            (Wanted::Null | Wanted::Bool(_) | Wanted::Number(_) | Wanted::Datetime(_), _) => false,
         }
     }
 }

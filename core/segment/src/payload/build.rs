@@ -226,7 +226,7 @@ impl Node {
         write_column(writer, ColumnKind::Keyword, &self.keywords, 0, rows)?;
         write_dictionary(writer, &self.dictionary)?;
         let smallest_instant = smallest(&self.instants);
-        write_column(writer, ColumnKind::Instant, &self.instants, smallest_instant as u64, rows)
+        write_column(writer, ColumnKind::Datetime, &self.instants, smallest_instant as u64, rows)
     }
 }
 

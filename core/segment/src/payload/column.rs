@@ -92,7 +92,7 @@ impl<'a> Column<'a> {
             (ColumnKind::Float, _) if !self.values.are_finite() => {
                 Err("a float that is not finite".to_owned())
             }
-            (ColumnKind::Int | ColumnKind::Instant, _)
+            (ColumnKind::Int | ColumnKind::Datetime, _)
                 if self.integer(greatest) > i128::from(i64::MAX) =>
             {
                 Err("an integer above i64::MAX".to_owned())
@@ -208,7 +208,7 @@ impl<'a> Column<'a> {
     /// The integer at a distance from the base.
     fn integer(&self, distance: u64) -> i128 {
         let base = match self.kind {
-            ColumnKind::Int | ColumnKind::Instant => i128::from(self.base as i64),
+            ColumnKind::Int | ColumnKind::Datetime => i128::from(self.base as i64),
             ColumnKind::Uint | ColumnKind::Float | ColumnKind::Bool | ColumnKind::Keyword => {
                 i128::from(self.base)
             }

@@ -97,7 +97,7 @@ pub enum ColumnKind {
     /// Strings of at most 256 bytes.
     Keyword = 5,
     /// Dates of a declared field, as microseconds since 1970.
-    Instant = 6,
+    Datetime = 6,
 }
 
 impl ColumnKind {
@@ -108,7 +108,7 @@ impl ColumnKind {
         ColumnKind::Float,
         ColumnKind::Bool,
         ColumnKind::Keyword,
-        ColumnKind::Instant,
+        ColumnKind::Datetime,
     ];
 
     /// Stable lower-case name.
@@ -119,7 +119,7 @@ impl ColumnKind {
             ColumnKind::Float => "float",
             ColumnKind::Bool => "bool",
             ColumnKind::Keyword => "keyword",
-            ColumnKind::Instant => "datetime",
+            ColumnKind::Datetime => "datetime",
         }
     }
 }

@@ -133,7 +133,7 @@ impl PathStats {
             Some(column) => TextStats::build(&column.texts().collect::<Vec<_>>()),
             None => None,
         };
-        let instants = match field.column(ColumnKind::Instant)? {
+        let instants = match field.column(ColumnKind::Datetime)? {
             Some(column) => column.instant_bounds(),
             None => None,
         };
@@ -161,7 +161,7 @@ impl PathStats {
                 self.numbers.is_some_and(|(low, high)| may_lie(comparison, &low, &high, operand))
             }
             // A segment that was built before the field was declared has its dates among the strings.
-            Wanted::Instant(operand) => {
+            Wanted::Datetime(operand) => {
                 self.texts.is_some()
                     || self
                         .instants

@@ -1,3 +1,5 @@
+//! Both encodings against the ids they were made of: every id, ids that are not there, damage, size, chosen ids.
+
 use super::*;
 use crate::rng::Rng;
 use crate::storage::AlignedBuffer;
