@@ -1,4 +1,5 @@
-//! Format 2: sections of later builds are refused or kept, as their flags say.
+//! Format 2: sections of later builds are refused or kept, as their flags say; tables of ids and columns of dates in
+//! forged files do no harm.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::{LiveSegment, View, open_export, stream_export};
 use nearfield_segment::cancel::always;
+use nearfield_segment::filter::{Filter, eval};
 use nearfield_segment::format::{
     BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
 };
@@ -13,7 +15,8 @@ use nearfield_segment::segment::{Segment, SegmentBuilder, SegmentOptions};
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
 use nearfield_segment::vector::graph::GraphParams;
 use nearfield_segment::{
-    DeadRows, Encoding, ErrorKind, FileId, Kernel, Lsn, Metric, PointId, Pool, Schema,
+    DeadRows, Encoding, ErrorKind, FieldKind, FieldKinds, FileId, Kernel, Lsn, Metric, PointId,
+    Pool, Rng, RowId, Schema,
 };
 
 const FLAGS_AT: usize = 2;
@@ -24,9 +27,14 @@ fn schema() -> Schema {
 }
 
 fn segment_bytes() -> Vec<u8> {
-    let mut builder = SegmentBuilder::new(FileId(7), &schema(), 3);
-    for row in 0..3 {
-        builder.push(PointId::U64(row), [&[row as f32, 1.0][..]], Some(r#"{"a":1}"#)).unwrap();
+    built(&schema(), (0..3u32).map(|row| (PointId::U64(row.into()), r#"{"a":1}"#.to_owned())))
+}
+
+/// A segment of these rows.
+fn built(schema: &Schema, rows: impl ExactSizeIterator<Item = (PointId, String)>) -> Vec<u8> {
+    let mut builder = SegmentBuilder::new(FileId(7), schema, rows.len());
+    for (row, (id, metadata)) in rows.enumerate() {
+        builder.push(id, [&[row as f32, 1.0][..]], Some(&metadata)).unwrap();
     }
     let options = SegmentOptions {
         kernel: Kernel::detect(),
@@ -139,6 +147,95 @@ fn a_known_section_in_an_unknown_encoding_is_refused_or_done_without() {
             assert_eq!(error.kind(), ErrorKind::Version, "{error}");
             let expected = format!("section {:?} in encoding 77", section.kind);
             assert!(error.message().contains(&expected), "{error}");
+        }
+    }
+}
+
+/// Ids of all kinds, and dates of a declared field in some rows.
+fn rich_segment() -> (Schema, Vec<u8>) {
+    let fields = FieldKinds::from([("at".to_owned(), FieldKind::Datetime)]);
+    let schema = Schema { fields, ..schema() };
+    let rows = (0..40u32).map(|row| {
+        let row = u64::from(row);
+        let id = match row % 4 {
+            0 => PointId::I64(-1 - row as i64),
+            1 => PointId::U64(row << 40),
+            2 => PointId::Uuid(u128::from(row) << 70),
+            _ => PointId::from_text(&format!("é{row}")).unwrap(),
+        };
+        let metadata = match row % 3 {
+            0 => format!(r#"{{"at":"20{row:02}-01-01T00:00:00.{row}+01:00"}}"#),
+            1 => r#"{"at":["1969-01-01","2020-01-01"],"n":1}"#.to_owned(),
+            _ => r#"{"at":null}"#.to_owned(),
+        };
+        (id, metadata)
+    });
+    let bytes = built(&schema, rows);
+    (schema, bytes)
+}
+
+/// Reads everything that a query reads; the answers may be anything.
+fn use_segment(bytes: &[u8], schema: &Schema) {
+    let Ok(segment) = open(bytes) else { return };
+    if segment.rows() != 40 {
+        return;
+    }
+    for row in (0..40).map(RowId) {
+        let id = segment.id_of(row);
+        let _ = (segment.find(&id), segment.payload().json(row));
+    }
+    let _ = (segment.find(&PointId::I64(-1)), segment.find(&PointId::U64(1 << 40)));
+    for question in [
+        r#"{"at":"2020-01-01"}"#,
+        r#"{"at":{"lt":"2012-01-01"}}"#,
+        r#"{"at":{"in":["1969-01-01",null]}}"#,
+    ] {
+        let filter = Filter::from_json_text(question).unwrap();
+        let _ = segment.stats().map(|stats| stats.may_match(&filter, &schema.fields));
+        let _ = eval(&filter, segment.payload(), &schema.fields);
+    }
+}
+
+/// The same rounds each time; `NEARFIELD_FORGED_ROUNDS` says how many.
+#[test]
+fn forged_ids_and_dates_with_right_checksums_do_no_harm() {
+    let rounds = std::env::var("NEARFIELD_FORGED_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let (schema, good) = rich_segment();
+    let front = Front::decode("f", &good[..front_len(&good)], good.len() as u64).unwrap();
+    let forged = [SectionKind::Ids, SectionKind::Columns, SectionKind::Stats, SectionKind::IdBloom];
+    let sections: Vec<&SectionEntry> =
+        front.sections.iter().filter(|section| forged.contains(&section.kind)).collect();
+    let mut rng = Rng::new(58);
+    for _ in 0..rounds.unwrap_or(4_000) {
+        let mut bytes = good.clone();
+        let section = sections[rng.below(sections.len() as u64) as usize];
+        let content = section.offset as usize..(section.offset + section.len) as usize;
+        for _ in 0..1 + rng.below(3) {
+            // Headers and directories say where everything else is.
+            let bound = if rng.below(2) == 0 { section.len.min(64) } else { section.len };
+            let at = content.start + rng.below(bound) as usize;
+            bytes[at] = [0, 1, 0x7F, 0x80, 0xFF, rng.below(256) as u8][rng.below(6) as usize];
+        }
+        let mut forged = front.clone();
+        let entry = forged.sections.iter_mut().find(|entry| entry.kind == section.kind).unwrap();
+        entry.block_crcs =
+            bytes[content].chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect();
+        let start = forged.encode();
+        bytes[..start.len()].copy_from_slice(&start);
+        use_segment(&bytes, &schema);
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_at_a_section_is_refused() {
+    let (schema, good) = rich_segment();
+    use_segment(&good, &schema);
+    let front = Front::decode("f", &good[..front_len(&good)], good.len() as u64).unwrap();
+    for section in &front.sections {
+        for end in [section.offset, section.offset + section.len] {
+            let cut = &good[..end as usize];
+            let is_whole = cut.len() == good.len();
+            assert_eq!(open(cut).is_ok(), is_whole, "{:?} at {end}", section.kind);
         }
     }
 }

@@ -123,9 +123,9 @@ impl PointId {
                 let len_bytes = usize::from(reader.u16()?);
                 Ok(PointId::Str(reader.text(len_bytes)?.into()))
             }
-            KIND_I64 => match PointId::from(reader.u64()? as i64) {
-                id @ PointId::I64(_) => Ok(id),
-                id => Err(reader.corrupt_at(at, format!("{id} as a negative id"))),
+            KIND_I64 => match reader.u64()? as i64 {
+                value @ ..0 => Ok(PointId::I64(value)),
+                value => Err(reader.corrupt_at(at, format!("{value} as a negative id"))),
             },
             unknown => Err(reader.corrupt_at(at, format!("unknown kind of id {unknown}"))),
         }
