@@ -13,7 +13,7 @@ use js_sys::{Array, Uint8Array};
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::task::{MergeScope, Step, Task};
 use nearfield_engine::{
-    Begun, Collection, Database, Error, ErrorKind, ManualClock, Mode, Options, View,
+    Begun, Collection, Database, Error, ErrorKind, Fault, ManualClock, Mode, Options, View,
 };
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::storage::{MemoryStorage, SlotStorage, Storage};
