@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use nearfield_engine::{LiveSegment, View, open_export, stream_export};
+use nearfield_engine::{Export, LiveSegment, View, stream_export};
 use nearfield_segment::cancel::always;
 use nearfield_segment::filter::{Filter, eval};
 use nearfield_segment::format::{
@@ -108,14 +108,14 @@ fn live(segment: Segment) -> LiveSegment {
 fn an_unknown_section_is_kept_and_copied_into_exports() {
     let content = vec![0x5A; 70_000];
     let segment = open(&with_a_section(&segment_bytes(), &content)).unwrap();
-    assert_eq!(segment.find(&PointId::U64(2)).unwrap().0, 2);
+    assert_eq!(segment.find(&PointId::U64(2)).unwrap().unwrap().0, 2);
     let view = Arc::new(View::of_segments(Lsn(1), schema(), vec![live(segment)]));
     let mut export = Vec::new();
     let collections = [("c".to_owned(), view)];
     stream_export(&mut export, "e", &collections, Kernel::detect(), &Pool::SERIAL, &always)
         .unwrap();
-    let opened = open_export("e", &blob(&export), Residence::InPlace).unwrap();
-    let sections = opened[0].1.segments[0].segment.sections();
+    let opened = Export::open("e", &blob(&export), Residence::InPlace).unwrap();
+    let sections = opened.collections[0].1.segments[0].segment.sections();
     let unknown = sections.iter().find(|s| s.entry().kind == SectionKind::Unknown(999)).unwrap();
     let SectionEntry { encoding, ordinal, .. } = *unknown.entry();
     assert_eq!((encoding, ordinal), (3, 5));
@@ -181,8 +181,9 @@ fn use_segment(bytes: &[u8], schema: &Schema) {
         return;
     }
     for row in (0..40).map(RowId) {
-        let id = segment.id_of(row);
-        let _ = (segment.find(&id), segment.payload().json(row));
+        let Ok(ids) = segment.ids() else { return };
+        let id = ids.id(row);
+        let _ = (segment.find(&id), segment.text(row));
     }
     let _ = (segment.find(&PointId::I64(-1)), segment.find(&PointId::U64(1 << 40)));
     for question in [
@@ -192,7 +193,7 @@ fn use_segment(bytes: &[u8], schema: &Schema) {
     ] {
         let filter = Filter::from_json_text(question).unwrap();
         let _ = segment.stats().map(|stats| stats.may_match(&filter, &schema.fields));
-        let _ = eval(&filter, segment.payload(), &schema.fields);
+        let _ = segment.payload().and_then(|payload| eval(&filter, payload, &schema.fields));
     }
 }
 
