@@ -116,7 +116,7 @@ fn moment((year, month, day, hour, minute, second, micros, east): Parts) -> i64 
 }
 
 fn kinds() -> FieldKinds {
-    FieldKinds::from([("at".to_owned(), FieldKind::Datetime)])
+    FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)])
 }
 
 fn schema(fields: FieldKinds) -> Schema {
@@ -265,7 +265,7 @@ fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() 
     let wide = serde_json::to_string(&many).unwrap();
     for (name, first) in [("texts", Some(wide)), ("strings", None)] {
         let is_declared = name == "texts";
-        let fields = if is_declared { kinds() } else { FieldKinds::new() };
+        let fields = if is_declared { kinds() } else { FieldKinds::NONE };
         let collection = db.create(name, &schema(fields)).unwrap();
         // The first row takes the columns that there may be.
         let mut rows = rows();
@@ -290,7 +290,7 @@ fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() 
 #[test]
 fn an_undeclared_field_is_compared_as_text() {
     let db = open(storage(&SimDisk::new(3)), 5);
-    let collection = db.create("c", &schema(FieldKinds::new())).unwrap();
+    let collection = db.create("c", &schema(FieldKinds::NONE)).unwrap();
     upsert(&collection, 0, &rows());
     let filter = Filter::from_json(&json!({"at": "1970-01-01"})).unwrap();
     assert_eq!(found_in(&collection.view(), &filter), [1]);
@@ -323,7 +323,7 @@ fn nulls_lists_and_rows_without_the_field_are_told_apart() {
 fn what_is_no_date_is_refused_in_rows_and_in_filters() {
     let db = open(storage(&SimDisk::new(3)), 5);
     let declared =
-        FieldKinds::from(["at", "deep.at"].map(|name| (name.into(), FieldKind::Datetime)));
+        FieldKinds::from_iter(["at", "deep.at"].map(|name| (name.into(), FieldKind::Datetime)));
     let collection = db.create("c", &schema(declared)).unwrap();
     let schema = collection.view().schema.clone();
     let mut values: Vec<Value> = OTHERS.iter().map(|text| json!(text)).collect();
@@ -362,7 +362,7 @@ fn what_is_no_date_is_refused_in_rows_and_in_filters() {
 fn fields_that_cannot_be_declared_are_refused() {
     let db = open(storage(&SimDisk::new(3)), 5);
     for name in ["tags", "entity_id", "sequence_ts", "a\\b"] {
-        let fields = FieldKinds::from([(name.to_owned(), FieldKind::Datetime)]);
+        let fields = FieldKinds::from_iter([(name.to_owned(), FieldKind::Datetime)]);
         let error = db.create("c", &schema(fields)).expect_err(name);
         assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Parameter), "{error}");
     }

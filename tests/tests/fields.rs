@@ -38,7 +38,7 @@ fn vectors(rng: &mut Rng, rows: usize, spec: &VectorSpec) -> Vec<f32> {
 
 fn database(rows: &[Vec<f32>; 2]) -> Database {
     let vectors = FIELDS.map(|(name, spec)| (name.to_owned(), spec));
-    let schema = Schema { vectors: BTreeMap::from(vectors), fields: FieldKinds::new() };
+    let schema = Schema { vectors: BTreeMap::from(vectors), fields: FieldKinds::NONE };
     let clock = Arc::new(ManualClock::new(1));
     let db = Database::in_memory(small_options(), clock, 1).unwrap();
     let collection = db.create("named", &schema).unwrap();

@@ -153,7 +153,7 @@ fn a_known_section_in_an_unknown_encoding_is_refused_or_done_without() {
 
 /// Ids of all kinds, and dates of a declared field in some rows.
 fn rich_segment() -> (Schema, Vec<u8>) {
-    let fields = FieldKinds::from([("at".to_owned(), FieldKind::Datetime)]);
+    let fields = FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)]);
     let schema = Schema { fields, ..schema() };
     let rows = (0..40u32).map(|row| {
         let row = u64::from(row);

@@ -319,6 +319,6 @@ fn described(schema: &Schema) -> String {
     let field = |spec: &nearfield_segment::VectorSpec| {
         format!("dim {}, metric {}, store {}", spec.dim, spec.metric, spec.store)
     };
-    let declared = schema.fields.iter().map(|(name, kind)| format!("{name:?} is {kind}"));
+    let declared = schema.fields.paths().map(|path| format!("{path:?} declared"));
     schema.vectors.values().map(field).chain(declared).collect::<Vec<_>>().join("; ")
 }

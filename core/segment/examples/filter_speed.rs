@@ -54,7 +54,7 @@ fn main() -> nearfield_segment::Result<()> {
 
 fn open(name: &str, rows: &[String]) -> nearfield_segment::Result<Payload> {
     let start = Instant::now();
-    let mut builder = PayloadBuilder::new(&FieldKinds::new());
+    let mut builder = PayloadBuilder::new(&FieldKinds::NONE);
     for row in rows {
         builder.push(Some(row))?;
     }
@@ -82,7 +82,7 @@ fn time_filter(text: &str, payload: &Payload) -> nearfield_segment::Result<()> {
     let mut times = Vec::new();
     for _ in 0..301 {
         let start = Instant::now();
-        count = eval(&filter, payload, &FieldKinds::new())?.count();
+        count = eval(&filter, payload, &FieldKinds::NONE)?.count();
         times.push(start.elapsed());
     }
     times.sort_unstable();

@@ -39,7 +39,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | F0 | `error` `names` `reader` `cancel` `ids` `metric` `schema` `rng` `parallel` |
+//! | F0 | `error` `names` `reader` `cancel` `ids` `metric` `kinds` `schema` `rng` `parallel` |
 //! | F1 | `kernel` (arithmetic) · `storage` (bytes) · `format` (layout of bytes) |
 //! | F2 | `rowset` · `payload` (metadata columns) · `allowed` |
 //! | F3 | `filter` · `vector` (vector fields: rows, codes, indexes) |
@@ -58,6 +58,7 @@ pub mod filter;
 pub mod format;
 mod ids;
 mod kernel;
+mod kinds;
 mod metric;
 mod names;
 mod parallel;
@@ -79,12 +80,13 @@ pub use ids::{
     parse_canonical_uuid,
 };
 pub use kernel::{InstructionSet, Kernel};
+pub use kinds::{FieldKind, FieldKinds};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
 pub use reader::ByteReader;
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
 pub use schema::{
-    DEFAULT_FIELD, DIM_MAX, Encoding, FieldKind, FieldKinds, SQUARED_NORM_MAX, SQUARED_NORM_MIN,
-    Schema, VectorSpec, unknown_field,
+    DEFAULT_FIELD, DIM_MAX, Encoding, SQUARED_NORM_MAX, SQUARED_NORM_MIN, Schema, VectorSpec,
+    unknown_field,
 };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Fault, Result, show_float, shown, shown_list};
+use crate::kinds::FieldKinds;
 use crate::metric::Metric;
 use crate::names::names;
 
@@ -55,19 +56,6 @@ pub struct VectorSpec {
     pub store: Encoding,
 }
 
-/// What the values of a metadata field are declared to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FieldKind {
-    /// Dates as texts, compared as moments.
-    Datetime,
-}
-
-names!(FieldKind, "kind of field", Datetime = "datetime");
-
-/// Declared metadata fields, by path in its text form.
-pub type FieldKinds = BTreeMap<String, FieldKind>;
-
 /// The vector fields of a collection by name, of which [`DEFAULT_FIELD`] is the default one, and the metadata fields
 /// whose kind is declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +83,7 @@ impl Schema {
         }
         let spec = VectorSpec { dim: dim as u32, metric, store };
         let vectors = BTreeMap::from([(DEFAULT_FIELD.to_owned(), spec)]);
-        Ok(Schema { vectors, fields: FieldKinds::new() })
+        Ok(Schema { vectors, fields: FieldKinds::NONE })
     }
 
     /// The default field, if the schema has one.

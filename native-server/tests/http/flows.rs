@@ -198,7 +198,7 @@ fn dates_of_declared_fields_are_moments() {
     let number = r#"{"vector":[1],"metadata":{"at":7}}"#;
     assert_eq!(refusal("vectors", number), (400, "metadata".to_owned()));
     for (fields, code) in [
-        (r#"{"at":"date"}"#, "bad_request"),
+        (r#"{"at":"date"}"#, "parameter"),
         (r#"{"tags":"datetime"}"#, "parameter"),
         (r#"{"a":"datetime","a":"datetime"}"#, "bad_request"),
     ] {

@@ -334,11 +334,10 @@ pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
             schema.fields.len()
         ));
     }
-    let is_legal = |name: &String| {
-        FieldPath::parse(name).is_ok_and(|path| path.as_str() == name)
-            && !OWN_KINDS.contains(&name.as_str())
+    let is_legal = |name: &str| {
+        FieldPath::parse(name).is_ok_and(|path| path.as_str() == name) && !OWN_KINDS.contains(&name)
     };
-    match schema.fields.keys().find(|name| !is_legal(name)) {
+    match schema.fields.paths().find(|name| !is_legal(name)) {
         Some(name) => {
             Err(format!("declared fields: {name:?} is no path, or has a kind of its own"))
         }

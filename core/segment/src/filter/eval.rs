@@ -12,9 +12,9 @@ use super::probe::{self, Test};
 use super::wanted::Wanted;
 use crate::cancel::{self, GoOn, never_cancelled};
 use crate::error::Result;
+use crate::kinds::FieldKinds;
 use crate::payload::{ColumnKind, Comparison, Field, FieldPath, Number, Payload};
 use crate::rowset::RowSet;
-use crate::schema::FieldKinds;
 
 /// The rows `filter` keeps. `kinds` are the declared fields of the collection. O(rows) a test, a few nanoseconds per 64 rows for small integers.
 ///
@@ -221,7 +221,7 @@ fn select_any_instant(field: &Field<'_>, mut instants: Vec<i64>, out: &mut RowSe
 /// True if evaluating may read the texts of rows, which takes a thousand times longer than a column. Dates of declared
 /// fields count as the strings they are.
 pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
-    let none = FieldKinds::new();
+    let none = FieldKinds::NONE;
     let reads = |path: &FieldPath, may_match_long: &dyn Fn() -> bool| match payload.field(path) {
         Some(field) => field.has_long() && may_match_long(),
         None => !payload.is_complete(),

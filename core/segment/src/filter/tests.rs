@@ -7,16 +7,16 @@ use super::*;
 use crate::cancel::never_cancelled;
 use crate::error::{ErrorKind, Fault};
 use crate::ids::RowId;
+use crate::kinds::FieldKinds;
 use crate::payload::{Comparison, FieldPath, Number, Payload, PayloadBuilder};
 use crate::rowset::RowSet;
-use crate::schema::FieldKinds;
 use crate::storage::AlignedBuffer;
 use strategy::{document, filter};
 
 pub(crate) mod strategy;
 
 fn payload(rows: &[Option<String>]) -> Payload {
-    let mut builder = PayloadBuilder::new(&FieldKinds::new());
+    let mut builder = PayloadBuilder::new(&FieldKinds::NONE);
     for row in rows {
         builder.push(row.as_deref()).expect("legal metadata");
     }
@@ -29,7 +29,7 @@ fn payload(rows: &[Option<String>]) -> Payload {
 fn kept(filter: &Value, rows: &[Value]) -> Vec<u32> {
     let texts: Vec<Option<String>> = rows.iter().map(|row| Some(row.to_string())).collect();
     let filter = Filter::from_json(filter).expect("legal filter");
-    let rows = eval(&filter, &payload(&texts), &FieldKinds::new()).expect("evaluates");
+    let rows = eval(&filter, &payload(&texts), &FieldKinds::NONE).expect("evaluates");
     rows.iter().map(|row| row.0).collect()
 }
 
@@ -117,7 +117,7 @@ fn oracle(filter: &Filter, row: &Value) -> bool {
 }
 
 fn assert_agrees(filter: &Filter, rows: &[Option<Value>], payload: &Payload) {
-    let result = eval(filter, payload, &FieldKinds::new()).expect("evaluates");
+    let result = eval(filter, payload, &FieldKinds::NONE).expect("evaluates");
     for (index, row) in rows.iter().enumerate() {
         let expected = oracle(filter, row.as_ref().unwrap_or(&Value::Null));
         let got = result.contains(RowId(index as u32));
@@ -168,9 +168,9 @@ proptest! {
         for row in (0..rows.len() as u32).filter(|row| bits >> (row % 64) & 1 == 1) {
             candidates.insert(RowId(row));
         }
-        let mut expected = eval(&filter, &payload, &FieldKinds::new()).expect("evaluates");
+        let mut expected = eval(&filter, &payload, &FieldKinds::NONE).expect("evaluates");
         expected.and_with(&candidates);
-        prop_assert_eq!(eval_within(&filter, &payload, &FieldKinds::new(), &candidates, &never_cancelled).expect("evaluates"), expected);
+        prop_assert_eq!(eval_within(&filter, &payload, &FieldKinds::NONE, &candidates, &never_cancelled).expect("evaluates"), expected);
     }
 }
 
@@ -380,7 +380,7 @@ fn an_evaluation_that_is_cancelled_ends_between_two_tests_and_within_a_long_one(
         for allowed in 0..=checks {
             let asked = std::sync::atomic::AtomicU32::new(0);
             let go_on = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < allowed;
-            let found = eval_within(&filter, &payload, &FieldKinds::new(), &all, &go_on);
+            let found = eval_within(&filter, &payload, &FieldKinds::NONE, &all, &go_on);
             match found {
                 Ok(_) => assert_eq!(allowed, checks),
                 Err(error) => {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::ast::{Filter, Operand};
 use crate::error::{Error, Fault, Result, show_float, shown};
+use crate::kinds::{FieldKind, FieldKinds};
 use crate::payload::{
     Comparison, DATE_EXPECTED, FieldPath, KEY_BYTES_MAX, Number, TAGS, normalize_tag, parse_instant,
 };
-use crate::schema::{FieldKind, FieldKinds};
 
 /// What values are compared to.
 #[derive(Debug, Clone, PartialEq)]

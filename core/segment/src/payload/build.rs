@@ -16,8 +16,8 @@ use super::scalar::{Number, Scalar};
 use super::walk::{self, KEY_BYTES_MAX, ROOT, Sink};
 use crate::error::Result;
 use crate::ids::RowId;
+use crate::kinds::{FieldKind, FieldKinds};
 use crate::rowset::RowSet;
-use crate::schema::{FieldKind, FieldKinds};
 
 /// Paths of one segment that get columns.
 pub const PATHS_MAX: usize = 1024;
@@ -105,7 +105,7 @@ impl Sink for Tree {
             _ => self.nodes[parent as usize].path.child(key),
         };
         let node = self.nodes.len() as u32;
-        let kind = self.kinds.get(path.as_str()).copied();
+        let kind = self.kinds.get(path.as_str());
         self.nodes.push(Node::new(path, kind));
         self.nodes[parent as usize].children.insert(key.into(), node);
         Some(node)

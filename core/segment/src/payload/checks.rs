@@ -5,7 +5,7 @@ use super::path::FieldPath;
 use super::scalar::{Number, Scalar};
 use super::walk::{ROOT, Refusal, Sink, walk};
 use crate::error::{Result, show_float, shown};
-use crate::schema::{FieldKind, FieldKinds};
+use crate::kinds::{FieldKind, FieldKinds};
 
 /// Checks the metadata of one row; `row` is for the message only.
 ///
@@ -29,7 +29,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     /// True if a declared path is, or continues, this one.
     fn leads_to_a_field(&self, path: &FieldPath) -> bool {
-        self.kinds.keys().any(|name| {
+        self.kinds.paths().any(|name| {
             let rest = name.strip_prefix(path.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
@@ -61,7 +61,7 @@ impl Sink for Checker<'_> {
         if !self.leads_to_a_field(&path) {
             return None;
         }
-        let kind = self.kinds.get(path.as_str()).copied();
+        let kind = self.kinds.get(path.as_str());
         self.nodes.push((path, kind));
         Some(self.nodes.len() as u32)
     }

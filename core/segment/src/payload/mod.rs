@@ -48,8 +48,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ids::RowId;
+use crate::kinds::FieldKinds;
 use crate::rowset::RowSet;
-use crate::schema::FieldKinds;
 use crate::storage::{AlignedBuffer, Bytes};
 
 /// The opened metadata of a segment.

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::storage::AlignedBuffer;
 
 fn built(rows: &[Option<&str>]) -> PayloadBytes {
-    let mut builder = PayloadBuilder::new(&FieldKinds::new());
+    let mut builder = PayloadBuilder::new(&FieldKinds::NONE);
     for row in rows {
         builder.push(*row).expect("legal metadata");
     }
@@ -157,7 +157,7 @@ fn rows_that_break_a_rule_are_refused_with_expected_got_and_row() {
         r#"{"x":{"tags":1,"entity_id":"free below the top"}}"#.to_owned(),
         format!("{{\"entity_id\":{}}}", u64::MAX),
     ] {
-        validate(&legal, 0, &FieldKinds::new()).expect("legal");
+        validate(&legal, 0, &FieldKinds::NONE).expect("legal");
     }
     for (text, expected) in [
         ("[]".to_owned(), "a JSON object"),
@@ -183,12 +183,12 @@ fn rows_that_break_a_rule_are_refused_with_expected_got_and_row() {
         ("[".repeat(100_000), "a JSON object"),
     ] {
         let start: String = text.chars().take(40).collect();
-        let error = validate(&text, 7, &FieldKinds::new()).expect_err(&start);
+        let error = validate(&text, 7, &FieldKinds::NONE).expect_err(&start);
         assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Metadata), "{start}");
         assert_eq!(error.detail("expected"), Some(&expected.into()), "{start}: {error}");
         assert_eq!(error.detail("row"), Some(&7.into()), "{start}");
         assert!(error.detail("got").is_some(), "{start}");
-        assert!(PayloadBuilder::new(&FieldKinds::new()).push(Some(&text)).is_err(), "{start}");
+        assert!(PayloadBuilder::new(&FieldKinds::NONE).push(Some(&text)).is_err(), "{start}");
     }
 }
 
@@ -216,7 +216,7 @@ fn sections_of_other_rows_or_cut_short_are_refused() {
 #[test]
 fn texts_of_several_pieces_follow_one_another() {
     let text = |row: usize| format!("{{\"t\":\"{}\"}}", row.to_string().repeat(900_000));
-    let mut builder = PayloadBuilder::new(&FieldKinds::new());
+    let mut builder = PayloadBuilder::new(&FieldKinds::NONE);
     for row in 0..9 {
         builder.push((row != 4).then(|| text(row)).as_deref()).expect("legal metadata");
     }
@@ -347,15 +347,15 @@ const COMPARISONS: [Comparison; 5] =
 proptest! {
     #[test]
     fn no_text_makes_the_walk_panic(text in r#"\{?[\[\]{}":,a-e0-9.\\n]{0,40}\}?"#) {
-        let _ = validate(&text, 0, &FieldKinds::new());
+        let _ = validate(&text, 0, &FieldKinds::NONE);
     }
 
     #[test]
     fn validation_and_building_accept_the_same_texts(
         text in r#"\{"(tags|entity_id|a)":[\[\]{}":,a1-]{1,9}\}"#,
     ) {
-        let built = PayloadBuilder::new(&FieldKinds::new()).push(Some(&text));
-        prop_assert_eq!(validate(&text, 0, &FieldKinds::new()).is_ok(), built.is_ok());
+        let built = PayloadBuilder::new(&FieldKinds::NONE).push(Some(&text));
+        prop_assert_eq!(validate(&text, 0, &FieldKinds::NONE).is_ok(), built.is_ok());
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub use bloom::Bloom;
 use crate::error::Result;
 use crate::filter::{Filter, Operand, Wanted};
 use crate::ids::hash_bytes;
+use crate::kinds::FieldKinds;
 use crate::payload::{ColumnKind, Comparison, Field, FieldPath, KEY_BYTES_MAX, Number, Payload};
 use crate::rowset::RowSet;
-use crate::schema::FieldKinds;
 
 /// Strings of one path up to which they get a Bloom filter (of 10 KiB then); above, their range must do.
 const BLOOM_TEXTS_MAX: usize = 8192;

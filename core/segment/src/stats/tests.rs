@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::storage::AlignedBuffer;
 
 fn payload(rows: &[Value]) -> Payload {
-    let mut builder = PayloadBuilder::new(&FieldKinds::new());
+    let mut builder = PayloadBuilder::new(&FieldKinds::NONE);
     for row in rows {
         builder.push(Some(&row.to_string())).expect("legal metadata");
     }
@@ -21,7 +21,7 @@ fn payload(rows: &[Value]) -> Payload {
 }
 
 fn may_match(stats: &Stats, filter: Value) -> bool {
-    stats.may_match(&Filter::from_json(&filter).expect("legal filter"), &FieldKinds::new())
+    stats.may_match(&Filter::from_json(&filter).expect("legal filter"), &FieldKinds::NONE)
 }
 
 proptest! {
@@ -36,9 +36,9 @@ proptest! {
         let stats = Stats::build(&payload).expect("own bytes");
         let read = Stats::from_bytes(&stats.to_bytes(), rows.len() as u32).expect("own bytes");
         for filter in filters {
-            let matches = !eval(&filter, &payload, &FieldKinds::new()).expect("evaluates").is_empty();
-            prop_assert!(!matches || stats.may_match(&filter, &FieldKinds::new()), "{} on {rows:?}", filter.to_json());
-            prop_assert_eq!(stats.may_match(&filter, &FieldKinds::new()), read.may_match(&filter, &FieldKinds::new()));
+            let matches = !eval(&filter, &payload, &FieldKinds::NONE).expect("evaluates").is_empty();
+            prop_assert!(!matches || stats.may_match(&filter, &FieldKinds::NONE), "{} on {rows:?}", filter.to_json());
+            prop_assert_eq!(stats.may_match(&filter, &FieldKinds::NONE), read.may_match(&filter, &FieldKinds::NONE));
         }
     }
 }

@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use nearfield_engine::{DECLARED_FIELDS_MAX, Error, Fault};
-use nearfield_segment::{DEFAULT_FIELD, Encoding, FieldKinds, Metric, Schema, VectorSpec};
+use nearfield_segment::{
+    DEFAULT_FIELD, Encoding, FieldKind, FieldKinds, Metric, Schema, VectorSpec,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -241,22 +243,22 @@ impl Create {
             Some(NewFields(vectors)) => vectors,
             None => BTreeMap::from([(DEFAULT_FIELD.to_owned(), default.spec()?)]),
         };
-        let fields = fields.map_or_else(FieldKinds::new, |NewKinds(kinds)| kinds);
+        let fields = fields.map_or(FieldKinds::NONE, |NewKinds(kinds)| kinds);
         Ok((name, Schema { vectors, fields }))
     }
 }
 
 impl<S> FromJson<S> for NewKinds {
     fn read(cursor: &mut Cursor<'_>, _: &mut S) -> Result<Self> {
-        let mut kinds = FieldKinds::new();
+        let mut kinds = FieldKinds::NONE;
         cursor.map(|name, cursor| {
-            let kind = cursor.read("\"datetime\"")?;
+            let kind: FieldKind = cursor.read::<String>("\"datetime\"")?.parse()?;
             if kinds.len() == DECLARED_FIELDS_MAX {
                 let message = format!("fields: expected at most {DECLARED_FIELDS_MAX}, got more");
                 let error = Error::invalid(Fault::Parameter, message);
                 return Err(error.with("expected", DECLARED_FIELDS_MAX).into());
             }
-            if kinds.insert(name, kind).is_some() {
+            if !kinds.insert(name, kind) {
                 return Err(cursor.refuse("each field once"));
             }
             Ok(())

@@ -356,7 +356,7 @@ mod tests {
     fn refused(text: &str) -> (ApiError, usize) {
         let spec = VectorSpec { dim: 2, metric: Metric::L2, store: Encoding::F32 };
         let vectors = ["", "a"].map(|name| (name.to_owned(), spec.clone())).into();
-        let mut rows = Rows::new(&Schema { vectors, fields: FieldKinds::new() });
+        let mut rows = Rows::new(&Schema { vectors, fields: FieldKinds::NONE });
         let mut reserve = |bytes| panic!("{bytes} bytes reserved");
         let row =
             Cursor::whole(text.as_bytes(), &mut reserve, |cursor| Row::read(cursor, &mut rows));

@@ -53,7 +53,7 @@ pub(super) struct Layout {
 }
 
 /// What a header says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) rows: u32,
     pub(super) uuids: u32,
@@ -227,7 +227,9 @@ fn checked(
 }
 
 fn wrong_header(reader: &ByteReader<'_>, sizes: &Sizes, rows: u32) -> Error {
-    reader.corrupt(format!("a header of {sizes:?} for {rows} rows"))
+    let Sizes { rows: found, uuids, strings, text_len, .. } = sizes;
+    let found = format!("{found} rows, {uuids} UUIDs, {strings} strings of {text_len} bytes");
+    reader.corrupt(format!("a header of {found} for {rows} rows"))
 }
 
 /// The number of `width` bytes, 4 or 8, at an index of an array.

@@ -116,7 +116,7 @@ impl IdTable {
             Some(KIND_STR) => base == 0 && strings == rows,
             _ => false,
         };
-        if fits { Ok(()) } else { Err(format!("{rows} ids of kind {kind:?} from {base} on")) }
+        if fits { Ok(()) } else { Err(format!("{rows} ids without values, from {base} on")) }
     }
 
     fn check_slots(&self) -> std::result::Result<(), String> {
