@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use nearfield_engine::{Export, LiveSegment, View, stream_export};
-use nearfield_segment::cancel::always;
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::{Filter, eval};
 use nearfield_segment::format::{
     BLOCK_BYTES, Front, Residence, SectionEntry, SectionKind, align64,
@@ -112,7 +112,7 @@ fn an_unknown_section_is_kept_and_copied_into_exports() {
     let view = Arc::new(View::of_segments(Lsn(1), schema(), vec![live(segment)]));
     let mut export = Vec::new();
     let collections = [("c".to_owned(), view)];
-    stream_export(&mut export, "e", &collections, Kernel::detect(), &Pool::SERIAL, &always)
+    stream_export(&mut export, "e", &collections, Kernel::detect(), &Pool::SERIAL, &never_cancelled)
         .unwrap();
     let opened = Export::open("e", &blob(&export), Residence::InPlace).unwrap();
     let sections = opened.collections[0].1.segments[0].segment.sections();
