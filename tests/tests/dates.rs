@@ -13,6 +13,7 @@ use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{
     Collection, Database, ErrorKind, Export, Fault, LiveSegment, ManualClock, Mode, View,
 };
+use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::payload::{PATHS_MAX, parse_instant};
@@ -135,7 +136,7 @@ fn draft(first: u64, texts: &[String]) -> Draft<'static> {
 
 fn upsert(collection: &Collection, first: u64, texts: &[String]) {
     let batch = Batch::new(draft(first, texts), &collection.view().schema).unwrap();
-    collection.apply(batch, &Pool::SERIAL).unwrap();
+    collection.apply(batch, &Pool::SERIAL, &never_cancelled).unwrap();
 }
 
 /// Row n is of form n.
@@ -185,7 +186,7 @@ fn check(place: &str, found: impl Fn(&Filter) -> Vec<usize>) {
 }
 
 fn found_in(view: &View, filter: &Filter) -> Vec<usize> {
-    let sets = view.matching(filter).unwrap();
+    let sets = view.matching(filter, &never_cancelled).unwrap();
     let ids = view.segments.iter().zip(&sets).flat_map(|(live, rows)| {
         let stats = live.segment.stats();
         let may_match = stats.is_none_or(|stats| stats.may_match(filter, &view.schema.fields));
@@ -227,14 +228,14 @@ fn answers_are_those_of_the_oracle_in_memory_in_files_and_in_exports() {
         upsert(&collection, first, part);
     }
     check("in memory", |filter| found_in(&collection.view(), filter));
-    collection.checkpoint(&Pool::SERIAL).unwrap();
+    collection.checkpoint(&Pool::SERIAL, &never_cancelled).unwrap();
     check("in a file", |filter| found_in(&collection.view(), filter));
     let away = FORMS.len() as u64;
     upsert(&collection, away, &[json!({ "at": ["2020-01-01", null] }).to_string()]);
     collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
     check("compacted", |filter| found_in(&collection.view(), filter));
     let files = storage(&disk);
-    db.export(&*files, "out.near", &[], &Pool::SERIAL).unwrap();
+    db.export(&*files, "out.near", &[], &Pool::SERIAL, &never_cancelled).unwrap();
     drop((collection, db));
     let db = open(storage(&disk), 6);
     let view = db.collection("c").unwrap().view();
@@ -277,7 +278,7 @@ fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() 
             draft.ids = Some(ids.map(PointId::U64).collect());
         }
         let batch = Batch::new(draft, &collection.view().schema).unwrap();
-        collection.apply(batch, &Pool::SERIAL).unwrap();
+        collection.apply(batch, &Pool::SERIAL, &never_cancelled).unwrap();
         let segments: Vec<LiveSegment> = collection.view().segments.clone();
         let declared = View::of_segments(Lsn(1), schema(kinds()), segments);
         check(name, |filter| {
@@ -341,7 +342,8 @@ fn what_is_no_date_is_refused_in_rows_and_in_filters() {
         for question in [json!({ "at": operand }), json!({"not": {"at": {"in": [null, operand]}}})]
         {
             let filter = Filter::from_json(&question).unwrap();
-            let error = collection.view().count(Some(&filter)).expect_err("no date");
+            let error =
+                collection.view().count(Some(&filter), &never_cancelled).expect_err("no date");
             assert_eq!(error.kind(), ErrorKind::InvalidInput(Fault::Filter), "{error}");
             assert!(error.message().contains("\"at\" is declared datetime"), "{error}");
         }
@@ -355,7 +357,11 @@ fn what_is_no_date_is_refused_in_rows_and_in_filters() {
         &[json!({"att": 1, "deep": {"atom": "x", "a": 2}, "a": true}).to_string()],
     );
     let empty = Filter::from_json(&json!({"deep.at": {"gt": "2020-01-01"}})).unwrap();
-    assert_eq!(collection.view().count(Some(&empty)).unwrap(), 0, "declared is known");
+    assert_eq!(
+        collection.view().count(Some(&empty), &never_cancelled).unwrap(),
+        0,
+        "declared is known"
+    );
 }
 
 #[test]

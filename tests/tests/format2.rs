@@ -112,8 +112,15 @@ fn an_unknown_section_is_kept_and_copied_into_exports() {
     let view = Arc::new(View::of_segments(Lsn(1), schema(), vec![live(segment)]));
     let mut export = Vec::new();
     let collections = [("c".to_owned(), view)];
-    stream_export(&mut export, "e", &collections, Kernel::detect(), &Pool::SERIAL, &never_cancelled)
-        .unwrap();
+    stream_export(
+        &mut export,
+        "e",
+        &collections,
+        Kernel::detect(),
+        &Pool::SERIAL,
+        &never_cancelled,
+    )
+    .unwrap();
     let opened = Export::open("e", &blob(&export), Residence::InPlace).unwrap();
     let sections = opened.collections[0].1.segments[0].segment.sections();
     let unknown = sections.iter().find(|s| s.entry().kind == SectionKind::Unknown(999)).unwrap();
