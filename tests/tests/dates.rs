@@ -136,7 +136,7 @@ fn draft(first: u64, texts: &[String]) -> Draft<'static> {
 
 fn upsert(collection: &Collection, first: u64, texts: &[String]) {
     let batch = Batch::new(draft(first, texts), &collection.view().schema).unwrap();
-    collection.apply(batch, &Pool::SERIAL, &never_cancelled).unwrap();
+    collection.apply(batch, &Pool::SERIAL).unwrap();
 }
 
 /// Row n is of form n.
@@ -228,7 +228,7 @@ fn answers_are_those_of_the_oracle_in_memory_in_files_and_in_exports() {
         upsert(&collection, first, part);
     }
     check("in memory", |filter| found_in(&collection.view(), filter));
-    collection.checkpoint(&Pool::SERIAL, &never_cancelled).unwrap();
+    collection.checkpoint(&Pool::SERIAL).unwrap();
     check("in a file", |filter| found_in(&collection.view(), filter));
     let away = FORMS.len() as u64;
     upsert(&collection, away, &[json!({ "at": ["2020-01-01", null] }).to_string()]);
@@ -278,7 +278,7 @@ fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() 
             draft.ids = Some(ids.map(PointId::U64).collect());
         }
         let batch = Batch::new(draft, &collection.view().schema).unwrap();
-        collection.apply(batch, &Pool::SERIAL, &never_cancelled).unwrap();
+        collection.apply(batch, &Pool::SERIAL).unwrap();
         let segments: Vec<LiveSegment> = collection.view().segments.clone();
         let declared = View::of_segments(Lsn(1), schema(kinds()), segments);
         check(name, |filter| {
