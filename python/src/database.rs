@@ -1,5 +1,5 @@
-//! The Python class `Database`, and the functions that open one (directory, memory, export), restore a snapshot, and
-//! verify. It returns `Collection`s.
+//! The Python class `Database`, and the functions that open one (directory, memory, export), restore a
+//! snapshot, and verify. Called from Python; it returns `Collection`s.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -167,6 +167,7 @@ pub fn holds_in_part(name: &str, blob: &Arc<dyn Blob>, oracle: &Oracle) -> Resul
 pub fn holds(db: &Database, oracle: &Oracle) -> Result<bool> {
     let collection = db.collection(NAME)?;
     let view = collection.view();
+    Oracle::read(&view)?;
     if oracle.difference(&view).is_some() {
         return Ok(false);
     }

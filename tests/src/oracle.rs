@@ -153,6 +153,19 @@ impl Oracle {
         self.points.retain(|_, point| point.n.is_none_or(|n| n >= bound));
     }
 
+    /// Reads all points of a view.
+    ///
+    /// # Errors
+    /// `Corrupt` if some are damaged.
+    pub fn read(view: &View) -> Result<()> {
+        for (live, rows) in view.segments.iter().zip(view.live_rows()) {
+            let ids = live.segment.ids()?;
+            let ids: Vec<PointId> = rows.iter().map(|row| ids.id(row)).collect();
+            view.get(&ids, Columns { vectors: &[""], metadata: true })?;
+        }
+        Ok(())
+    }
+
     /// The first difference between this and what a view holds, if there is one. O(points × segments).
     pub fn difference(&self, view: &View) -> Option<String> {
         self.compare(view).err()
@@ -165,7 +178,7 @@ impl Oracle {
         let mut seen = BTreeMap::new();
         for (live, rows) in view.segments.iter().zip(view.live_rows()) {
             for row in rows.iter() {
-                let id = live.segment.ids().expect("read at open").id(row);
+                let id = live.segment.ids().map_err(|error| error.to_string())?.id(row);
                 if !self.points.contains_key(&id) {
                     return Err(format!("{id} should not be there"));
                 }

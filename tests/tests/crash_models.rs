@@ -10,6 +10,7 @@ use nearfield_engine::ErrorKind;
 use nearfield_segment::Rng;
 use nearfield_segment::storage::{Disk, Failure, SimDisk};
 use nearfield_tests::fixture::{Fixture, holds};
+use nearfield_tests::oracle::Oracle;
 use nearfield_tests::sim::{
     Files, Outcome, Session, Step, World, check_store, describe, open, random_step, run,
     same_content, script, storage, tree,
@@ -210,7 +211,8 @@ fn rot_beside_a_crash_is_refused_or_harmless() {
         let Ok(session) = open(storage(&after), 900, 3) else { continue };
         let right = [Some(&outcome.acknowledged), outcome.pending.as_ref()];
         let opened = session.db.names();
-        let one_is_refused = opened.iter().any(|there| session.db.collection(there).is_err());
+        let read = |there| Oracle::read(&session.db.collection(there)?.view());
+        let one_is_refused = opened.iter().any(|there| read(there).is_err());
         let is_right = right
             .into_iter()
             .flatten()

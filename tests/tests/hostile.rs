@@ -9,11 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Result, restore};
-use nearfield_segment::Rng;
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
+use nearfield_segment::search::{SearchParams, Source, prepare};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob, MemoryStorage, Storage};
+use nearfield_segment::vector::graph::Scratch;
+use nearfield_segment::{DeadRows, FieldKinds, Kernel, Rng};
 use nearfield_tests::fixture::{Fixture, NAME, holds, holds_in_part, open_database};
 use nearfield_tests::sim::{Files, memory, small_options};
 
@@ -225,7 +227,7 @@ fn forged_files_with_right_checksums_do_no_harm() {
         reseal(&mut bytes, front);
         guarded(&format!("segment, round {round}"), || {
             let blob: Arc<dyn Blob> = blob("forged", &bytes);
-            if let Ok(segment) = Segment::open("forged", blob, Residence::Copied) {
+            if let Ok(segment) = Segment::open("forged", blob, Residence::Mapped) {
                 let _may_be_anything = read_all(&segment);
             }
         });
@@ -244,10 +246,27 @@ fn forged_files_with_right_checksums_do_no_harm() {
 }
 
 fn read_all(segment: &Segment) -> Result<()> {
+    search_all(segment)?;
     for row in (0..segment.rows()).map(nearfield_segment::RowId) {
         let id = segment.ids()?.id(row);
         segment.find(&id)?;
         segment.text(row)?;
+    }
+    Ok(())
+}
+
+/// Searches every field, through its graph and exactly.
+fn search_all(segment: &Segment) -> Result<()> {
+    let (dead, fields) = (DeadRows::new(segment.rows()), FieldKinds::NONE);
+    for field in segment.fields() {
+        for exact in [false, true] {
+            let source = Source { segment, dead: &dead, fields: &fields, skipped: false };
+            let (name, k, ef) = (field.name(), 3, Some(8));
+            let params = SearchParams { field: name, k, ef, exact, filter: None };
+            let query = vec![0.5; field.spec().dim as usize];
+            let prepared = prepare([source], params, Kernel::detect(), &never_cancelled)?;
+            prepared.search(&query, &mut Scratch::default(), &never_cancelled)?;
+        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Collection, Columns, Database, ErrorKind, ManualClock, Mode, Options};
 use nearfield_engine::{VerifyReport, verify_present};
+use nearfield_segment::format::SectionKind;
 use nearfield_segment::storage::{LockMode, Storage, open_directory};
 use nearfield_segment::{Encoding, Metric, PointId, Pool, Result, Schema};
 
@@ -105,6 +106,7 @@ fn rot(path: &Path) {
 fn a_merge_gives_damaged_texts_no_new_checksum_and_further_work_goes_on_without_their_file() {
     let bench = Bench::new("rot-merge");
     let damaged = bench.files().pop().unwrap();
+    assert_eq!(bench.text_of(0), text(0), "its block was verified");
     rot(&bench.dir.join(&damaged));
     assert!(bench.text_of(0).contains("\"yxx"), "it is read in the map");
     bench.write(ROWS).unwrap();
@@ -123,6 +125,22 @@ fn a_merge_gives_damaged_texts_no_new_checksum_and_further_work_goes_on_without_
     assert_eq!(findings[0].file, damaged);
     assert!(findings[0].offset.is_some() && !findings[0].derived && !findings[0].past);
     assert_eq!(bench.text_of(ROWS + 1), text(ROWS + 1));
+}
+
+#[test]
+fn a_merge_gives_damaged_vectors_no_new_checksum() {
+    let bench = Bench::new("rot-vectors");
+    let view = bench.collection.view();
+    let segment = &view.segments[0].segment;
+    segment.field("").unwrap().rows().unwrap();
+    let mut sections = segment.sections().iter().map(|section| section.entry());
+    let at = sections.find(|entry| entry.kind == SectionKind::Vectors).unwrap().offset;
+    let file = std::fs::OpenOptions::new().write(true).open(bench.dir.join(segment.name()));
+    file.unwrap().write_all_at(b"rot", at + 64).unwrap();
+    bench.write(ROWS).unwrap();
+    let error = bench.compact().expect_err("an input is damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(error.detail("file").unwrap().as_str(), Some(segment.name()));
 }
 
 #[test]

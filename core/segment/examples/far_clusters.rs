@@ -81,7 +81,7 @@ fn measure(
         let exact = flat::search(&scorer, rows.len(), all, wanted, order, &mut unused, always)?;
         let start = Instant::now();
         let budget = SearchBudget::unbounded(ef);
-        let close = graph.search(&scorer, all, budget, &mut scratch, &mut stats, always);
+        let close = graph.search(&scorer, all, budget, &mut scratch, &mut stats, always)?;
         searching += start.elapsed().as_secs_f64();
         let limit = exact.last().map_or(0, |c| c.distance_bits());
         let close = close.unwrap_or_default();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::exit::Result;
 use super::printable::printable;
-use super::store::Readable;
+use super::store::{Readable, warn_of_degraded};
 use crate::{host, json, rows};
 
 /// Characters of a document shown in the table.
@@ -79,6 +79,7 @@ impl Search {
         let view = source.view(&self.name)?;
         let (own, vectors) = self.queries(&view)?;
         let answers = self.ask(&view, own.as_ref(), &vectors)?;
+        warn_of_degraded(&self.name, &view);
         if self.json {
             self.print_json(out, &view, &answers)
         } else {

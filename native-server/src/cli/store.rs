@@ -207,7 +207,6 @@ impl Readable {
                 Arc::clone(&named.ok_or_else(|| unknown(name, &self.names()))?.1)
             }
         };
-        warn_of_degraded(name, &view);
         Ok(view)
     }
 }
@@ -240,7 +239,8 @@ pub(super) fn place(path: &Path) -> Result<(std::path::PathBuf, String)> {
     Ok((directory.unwrap_or(Path::new(".")).to_owned(), name.to_owned()))
 }
 
-fn warn_of_degraded(name: &str, view: &View) {
+/// Says which sections were found damaged so far: a file is verified as it is read.
+pub(super) fn warn_of_degraded(name: &str, view: &View) {
     for live in &view.segments {
         let sections = live.segment.degraded();
         if !sections.is_empty() {

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::answer;
 use super::conventions::Conventions;
-use crate::workers::StoreError;
+use crate::workers::{Met, StoreError};
 
 /// Longest body of an error.
 const BODY_BYTES_MAX: usize = 4 << 10;
@@ -79,11 +79,12 @@ impl ApiError {
         self
     }
 
-    /// The damaged file of the store that a request met, and the message.
-    pub(crate) fn damage(&self) -> Option<(&str, &str)> {
+    /// The damage in a file of the store that a request met.
+    pub(crate) fn damage(&self) -> Option<Met<'_>> {
         let file = self.0.details.get("file").and_then(Value::as_str)?;
+        let derived = self.0.details.get("derived").and_then(Value::as_bool).unwrap_or(false);
         let is_ours = self.0.code == "corrupt" && file.starts_with("c/");
-        is_ours.then_some((file, self.0.message.as_str()))
+        is_ours.then_some(Met { file, message: &self.0.message, derived })
     }
 
     /// The byte of the body named by [`ApiError::malformed`].

@@ -159,8 +159,8 @@ fn named(mut response: Response<Body>, request_id: HeaderValue) -> Response<Body
 
 /// Has the board, the metrics and the log show damage that a request met.
 fn show_damage(server: &Server, collection: Option<&str>, error: &ApiError) {
-    if let (Some(store), Some((file, message))) = (server.opened(), error.damage()) {
-        store.met_damage(collection, file, message);
+    if let (Some(store), Some(met)) = (server.opened(), error.damage()) {
+        store.met_damage(collection, met);
     }
 }
 

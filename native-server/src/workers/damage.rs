@@ -21,6 +21,17 @@ pub(super) struct Damage {
 
 type Files = BTreeMap<String, Found>;
 
+/// Damage that a request or a merge met.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'a> {
+    /// The damaged file.
+    pub file: &'a str,
+    /// With file and offset.
+    pub message: &'a str,
+    /// The data can be made again from others.
+    pub derived: bool,
+}
+
 /// The first damage in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
@@ -33,9 +44,10 @@ struct Found {
 }
 
 impl Damage {
-    /// A request or a merge that read in `file` met damage.
-    pub(super) fn met(&self, health: &HealthRegistry, collection: &str, file: &str, message: &str) {
-        let found = Found { message: message.to_owned(), blocks: true, past: false };
+    /// A request or a merge met damage, in data that are `derived` from others or not.
+    pub(super) fn met(&self, health: &HealthRegistry, collection: &str, met: Met<'_>) {
+        let Met { file, message, derived } = met;
+        let found = Found { message: message.to_owned(), blocks: !derived, past: false };
         let mut all = lock(&self.found);
         all.entry(collection.to_owned()).or_default().entry(file.to_owned()).or_insert_with(|| {
             log(collection, &found);

@@ -11,7 +11,7 @@ use nearfield_engine::{Clock, Collection, Error, ErrorKind, LogStats, Quarantine
 use nearfield_segment::Lsn;
 
 use super::budget::{Budget, Holder, Purpose, Reservation};
-use super::damage::Damage;
+use super::damage::{Damage, Met};
 use super::error::StoreResult;
 use super::health::{HealthRegistry, Topic};
 use crate::host::{Stopwatch, lock};
@@ -152,7 +152,9 @@ impl ManagedCollection {
     pub(super) fn note_error(&self, error: &Error) {
         let file = error.detail("file").and_then(|file| file.as_str());
         if let (ErrorKind::Corrupt, Some(file)) = (error.kind(), file) {
-            self.context.damage.met(&self.context.health, self.name(), file, error.message());
+            let derived = error.detail("derived").and_then(|is| is.as_bool()).unwrap_or(false);
+            let met = Met { file, message: error.message(), derived };
+            self.context.damage.met(&self.context.health, self.name(), met);
         }
     }
 

@@ -50,6 +50,7 @@ mod tests;
 
 pub use budget::Reservation;
 pub use cost::Cost;
+pub use damage::Met;
 pub use error::{StoreError, StoreResult};
 pub use health::Readiness;
 pub use opening::warn_of_recovery;

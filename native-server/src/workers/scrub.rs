@@ -1,10 +1,10 @@
 //! `Scrub`: the thread that reads the files of every collection again, little by little, and compares them
 //! with their checksums (`verify_present` of the engine). Started by `opening`; reports to `Damage`.
 //!
-//! Files are checked when a collection is opened, and metadata texts are read from them for as long as it is
-//! open. A disk that rots meanwhile shows when the next round has read the collection: readiness, metrics and
-//! log name the file as after a verification. A round reads one collection after the other, at a bounded pace
-//! and low priority, segment files without the pin, so that vacuum goes on.
+//! Opening reads next to nothing of a file, and a search verifies the blocks that it touches. Damage anywhere
+//! else shows when a round has read the collection: readiness, metrics and log name the file as after a
+//! verification. The first round begins with the first collection. A round reads one collection after the other,
+//! at a bounded pace and low priority, segment files without the pin, so that vacuum goes on.
 //!
 //! Does not read files of the past: verification does.
 
@@ -33,7 +33,7 @@ pub(super) struct Scrub {
     context: Arc<Context>,
     background: Arc<Background>,
     storage: Arc<dyn Storage>,
-    /// Rest between two rounds, and before the first one.
+    /// Rest between two rounds.
     interval: Duration,
     pacer: Pacer,
     state: Mutex<State>,
@@ -77,6 +77,7 @@ impl Scrub {
         if !managed.is_dropped() {
             state.collections.insert(managed.number, managed);
         }
+        self.wake.notify_all();
     }
 
     /// From now on a collection is not read any more.
@@ -98,7 +99,10 @@ impl Scrub {
     }
 
     fn run(&self) {
-        while self.rest() {
+        let no_collection = |state: &mut State| !state.stopping && state.collections.is_empty();
+        let waited = self.wake.wait_while(lock(&self.state), no_collection);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        while !lock(&self.state).stopping {
             let collections: Vec<Arc<ManagedCollection>> =
                 lock(&self.state).collections.values().cloned().collect();
             for managed in collections {
@@ -107,15 +111,10 @@ impl Scrub {
                     self.context.panicked("scrubbing", managed.name());
                 }
             }
+            let goes_on = |state: &mut State| !state.stopping;
+            let rest = self.wake.wait_timeout_while(lock(&self.state), self.interval, goes_on);
+            drop(rest.unwrap_or_else(PoisonError::into_inner));
         }
-    }
-
-    /// Waits for the next round. False once the server closes.
-    fn rest(&self) -> bool {
-        let waits = |state: &mut State| !state.stopping;
-        let waited = self.wake.wait_timeout_while(lock(&self.state), self.interval, waits);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !state.stopping
     }
 
     fn read(&self, managed: &ManagedCollection) {

@@ -29,7 +29,7 @@ pub struct CollectionStats {
     pub hot_vectors: u64,
     /// Bytes of rows in memory and log only.
     pub memory_bytes: u64,
-    /// Bytes of memory that the segments of its files take: copies of all but the texts of metadata.
+    /// Bytes of memory that the segments of its files take beside the maps of the files.
     pub resident_bytes: u64,
     /// Batches in the log and in no file.
     pub wal_pending: u64,
@@ -76,7 +76,7 @@ impl CollectionStats {
             lsn: view.lsn.0,
             hot_vectors: in_memory.map(|live| u64::from(live.live_rows())).sum(),
             memory_bytes: seen.memory_bytes,
-            resident_bytes: in_files.map(|live| live.segment.resident_bytes()).sum(),
+            resident_bytes: in_files.map(|live| live.segment.beside_bytes()).sum(),
             wal_pending: managed.pending(),
             wal_size_bytes: seen.log.bytes,
             wal_last_truncate_ms: seen.log.truncated_ms,
@@ -127,7 +127,7 @@ pub struct StoreStats {
     pub memory_proxy_bytes: u64,
     /// The limit of memory_proxy_bytes.
     pub memory_budget_bytes: u64,
-    /// Bytes of memory that the segments of files take, which the budget does not count.
+    /// Bytes of memory that the segments of files take beside their maps, which the budget does not count.
     pub resident_segment_bytes: u64,
     /// Each collection.
     #[schema(value_type = Vec<Map<String, Value>>)]
@@ -195,7 +195,7 @@ impl StoreStats {
             ("memory_budget_bytes", "Their limit", one(self.memory_budget_bytes)),
             (
                 "resident_segment_bytes",
-                "Bytes of memory of segments in files, beside the budget",
+                "Bytes of memory of segments in files beside their maps, which the budget does not count",
                 one(self.resident_segment_bytes),
             ),
             (

@@ -14,6 +14,7 @@ use nearfield_segment::{Pool, Schema};
 use super::background::Background;
 use super::budget::{Holder, Purpose, Reservation};
 use super::committer::Committers;
+use super::damage::Met;
 use super::error::{StoreError, StoreResult};
 use super::health::{Readiness, Topic};
 use super::jobs::{Jobs, Scope};
@@ -153,12 +154,12 @@ impl Store {
         ))
     }
 
-    /// Records damage that a request met in a file of a collection: health, metrics and log report it from now on.
-    pub fn met_damage(&self, collection: Option<&str>, file: &str, message: &str) {
+    /// Records damage that a request to a collection met: health, metrics and log report it from now on.
+    pub fn met_damage(&self, collection: Option<&str>, met: Met<'_>) {
         // An alias is no name of its own.
         let served = self.collection(collection);
         let name = served.as_ref().map_or(collection.unwrap_or(&self.default), |s| s.name());
-        self.context.damage.met(&self.context.health, name, file, message);
+        self.context.damage.met(&self.context.health, name, met);
     }
 
     /// Everything in numbers; never waits for a running sync.

@@ -281,7 +281,10 @@ impl Collection {
             }
             MergeScope::Checkpoint => self.checkpoint_by(carry),
             MergeScope::Everything => {
-                let files = self.view().segments.iter().any(|live| live.file.is_some());
+                let view = self.view();
+                // What is damaged is made again; what was not used so far is not known to be.
+                view.segments.iter().for_each(|live| live.segment.find_damage());
+                let files = view.segments.iter().any(|live| live.file.is_some());
                 let written = files && self.checkpoint_by(carry)?;
                 let (_turn, begun) = self.turns.alone(|turn| (turn, self.begin(scope)));
                 Ok(self.end_of(begun?, carry)? || written)

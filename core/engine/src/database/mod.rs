@@ -194,7 +194,7 @@ impl Database {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         let mut manifest = DatabaseManifest::first();
         let (mut open, mut rng) = (BTreeMap::new(), Rng::new(0));
-        for (collection, view) in Export::open(name, blob, Residence::Copied)?.collections {
+        for (collection, view) in Export::open(name, blob, Residence::Mapped)?.collections {
             let id = rng.file_id();
             manifest.create(&collection, id).map_err(|error| error.context(name))?;
             let kernel = options.segment.kernel;
@@ -346,7 +346,7 @@ impl Database {
 
     pub(crate) fn location(&self, id: FileId) -> CollectionPath {
         let residence =
-            if self.mode == Mode::Memory { Residence::InPlace } else { Residence::Copied };
+            if self.mode == Mode::Memory { Residence::InPlace } else { Residence::Mapped };
         CollectionPath { storage: Arc::clone(&self.storage), dir: format!("c/{id}"), residence }
     }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::cancel::{self, GoOn, never_cancelled};
-use nearfield_segment::filter::{Filter, eval_within};
+use nearfield_segment::filter::Filter;
 use nearfield_segment::format::{Reads, all, once};
 use nearfield_segment::search::{Hit, Prepared, SearchParams, SearchStats, Source, prepare};
 use nearfield_segment::segment::Segment;
@@ -142,8 +142,7 @@ impl View {
         let mut reads = Reads::default();
         reads.note(self.check_fields(filter))?;
         let rows_of = |live: &LiveSegment| {
-            let (payload, kinds) = (live.segment.payload()?, &self.schema.fields);
-            eval_within(filter, payload, kinds, &live.dead.live(), go_on)
+            live.segment.matching(filter, &self.schema.fields, &live.dead.live(), go_on)
         };
         let rows = reads.note(all(self.segments.iter().map(rows_of)))?;
         reads.end()?;

@@ -1,7 +1,6 @@
-//! Evaluates a filter over the metadata of one segment, column by column.
-//!
-//! Entry: `eval_within`, called by `search::prepare` and by `View` (count, delete by filter). The result is a
-//! `RowSet`. Also here: `reads_texts`, by which the server estimates the cost of a filter.
+//! Evaluates a filter over the metadata of one segment, column by column. Entry: `eval_within` (filter,
+//! payload, candidate rows → `RowSet`), called by `search::prepare` and by `View` (count, delete by filter).
+//! Also here: `reads_texts`, by which the server estimates the cost of a filter.
 //!
 //! Each test is one pass over one column of each type its operand can equal. What has no column (paths
 //! beyond the limit, long strings) is looked up in the texts, and only in rows that are still candidates:

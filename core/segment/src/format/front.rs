@@ -95,6 +95,10 @@ impl SectionKind {
         SectionKind::Cells,
     ];
 
+    /// The kinds that hold the rows of a segment; the others are made of them or do not grow with them.
+    pub const OF_ROWS: [SectionKind; 4] =
+        [SectionKind::Ids, SectionKind::Vectors, SectionKind::InverseNorms, SectionKind::Metadata];
+
     fn from_number(number: u16) -> Self {
         let known =
             usize::from(number).checked_sub(1).and_then(|index| SectionKind::KNOWN.get(index));

@@ -1,4 +1,5 @@
-//! Layout of a segment file: a front that says everything about it, then sections.
+//! Layout of a segment file: a front that describes all of it, then sections. `Front` and `Sections` are used
+//! by `Segment::open` and `SegmentBuilder`, `Section` by every reader of a section.
 //!
 //! ```text
 //! 0            64            64 + 64 × sections          front_len                              file_len
@@ -11,6 +12,7 @@
 //! `docs/internals/format.md` holds the tables. What a section means is the business of the module that reads it.
 
 mod front;
+mod guard;
 mod reads;
 mod section;
 mod sections;
@@ -25,6 +27,7 @@ pub use section::{Residence, Section};
 pub use sections::{SectionKey, Sections};
 pub use verified::Verified;
 
+pub(crate) use guard::Guard;
 pub(crate) use section::check_bytes;
 pub(crate) use sections::Content;
 

@@ -1,4 +1,5 @@
-//! Reads of bytes of which some may be missing.
+//! `Reads`: several reads of bytes of which some may be missing; `note` keeps the first failure, so that all
+//! are made. Used by `View` and `points`; `all`, `once` and `resident` are for single values.
 //!
 //! A blob whose bytes arrive piece by piece notes what a read lacks. A caller of several reads makes all of them
 //! before it fails, so that all missing ranges are requested together, each once.

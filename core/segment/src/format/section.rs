@@ -4,24 +4,37 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::storage::{AlignedBuffer, Blob, Bytes};
+use crate::storage::{Access, Blob, Bytes};
 
 use super::front::{BLOCK_BYTES, SectionEntry, SectionKind};
 use super::verified::Verified;
+
+/// Blocks that are announced together where many are read.
+const ANNOUNCED_BLOCKS: u64 = 32;
 
 /// Where the bytes of a hot section should be while it is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Residence {
     /// Wherever the blob has them (memory, or a map whose pages come and go).
     InPlace,
-    /// Copied once into aligned memory of our own (huge pages where the system gives them).
-    Copied,
     /// In place, and built by this process a moment ago: checksums need no test.
     Built,
     /// In place, each section read when it is first used: bytes of the blob may be missing until then.
     OnDemand,
+    /// In a map of a file, each block verified when it is first used: opening reads next to nothing.
+    Mapped,
+}
+
+impl Residence {
+    /// What is possible with this blob: one whose reads are copies is read whole and not mapped.
+    pub(crate) fn possible(self, blob: &dyn Blob) -> Residence {
+        // The browser's package maps nothing, and is smaller for knowing it.
+        let is_in_place = cfg!(feature = "fs") && blob.is_in_place();
+        if self == Residence::Mapped && !is_in_place { Residence::InPlace } else { self }
+    }
 }
 
 /// A section of an open blob. Each block's checksum is verified on first touch, and again after the blob forgot
@@ -32,13 +45,15 @@ pub struct Section {
     blob: Arc<dyn Blob>,
     entry: SectionEntry,
     verified: Verified,
+    damaged: AtomicBool,
 }
 
 impl Section {
     /// A section of `blob`, which is called `name` in errors.
     pub fn new(name: &str, blob: Arc<dyn Blob>, entry: SectionEntry) -> Self {
         let verified = Verified::new(entry.block_crcs.len());
-        Section { name: name.to_owned(), blob, entry, verified }
+        let damaged = AtomicBool::new(false);
+        Section { name: name.to_owned(), blob, entry, verified, damaged }
     }
 
     /// What and where it is.
@@ -46,20 +61,43 @@ impl Section {
         &self.entry
     }
 
+    /// True once a block did not have its checksum.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// True if every block was verified. For blobs that forget nothing.
+    pub fn is_verified(&self) -> bool {
+        self.verified.is_complete(self.entry.block_crcs.len())
+    }
+
+    /// True if the blocks that these bytes touch were verified. For blobs that forget nothing.
+    #[inline]
+    pub(crate) fn has_verified(&self, range: &Range<u64>) -> bool {
+        let mut blocks = range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES);
+        blocks.all(|block| self.verified.has_ever(block as usize))
+    }
+
+    /// Announces that the blocks of these bytes will be read soon.
+    pub(crate) fn announce(&self, range: &Range<u64>) {
+        let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
+        let end = range.end.next_multiple_of(BLOCK_BYTES).min(self.entry.len);
+        self.blob.advise(self.entry.offset + start..self.entry.offset + end, Access::Soon);
+    }
+
     /// How often the blob has forgotten bytes.
     pub fn changes(&self) -> u64 {
         self.blob.changes()
     }
 
-    /// All bytes, verified unless they were just built.
+    /// All bytes, in place; verified unless they were just built.
     ///
     /// # Errors
     /// `Corrupt` naming the block, or what the blob returns.
     pub fn read_all(&self, residence: Residence) -> Result<Bytes> {
         let (start, len) = (self.entry.offset, self.entry.len);
         match residence {
-            Residence::InPlace | Residence::OnDemand => self.read(0..len),
-            Residence::Copied => Ok(AlignedBuffer::copy_of(&self.read(0..len)?).into()),
+            Residence::InPlace | Residence::OnDemand | Residence::Mapped => self.read(0..len),
             Residence::Built => self.blob.read(start..start + len),
         }
     }
@@ -78,6 +116,10 @@ impl Section {
             let end = (blocks.end * BLOCK_BYTES).min(self.entry.len);
             let bytes = self.blob.read(self.entry.offset + start..self.entry.offset + end)?;
             for block in blocks.filter(is_new) {
+                if block.is_multiple_of(ANNOUNCED_BLOCKS) {
+                    let ahead = block * BLOCK_BYTES..(block + 2 * ANNOUNCED_BLOCKS) * BLOCK_BYTES;
+                    self.announce(&(ahead.start..ahead.end.min(end)));
+                }
                 let at = (block * BLOCK_BYTES - start) as usize;
                 let end = (at + BLOCK_BYTES as usize).min(bytes.len());
                 self.compare(block, &bytes[at..end])?;
@@ -124,7 +166,11 @@ impl Section {
     fn compare(&self, block: u64, bytes: &[u8]) -> Result<()> {
         let start = self.entry.offset + block * BLOCK_BYTES;
         let expected = self.entry.block_crcs[block as usize];
-        check_bytes(&self.name, self.entry.kind, bytes, start, expected)
+        let compared = check_bytes(&self.name, self.entry.kind, bytes, start, expected);
+        if compared.is_err() {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        compared
     }
 
     fn place(&self) -> String {
@@ -135,7 +181,7 @@ impl Section {
 /// Holds bytes of a section, which start at `start` in the file `blob`, against their checksum.
 ///
 /// # Errors
-/// `Corrupt` with the details `offset`, `length` and `checksum`.
+/// `Corrupt` with the details `offset`, `length`, `checksum` and whether the section is `derived`.
 pub(crate) fn check_bytes(
     blob: &str,
     kind: SectionKind,
@@ -151,5 +197,6 @@ pub(crate) fn check_bytes(
     Err(Error::corrupt(blob, format_args!("section {kind:?}, offset {start}"), message)
         .with("offset", start)
         .with("length", bytes.len())
-        .with("checksum", format!("{found:08x}")))
+        .with("checksum", format!("{found:08x}"))
+        .with("derived", kind.is_derived()))
 }

@@ -1,4 +1,5 @@
-//! Which pieces of a blob were checked: a bit each, good until the blob forgets bytes.
+//! `Verified`: which pieces of a blob were checked: a bit each, good until the blob forgets bytes. Held by
+//! `Section` and `StoredLists`.
 //!
 //! Bytes that were taken out of a blob may come back as others. The blob counts such moments
 //! ([`crate::storage::Blob::changes`]); what was checked before the last of them counts no more.
@@ -25,6 +26,19 @@ impl Verified {
             self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
         self.words[piece / 64].load(Ordering::Relaxed) >> (piece % 64) & 1 == 1
+    }
+
+    /// True if the piece was checked, of a blob that forgets nothing.
+    #[inline]
+    pub fn has_ever(&self, piece: usize) -> bool {
+        self.words[piece / 64].load(Ordering::Relaxed) >> (piece % 64) & 1 == 1
+    }
+
+    /// True if the first `count` pieces were checked, of a blob that forgets nothing.
+    pub fn is_complete(&self, count: usize) -> bool {
+        let word = |index: usize| self.words[index].load(Ordering::Relaxed);
+        let is_full = (0..count / 64).all(|index| word(index) == u64::MAX);
+        is_full && (count.is_multiple_of(64) || word(count / 64) == (1 << (count % 64)) - 1)
     }
 
     /// The piece was checked.

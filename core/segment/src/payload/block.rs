@@ -47,6 +47,12 @@ impl ColumnEntry {
         }
     }
 
+    /// All parts there are.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        let parts = [&self.presence, &self.listed_rows, &self.values];
+        parts.into_iter().chain([&self.dictionary_offsets, &self.dictionary_bytes]).flatten()
+    }
+
     /// A column has values and either a presence or rows; or nothing at all.
     pub(super) fn check_parts(&self) -> std::result::Result<(), String> {
         let is_there = self.values.is_some();

@@ -1,16 +1,20 @@
-//! The opened columns section: finds a path, its parts and the columns of its values. Used by `Payload` only.
+//! `Columns`: the opened columns section; finds a path, its parts and the columns of its values. Used by `Payload`.
+//!
+//! Of a mapped file the bytes of a block are verified before they are read.
 //!
 //! Opening reads the directory only and checks that every block lies within the section and has the length
 //! its form and the number of rows ask for. What is inside a block is checked on first use, once; until
 //! then a page of a mapped file is not touched. Bytes that break a rule are an error, never a panic.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::block::{Block, ColumnEntry, read_set};
 use super::column::Column;
 use super::layout::{BlockRecord, ColumnKind, Header, INCOMPLETE, MAGIC, Part, PathRecord};
 use super::path::FieldPath;
 use crate::error::{Error, Result};
+use crate::format::Section;
 use crate::rowset::RowSet;
 use crate::storage::Bytes;
 
@@ -21,6 +25,8 @@ pub(super) const BLOB: &str = "metadata columns";
 #[derive(Debug)]
 pub(super) struct Columns {
     bytes: Bytes,
+    /// Of a mapped file.
+    section: Option<Arc<Section>>,
     rows: u32,
     is_complete: bool,
     /// Sorted by path.
@@ -39,17 +45,45 @@ impl Columns {
     /// # Errors
     /// `Corrupt` if the directory is damaged or the section is not of `rows` rows.
     pub(super) fn open(bytes: Bytes, rows: u32) -> Result<Self> {
-        let directory = Directory::read(&bytes, rows)?;
+        let (is_complete, paths) = Columns::read_paths(&bytes, bytes.len(), rows)?;
+        Ok(Columns { bytes, section: None, rows, is_complete, paths })
+    }
+
+    /// Opens the section of a mapped file. Reads its directory.
+    ///
+    /// # Errors
+    /// As [`Columns::open`]; what the blob returns.
+    pub(super) fn open_mapped(section: &Arc<Section>, rows: u32) -> Result<Self> {
+        let len = section.entry().len;
+        let header = section.read(0..len.min(size_of::<Header>() as u64))?;
+        let directory = section.read(0..len.min(Directory::len(&header)?))?;
+        let (is_complete, paths) = Columns::read_paths(&directory, len as usize, rows)?;
+        let (bytes, section) = (section.read_unverified(0..len)?, Some(Arc::clone(section)));
+        Ok(Columns { bytes, section, rows, is_complete, paths })
+    }
+
+    /// Whether the paths are all there are, and the paths, of a section of `len` bytes.
+    fn read_paths(bytes: &[u8], len: usize, rows: u32) -> Result<(bool, Vec<PathEntry>)> {
+        let directory = Directory::read(bytes, rows)?;
         let mut paths: Vec<PathEntry> = Vec::with_capacity(directory.paths.len());
         for record in directory.paths {
-            let entry = directory.path(record, bytes.len(), rows)?;
+            let entry = directory.path(record, len, rows)?;
             if paths.last().is_some_and(|last| last.path >= entry.path) {
                 return Err(damaged(format!("path {}", entry.path), "not in order"));
             }
             paths.push(entry);
         }
-        let is_complete = directory.header.flags & INCOMPLETE == 0;
-        Ok(Columns { bytes, rows, is_complete, paths })
+        Ok((directory.header.flags & INCOMPLETE == 0, paths))
+    }
+
+    /// The bytes, in which these blocks are verified.
+    fn verified<'b>(&self, blocks: impl IntoIterator<Item = &'b Block>) -> Result<&[u8]> {
+        if let Some(section) = &self.section {
+            for block in blocks {
+                section.read(block.range.start as u64..block.range.end as u64)?;
+            }
+        }
+        Ok(&self.bytes)
     }
 
     /// True if every path of every row has an entry.
@@ -76,7 +110,8 @@ impl Columns {
     /// # Errors
     /// `Corrupt` if its bytes are no set of rows.
     pub(super) fn set(&self, entry: &PathEntry, part: Part) -> Result<RowSet> {
-        read_set(&self.bytes, entry.sets[part as usize].as_ref(), self.rows)
+        let block = entry.sets[part as usize].as_ref();
+        read_set(self.verified(block)?, block, self.rows)
             .map_err(|found| damaged(format!("{} of {}", set_name(part), entry.path), found))
     }
 
@@ -88,7 +123,8 @@ impl Columns {
         let column = entry.column(kind);
         let Some(values) = &column.values else { return Ok(None) };
         let place = || format!("{} values of {}", kind.name(), entry.path);
-        let view = Column::new(kind, self.rows, &self.bytes, column, values)
+        let bytes = self.verified(column.blocks())?;
+        let view = Column::new(kind, self.rows, bytes, column, values)
             .map_err(|found| damaged(place(), found))?;
         match column.checked.get_or_init(|| view.check()) {
             Ok(()) => Ok(Some(view)),
@@ -121,6 +157,16 @@ struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
+    /// Bytes of the directory, by its header.
+    fn len(header: &[u8]) -> Result<u64> {
+        let (header, _) = split::<Header>(header, 1).ok_or_else(|| damaged("header", "cut off"))?;
+        let Header { path_count, block_count, names_bytes, .. } = header[0];
+        let [paths, blocks, names] = [path_count, block_count, names_bytes].map(u64::from);
+        let records =
+            size_of::<PathRecord>() as u64 * paths + size_of::<BlockRecord>() as u64 * blocks;
+        Ok(size_of::<Header>() as u64 + records + names)
+    }
+
     fn read(bytes: &'a [u8], rows: u32) -> Result<Self> {
         let too_short = || damaged("directory", format!("ends beyond {} bytes", bytes.len()));
         let (header, rest) = split::<Header>(bytes, 1).ok_or_else(too_short)?;

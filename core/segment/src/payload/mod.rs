@@ -47,6 +47,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::format::Section;
 use crate::ids::RowId;
 use crate::kinds::FieldKinds;
 use crate::rowset::RowSet;
@@ -80,6 +81,18 @@ impl Payload {
 
     pub(crate) fn with_texts(columns: Bytes, texts: Arc<Texts>, rows: u32) -> Result<Self> {
         Ok(Payload { rows, columns: Columns::open(columns, rows)?, texts })
+    }
+
+    /// Opens the columns of a mapped file; their bytes are verified when they are used.
+    ///
+    /// # Errors
+    /// As [`open`](Payload::open); what the blob returns.
+    pub(crate) fn open_mapped(
+        section: &Arc<Section>,
+        texts: Arc<Texts>,
+        rows: u32,
+    ) -> Result<Self> {
+        Ok(Payload { rows, columns: Columns::open_mapped(section, rows)?, texts })
     }
 
     /// Columns made again from the texts, for a segment whose columns are damaged. `kinds` are the fields that are

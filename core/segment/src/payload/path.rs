@@ -1,6 +1,5 @@
-//! Where in a row's metadata a value is: the keys from the outside in.
-//!
-//! The type is `FieldPath`; used by `filter`, the columns of `payload`, and the known fields of the engine.
+//! `FieldPath`: where in a row's metadata a value is: the keys from the outside in. `parse` reads its text.
+//! Used by `filter`, the columns of `payload`, and the known fields of the engine.
 //!
 //! The text form joins keys with dots: `a.b` is key `b` inside the object under key `a`. Inside a key a dot
 //! is written `\.` and a backslash `\\`; nothing else may follow a backslash, so that every path has exactly

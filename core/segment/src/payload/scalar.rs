@@ -1,6 +1,5 @@
-//! Single values of metadata, and the exact order of numbers.
-//!
-//! The type is `Scalar`; `filter` compares with it, `payload` stores it.
+//! `Scalar`: a single value of metadata, and the exact order of numbers (`Number`, `Comparison`). `filter`
+//! compares with it, `payload` stores it.
 //!
 //! Numbers compare by what they are worth, whatever their kind: no comparison rounds, so `2^53 + 1` is
 //! greater than the float `2^53`. To compare a whole column at once an operand is turned into the inclusive

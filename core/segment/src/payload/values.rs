@@ -1,4 +1,6 @@
-//! The values of a column in their stored width, and the rows that they belong to. What values mean is in `column`.
+//! `Values` and `Owners`: the borrowed arrays of one `Column`: its values in their stored width, and the row
+//! of each. Made by `Column::new`, scanned by `select`. Integers, booleans and string codes are stored as
+//! offsets from the column's smallest value (`Column::base`); floats as they are.
 
 use crate::rowset::RowSet;
 

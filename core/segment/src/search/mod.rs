@@ -20,7 +20,7 @@ pub use crate::vector::graph::EF_DEFAULT;
 use crate::allowed::Allowed;
 use crate::cancel::GoOn;
 use crate::error::{Error, Fault, Result};
-use crate::filter::{Filter, eval_within};
+use crate::filter::Filter;
 use crate::format::all;
 use crate::ids::{PointId, RowId};
 use crate::kernel::Kernel;
@@ -207,8 +207,7 @@ fn prepare_source<'a>(
     let passing = match params.filter {
         _ if pruned || live == 0 => Some(RowSet::empty(segment.rows())),
         Some(filter) => {
-            let (payload, rows) = (segment.payload()?, source.dead.live());
-            Some(eval_within(filter, payload, source.fields, &rows, go_on)?)
+            Some(segment.matching(filter, source.fields, &source.dead.live(), go_on)?)
         }
         None => None,
     };

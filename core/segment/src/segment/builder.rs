@@ -1,9 +1,10 @@
-//! Builds one segment file from rows: the only writer of the segment format. Used by the memtable (`State`) and by
-//! merges.
+//! Builds one segment file from rows: the only writer of the segment format. Used by State (each batch
+//! becomes a small segment in memory) and by merges.
 //!
-//! [`SegmentBuilder`] takes rows; [`SegmentIndexing`] builds the graphs step by step, so that a caller
-//! may pause, stop or show progress between steps; the result is the file's bytes. The same rows, seed
-//! and options give the same bytes, whatever the number of threads.
+//! `SegmentBuilder`: `new`, `push` for each row, `index`, which gives a [`SegmentIndexing`]; its `step`
+//! builds the graphs bit by bit, so that a caller may pause, stop or show progress; `finish` returns the
+//! bytes of the file. With a [`Base`], `index` keeps the graph links of one input segment. The same id, rows,
+//! options and base give the same bytes, whatever the kernel or the number of threads.
 
 use std::sync::Arc;
 
@@ -108,7 +109,8 @@ impl Base<'_> {
     fn graphs(self) -> Vec<Option<BaseGraph>> {
         let new_rows: Arc<[u32]> = self.new_rows.into();
         let graph = |field: &VectorField| {
-            let graph = field.graph()?.clone();
+            // A damaged graph is built anew.
+            let graph = field.graph().filter(|graph| graph.verify().is_ok())?.clone();
             Some(BaseGraph { graph, new_rows: Arc::clone(&new_rows) })
         };
         self.segment.fields().iter().map(graph).collect()

@@ -7,6 +7,10 @@
 //! Opening reads every section. A damaged *derived* section (graph, columns, statistics) does not stop a segment from
 //! opening: it is rebuilt or done without, and [`Segment::degraded`] names it. Damage to anything else is an error.
 //!
+//! Of a [mapped](Residence::Mapped) file opening reads the front, the schema and the fronts of graphs. A block is
+//! verified when it is first used, so damage is an error of the call that meets it; a damaged derived section is
+//! rebuilt or done without from then on. [`Segment::verify`] finds damage before a search does.
+//!
 //! Opened [on demand](Residence::OnDemand), a segment reads each section when it is first used, and a row or a text
 //! alone where that is all that is needed. Bytes of the blob may be missing then: calls fail with `NotResident`, and
 //! succeed once the bytes are there. Damage is always an error, because the bytes can be fetched again; statistics and
@@ -21,16 +25,20 @@ pub use ids::IdTable;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use crate::cancel::GoOn;
 use crate::error::{Error, Result};
+use crate::filter::{Filter, eval_within};
 use crate::format::{
     FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKey, SectionKind, Sections,
     all, once, resident,
 };
 use crate::ids::{FileId, IdHash, PointId, RowId};
+use crate::kinds::FieldKinds;
 use crate::payload::{Payload, Texts};
+use crate::rowset::RowSet;
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
-use crate::storage::Blob;
+use crate::storage::{Access, Blob};
 use crate::vector::VectorField;
 
 /// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
@@ -43,21 +51,28 @@ pub struct Segment {
     residence: Residence,
     id_hash: IdHash,
     ids: OnceLock<IdTable>,
-    bloom: Option<Bloom>,
+    bloom: OnceLock<Option<Bloom>>,
     fields: Vec<VectorField>,
     texts: Arc<Texts>,
     payload: OnceLock<Payload>,
-    stats: Option<Stats>,
+    /// In its place where the columns are damaged.
+    rebuilt: OnceLock<Payload>,
+    stats: OnceLock<Option<Stats>>,
+    /// Found when the segment was opened.
     degraded: Vec<SectionKind>,
 }
 
 impl Segment {
     /// Opens a segment file called `name` in errors. What a block of columns or a text means is checked when it is
-    /// used. O(bytes of the file); on demand it reads front and schema only.
+    /// used. O(bytes of the file); on demand and of a mapped file it reads little more than front and schema.
     ///
     /// # Errors
     /// `Corrupt` or `Version`, naming section and offset.
     pub fn open(name: &str, blob: Arc<dyn Blob>, residence: Residence) -> Result<Segment> {
+        let residence = residence.possible(&*blob);
+        if residence == Residence::Mapped {
+            blob.advise(0..blob.len(), Access::Random);
+        }
         let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
         let front_len = Front::len_from_prefix(name, &prefix, blob.len())?;
         let front = Front::decode(name, &blob.read(0..front_len)?, blob.len())?;
@@ -78,6 +93,7 @@ impl Segment {
         schema: &Schema,
         residence: Residence,
     ) -> Result<Segment> {
+        let residence = residence.possible(&**blob);
         let sections = sections_of(name, blob, &front);
         let opening = Sections { name, sections: &sections, rows: front.rows, residence };
         // Segments may be older than a declaration of fields.
@@ -105,7 +121,8 @@ impl Segment {
             fields.push(VectorField::open(&opening, ordinal, field, spec, &mut degraded)?);
         }
         let name = name.to_owned();
-        let (ids, payload, stats, bloom) = (OnceLock::new(), OnceLock::new(), None, None);
+        let (ids, payload, rebuilt) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (stats, bloom) = (OnceLock::new(), OnceLock::new());
         let mut segment = Segment {
             name,
             front,
@@ -118,11 +135,17 @@ impl Segment {
             fields,
             texts,
             payload,
+            rebuilt,
             stats,
             degraded,
         };
-        if residence != Residence::OnDemand {
-            segment.read_all()?;
+        match residence {
+            // Searches of inverted lists need neither.
+            Residence::OnDemand => {
+                (segment.stats, segment.bloom) = (OnceLock::from(None), OnceLock::from(None));
+            }
+            Residence::Mapped => {}
+            Residence::InPlace | Residence::Built => segment.read_all()?,
         }
         Ok(segment)
     }
@@ -130,22 +153,30 @@ impl Segment {
     /// Reads what is not of a field. Notes derived sections that are damaged.
     fn read_all(&mut self) -> Result<()> {
         self.ids()?;
-        let mut degraded = std::mem::take(&mut self.degraded);
         if resident(self.payload().map(drop))?.is_err() {
-            degraded.push(SectionKind::Columns);
-            let rebuilt =
-                Payload::rebuild(Arc::clone(&self.texts), self.rows(), &self.schema.fields);
-            self.payload = OnceLock::from(rebuilt.map_err(|error| error.context(&self.name))?);
+            self.degraded.push(SectionKind::Columns);
+            self.rebuilt_payload()?;
         }
-        let (opening, rows) = (self.opening(), self.rows());
-        let stats =
-            opening.derived(SectionKey::of(SectionKind::Stats), &mut degraded, |bytes| {
-                Stats::from_bytes(&bytes, rows)
-            })?;
-        let bloom = self.of_ids(SectionKind::IdBloom);
-        let bloom = opening.derived(bloom, &mut degraded, Bloom::from_bytes)?;
-        (self.stats, self.bloom, self.degraded) = (stats, bloom, degraded);
+        if self.stats().is_none() {
+            self.degraded.push(SectionKind::Stats);
+        }
+        if self.bloom().is_none() {
+            self.degraded.push(SectionKind::IdBloom);
+        }
         Ok(())
+    }
+
+    /// Metadata whose columns are made again from the texts.
+    fn rebuilt_payload(&self) -> Result<&Payload> {
+        let kinds = &self.schema.fields;
+        let rebuild = || Payload::rebuild(Arc::clone(&self.texts), self.rows(), kinds);
+        once(&self.rebuilt, || rebuild().map_err(|error| error.context(&self.name)))
+    }
+
+    fn bloom(&self) -> Option<&Bloom> {
+        let key = self.of_ids(SectionKind::IdBloom);
+        let read = || self.opening().required(key).and_then(Bloom::from_bytes).ok();
+        self.bloom.get_or_init(read).as_ref()
     }
 
     fn opening(&self) -> Sections<'_> {
@@ -196,25 +227,20 @@ impl Segment {
         self.front.file_len + self.beside_bytes()
     }
 
-    /// Bytes of memory that a segment of a file takes, if its hot sections are [copied](Residence::Copied): all but the
-    /// texts of the metadata, which stay in the file.
-    pub fn resident_bytes(&self) -> u64 {
-        let texts = self.section_bytes(SectionKind::Metadata);
-        self.front.file_len - texts + self.beside_bytes()
-    }
-
     /// Bytes of all sections of a kind.
     pub fn section_bytes(&self, kind: SectionKind) -> u64 {
         let sections = self.front.sections.iter().filter(|entry| entry.kind == kind);
         sections.map(|entry| entry.len).sum()
     }
 
-    /// Bytes of memory of what is kept beside the bytes of the file.
-    fn beside_bytes(&self) -> u64 {
+    /// Bytes of memory of what is kept beside the bytes of the file: all that a segment of a mapped file takes, because
+    /// pages of a map come and go.
+    pub fn beside_bytes(&self) -> u64 {
         let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
         let own = (size_of::<Segment>() + sections) as u64;
         let fields: u64 = self.fields.iter().map(VectorField::beside_bytes).sum();
-        let payload = self.payload.get().map_or(0, Payload::directory_bytes);
+        let payload = self.payload.get().or(self.rebuilt.get());
+        let payload = payload.map_or(0, Payload::directory_bytes);
         fields + payload + own
     }
 
@@ -245,7 +271,7 @@ impl Segment {
     /// As [`Segment::ids`].
     pub fn find(&self, id: &PointId) -> Result<Option<RowId>> {
         let hash = self.id_hash.hash(id);
-        let possible = self.bloom.as_ref().is_none_or(|bloom| bloom.may_contain(hash));
+        let possible = self.bloom().is_none_or(|bloom| bloom.may_contain(hash));
         if possible { Ok(self.ids()?.find(id, hash)) } else { Ok(None) }
     }
 
@@ -271,10 +297,36 @@ impl Segment {
     /// # Errors
     /// `Corrupt` if the columns are damaged; what the blob returns.
     pub fn payload(&self) -> Result<&Payload> {
-        once(&self.payload, || {
-            let opening = self.opening();
-            let columns = opening.required(SectionKey::of(SectionKind::Columns))?;
-            Payload::with_texts(columns, Arc::clone(&self.texts), self.rows())
+        let (opening, texts) = (self.opening(), || Arc::clone(&self.texts));
+        let columns = opening.get(SectionKey::of(SectionKind::Columns))?;
+        if self.rebuilt.get().is_some() || columns.is_damaged() && !opening.on_demand() {
+            return self.rebuilt_payload();
+        }
+        once(&self.payload, || match self.residence {
+            Residence::Mapped => Payload::open_mapped(columns, texts(), self.rows()),
+            Residence::InPlace | Residence::Built | Residence::OnDemand => {
+                Payload::with_texts(columns.read_all(self.residence)?, texts(), self.rows())
+            }
+        })
+    }
+
+    /// The rows of `candidates` that a filter keeps, as [`eval_within`]; by columns that are made again from the texts if
+    /// they are found damaged. `kinds` are the declared fields of the collection.
+    ///
+    /// # Errors
+    /// Those of [`eval_within`] and [`Segment::payload`].
+    pub fn matching(
+        &self,
+        filter: &Filter,
+        kinds: &FieldKinds,
+        candidates: &RowSet,
+        go_on: GoOn<'_>,
+    ) -> Result<RowSet> {
+        let rows = || eval_within(filter, self.payload()?, kinds, candidates, go_on);
+        rows().or_else(|error| {
+            let is_columns = error.detail("derived").is_some_and(|is| is == true);
+            // From now on the columns are others.
+            if is_columns && self.residence == Residence::Mapped { rows() } else { Err(error) }
         })
     }
 
@@ -289,26 +341,44 @@ impl Segment {
         self.texts.get(row)
     }
 
-    /// Zone maps and blooms, unless they were damaged or are not read.
+    /// Zone maps and blooms, unless they are damaged or not read.
     pub fn stats(&self) -> Option<&Stats> {
-        self.stats.as_ref()
+        let read = || {
+            let bytes = self.opening().required(SectionKey::of(SectionKind::Stats))?;
+            Stats::from_bytes(&bytes, self.rows())
+        };
+        self.stats.get_or_init(|| read().ok()).as_ref()
     }
 
-    /// Derived sections that were damaged and are done without, or were rebuilt in memory.
-    pub fn degraded(&self) -> &[SectionKind] {
-        &self.degraded
+    /// Derived sections that were found damaged and are done without, or were rebuilt in memory.
+    pub fn degraded(&self) -> Vec<SectionKind> {
+        let mut degraded = self.degraded.clone();
+        let damaged = self.sections.iter().filter(|section| section.is_damaged());
+        let kinds = damaged.map(|section| section.entry().kind);
+        degraded.extend(kinds.filter(|kind| kind.is_derived()));
+        degraded.sort_unstable();
+        degraded.dedup();
+        degraded
     }
 
-    /// Compares the metadata texts with their checksums once more. They are the only part of a file that is read in a
-    /// map, whose pages the system may read again from a medium that has rotted since the segment was opened. O(bytes
-    /// of the texts).
+    /// Compares sections with their checksums, whatever was verified before: those of a map are read again from a
+    /// medium that may have rotted. O(bytes of the sections).
     ///
     /// # Errors
-    /// `Corrupt` naming the block, or what the blob returns.
-    pub fn check_texts(&self) -> Result<()> {
-        let mut texts =
-            self.sections.iter().filter(|section| section.entry().kind == SectionKind::Metadata);
-        texts.try_for_each(|section| section.verify(&|| true))
+    /// `Corrupt` naming the first bad block of each section; what the blob returns.
+    pub fn verify(&self, kinds: &[SectionKind]) -> Result<()> {
+        let mut sections =
+            self.sections.iter().filter(|section| kinds.contains(&section.entry().kind));
+        sections.try_for_each(|section| section.verify(&|| true))
+    }
+
+    /// Verifies what was not used so far of derived sections, so that [`Segment::degraded`] knows all damage. O(bytes of
+    /// them).
+    pub fn find_damage(&self) {
+        let derived = self.sections.iter().filter(|section| section.entry().kind.is_derived());
+        for section in derived {
+            let _noted_by_the_section = section.read(0..section.entry().len);
+        }
     }
 
     /// Sections of the file, for verification and export.
@@ -341,7 +411,7 @@ fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
 
 fn open_texts(sections: &Sections<'_>) -> Result<Texts> {
     let section = sections.get(SectionKey::of(SectionKind::Metadata))?;
-    if sections.on_demand() {
+    if matches!(sections.residence, Residence::OnDemand | Residence::Mapped) {
         return Ok(Texts::on_demand(Some(Arc::clone(section)), sections.rows));
     }
     Texts::open(section.read_all(Residence::InPlace)?, sections.rows)

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Blob, Bytes};
+use super::{Access, Blob, Bytes};
 use crate::error::{Error, Result};
 
 /// An immutable blob over [`Bytes`]. Reading is a slice of them: no copy, no failing medium.
@@ -32,5 +32,15 @@ impl Blob for BytesBlob {
             return Err(Error::corrupt(&self.name, "read", found).with("offset", range.start));
         }
         Ok(self.bytes.slice(range.start as usize..range.end as usize))
+    }
+
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
+    fn advise(&self, range: Range<u64>, access: Access) {
+        if range.start <= range.end && range.end <= self.len() {
+            self.bytes.advise(range.start as usize..range.end as usize, access);
+        }
     }
 }

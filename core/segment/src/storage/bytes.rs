@@ -4,7 +4,7 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::AlignedBuffer;
+use super::{Access, AlignedBuffer};
 
 #[derive(Debug, Clone)]
 enum Owner {
@@ -37,6 +37,21 @@ impl Bytes {
         assert!(range.start <= range.end && range.end <= self.range.len(), "the range lies within");
         let start = self.range.start + range.start;
         Bytes { owner: self.owner.clone(), range: start..start + range.len() }
+    }
+
+    /// Tells the system how pages of a map will be read; of other bytes nothing. `range` lies within them.
+    pub(super) fn advise(&self, range: Range<usize>, access: Access) {
+        #[cfg(all(feature = "fs", unix))]
+        if let Owner::Map(map) = &self.owner {
+            let advice = match access {
+                Access::Random => memmap2::Advice::Random,
+                Access::Soon => memmap2::Advice::WillNeed,
+            };
+            let _only_a_hint =
+                map.advise_range(advice, self.range.start + range.start, range.len());
+        }
+        #[cfg(not(all(feature = "fs", unix)))]
+        let _ = (range, access);
     }
 }
 

@@ -236,6 +236,15 @@ fn lost(name: &str) -> Error {
     Error::new(ErrorKind::Locked, message).with("file", name)
 }
 
+/// How bytes will be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A few bytes here and there: reading ahead would be waste.
+    Random,
+    /// All of them, soon.
+    Soon,
+}
+
 /// An open immutable blob (or the part of an append-only file that was there when it was opened).
 pub trait Blob: Send + Sync + Debug {
     /// Length in bytes.
@@ -253,6 +262,14 @@ pub trait Blob: Send + Sync + Debug {
     /// `Corrupt` if the range is not within the blob, `Io` if the medium fails, `NotResident` if it must be
     /// fetched first.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
+
+    /// True if each read borrows the same bytes, without a copy.
+    fn is_in_place(&self) -> bool {
+        false
+    }
+
+    /// Announces how the bytes of `range` will be read. A hint; reads are right without it.
+    fn advise(&self, _range: Range<u64>, _access: Access) {}
 
     /// How often bytes were taken out that may come back as others. Media whose bytes stay have no such moments.
     fn changes(&self) -> u64 {

@@ -1,5 +1,4 @@
 //! One vector field of a segment: its originals, its codes and its index, each with the sections that hold it.
-//!
 //! `VectorField` is opened by `Segment` and searched by `search`; `FieldBuilder` is used by `SegmentBuilder`.
 //!
 //! The one file that lists what a field may have: a new index or codec of fewer bytes gets an arm where fields are
@@ -13,7 +12,7 @@ use std::sync::OnceLock;
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn};
 use crate::error::Result;
-use crate::format::{Content, SectionKey, SectionKind, Sections, resident};
+use crate::format::{Content, Guard, Residence, SectionKey, SectionKind, Sections, resident};
 use crate::ids::RowId;
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
@@ -36,6 +35,7 @@ const GRAPH_SEED: u64 = 0x6E65_6172;
 #[derive(Debug)]
 pub struct VectorField {
     name: String,
+    is_mapped: bool,
     rows: StoredRows,
     graph: Option<Graph>,
     approximations: OnceLock<Option<Approximations>>,
@@ -63,7 +63,8 @@ pub(crate) struct FieldSearch<'a> {
 }
 
 impl VectorField {
-    /// Opens the field at position `ordinal` of the schema. On demand it reads nothing, and does without a graph.
+    /// Opens the field at position `ordinal` of the schema. On demand it reads nothing, and does without a graph; of a
+    /// mapped file it reads the front of the graph.
     ///
     /// # Errors
     /// `Corrupt` if its rows are damaged; what the blob returns.
@@ -75,6 +76,7 @@ impl VectorField {
         degraded: &mut Vec<SectionKind>,
     ) -> Result<VectorField> {
         let mut field = VectorField {
+            is_mapped: sections.residence == Residence::Mapped,
             name: name.to_owned(),
             rows: StoredRows::new(sections, ordinal, spec)?,
             graph: None,
@@ -87,15 +89,19 @@ impl VectorField {
         }
         let graph = sections.find(SectionKey::of_field(SectionKind::Graph, ordinal));
         let graph = graph.map(|section| {
-            let bytes = section.read_all(sections.residence)?;
-            Graph::open(bytes, sections.rows)
+            if field.is_mapped {
+                return Graph::open_mapped(section, sections.rows);
+            }
+            Graph::open(section.read_all(sections.residence)?, sections.rows)
         });
         let graph = graph.map(resident).transpose()?;
         if matches!(graph, Some(Err(_))) {
             degraded.push(SectionKind::Graph);
         }
         field.graph = graph.and_then(Result::ok);
-        field.approximations(field.rows()?);
+        if !field.is_mapped {
+            field.approximations(field.rows()?);
+        }
         Ok(field)
     }
 
@@ -144,7 +150,7 @@ impl VectorField {
 
     /// The graph, if the field has one that is whole.
     pub fn graph(&self) -> Option<&Graph> {
-        self.graph.as_ref()
+        self.graph.as_ref().filter(|graph| !graph.is_damaged())
     }
 
     /// The inverted lists, if the field is searched by them: where rows are read on demand.
@@ -158,8 +164,8 @@ impl VectorField {
     }
 
     /// The nearest allowed rows, closest first, at least `k` where the path finds as many; of those farther than
-    /// `limit` any may be missing. A walk through the graph that would cost more than a scan of the allowed rows ends
-    /// as such a scan. Rows at one distance are ordered by `tie`.
+    /// `limit` any may be missing. A walk through the graph that would cost more than a scan of the allowed rows, or
+    /// finds the graph damaged, ends as such a scan. Rows at one distance are ordered by `tie`.
     ///
     /// # Errors
     /// `Cancelled` once `go_on` returns false; as [`VectorField::rows`].
@@ -173,11 +179,15 @@ impl VectorField {
     ) -> Result<Cow<'s, [Candidate]>> {
         let FieldSearch { path, k, allowed, go_on, .. } = *search;
         let scorer = self.scorer(search.kernel, search.vector)?;
-        let through_graph = match (path, &self.graph) {
+        let through_graph = match (path, self.graph()) {
             (AccessPath::Graph { ef }, Some(graph)) => {
                 let scored_max = u64::from(search.allowed_count);
                 let budget = SearchBudget { ef: ef as usize, k, scored_max };
-                graph.search(&scorer, allowed, budget, scratch, stats, go_on)
+                match graph.search(&scorer, allowed, budget, scratch, stats, go_on) {
+                    // It is done without from now on.
+                    Err(_) if graph.is_damaged() => None,
+                    walked => walked?,
+                }
             }
             (
                 AccessPath::Graph { .. }
@@ -189,19 +199,26 @@ impl VectorField {
         };
         cancel::check(go_on)?;
         if let Some(candidates) = through_graph {
+            scorer.end()?;
             return Ok(Cow::Borrowed(candidates));
         }
         let limit = if scorer.bounds.is_some() { limit() } else { f32::INFINITY };
         let wanted = Wanted { k, limit };
-        flat::search(&scorer, self.rows.len(), allowed, wanted, tie, stats, go_on).map(Cow::Owned)
+        let found = flat::search(&scorer, self.rows.len(), allowed, wanted, tie, stats, go_on)?;
+        scorer.end()?;
+        Ok(Cow::Owned(found))
     }
 
     fn scorer(&self, kernel: Kernel, query: &[f32]) -> Result<FieldScorer<'_>> {
-        let rows = self.rows()?;
+        if self.graph.is_none() {
+            // A scan reads all rows, and approximations are made of them.
+            self.rows()?;
+        }
+        let (rows, guards) = self.rows.guarded()?;
         let originals = RowScorer::new(rows, kernel, query);
         let bounds = |approximations| Bounds::new(approximations, rows, kernel, originals.query());
         let bounds = self.approximations(rows).map(bounds);
-        Ok(FieldScorer { originals, bounds })
+        Ok(FieldScorer { originals, bounds, guards })
     }
 }
 
@@ -209,12 +226,28 @@ impl VectorField {
 struct FieldScorer<'a> {
     originals: RowScorer<'a>,
     bounds: Option<Bounds<'a>>,
+    /// Of rows that were not all verified.
+    guards: [Option<Guard<'a>>; 2],
+}
+
+impl FieldScorer<'_> {
+    /// The end of the search.
+    ///
+    /// # Errors
+    /// `Corrupt` if a row was damaged; what the blob returns.
+    fn end(self) -> Result<()> {
+        self.guards.into_iter().flatten().try_for_each(Guard::end)
+    }
 }
 
 impl Scorer for FieldScorer<'_> {
     #[inline]
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        self.originals.score_many(rows, out);
+        if self.guards.iter().flatten().all(|guard| guard.admit(rows)) {
+            self.originals.score_many(rows, out);
+        } else {
+            out.fill(f32::INFINITY);
+        }
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use nearfield_segment::format::SectionKind;
 use nearfield_segment::segment::{Base, Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::Bytes;
 pub use nearfield_segment::vector::graph::Progress;
@@ -169,8 +170,8 @@ impl Task {
         let mut maps = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
             let map = append_live(&mut builder, &input.segment, &input.dead, pool);
-            // After the texts were copied: damage to them must not get a new checksum.
-            input.segment.check_texts()?;
+            // After the rows were copied: damage to them must not get a new checksum.
+            input.segment.verify(&SectionKind::OF_ROWS)?;
             maps.push(map?);
         }
         if rows == 0 {

@@ -1,7 +1,6 @@
-//! The space a graph is built in: squared distances between rows that obey geometry, so that pruning
-//! by triangles makes sense for every metric.
-//!
-//! `Geometry` computes these distances for `GraphBuilder`; `Lift` holds the further coordinate of dot.
+//! `Geometry`: the space a graph is built in: squared distances between rows that obey geometry, so that
+//! pruning by triangles makes sense for every metric. Made by `VectorField`'s builder for `GraphBuilder`;
+//! `Lift` holds the further coordinate of dot.
 //!
 //! L2 as it is; cosine as half the squared distance of the normalised rows, 1 − cos; dot in the space
 //! with one more coordinate x′ = √(M² − ‖x‖²), M the largest norm, where nearest to a query means

@@ -1,4 +1,5 @@
-//! The rows of a vector field as they are stored, and everything that is computed from them exactly.
+//! The rows of a vector field as they are stored, and everything that is computed from them exactly. Entries:
+//! `StoredRows` (opened by `VectorField`), `VectorRows`, `RowScorer` and `Geometry`.
 //!
 //! A field has two sections. *Vectors*: for each row `padded(dim)` elements (f32, or IEEE halves),
 //! zeros after the first `dim`. *Inverse norms*: for cosine one f32 a row, `1/‖x‖` or 0 for a vector

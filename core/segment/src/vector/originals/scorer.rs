@@ -1,4 +1,5 @@
-//! From sums to distances: a query prepared once, rows scored by lists.
+//! `RowScorer`: from sums to distances: a query prepared once, rows scored by lists. Used by `VectorField`
+//! and `StoredRows`.
 
 use crate::ids::RowId;
 use crate::kernel::{Kernel, Measure};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
-use crate::format::{Residence, Section, SectionKey, SectionKind, Sections, all, once};
+use crate::format::{Guard, Residence, Section, SectionKey, SectionKind, Sections, all, once};
 use crate::ids::RowId;
 use crate::kernel::Kernel;
 use crate::schema::VectorSpec;
@@ -25,6 +25,8 @@ pub(in crate::vector) struct StoredRows {
     inverse_norms: Option<Arc<Section>>,
     /// The bytes of both, once they were read.
     whole: OnceLock<[Bytes; 2]>,
+    /// The bytes of both in a mapped file, not verified.
+    mapped: Option<[Bytes; 2]>,
 }
 
 impl StoredRows {
@@ -38,7 +40,7 @@ impl StoredRows {
         spec: &VectorSpec,
     ) -> Result<StoredRows> {
         let norms = sections.find(SectionKey::of_field(SectionKind::InverseNorms, field));
-        Ok(StoredRows {
+        let mut stored = StoredRows {
             file: sections.name.to_owned(),
             spec: spec.clone(),
             rows: sections.rows,
@@ -46,7 +48,15 @@ impl StoredRows {
             vectors: sections.get(SectionKey::of_field(SectionKind::Vectors, field))?.clone(),
             inverse_norms: norms.filter(|section| section.entry().len > 0).cloned(),
             whole: OnceLock::new(),
-        })
+            mapped: None,
+        };
+        if stored.residence == Residence::Mapped {
+            let in_place = |section: &Section, _| section.read_unverified(0..section.entry().len);
+            let bytes = stored.read_both(in_place)?;
+            stored.view(stored.rows, &bytes)?;
+            stored.mapped = Some(bytes);
+        }
+        Ok(stored)
     }
 
     pub(in crate::vector) fn spec(&self) -> &VectorSpec {
@@ -68,6 +78,19 @@ impl StoredRows {
             Ok(bytes)
         })?;
         self.view(self.rows, whole)
+    }
+
+    /// All rows in place, for a search: those of a mapped file are verified by the guards before they are read.
+    ///
+    /// # Errors
+    /// As [`StoredRows::all`].
+    pub(in crate::vector) fn guarded(&self) -> Result<(VectorRows<'_>, [Option<Guard<'_>>; 2])> {
+        let Some(bytes) = &self.mapped else { return Ok((self.all()?, [None, None])) };
+        let codec = OriginalCodec::new(&self.spec);
+        let norms = self.inverse_norms.as_ref();
+        let norms = norms.and_then(|section| Guard::new(section, 0, codec.norm_bytes()));
+        let guards = [Guard::new(&self.vectors, 0, codec.code_bytes()), norms];
+        Ok((self.view(self.rows, bytes)?, guards))
     }
 
     /// Writes the stored values of a row; `out` has `dim` places.

@@ -1,4 +1,5 @@
-//! The lists of neighbours, of a finished graph and of one that is being built.
+//! `Adjacency`: the lists of neighbours (row → rows), of a finished graph and of one that is being built.
+//! Read by the search, the build and `connect`.
 
 use crate::ids::RowId;
 use crate::kernel::prefetch_slice;
@@ -17,7 +18,9 @@ impl<'a> Adjacency<'a> {
     #[inline]
     pub(super) fn neighbours(self, row: RowId) -> impl Iterator<Item = RowId> + 'a {
         let places = &self.places[row.index() * self.stride..][..self.stride];
-        places.iter().take_while(|&&place| place != NO_ROW).map(|&place| RowId(place))
+        // Lists of a mapped file are not checked before: what is no row ends a list.
+        let rows = self.rows();
+        places.iter().take_while(move |&&place| (place as usize) < rows).map(|&place| RowId(place))
     }
 
     #[inline]

@@ -1,9 +1,7 @@
-//! Building a graph by batches (ParlayANN: Manohar et al., 2024): the rows of a batch search the graph
-//! as it was before the batch, in parallel; then their back links are grouped by target and each
-//! target is pruned, in parallel. So the bytes depend on rows, parameters and seed alone.
-//!
-//! `GraphBuilder` is used by `VectorField`'s builder, step by step; `GraphParams` are its parameters. `connect` makes
-//! all rows reachable afterwards.
+//! `GraphBuilder`: builds a graph by batches (ParlayANN: Manohar et al., 2024): the rows of a batch search
+//! the graph as it was before the batch, in parallel; then their back links are grouped by target and each
+//! target is pruned, in parallel. So the bytes depend on rows, parameters (`GraphParams`) and seed alone.
+//! Used by `VectorField`'s builder, step by step; `connect` makes all rows reachable afterwards.
 //!
 //! Of equal rows only the representative is inserted; the links of its duplicates are written at the end.
 //!
@@ -190,10 +188,10 @@ impl GraphBuilder {
         let Progress { done, total } = self.progress();
         assert_eq!(done, total, "steps go on until done equals total");
         let degree = self.params.degree as usize;
-        let places = self.connector.map_or(Vec::new(), Connector::into_places);
+        let (places, pairs) = self.connector.map_or_else(Default::default, Connector::into_parts);
         let mut entries = self.entries;
         entries.sort_unstable();
-        write(&entries, Adjacency { places: &places, stride: degree }, degree)
+        write(&entries, &pairs, Adjacency { places: &places, stride: degree }, degree)
     }
 
     fn insert_batch(&mut self, space: &impl Space, pool: &Pool) {

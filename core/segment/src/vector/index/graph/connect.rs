@@ -68,10 +68,10 @@ impl Connector {
         u64::from(self.done)
     }
 
-    /// The lists of all rows, those of duplicates too.
-    pub(super) fn into_places(mut self) -> Vec<u32> {
+    /// The lists of all rows, those of duplicates too; representatives and duplicates.
+    pub(super) fn into_parts(mut self) -> (Vec<u32>, Vec<(RowId, RowId)>) {
         self.duplicates.link(&mut self.places, self.degree);
-        self.places
+        (self.places, self.duplicates.pairs().collect())
     }
 
     /// Links up to `links_max` unreached rows.

@@ -53,12 +53,19 @@ impl Duplicates {
         Duplicates { representatives, starts, rows, set: Some(set) }
     }
 
-    /// Reads the duplicates from the adjacency lists of a graph. O(rows).
+    /// Reads the duplicates from the adjacency lists of a graph of version 1. O(rows).
     pub(super) fn of_lists(adjacency: Adjacency<'_>) -> Self {
         let lists = (0..).map(RowId).zip(adjacency.places.chunks_exact(adjacency.stride));
         let marked = lists.filter(|(_, list)| list[0] == list[1] && list[0] != NO_ROW);
         let pairs = marked.map(|(row, list)| (RowId(list[0]), row)).collect();
         Duplicates::new(adjacency.rows() as u32, pairs)
+    }
+
+    /// Pairs of representative and duplicate, ascending.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (RowId, RowId)> + '_ {
+        let of =
+            |&representative| self.of(representative).iter().map(move |&row| (representative, row));
+        self.representatives.iter().flat_map(of)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -124,7 +131,8 @@ mod tests {
 
     /// Groups of some sizes; each representative has a list that is full but for one place.
     fn linked(sizes: &[u32]) -> (Duplicates, Vec<u32>) {
-        let rows = sizes.iter().sum::<u32>();
+        let distinct = sizes.iter().sum::<u32>();
+        let rows = distinct + DEGREE as u32;
         let (mut pairs, mut first) = (Vec::new(), 0);
         for &size in sizes {
             pairs.extend((first + 1..first + size).map(|row| (RowId(first), RowId(row))));
@@ -134,7 +142,7 @@ mod tests {
         let mut places = vec![NO_ROW; rows as usize * DEGREE];
         for &RowId(row) in &duplicates.representatives {
             let list = &mut places[row as usize * DEGREE..][..DEGREE - 1];
-            list.iter_mut().zip(5000..).for_each(|(place, other)| *place = other);
+            list.iter_mut().zip(distinct..).for_each(|(place, other)| *place = other);
         }
         duplicates.link(&mut places, DEGREE);
         (duplicates, places)

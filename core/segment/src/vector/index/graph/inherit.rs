@@ -1,7 +1,6 @@
-//! Growing a graph instead of building one: the rows of an existing graph keep their links, and only other rows are
-//! inserted (as Lucene merges HNSW segments, from the graph with most rows).
-//!
-//! `BaseGraph` is the graph that a merge keeps, chosen by the engine; `Inheritance` is used by `GraphBuilder`.
+//! `Inheritance`: grows a graph instead of building one: the rows of an existing graph (`BaseGraph`, chosen
+//! by the engine) keep their links, and only other rows are inserted (as Lucene merges HNSW segments, from
+//! the graph with most rows). Used by `GraphBuilder`.
 //!
 //! A row that was left out leaves a gap in the lists that name it. Its own neighbours are candidates for that
 //! place, and the list is pruned again (Singh et al., 2021, FreshDiskANN, Algorithm 4). Distances are computed anew,

@@ -1,4 +1,5 @@
-//! Neighbours with their distances, as a builder changes them.
+//! `Lists`: neighbours with their distances, as a builder changes them. Held by `GraphBuilder`; `adjacency`
+//! makes the finished lists.
 
 use crate::ids::RowId;
 use crate::vector::index::Candidate;

@@ -1,5 +1,6 @@
-//! Choosing a row's neighbours among candidates (Subramanya et al., 2019, RobustPrune): a candidate c
-//! is left out if some chosen s is closer to it than the row p itself is, α·d(s, c) ≤ d(p, c).
+//! `prune`: chooses a row's neighbours among candidates (Subramanya et al., 2019, RobustPrune): a candidate c
+//! is left out if some chosen s is closer to it than the row p itself is, α·d(s, c) ≤ d(p, c). Called by
+//! `GraphBuilder` and `Inheritance`.
 
 use crate::ids::RowId;
 use crate::vector::index::Candidate;

@@ -14,6 +14,8 @@ use std::collections::BinaryHeap;
 
 use crate::allowed::Allowed;
 use crate::cancel::{GoOn, never_cancelled};
+use crate::error::Result;
+use crate::format::Guard;
 use crate::ids::RowId;
 use crate::vector::index::graph::adjacency::Adjacency;
 use crate::vector::index::graph::duplicates::Duplicates;
@@ -46,6 +48,9 @@ impl Graph {
     /// Up to `budget.ef` allowed rows close to the scorer's query, in key order; `None` if a filtered walk
     /// reached `budget.scored_max`, which happens where the allowed rows are far from the query. Once `go_on`
     /// returns false the walk ends and the result is incomplete: the caller checks after it.
+    ///
+    /// # Errors
+    /// `Corrupt` if a list of a mapped file is damaged; what the blob returns.
     pub fn search<'s>(
         &self,
         scorer: &impl Scorer,
@@ -54,29 +59,32 @@ impl Graph {
         scratch: &'s mut Scratch,
         stats: &mut SearchStats,
         go_on: GoOn<'_>,
-    ) -> Option<&'s [Candidate]> {
-        let ef = budget.ef.min(self.adjacency().rows());
+    ) -> Result<Option<&'s [Candidate]>> {
+        let nodes = Nodes::of(self);
+        let ef = budget.ef.min(nodes.adjacency.rows());
         scratch.results.clear();
         if ef == 0 {
-            return Some(&scratch.results);
+            return Ok(Some(&scratch.results));
         }
         let mut gave_up = false;
         let mut nearest = std::mem::take(&mut scratch.nearest);
         nearest.reset(ef);
         match allowed {
-            Allowed::All => *stats += self.walk(scorer, &mut nearest, scratch, go_on),
+            Allowed::All => {
+                *stats += self.walk(&nodes, scorer, &mut nearest, scratch, go_on);
+            }
             Allowed::Except(_) | Allowed::Only(_) => {
                 let (frontier, duplicates) =
                     (std::mem::take(&mut scratch.frontier), &self.duplicates);
                 let (left, refused) = (budget.scored_max, u64::MAX);
                 let mut beam = Filtered { allowed, duplicates, left, refused, frontier, nearest };
                 beam.frontier.clear();
-                *stats += self.walk(scorer, &mut beam, scratch, go_on);
+                *stats += self.walk(&nodes, scorer, &mut beam, scratch, go_on);
                 let is_short = beam.refused < beam.nearest.entry_at(budget.k) && ef < REPEATED_EF;
                 if is_short && beam.left > 0 && go_on() {
                     beam.nearest.reset(REPEATED_EF);
                     beam.frontier.clear();
-                    *stats += self.walk(scorer, &mut beam, scratch, go_on);
+                    *stats += self.walk(&nodes, scorer, &mut beam, scratch, go_on);
                 }
                 gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
@@ -88,21 +96,23 @@ impl Graph {
             stats.scored += self.with_duplicates(&nearest, scorer, allowed, ef, scratch);
         }
         scratch.nearest = nearest;
-        if gave_up { None } else { Some(&scratch.results) }
+        nodes.guard.map_or(Ok(()), Guard::end)?;
+        Ok(if gave_up { None } else { Some(&scratch.results) })
     }
 
     fn walk(
         &self,
+        nodes: &Nodes<'_>,
         scorer: &impl Scorer,
         beam: &mut impl Beam,
         scratch: &mut Scratch,
         go_on: GoOn<'_>,
     ) -> SearchStats {
         if self.duplicates.is_empty() {
-            return walk(self.adjacency(), self.entries(), scorer, beam, scratch, go_on);
+            return walk(nodes, scorer, beam, scratch, go_on);
         }
         let mut beam = Distinct { duplicates: &self.duplicates, beam };
-        walk(self.adjacency(), self.entries(), scorer, &mut beam, scratch, go_on)
+        walk(nodes, scorer, &mut beam, scratch, go_on)
     }
 
     /// Fills the results with the allowed rows of `nearest` and of their groups, `ef` at most; returns the rows scored.
@@ -166,7 +176,8 @@ pub(super) fn walk_expanded<'s>(
 ) -> &'s mut Vec<Candidate> {
     let mut nearest = std::mem::take(&mut scratch.nearest);
     nearest.reset(ef);
-    walk(adjacency, entries, scorer, &mut nearest, scratch, &never_cancelled);
+    let nodes = Nodes { entries, adjacency, guard: None };
+    walk(&nodes, scorer, &mut nearest, scratch, &never_cancelled);
     scratch.nearest = nearest;
     scratch.expanded.sort_unstable();
     &mut scratch.expanded
@@ -190,23 +201,43 @@ trait Beam {
     fn peek(&self) -> Option<RowId>;
 }
 
+/// A graph as a walk reads it.
+struct Nodes<'a> {
+    entries: &'a [u32],
+    adjacency: Adjacency<'a>,
+    guard: Option<Guard<'a>>,
+}
+
+impl<'a> Nodes<'a> {
+    fn of(graph: &'a Graph) -> Self {
+        Nodes { entries: graph.entries(), adjacency: graph.adjacency(), guard: graph.guard() }
+    }
+
+    /// True if the list of a row may be read.
+    #[inline]
+    fn admit(&self, row: RowId) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.admit(&[row]))
+    }
+}
+
 fn walk(
-    adjacency: Adjacency<'_>,
-    entries: &[u32],
+    nodes: &Nodes<'_>,
     scorer: &impl Scorer,
     beam: &mut impl Beam,
     scratch: &mut Scratch,
     go_on: GoOn<'_>,
 ) -> SearchStats {
     let mut stats = SearchStats::default();
+    let adjacency = nodes.adjacency;
     scratch.visited.reset(adjacency.rows());
     scratch.expanded.clear();
-    let entries = entries.iter().map(|&entry| RowId(entry));
+    let entries = nodes.entries.iter().map(|&entry| RowId(entry));
     scratch.visit(entries.filter(|&row| beam.admits(row)), scorer);
     stats.scored += scratch.score(scorer, beam);
     while let Some(closest) = beam.next() {
         stats.hops += 1;
-        if stats.hops.is_multiple_of(CHECKED_HOPS) && !go_on() {
+        let is_cancelled = stats.hops.is_multiple_of(CHECKED_HOPS) && !go_on();
+        if is_cancelled || !nodes.admit(closest.row()) {
             break;
         }
         scratch.expanded.push(closest);

@@ -60,7 +60,8 @@ fn a_graph_is_built_and_walked_over_any_scorer() {
         let budget = SearchBudget::unbounded(32);
         let found =
             graph.search(&scorer, Allowed::All, budget, &mut scratch, &mut stats, &never_cancelled);
-        let nearest = found.and_then(|found| found.first()).expect("there are rows").distance();
+        let nearest = found.expect("nothing is damaged").and_then(|found| found.first());
+        let nearest = nearest.expect("there are rows").distance();
         let expected = line.0.iter().map(|place| (place - query).powi(2)).fold(f32::MAX, f32::min);
         assert_eq!(nearest, expected, "{query}");
     }

@@ -111,6 +111,7 @@ impl Fixture {
                     &mut stats,
                     &never_cancelled,
                 )
+                .expect("nothing is damaged")
                 .expect("no bound");
             check_results(close, allowed, ef);
             let limit = exact.last().map_or(0, |candidate| candidate.distance_bits());
@@ -199,6 +200,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
                 &mut stats,
                 &never_cancelled
             )
+            .expect("nothing is damaged")
             .expect("no bound")
             .is_empty()
     );
@@ -213,6 +215,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
                 &mut stats,
                 &never_cancelled
             )
+            .expect("nothing is damaged")
             .is_none()
     );
     let mut one = RowSet::empty(3000);
@@ -226,6 +229,7 @@ fn filtered_searches_find_the_true_allowed_neighbours() {
             &mut stats,
             &never_cancelled,
         )
+        .expect("nothing is damaged")
         .expect("no bound");
     assert_eq!(found.iter().map(|c| c.row()).collect::<Vec<_>>(), [RowId(2999)]);
 }
@@ -341,6 +345,7 @@ fn few_rows_are_all_found() {
                         &mut stats,
                         &never_cancelled,
                     )
+                    .expect("nothing is damaged")
                     .expect("no bound");
                 assert_eq!(found.len(), count, "{metric:?} ef {ef}");
             }
@@ -384,6 +389,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
                 &mut stats[0],
                 &never_cancelled,
             )
+            .expect("nothing is damaged")
             .expect("no bound");
         let mut fresh = Scratch::default();
         assert_eq!(
@@ -397,6 +403,7 @@ fn scratch_is_reused_across_graphs_of_different_sizes() {
                     &mut stats[1],
                     &never_cancelled
                 )
+                .expect("nothing is damaged")
                 .expect("no bound")
         );
         assert_eq!(stats[0], stats[1]);
@@ -421,13 +428,15 @@ fn damaged_sections_are_refused() {
     assert_eq!(kind_of(&good, u32::MAX), ErrorKind::Corrupt, "too many rows");
     let places = good.len() - 50 * 32 * 4;
     let damage = [
-        (0, 2u32, ErrorKind::Version),
+        (0, 0u32, ErrorKind::Version),
+        (0, 3, ErrorKind::Version),
         (4, 49, ErrorKind::Corrupt),
         (8, 0, ErrorKind::Corrupt),
         (8, 31, ErrorKind::Corrupt),
         (8, u32::MAX, ErrorKind::Corrupt),
         (12, 0, ErrorKind::Corrupt),
         (12, u32::MAX, ErrorKind::Corrupt),
+        (16, 51, ErrorKind::Corrupt),
         (64, 50, ErrorKind::Corrupt),
         (places, 50, ErrorKind::Corrupt),
         (places, u32::MAX, ErrorKind::Corrupt),
@@ -527,7 +536,7 @@ fn searches_reach_every_one_of_many_far_clusters() {
                 &mut stats,
                 &never_cancelled,
             );
-            found.expect("no bound")[0].distance()
+            found.expect("nothing is damaged").expect("no bound")[0].distance()
         };
         let misses = queries.iter().filter(|query| search(query) > far).count();
         assert!(misses <= 12, "{name}: {misses} searches of 600 end in a wrong cluster");

@@ -51,7 +51,7 @@ impl StoredLists {
 
     fn opened(&self) -> Result<&(ListTable, Verified)> {
         once(&self.opened, || {
-            let bytes = self.table.read_all(Residence::Copied)?;
+            let bytes = self.table.read_all(Residence::InPlace)?;
             let len = self.lists.entry().len;
             let table = ListTable::open(&self.file, &bytes, &self.spec, self.segment_rows, len)?;
             let verified = Verified::new(table.places().len());
