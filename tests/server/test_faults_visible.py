@@ -124,7 +124,8 @@ def test_damage_that_opening_meets_is_seen_too(start: Start, data_dir: Path) -> 
     client.post("/v2/admin/checkpoint")
     server.stop()
     [segment] = segments(data_dir)
-    flip(segment, segment.read_bytes().rindex(b"needle-200-"))
+    # In its front, which is all of a file that opening reads.
+    flip(segment, 100)
     server, client = again(start, client.token)
     with pytest.raises(Refused) as refused:
         client.post("/v2/points/get", {"ids": list(range(ROWS))})
@@ -134,6 +135,34 @@ def test_damage_that_opening_meets_is_seen_too(start: Start, data_dir: Path) -> 
     assert status == 503 and segment.name in " ".join(ready["blockers"]), ready
     assert metric(client, "failed_segments") == 1
     assert re.search(rf"ERROR.*{segment.name}", server.output), server.output
+
+
+@pytest.mark.parametrize("scrub", ["0", "3600"])
+def test_damage_behind_the_front_fails_what_reads_it_and_nothing_else(
+    start: Start, data_dir: Path, scrub: str
+) -> None:
+    server, client = serve(start)
+    write(client)
+    client.post("/v2/admin/checkpoint")
+    server.stop()
+    [segment] = segments(data_dir)
+    at = segment.read_bytes().rindex(b"needle-200-")
+    flip(segment, at)
+    server, client = again(start, client.token, "--scrub-interval-secs", scrub)
+    query = {"vector": vector_of(3), "k": 3}
+    assert len(client.post("/v2/query", query)["results"]) == 3
+    if scrub == "0":
+        assert readiness(client)[0] == 200, "nothing has read there"
+        with pytest.raises(Refused) as refused:
+            client.post("/v2/points/get", {"ids": list(range(ROWS))})
+        details = refused.value.body["details"]
+        assert refused.value.code == "corrupt" and segment.name in details["file"], refused.value
+        assert details["offset"] <= at < details["offset"] + details["length"], refused.value
+    wait_until(lambda: readiness(client)[0] == 503)
+    assert segment.name in " ".join(readiness(client)[1]["blockers"])
+    assert metric(client, "failed_segments") == 1
+    assert re.search(rf"ERROR.*{segment.name}", server.output), server.output
+    assert len(client.post("/v2/query", query)["results"]) == 3
 
 
 def test_verify_of_the_command_line_tells_the_server_beside_it(
