@@ -83,7 +83,7 @@ pub use kernel::{InstructionSet, Kernel};
 pub use kinds::{FieldKind, FieldKinds};
 pub use metric::{Metric, ScoreKind};
 pub use parallel::Pool;
-pub use reader::ByteReader;
+pub use reader::{ByteReader, read_json};
 pub use rng::Rng;
 pub use rowset::{DeadRows, RowSet};
 pub use schema::{

@@ -7,7 +7,19 @@
 
 use std::fmt::Display;
 
+use serde::de::{DeserializeOwned, Error as _};
+
 use crate::error::{Error, Result};
+
+/// Reads JSON that is a file or a part of one. The way to read bytes as JSON: serde_json would have a second copy of
+/// everything that reads a text, and a page loads it.
+///
+/// # Errors
+/// Those of serde_json, also for bytes that are no UTF-8.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    serde_json::from_str(text)
+}
 
 /// A position in some bytes.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use nearfield_segment::format::{
     BLOCK_BYTES, Front, SectionEntry, align64, decode_table, encode_table,
 };
 use nearfield_segment::storage::{Blob, Bytes};
-use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result, Schema};
+use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result, Schema, read_json};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{FieldsEntry, check_fields, check_schema};
@@ -108,7 +108,7 @@ pub(crate) fn read(name: &str, blob: &Arc<dyn Blob>) -> Result<(Vec<Contents>, u
     reader.take(32)?;
     let json_len = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
     reader.take(HEADER_BYTES - 40)?;
-    let directory: Directory = serde_json::from_slice(reader.take(json_len)?)
+    let directory: Directory = read_json(reader.take(json_len)?)
         .map_err(|error| Error::corrupt(name, "directory", error))?;
     let mut collections = Vec::with_capacity(directory.collections.len());
     for entry in directory.collections {

@@ -13,7 +13,7 @@
 
 use crc32c::{crc32c, crc32c_append};
 use nearfield_segment::storage::{Storage, join};
-use nearfield_segment::{Error, ErrorKind, Fault, Result};
+use nearfield_segment::{Error, ErrorKind, Fault, Result, read_json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -205,8 +205,7 @@ pub(crate) fn decode<D: Document>(bytes: &[u8], name: &str) -> Result<Stored<D>>
             .with("got", line.version)
             .with("file", name));
     }
-    let document: D =
-        serde_json::from_slice(json).map_err(|error| corrupt("content", error.to_string()))?;
+    let document: D = read_json(json).map_err(|error| corrupt("content", error.to_string()))?;
     check(&document).map_err(|problem| corrupt("content", problem))?;
     Ok(Stored { document, crc })
 }

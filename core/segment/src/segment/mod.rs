@@ -35,6 +35,7 @@ use crate::format::{
 use crate::ids::{FileId, IdHash, PointId, RowId};
 use crate::kinds::FieldKinds;
 use crate::payload::{Payload, Texts};
+use crate::reader::read_json;
 use crate::rowset::RowSet;
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
@@ -405,8 +406,7 @@ fn check_rows(sections: &Sections<'_>) -> Result<()> {
 
 fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
     let bytes = sections.required(SectionKey::of(SectionKind::Schema))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::corrupt(sections.name, "section Schema", error))
+    read_json(&bytes).map_err(|error| Error::corrupt(sections.name, "section Schema", error))
 }
 
 fn open_texts(sections: &Sections<'_>) -> Result<Texts> {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Error, ErrorKind, Fault, Result, show_float};
 use crate::ids::RowId;
 use crate::kernel::{
     Comparison, Element, Kernel, Measure, half_from_f32, half_to_f32, prefetch_slice,
@@ -135,10 +135,11 @@ pub(super) fn cast<'a, E: Element>(section: &str, bytes: &'a [u8]) -> Result<&'a
 }
 
 fn beyond_half(value: f32, column: usize) -> Error {
+    let got = show_float(value.into());
     let message =
-        format!("column {column}: expected a number within ±65504 (half precision), got {value}");
+        format!("column {column}: expected a number within ±65504 (half precision), got {got}");
     Error::invalid(Fault::NonFinite, message)
         .with("expected", "within ±65504")
-        .with("got", value.to_string())
+        .with("got", got)
         .with("column", column)
 }

@@ -1,7 +1,7 @@
 //! `InvertedList`: one list in memory, its rows as codes with their ids, and the distances of those codes to a query.
 //! Read by `StoredLists`; scored by `search::lists`.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, show_float};
 use crate::ids::{PointId, RowId};
 use crate::schema::VectorSpec;
 use crate::storage::Bytes;
@@ -69,7 +69,7 @@ impl InvertedList {
         }
         let numbers = self.scales.iter().chain(&self.squared_norms);
         match numbers.copied().find(|number| !(number.is_finite() && *number >= 0.0)) {
-            Some(number) => Err(format!("scale or squared length {number}")),
+            Some(number) => Err(format!("scale or squared length {}", show_float(number.into()))),
             None => Ok(()),
         }
     }

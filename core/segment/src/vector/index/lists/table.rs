@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::error::Result;
+use crate::error::{Result, show_float};
 use crate::format::align64;
 use crate::metric::Metric;
 use crate::reader::ByteReader;
@@ -92,6 +92,7 @@ impl ListTable {
         let scale = f32::from_bits(reader.u32()?);
         let fits = u64::from(len) >= u64::from(rows) * row_bytes_min(spec);
         if rows == 0 || !fits || !(scale.is_finite() && scale >= 0.0) {
+            let scale = show_float(scale.into());
             let found = format!("list {index}: {rows} rows in {len} bytes, scale {scale}");
             return Err(reader.corrupt(found));
         }
