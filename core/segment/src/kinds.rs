@@ -3,7 +3,6 @@
 //! A list in the order of paths, not a map: declarations are few, and code for one more kind of map is kilobytes of
 //! the page's module.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -77,7 +76,7 @@ impl FromIterator<(String, FieldKind)> for FieldKinds {
 
 impl serde::Serialize for FieldKinds {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.fields.iter().map(|(path, kind)| (path, kind.name())))
+        serializer.collect_map(self.fields.iter().map(|(path, kind)| (path, kind)))
     }
 }
 
@@ -98,8 +97,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldKinds, A::Error> {
         let mut kinds = FieldKinds::NONE;
-        while let Some((path, kind)) = map.next_entry::<String, Cow<'de, str>>()? {
-            let kind: FieldKind = kind.parse().map_err(A::Error::custom)?;
+        while let Some((path, kind)) = map.next_entry::<String, FieldKind>()? {
             if !kinds.insert(path, kind) {
                 return Err(A::Error::custom("expected each field once"));
             }

@@ -1,13 +1,10 @@
 //! `Metric`: what "close" means. Inside the engine smaller is closer, always; sign and range change once, in
 //! `Metric::score` (distance → score), called by the server, the command line, Python and `wasm` for their answers.
 
-use serde::{Deserialize, Serialize};
-
 use crate::names::names;
 
 /// How two vectors are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Cosine of the angle. Distance = −cos. A stored vector of length zero has cosine 0 to every vector; a
     /// query of length zero is refused.

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Fault, Result};
 
-/// Gives an enum `ALL`, `name`, `Display` and `FromStr`. `$what` is what errors call it.
+/// Gives an enum `ALL`, `name`, `Display`, `FromStr`, and its name as JSON. `$what` is what errors call it.
 macro_rules! names {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
         impl $type {
@@ -30,6 +30,19 @@ macro_rules! names {
 
             fn from_str(name: &str) -> $crate::error::Result<Self> {
                 $crate::names::find($what, &$type::ALL.map(|value| (value.name(), value)), name)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                name.parse().map_err(serde::de::Error::custom)
             }
         }
     };

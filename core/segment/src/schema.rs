@@ -31,8 +31,7 @@ const HALF_LIMIT: f32 = 65_520.0;
 const HALF_VANISHES: f32 = 1.0 / (1 << 25) as f32;
 
 /// How the original elements of a vector are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encoding {
     /// As given, four bytes an element.
     #[default]

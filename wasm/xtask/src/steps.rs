@@ -120,7 +120,13 @@ pub(crate) fn optimise(root: &Path, module: Module, stage: &Path, dist: &Path) -
     }
     let name = format!("{}_bg.wasm", module.name);
     let mut optimiser = Command::new(package.join("node_modules/.bin/wasm-opt"));
-    optimiser.args(FEATURES).args(["-O3", "--strip-debug", "--strip-producers", "-o"]);
+    optimiser.args(FEATURES).args([
+        "-O3",
+        "--low-memory-unused",
+        "--strip-debug",
+        "--strip-producers",
+        "-o",
+    ]);
     output(optimiser.arg(dist.join(&name)).arg(stage.join(&name))).map(drop)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::ast::{FILTER_DEPTH_MAX, Filter, IN_VALUES_MAX, Operand};
 use super::near::near_names;
 use super::strict;
-use crate::error::{Error, Fault, Result, show_float, shown};
+use crate::error::{Error, Fault, Result, shown};
 use crate::payload::{Comparison, FieldPath, Number};
 
 /// Keys that are not names of fields.
@@ -328,11 +328,7 @@ fn kind(json: &Value) -> String {
     match json {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(integer), ..) => integer.to_string(),
-            (_, Some(integer), _) => integer.to_string(),
-            (.., float) => show_float(float.unwrap_or(f64::NAN)),
-        },
+        Value::Number(number) => number.to_string(),
         Value::String(text) => format!("{:?}", shown(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),

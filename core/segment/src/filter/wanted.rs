@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::ast::{Filter, Operand};
-use crate::error::{Error, Fault, Result, show_float, shown};
+use crate::error::{Error, Fault, Result, shown};
 use crate::kinds::{FieldKind, FieldKinds};
 use crate::payload::{
-    Comparison, DATE_EXPECTED, FieldPath, KEY_BYTES_MAX, Number, TAGS, normalize_tag, parse_instant,
+    Comparison, DATE_EXPECTED, FieldPath, KEY_BYTES_MAX, Number, Scalar, TAGS, normalize_tag,
+    parse_instant,
 };
 
 /// What values are compared to.
@@ -76,15 +77,14 @@ impl Filter {
 
 fn check_kind(path: &FieldPath, operand: &Operand, kinds: &FieldKinds) -> Result<()> {
     let Some(FieldKind::Datetime) = kinds.get(path.as_str()) else { return Ok(()) };
-    let got = match operand {
+    let value = match operand {
         Operand::Null => return Ok(()),
         Operand::Text(text) if parse_instant(text).is_some() => return Ok(()),
-        Operand::Text(text) => format!("{:?}", shown(text)),
-        Operand::Bool(value) => value.to_string(),
-        Operand::Number(Number::Int(value)) => value.to_string(),
-        Operand::Number(Number::Uint(value)) => value.to_string(),
-        Operand::Number(Number::Float(value)) => show_float(*value),
+        Operand::Text(text) => Scalar::Text(text),
+        Operand::Bool(value) => Scalar::Bool(*value),
+        Operand::Number(number) => Scalar::Number(*number),
     };
+    let got = value.shown();
     let field = shown(path.as_str());
     let message =
         format!("filter: {field:?} is declared datetime: expected {DATE_EXPECTED}, got {got}");

@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use crate::error::{show_float, shown};
+
 /// A finite number as JSON has it. Compares and orders by value across kinds (`1 == 1.0`).
 #[derive(Debug, Clone, Copy)]
 pub enum Number {
@@ -41,6 +43,19 @@ pub(crate) enum Scalar<'a> {
     Number(Number),
     Bool(bool),
     Text(&'a str),
+}
+
+impl Scalar<'_> {
+    /// In a message.
+    pub(crate) fn shown(self) -> String {
+        match self {
+            Scalar::Number(Number::Int(value)) => value.to_string(),
+            Scalar::Number(Number::Uint(value)) => value.to_string(),
+            Scalar::Number(Number::Float(value)) => show_float(value),
+            Scalar::Bool(value) => value.to_string(),
+            Scalar::Text(text) => format!("{:?}", shown(text)),
+        }
+    }
 }
 
 impl Comparison {
