@@ -291,8 +291,12 @@ fn a_locked_directory_names_its_holder_and_can_still_be_read() {
     let options = Options::default();
     let held = Database::open(storage, Mode::Write, options, Arc::new(SystemClock), 1, &owner);
     let held = held.unwrap();
-    for command in ["compact db points", "snapshot-create --data-dir db", "import db points v.npy"]
-    {
+    for command in [
+        "compact db points",
+        "migrate db",
+        "snapshot-create --data-dir db",
+        "import db points v.npy",
+    ] {
         place.run(command).expect(4).says(&["locked", &owner]);
     }
     place.run("search db points --id 5").expect(0);
@@ -517,4 +521,39 @@ fn vacuum_gives_up_the_past_that_is_not_asked_for() {
     assert!(done["removed"].as_u64().unwrap() > 0, "{done}");
     assert_eq!(manifests(), 1);
     place.run("verify db").expect(0);
+}
+
+/// Copies the files below a directory.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn migrate_writes_the_files_of_format_1_anew_and_says_what_became_of_them() {
+    let place = Place::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/v4/store");
+    copy(&fixture, &place.path("db"));
+    let files = ["/segments/", "/manifest-"].map(|part| place.find_all("db", part));
+    let found = place.run("search db a --vector [0.5,0.5,0.5,0.5] --json").expect(0).json();
+    let listed = place.run("migrate db --dry-run").expect(0);
+    listed.says(&["a: c/", ".seg (format 1, ", "2 segments to write: "]);
+    let unchanged = ["/segments/", "/manifest-"].map(|part| place.find_all("db", part));
+    assert_eq!(unchanged, files);
+    let done = place.run("migrate db").expect(0);
+    done.says(&["(format 1, ", " -> c/", "(format 2, ", "2 segments: ", " bytes became "]);
+    place.run("migrate db").expect(0).says(&["0 segments: 0 rows"]);
+    place.run("migrate db --dry-run").expect(0).says(&["0 segments to write"]);
+    place.run("verify db").expect(0);
+    let after = place.run("search db a --vector [0.5,0.5,0.5,0.5] --json").expect(0).json();
+    assert_eq!(after["results"], found["results"]);
+    place.run("migrate nothing").expect(3);
 }

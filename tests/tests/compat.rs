@@ -9,20 +9,27 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nearfield_engine::{Database, Export, ManualClock, Mode, View, verify};
+use nearfield_engine::task::{MergeScope, Task};
+use nearfield_engine::{
+    Collection, Database, ErrorKind, Export, ManualClock, Mode, Result, View, verify,
+};
 use nearfield_segment::Kernel;
 use nearfield_segment::Pool;
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{Hit, ListParams, SearchParams};
-use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob};
+use nearfield_segment::segment::Segment;
+use nearfield_segment::storage::{
+    AlignedBuffer, Blob, BytesBlob, Failure, MemoryStorage, SimDisk, Storage,
+};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
-use nearfield_tests::sim::{DIM, memory, small_options};
+use nearfield_tests::sim::{DIM, Files, describe, memory, open, small_options, storage};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
@@ -164,4 +171,110 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let answer: Vec<String> = hits.iter().map(hit).collect();
         assert_eq!(json!(answer), expected["answer"], "{version}");
     }
+}
+
+/// The versions of the files of a collection, and their levels, oldest first.
+fn formats(view: &View) -> Vec<(u32, u8)> {
+    let files = view.segments.iter().filter_map(|live| Some((live, live.file.as_ref()?)));
+    files.map(|(live, entry)| (live.segment.front().version, entry.level)).collect()
+}
+
+fn merge(collection: &Collection, scope: MergeScope) -> Result<bool> {
+    let mut carry = |task: Task| task.run(&Pool::SERIAL, &mut |_| ControlFlow::Continue(()));
+    collection.merge_by(scope, &mut carry)
+}
+
+/// One file of an older format after the other is written anew, or all become one; no answer changes.
+#[test]
+fn files_of_format_1_are_rewritten_with_the_same_answers() {
+    for version in ["v1", "v2", "v3", "v4"] {
+        let expected = expected(version);
+        let files = read_directory(&root(version).join("store")).unwrap();
+        let db = open_database(&files, Mode::Write).unwrap();
+        let collection = db.collection(NAME).unwrap();
+        let mut before = formats(&collection.view());
+        assert!(before.len() > 1 && before.iter().all(|(format, _)| *format == 1), "{before:?}");
+        for done in 1..=before.len() {
+            assert!(merge(&collection, MergeScope::Outdated).unwrap(), "{version}");
+            let after = formats(&collection.view());
+            assert_eq!(after.iter().filter(|(format, _)| *format == 2).count(), done, "{after:?}");
+            assert_eq!(content(&collection.view()), expected, "{version}, {done} files");
+            let target = MemoryStorage::default();
+            db.export(&target, "both", &[], &Pool::SERIAL, &never_cancelled).unwrap();
+            let blob = target.open("both").unwrap();
+            let export = Export::open("both", &blob, Residence::OnDemand).unwrap();
+            assert_eq!(content(export.collection(NAME).unwrap()), expected, "{version}, {done}");
+        }
+        before.sort_unstable_by_key(|(_, level)| *level);
+        let mut after = formats(&collection.view());
+        after.sort_unstable_by_key(|(_, level)| *level);
+        assert!(before.iter().map(|(_, level)| level).eq(after.iter().map(|(_, level)| level)));
+        assert!(!merge(&collection, MergeScope::Outdated).unwrap(), "{version}: nothing is left");
+
+        let db = open_database(&files, Mode::Write).unwrap();
+        let collection = db.collection(NAME).unwrap();
+        collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(formats(&collection.view()), [(2, 1)], "{version}");
+        assert_eq!(content(&collection.view()), expected, "{version}, compacted");
+    }
+}
+
+/// Power is cut at each operation of a migration: the store opens with everything in it, and the next one goes on.
+#[test]
+fn a_migration_that_is_cut_short_loses_nothing_and_goes_on() {
+    for version in ["v1", "v4"] {
+        let expected = expected(version);
+        let files = read_directory(&root(version).join("store")).unwrap();
+        let migrate = |disk: &SimDisk, seed| -> Result<Value> {
+            let session = open(storage(disk), 1_000_000, seed)?;
+            let collection = session.db.collection(NAME)?;
+            while collection.view().segments.iter().any(|live| live.segment.front().is_outdated()) {
+                merge(&collection, MergeScope::Outdated)?;
+            }
+            Ok(content(&collection.view()))
+        };
+        let whole = disk_with(&files);
+        let first = whole.op_count();
+        assert_eq!(migrate(&whole, 77).unwrap(), expected);
+        for op in first..whole.op_count() {
+            let disk = disk_with(&files);
+            disk.fail_at(op, Failure::Crash);
+            let _cut_short = migrate(&disk, 77);
+            let after = disk.restart(op);
+            let context = || format!("{version}, operation {op}\n{}", describe(&disk));
+            let session = open(storage(&after), 1_000_000, 78).unwrap();
+            let view = session.db.collection(NAME).unwrap().view();
+            assert_eq!(content(&view), expected, "{}", context());
+            drop(session);
+            assert_eq!(migrate(&after, 79).unwrap(), expected, "{}", context());
+        }
+    }
+}
+
+/// As an earlier build refuses the files of this one.
+#[test]
+fn files_of_a_later_format_are_refused_in_words() {
+    let mut segment = read_directory(&root("v4").join("store")).unwrap();
+    segment.retain(|name, _| name.ends_with(".seg"));
+    let mut bytes = segment.pop_first().unwrap().1;
+    bytes[8] = 3;
+    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("s", AlignedBuffer::copy_of(&bytes).into()));
+    let error = Segment::open("s", blob, Residence::InPlace).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Version);
+    assert_eq!(error.message(), "s: segment format 3; this build reads 1 to 2");
+    let mut bytes = std::fs::read(root("v4").join("export.near")).unwrap();
+    bytes[8] = 3;
+    let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("e", AlignedBuffer::copy_of(&bytes).into()));
+    let error = Export::open("e", &blob, Residence::InPlace).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Version);
+    assert_eq!(error.message(), "e: export format 3; this build reads 1 to 2");
+}
+
+fn disk_with(files: &Files) -> SimDisk {
+    let disk = SimDisk::new(1);
+    let storage = storage(&disk);
+    for (name, bytes) in files {
+        storage.put_new(name, bytes).unwrap();
+    }
+    disk
 }

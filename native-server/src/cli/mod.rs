@@ -14,6 +14,7 @@ mod import;
 mod info;
 mod keys;
 mod log;
+mod migrate;
 mod printable;
 mod replay;
 mod search;
@@ -62,6 +63,8 @@ pub enum Command {
     ReplayToLsn(replay::ReplayToLsn),
     /// Merge a collection into one segment in its final form
     Compact(compact::Compact),
+    /// Write the files of older formats anew in the present one
+    Migrate(migrate::Migrate),
     /// Remove files that neither the present nor the history to be kept needs
     Vacuum(compact::Vacuum),
     /// Make a key and show its token, this once
@@ -93,6 +96,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Exit> {
         Command::SnapshotRestore(command) => command.run(out).map(|()| Exit::Ok),
         Command::ReplayToLsn(command) => command.run(out).map(|()| Exit::Ok),
         Command::Compact(command) => command.run(out).map(|()| Exit::Ok),
+        Command::Migrate(command) => command.run(out).map(|()| Exit::Ok),
         Command::Vacuum(command) => command.run(out).map(|()| Exit::Ok),
         Command::KeyCreate(command) => command.run(out).map(|()| Exit::Ok),
         Command::KeyRevoke(command) => command.run(out).map(|()| Exit::Ok),

@@ -141,7 +141,7 @@ impl MaintenanceSchedule {
         match step {
             Step::Merge(MergeScope::Due) => self.look = false,
             Step::Merge(MergeScope::Checkpoint) => self.checkpoint_at = now + intervals.checkpoint,
-            Step::Merge(MergeScope::Worthwhile | MergeScope::Everything) => {
+            Step::Merge(MergeScope::Worthwhile | MergeScope::Outdated | MergeScope::Everything) => {
                 self.merge_at = now + intervals.merge;
             }
             Step::Tidy => self.tidy_at = now + TIDY_EVERY,
@@ -160,7 +160,7 @@ impl MaintenanceSchedule {
                 self.checkpoint_at = if failed { now } else { self.checkpoint_at };
                 self.no_checkpoint_before = if did { now } else { now + PAUSE };
             }
-            Step::Merge(MergeScope::Worthwhile | MergeScope::Everything) => {
+            Step::Merge(MergeScope::Worthwhile | MergeScope::Outdated | MergeScope::Everything) => {
                 self.merge_at = if did || failed { now } else { self.merge_at };
             }
             Step::Tidy => self.tidy_at = if failed { now } else { self.tidy_at },

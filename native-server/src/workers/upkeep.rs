@@ -343,7 +343,7 @@ fn words(step: Step) -> &'static str {
     match step {
         Step::Recover => "recovery of the log",
         Step::Merge(MergeScope::Checkpoint) => "the checkpoint",
-        Step::Merge(MergeScope::Due | MergeScope::Worthwhile | MergeScope::Everything) => "merging",
+        Step::Merge(_) => "merging",
         Step::Tidy => "removing old files",
         Step::Wait(_) => "waiting",
     }

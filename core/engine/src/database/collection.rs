@@ -275,7 +275,7 @@ impl Collection {
     /// What `carry` returns, and those of [`Writer::finish`]; those of [`Collection::checkpoint`].
     pub fn merge_by(&self, scope: MergeScope, carry: Carry<'_>) -> Result<bool> {
         match scope {
-            MergeScope::Due | MergeScope::Worthwhile => {
+            MergeScope::Due | MergeScope::Worthwhile | MergeScope::Outdated => {
                 let _turn = self.turns.enter();
                 self.carry_out(scope, carry)
             }

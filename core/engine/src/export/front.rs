@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use nearfield_segment::format::{
-    BLOCK_BYTES, Front, SectionEntry, align64, decode_table, encode_table,
+    BLOCK_BYTES, FORMAT_VERSION, Front, SectionEntry, align64, decode_table, encode_table,
 };
 use nearfield_segment::storage::{Blob, Bytes};
 use nearfield_segment::{ByteReader, Error, ErrorKind, FileId, Lsn, Result, Schema, read_json};
@@ -148,7 +148,8 @@ fn read_segment(
         let found = format!("{:?} ends after the file", section.kind);
         return Err(Error::corrupt(name, "section table", found));
     }
-    Ok(Front { id: entry.id, rows: entry.rows, crc: 0, file_len, sections })
+    let (version, id, rows) = (FORMAT_VERSION, entry.id, entry.rows);
+    Ok(Front { version, id, rows, crc: 0, file_len, sections })
 }
 
 /// The whole front, after checking magic, version, lengths and checksum.

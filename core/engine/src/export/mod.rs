@@ -22,7 +22,8 @@ use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::cancel::{self, GoOn};
 use nearfield_segment::format::{
-    BLOCK_BYTES, Front, Residence, SectionEntry, SectionKey, SectionKind, align64, all,
+    BLOCK_BYTES, FORMAT_VERSION, Front, Residence, SectionEntry, SectionKey, SectionKind, align64,
+    all,
 };
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, Bytes, Storage};
@@ -288,7 +289,14 @@ fn contents(collections: &[(String, Arc<View>)], pieces: &[Piece]) -> Result<Vec
     let entry = |(index, (name, view)): (usize, &(String, Arc<View>))| {
         let fronts = view.segments.iter().enumerate().map(|(position, live)| {
             let (id, rows) = (live.segment.id(), live.segment.rows());
-            Front { id, rows, crc: 0, file_len: 0, sections: table(index, position) }
+            Front {
+                version: FORMAT_VERSION,
+                id,
+                rows,
+                crc: 0,
+                file_len: 0,
+                sections: table(index, position),
+            }
         });
         let (segments, schema) = (fronts.collect(), (*view.schema).clone());
         let fields = view.known_fields()?.entry(view.lsn);

@@ -162,7 +162,9 @@ impl Writer {
     /// other has, and one that is dropped frees its own. `None` also for a checkpoint while one is under way.
     pub fn plan(&mut self, scope: MergeScope) -> Option<Task> {
         let waits = match scope {
-            MergeScope::Due | MergeScope::Worthwhile => self.unsettled && !self.claims.is_empty(),
+            MergeScope::Due | MergeScope::Worthwhile | MergeScope::Outdated => {
+                self.unsettled && !self.claims.is_empty()
+            }
             MergeScope::Checkpoint | MergeScope::Everything => false,
         };
         if waits || self.health != Health::Writable {
@@ -204,6 +206,7 @@ impl Writer {
                 .partition_point(|(_, lsn)| *lsn <= self.checkpoint_lsn())
                 as u32,
             degraded: !segment.degraded().is_empty(),
+            outdated: segment.front().is_outdated(),
             busy: held.claimed.is_busy() || held.damaged,
             merge_bytes: held.merge_bytes(self.options.segment.graph.degree),
         }

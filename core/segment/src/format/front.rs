@@ -184,6 +184,8 @@ pub struct SectionEntry {
 /// The parsed front of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
+    /// Version of the format of the file; that of this build for a segment of an export, which says none.
+    pub version: u32,
     /// Identity of the segment.
     pub id: FileId,
     /// Rows in the segment.
@@ -214,7 +216,7 @@ impl Front {
             .expect("the writer lays sections out");
         let mut bytes = Vec::with_capacity(front_len as usize);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&0u32.to_le_bytes());
         bytes.extend_from_slice(&front_len.to_le_bytes());
         bytes.extend_from_slice(&self.file_len.to_le_bytes());
@@ -227,6 +229,11 @@ impl Front {
         self.crc = crc32c::crc32c(&bytes);
         bytes[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&self.crc.to_le_bytes());
         bytes
+    }
+
+    /// True for a file of an older format than this build writes.
+    pub fn is_outdated(&self) -> bool {
+        self.version < FORMAT_VERSION
     }
 
     /// Length of the whole front, from its first [`FRONT_PREFIX_BYTES`] bytes. Checks magic and version.
@@ -269,8 +276,8 @@ impl Front {
         if bytes.len() as u64 != front_len {
             return Err(reader.corrupt(format!("{} bytes read of {front_len}", bytes.len())));
         }
-        reader.take(CRC_OFFSET)?;
-        let expected = reader.u32()?;
+        reader.take(8)?;
+        let (version, expected) = (reader.u32()?, reader.u32()?);
         let found = crc32c::crc32c_append(
             crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_OFFSET]), &[0; 4]),
             &bytes[CRC_OFFSET + 4..],
@@ -290,7 +297,7 @@ impl Front {
         let sections = decode_table(blob, &bytes[HEADER_BYTES..], count)?;
         let known_and_unknown_fit = check_layout(&sections, front_len, file_len);
         known_and_unknown_fit.map_err(|found| Error::corrupt(blob, "section table", found))?;
-        Ok(Front { id, rows, crc: found, file_len, sections })
+        Ok(Front { version, id, rows, crc: found, file_len, sections })
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BLOCK_BYTES, Content, Front, SectionEntry, SectionKey, SectionKind, align64, front_len,
+    BLOCK_BYTES, Content, FORMAT_VERSION, Front, SectionEntry, SectionKey, SectionKind, align64,
+    front_len,
 };
 use crate::ids::{FileId, IdHash, PointId};
 use crate::kernel::Kernel;
@@ -207,7 +208,8 @@ fn assemble(id: FileId, rows: u32, sections: Vec<Content>) -> AlignedBuffer {
         let SectionKey { kind, field, encoding, ordinal } = key;
         entries.push(SectionEntry { kind, field, encoding, ordinal, offset, len, block_crcs });
     }
-    let front = Front { id, rows, crc: 0, file_len: end, sections: entries }.encode();
+    let version = FORMAT_VERSION;
+    let front = Front { version, id, rows, crc: 0, file_len: end, sections: entries }.encode();
     buffer[..front.len()].copy_from_slice(&front);
     file
 }

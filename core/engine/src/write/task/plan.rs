@@ -61,6 +61,8 @@ pub struct SegmentFacts {
     pub dead_at_checkpoint: u32,
     /// A derived section of it is damaged.
     pub degraded: bool,
+    /// A file of an older format.
+    pub outdated: bool,
     /// An input of a running task, or damaged: it cannot be an input.
     pub busy: bool,
     /// Memory that a merge that builds a graph holds for this input, in bytes; an estimate.
@@ -105,11 +107,13 @@ pub enum MergeScope {
     /// and then, and for a collection at rest. The number of times a row is linked stays logarithmic even if
     /// a host asks for nothing else.
     Worthwhile,
+    /// A file of an older format is rewritten alone. It keeps level and graph.
+    Outdated,
     /// What is in memory goes to a file.
     Checkpoint,
     /// As many files as fit the memory of a merge become one, with every row linked anew; where there are no files,
-    /// what is in memory. A single file with a graph, without dead rows and damage stays as it is, also if merges have
-    /// added to its graph.
+    /// what is in memory. A single file with a graph, without dead rows and damage and of the newest format stays as it
+    /// is, also if merges have added to its graph.
     Everything,
 }
 
@@ -122,6 +126,7 @@ pub fn plan(scope: MergeScope, situation: &Situation, options: &Options) -> Opti
     match scope {
         MergeScope::Due => desk.due(),
         MergeScope::Worthwhile => desk.due().or_else(|| desk.worthwhile()),
+        MergeScope::Outdated => desk.outdated(),
         MergeScope::Checkpoint => desk.checkpoint(),
         MergeScope::Everything => desk.everything(),
     }
@@ -288,6 +293,14 @@ impl<'a> Desk<'a> {
         self.first_that_fits(candidates, |inputs| self.level_of(inputs))
     }
 
+    /// The smallest file of an older format.
+    fn outdated(&self) -> Option<Work> {
+        let segments = &self.situation.segments;
+        let files = self.free.iter().chain(&self.oversized);
+        let alone = files.filter(|&&index| segments[index].outdated).map(|&index| vec![index]);
+        self.first_that_fits(alone, |inputs| segments[inputs[0]].level)
+    }
+
     /// As many files as fit the memory of a merge become one; if there are not two, one that gains by a rewrite.
     fn everything(&self) -> Option<Work> {
         if self.free.is_empty() && self.oversized.is_empty() && self.busy == 0 {
@@ -303,7 +316,7 @@ impl<'a> Desk<'a> {
         let gains = |index: &&usize| {
             let facts = &self.situation.segments[**index];
             let rewritten = facts.dead_at_checkpoint > 0 || facts.degraded || facts.level == 0;
-            rewritten && facts.merge_bytes <= most
+            (rewritten || facts.outdated) && facts.merge_bytes <= most
         };
         let alone = self.free.iter().chain(&self.oversized).find(gains)?;
         Some(self.anew(vec![*alone]))

@@ -168,6 +168,7 @@ fn rows_are_added_to_the_largest_graph_that_is_not_worn() {
 #[test]
 fn everything_is_all_files_that_are_free() {
     let everything = |segments| ask(MergeScope::Everything, segments);
+    assert_eq!(everything(vec![outdated(graph(9))]), work(&[0], 1), "it gets the newest format");
     assert_eq!(everything(vec![graph(9), flat(9), memory(9)]), work(&[0, 1], 1));
     assert_eq!(everything(vec![graph(9), busy(flat(9)), flat(3)]), work(&[0, 2], 1));
     assert_eq!(everything(vec![graph(9), memory(9)]), None, "its final form");
@@ -212,6 +213,24 @@ fn a_merge_waits_for_memory_unless_it_is_small_or_alone() {
         work(&[1], 1),
         "the fresh rows alone"
     );
+}
+
+fn outdated(facts: SegmentFacts) -> SegmentFacts {
+    SegmentFacts { outdated: true, ..facts }
+}
+
+#[test]
+fn files_of_older_formats_are_rewritten_alone_and_keep_level_and_graph() {
+    let ask = |segments: Vec<SegmentFacts>| {
+        let work =
+            plan(MergeScope::Outdated, &Situation { segments, ..Situation::default() }, &options());
+        work.map(|work| (work.inputs, work.level, work.base))
+    };
+    assert_eq!(ask(vec![graph(9_000), flat(8), memory(3)]), None);
+    let segments = vec![outdated(graph(9_000)), graph(7), outdated(flat(8)), memory(3)];
+    assert_eq!(ask(segments), Some((vec![2], 0, None)), "the smallest first");
+    let segments = vec![outdated(graph(9_000)), graph(7), busy(outdated(flat(8)))];
+    assert_eq!(ask(segments), Some((vec![0], 1, Some(0))));
 }
 
 /// A file that takes so many bytes to merge.
