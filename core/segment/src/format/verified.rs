@@ -4,20 +4,22 @@
 //! Bytes that were taken out of a blob may come back as others. The blob counts such moments
 //! ([`crate::storage::Blob::changes`]); what was checked before the last of them counts no more.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A set of checked pieces.
 #[derive(Debug)]
 pub struct Verified {
     words: Vec<AtomicU64>,
     changes: AtomicU64,
+    /// All were checked, of a blob that forgets nothing.
+    is_complete: AtomicBool,
 }
 
 impl Verified {
     /// None of `count` pieces.
     pub fn new(count: usize) -> Self {
         let words = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Verified { words, changes: AtomicU64::new(0) }
+        Verified { words, changes: AtomicU64::new(0), is_complete: AtomicBool::new(false) }
     }
 
     /// True if the piece was checked since the blob last forgot bytes, which it has done `changes` times.
@@ -36,9 +38,14 @@ impl Verified {
 
     /// True if the first `count` pieces were checked, of a blob that forgets nothing.
     pub fn is_complete(&self, count: usize) -> bool {
+        if self.is_complete.load(Ordering::Relaxed) {
+            return true;
+        }
         let word = |index: usize| self.words[index].load(Ordering::Relaxed);
         let is_full = (0..count / 64).all(|index| word(index) == u64::MAX);
-        is_full && (count.is_multiple_of(64) || word(count / 64) == (1 << (count % 64)) - 1)
+        let is_rest = count.is_multiple_of(64) || word(count / 64) == (1 << (count % 64)) - 1;
+        self.is_complete.store(is_full && is_rest, Ordering::Relaxed);
+        is_full && is_rest
     }
 
     /// The piece was checked.
