@@ -3,12 +3,12 @@
 //! It knows nothing of files, segments or logs. [`Oracle::difference`] compares it with a view, bit for bit.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::slice;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Columns, View};
-use nearfield_segment::{PointId, Result, Schema};
+use nearfield_segment::{FieldKind, PointId, Result, Schema};
 
 /// Idempotency keys of each kind that are remembered: few, so that some are forgotten.
 pub const KEYS_MAX: usize = 6;
@@ -38,6 +38,8 @@ pub struct Change {
     pub ids: Option<Vec<PointId>>,
     /// Points to insert or replace.
     pub points: Vec<Point>,
+    /// A metadata field that it declares `datetime`.
+    pub declares: Option<String>,
     /// The idempotency key of the whole.
     pub key: Option<String>,
     /// Those of points, by row; none for all if it is empty.
@@ -62,6 +64,7 @@ impl Change {
             ids: self.ids.clone(),
             rows,
             vectors,
+            fields: self.declares.iter().map(|name| (name.clone(), FieldKind::Datetime)).collect(),
             idempotency_key: self.key.clone(),
             row_keys: self.row_keys.iter().map(|key| key.clone().map(Cow::Owned)).collect(),
             metadata: self.points.iter().map(|point| point.document().map(Cow::Owned)).collect(),
@@ -76,6 +79,8 @@ impl Change {
 pub struct Oracle {
     /// Live points.
     pub points: BTreeMap<PointId, Point>,
+    /// Declared metadata fields.
+    pub declared: BTreeSet<String>,
     /// The next id to assign; `None` once all are used.
     pub next_id: Option<u64>,
     /// When it was created: tells two collections of one name apart.
@@ -88,8 +93,14 @@ pub struct Oracle {
 
 impl Default for Oracle {
     fn default() -> Self {
-        let (keys, row_keys) = (VecDeque::new(), VecDeque::new());
-        Oracle { points: BTreeMap::new(), next_id: Some(0), born: 0, keys, row_keys }
+        Oracle {
+            points: BTreeMap::new(),
+            declared: BTreeSet::new(),
+            next_id: Some(0),
+            born: 0,
+            keys: VecDeque::new(),
+            row_keys: VecDeque::new(),
+        }
     }
 }
 
@@ -113,6 +124,7 @@ impl Oracle {
         if let Some((_, ids)) = change.key.as_ref().and_then(known) {
             return ids.clone();
         }
+        self.declared.extend(change.declares.clone());
         for id in &change.deletes {
             self.points.remove(id);
         }
@@ -174,6 +186,10 @@ impl Oracle {
     fn compare(&self, view: &View) -> std::result::Result<(), String> {
         if view.len() != self.points.len() as u64 {
             return Err(format!("{} points, expected {}", view.len(), self.points.len()));
+        }
+        let declared: Vec<&str> = view.schema.fields.paths().collect();
+        if !self.declared.iter().eq(&declared) {
+            return Err(format!("declared: {declared:?}, expected {:?}", self.declared));
         }
         let mut seen = BTreeMap::new();
         for (live, rows) in view.segments.iter().zip(view.live_rows()) {

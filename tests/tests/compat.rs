@@ -4,7 +4,7 @@
 //! everything; `v2` has a manifest of version 2, which names a file of idempotency keys; the export of `v3`
 //! has cells; manifest and export of `v4` record the known fields. They were made by
 //! `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and are never made again: a
-//! new version of the format gets a directory of its own.
+//! new version of the format gets a directory of its own. `dates` is a store of format 1 for `dates.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 

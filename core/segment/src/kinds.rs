@@ -3,6 +3,7 @@
 //! A list in the order of paths, not a map: declarations are few, and code for one more kind of map is kilobytes of
 //! the page's module.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -48,6 +49,20 @@ impl FieldKinds {
     /// The paths, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(path, _)| path.as_str())
+    }
+
+    /// These, and those of `others` that are not among them.
+    pub fn with<'a>(&'a self, others: &FieldKinds) -> Cow<'a, FieldKinds> {
+        let mut all = Cow::Borrowed(self);
+        for (path, kind) in others.fields.iter().filter(|(path, _)| self.get(path).is_none()) {
+            all.to_mut().insert(path.clone(), *kind);
+        }
+        all
+    }
+
+    /// Keeps those whose path passes.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&str) -> bool) {
+        self.fields.retain(|(path, _)| keeps(path));
     }
 
     /// Declares a field; false if it was declared before, which stays.
@@ -118,6 +133,11 @@ mod tests {
         assert_eq!((kinds.get("b"), kinds.get("a")), (Some(FieldKind::Datetime), None));
         let text = serde_json::to_string(&kinds).expect("plain data");
         assert_eq!(text, r#"{"a.b":"datetime","b":"datetime"}"#);
+        let (a, b) = (read(r#"{"a":"datetime"}"#), read(r#"{"b":"datetime"}"#));
+        let mut both = a.expect("legal").with(&b.expect("legal")).into_owned();
+        assert_eq!(both.paths().collect::<Vec<_>>(), ["a", "b"]);
+        both.retain(|path| path != "a");
+        assert_eq!(both.paths().collect::<Vec<_>>(), ["b"]);
         for wrong in
             [r#"{"a":"date"}"#, r#"{"a":1}"#, r#"["a"]"#, r#"{"a":"datetime","a":"datetime"}"#]
         {

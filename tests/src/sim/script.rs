@@ -93,6 +93,7 @@ pub fn random_step(rng: &mut Rng, world: &World) -> Step {
 
 /// A batch of `rows` upserts, with ids given or assigned, and `deletes` deletes.
 pub fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
+    let declares = (rows % 5 == 3).then(|| format!("at{deletes}"));
     let deletes = (0..deletes).map(|_| random_id(rng)).collect();
     let points = (0..rows).map(|_| random_point(rng)).collect();
     let ids = (rng.below(4) > 0).then(|| {
@@ -105,7 +106,7 @@ pub fn random_change(rng: &mut Rng, rows: usize, deletes: usize) -> Change {
         }
         ids
     });
-    Change { deletes, ids, points, ..Change::default() }
+    Change { deletes, ids, points, declares, ..Change::default() }
 }
 
 /// The batch with this key, with a point to insert or a few, and deletes.

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use nearfield_segment::payload::FieldPath;
 use nearfield_segment::storage::Storage;
-use nearfield_segment::{DIM_MAX, Error, FileId, Lsn, Result, Schema};
+use nearfield_segment::{DIM_MAX, Error, FieldKinds, FileId, Lsn, Result, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -328,16 +328,18 @@ pub(crate) fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
             return Err(format!("field name of {} bytes", name.len()));
         }
     }
-    if schema.fields.len() > DECLARED_FIELDS_MAX {
-        return Err(format!(
-            "{} declared fields, at most {DECLARED_FIELDS_MAX}",
-            schema.fields.len()
-        ));
+    check_declared(&schema.fields)
+}
+
+/// What is wrong with declared fields, if anything.
+pub(crate) fn check_declared(fields: &FieldKinds) -> std::result::Result<(), String> {
+    if fields.len() > DECLARED_FIELDS_MAX {
+        return Err(format!("{} declared fields, at most {DECLARED_FIELDS_MAX}", fields.len()));
     }
     let is_legal = |name: &str| {
         FieldPath::parse(name).is_ok_and(|path| path.as_str() == name) && !OWN_KINDS.contains(&name)
     };
-    match schema.fields.paths().find(|name| !is_legal(name)) {
+    match fields.paths().find(|name| !is_legal(name)) {
         Some(name) => {
             Err(format!("declared fields: {name:?} is no path, or has a kind of its own"))
         }

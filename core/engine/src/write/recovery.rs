@@ -285,6 +285,7 @@ fn open_state(
     let fields = Arc::new(KnownFields::of_manifest(manifest, &mut files)?);
     Ok(State {
         schema: Arc::new(manifest.schema.clone()),
+        declared: Vec::new(),
         fields,
         segments,
         lsn: manifest.checkpoint_lsn,

@@ -11,6 +11,7 @@
 //! batches of nearly `MERGED_ROWS_MAX` rows stay apart until a checkpoint. Dead rows are dropped on
 //! the way: rows and their deletion both lie behind the last checkpoint LSN, so no manifest ever needs them.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use nearfield_segment::format::{Residence, SectionKind};
@@ -107,10 +108,19 @@ impl SegmentState {
     }
 }
 
+/// A batch that is built and not yet applied: the schema with what it declares, and a segment of its rows.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    schema: Arc<Schema>,
+    rows: Option<Segment>,
+}
+
 /// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
+    /// The metadata fields that were declared since the manifest, with the LSN of the batch that did.
+    pub(crate) declared: Vec<(String, Lsn)>,
     pub(crate) fields: Arc<KnownFields>,
     pub(crate) segments: Vec<SegmentState>,
     pub(crate) lsn: Lsn,
@@ -145,8 +155,13 @@ impl State {
     ///
     /// # Errors
     /// Only for a batch whose metadata breaks the payload's limits, which the edge checks too.
-    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Option<Segment>> {
-        (batch.rows() > 0).then(|| self.build(batch)).transpose()
+    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Prepared> {
+        let mut schema = Arc::clone(&self.schema);
+        if let Cow::Owned(fields) = self.schema.fields.with(batch.fields()) {
+            Arc::make_mut(&mut schema).fields = fields;
+        }
+        let rows = (batch.rows() > 0).then(|| self.build(batch, &schema)).transpose()?;
+        Ok(Prepared { schema, rows })
     }
 
     /// Applies a logged batch that was prepared.
@@ -157,7 +172,7 @@ impl State {
         &mut self,
         lsn: Lsn,
         batch: &Batch<'_>,
-        ready: Option<Segment>,
+        ready: Prepared,
     ) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {
@@ -178,7 +193,10 @@ impl State {
         }
         applied.inserted = batch.rows() as u64 - applied.replaced;
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
-        if let Some(segment) = ready {
+        let old = std::mem::replace(&mut self.schema, ready.schema);
+        let new = batch.fields().paths().filter(|path| old.fields.get(path).is_none());
+        self.declared.extend(new.map(|path| (path.to_owned(), lsn)));
+        if let Some(segment) = ready.rows {
             // Before any merge: what a merge drops stays known.
             let payload = segment.payload()?;
             if self.fields.lacks(payload) {
@@ -203,8 +221,28 @@ impl State {
         Ok(false)
     }
 
-    fn build(&mut self, batch: &Batch<'_>) -> Result<Segment> {
-        let mut builder = SegmentBuilder::new(self.rng.file_id(), &self.schema, batch.rows());
+    /// Refuses a batch that declares a field of which a live row has something else. O(distinct texts of the fields).
+    ///
+    /// # Errors
+    /// As [`Segment::check_fields`].
+    pub(crate) fn check_declared(&self, batch: &Batch<'_>) -> Result<()> {
+        let mut live = self.segments.iter().map(|held| &held.live);
+        live.try_for_each(|live| {
+            live.segment.check_fields(batch.fields(), |row| !live.dead.contains(row))
+        })
+    }
+
+    /// The schema as the batches up to `lsn`, which is not below the manifest's checkpoint LSN, have made it.
+    pub(crate) fn schema_at(&self, lsn: Lsn) -> Arc<Schema> {
+        let mut schema = Arc::clone(&self.schema);
+        for (later, _) in self.declared.iter().filter(|(_, declared)| *declared > lsn) {
+            Arc::make_mut(&mut schema).fields.retain(|path| path != later);
+        }
+        schema
+    }
+
+    fn build(&mut self, batch: &Batch<'_>, schema: &Schema) -> Result<Segment> {
+        let mut builder = SegmentBuilder::new(self.rng.file_id(), schema, batch.rows());
         let field = |(name, spec): (&String, &VectorSpec)| {
             (batch.vectors(name).expect("a batch has every field"), spec.dim as usize)
         };

@@ -126,7 +126,7 @@ impl Writer {
         &self.manifest.document
     }
 
-    /// The vector fields of the collection.
+    /// The vector fields of the collection, and its declared metadata fields.
     pub fn schema(&self) -> &Schema {
         &self.state.schema
     }
@@ -268,7 +268,7 @@ impl Writer {
             keys,
             level: work.level,
             base: work.base.and_then(|base| work.inputs.iter().position(|&index| index == base)),
-            schema: Arc::clone(&self.state.schema),
+            schema: self.state.schema_at(checkpoint_lsn),
             options,
             location: self.location.clone(),
             phase: Phase::Gather,
@@ -438,6 +438,7 @@ impl Writer {
         Manifest {
             epoch: self.epoch,
             checkpoint_lsn,
+            schema: (*self.state.schema_at(checkpoint_lsn)).clone(),
             next_assigned_id: self.state.next_id,
             fields: self.state.fields.entry(checkpoint_lsn),
             segments: files.collect(),

@@ -13,9 +13,17 @@ use crate::kinds::{FieldKind, FieldKinds};
 /// `InvalidInput(Metadata)` with `expected`, `got` and `row`: for what no row may have, and for a value of a declared
 /// field that is not of its kind.
 pub fn validate(json: &str, row: usize, kinds: &FieldKinds) -> Result<()> {
+    misfit(json, row, kinds)?.map_or(Ok(()), |refusal| Err(refusal.into_error(row)))
+}
+
+/// The first value of a declared field that is not of its kind.
+///
+/// # Errors
+/// As [`validate`], for what no row may have.
+pub(super) fn misfit(json: &str, row: usize, kinds: &FieldKinds) -> Result<Option<Refusal>> {
     let mut checker = Checker { kinds, nodes: Vec::new(), refusal: None };
     walk(json, row, &mut checker)?;
-    checker.refusal.map_or(Ok(()), |refusal| Err(refusal.into_error(row)))
+    Ok(checker.refusal)
 }
 
 /// Looks at the values of declared fields. Node `n` of the walk is `nodes[n − 1]`.

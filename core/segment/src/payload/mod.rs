@@ -38,8 +38,9 @@ pub(crate) use checks::DATE_EXPECTED;
 pub(crate) use column::Column;
 pub(crate) use raw::Texts;
 pub(crate) use scalar::Scalar;
-pub(crate) use walk::{Sink, TAGS, normalize_tag, walk};
+pub(crate) use walk::{Refusal, Sink, TAGS, normalize_tag, walk};
 
+use checks::misfit;
 use columns::{Columns, PathEntry};
 use layout::Part;
 
@@ -107,6 +108,52 @@ impl Payload {
         }
         let columns = AlignedBuffer::copy_of(&builder.finish()?.columns);
         Payload::with_texts(columns.into(), texts, rows)
+    }
+
+    /// Of the rows that `is_live` lets pass, the first with something that `kinds` do not take, and what it is. Reads
+    /// the dictionaries of the declared paths, and the texts of rows only where those say that one may not fit.
+    ///
+    /// # Errors
+    /// `Corrupt` if the metadata is damaged; what the blob returns.
+    pub(crate) fn first_misfit(
+        &self,
+        kinds: &FieldKinds,
+        is_live: impl Fn(RowId) -> bool,
+    ) -> Result<Option<(RowId, Refusal)>> {
+        for path in kinds.paths() {
+            for row in self.in_doubt(path)?.iter().filter(|row| is_live(*row)) {
+                let Some(text) = self.json(row)? else { continue };
+                if let Some(misfit) = misfit(&text, row.index(), kinds)? {
+                    return Ok(Some((row, misfit)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows among which are all that have something other than dates, null and lists of them at a path.
+    fn in_doubt(&self, path: &str) -> Result<RowSet> {
+        let place = self.columns.paths().iter().find(|entry| entry.path.as_str() == path);
+        let Some(entry) = place else {
+            let rows = if self.is_complete() { RowSet::empty } else { RowSet::full };
+            return Ok(rows(self.rows));
+        };
+        let field = Field { columns: &self.columns, entry };
+        let is_below = |(other, _): (&FieldPath, _)| {
+            other.as_str().strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let others = [ColumnKind::Int, ColumnKind::Uint, ColumnKind::Float, ColumnKind::Bool];
+        let is_clean = self.is_complete()
+            && !field.has_long()
+            && !others.iter().any(|kind| entry.has_column(*kind))
+            && !self.paths().any(is_below);
+        let texts = field.column(ColumnKind::Keyword)?;
+        if is_clean
+            && texts.is_none_or(|texts| texts.texts().all(|text| parse_instant(text).is_some()))
+        {
+            return Ok(RowSet::empty(self.rows));
+        }
+        field.exists()
     }
 
     /// Number of rows.

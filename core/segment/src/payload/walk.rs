@@ -78,7 +78,7 @@ pub(crate) fn normalize_tag(text: &str) -> String {
 }
 
 /// Why a row is refused. In a walk it is kept aside while the JSON reader unwinds with an error of its own type.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     field: String,
     expected: &'static str,
     got: String,
@@ -90,15 +90,15 @@ impl Refusal {
     }
 
     pub(super) fn into_error(self, row: usize) -> Error {
+        self.of(format_args!("row {row}")).with("row", row)
+    }
+
+    /// The error for metadata of `owner`, a row or a point.
+    pub(crate) fn of(self, owner: impl fmt::Display) -> Error {
         let Refusal { field, expected, got } = self;
         let place = if field.is_empty() { String::new() } else { format!("{field:?}: ") };
-        Error::invalid(
-            Fault::Metadata,
-            format!("metadata of row {row}: {place}expected {expected}, got {got}"),
-        )
-        .with("expected", expected)
-        .with("got", got)
-        .with("row", row)
+        let message = format!("metadata of {owner}: {place}expected {expected}, got {got}");
+        Error::invalid(Fault::Metadata, message).with("expected", expected).with("got", got)
     }
 }
 

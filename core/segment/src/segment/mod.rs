@@ -331,6 +331,21 @@ impl Segment {
         })
     }
 
+    /// Whether every row that `is_live` lets pass may be in a collection that declares `fields`. O(distinct texts of
+    /// these fields).
+    ///
+    /// # Errors
+    /// `InvalidInput(Metadata)` with `expected`, `got` and `point`; as [`payload`](Segment::payload).
+    pub fn check_fields(&self, fields: &FieldKinds, is_live: impl Fn(RowId) -> bool) -> Result<()> {
+        let Some((row, misfit)) = self.payload()?.first_misfit(fields, is_live)? else {
+            return Ok(());
+        };
+        let point = self.ids()?.id(row);
+        Err(misfit
+            .of(format_args!("point {point}, which is stored"))
+            .with("point", point.to_string()))
+    }
+
     /// The JSON object of a row as it was given; `None` if it has none. O(text).
     ///
     /// # Errors

@@ -9,9 +9,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use nearfield_segment::{
-    Error, Fault, PointId, Result, Schema, VectorSpec, payload, shown, shown_list,
+    Error, Fault, FieldKinds, PointId, Result, Schema, VectorSpec, payload, shown, shown_list,
 };
 use serde_json::Value;
+
+use crate::manifest::check_declared;
 
 /// How many ids an error about duplicates names.
 const NAMED_IDS_MAX: usize = 10;
@@ -132,19 +134,20 @@ pub(super) fn vectors(
     Ok(())
 }
 
-/// Checks the metadata texts of new batches.
+/// Checks what a batch declares.
+pub(super) fn fields(fields: &FieldKinds) -> Result<()> {
+    check_declared(fields).map_err(|problem| Error::invalid(Fault::Metadata, problem))
+}
+
+/// Checks the metadata texts of new batches; `kinds` are all declared fields.
 pub(super) fn metadata(
     texts: &[Option<Cow<'_, str>>],
     first_row: usize,
-    schema: &Schema,
-    rules: Rules,
+    kinds: &FieldKinds,
 ) -> Result<()> {
-    if rules == Rules::Logged {
-        return Ok(());
-    }
     let mut texts =
         (first_row..).zip(texts).filter_map(|(row, text)| Some((row, text.as_deref()?)));
-    texts.try_for_each(|(row, text)| payload::validate(text, row, &schema.fields))
+    texts.try_for_each(|(row, text)| payload::validate(text, row, kinds))
 }
 
 /// Checks both kinds of keys of a draft; returns those of the rows, none if no row has one.

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use nearfield_segment::{ByteReader, Result, Schema};
+use nearfield_segment::{ByteReader, Result, Schema, read_json};
 
 use super::encode::{BATCH_VERSION, DENSE_F32, FLAG_ASSIGNED, FLAG_OPTIONAL, START_BYTES, kind};
 use super::input::{
@@ -88,6 +88,11 @@ impl<'a> Parts<'a> {
             }
             kind::ROW_KEYS => {
                 self.row_keys = Some((section.at, section.content));
+                return Ok(Some(field));
+            }
+            kind::FIELDS => {
+                self.draft.fields = read_json(section.content)
+                    .map_err(|error| corrupt(section.at, format!("declared fields: {error}")))?;
                 return Ok(Some(field));
             }
             kind::DEADLINE => self.draft.deadline_ms = Some(input.u64()?),

@@ -24,11 +24,12 @@
 //! | 6 idempotency key | text |
 //! | 7 deadline | u64 ms since 1970 |
 //! | 8 row keys (may be skipped) | by row: u16 length (0 = none), text |
+//! | 9 declared fields | JSON, path → kind, as in a schema |
 //!
 //! Ids: u64 count, then each as u8 kind and value: 0 u64; 1 UUID u128; 2 u16 length, text; 3 negative i64. Version 1
 //! had no kind 3, and is the same in everything else.
 
-use nearfield_segment::PointId;
+use nearfield_segment::{FieldKinds, PointId};
 
 use super::Batch;
 
@@ -55,6 +56,7 @@ pub(super) mod kind {
     pub(in super::super) const IDEMPOTENCY_KEY: u16 = 6;
     pub(in super::super) const DEADLINE: u16 = 7;
     pub(in super::super) const ROW_KEYS: u16 = 8;
+    pub(in super::super) const FIELDS: u16 = 9;
 }
 
 impl Batch<'_> {
@@ -100,6 +102,9 @@ impl Batch<'_> {
                 }
             });
         }
+        if !self.fields.is_empty() {
+            sections.write(kind::FIELDS, |out| out.extend_from_slice(&fields_json(&self.fields)));
+        }
         let count = sections.count.to_le_bytes();
         out[4..8].copy_from_slice(&count);
     }
@@ -138,13 +143,14 @@ impl Batch<'_> {
         let row_keys = self.row_keys.iter().map(|key| 2 + key.as_deref().map_or(0, str::len));
         let ids = if self.ids_assigned { 9 * self.rows } else { ids_bytes(&self.ids) };
         START_BYTES
-            + 7 * (section + 16)
+            + 8 * (section + 16)
             + ids_bytes(&self.deletes)
             + ids
             + vectors.sum::<usize>()
             + metadata.sum::<usize>()
             + self.idempotency_key.as_deref().map_or(0, str::len)
             + row_keys.sum::<usize>()
+            + if self.fields.is_empty() { 0 } else { fields_json(&self.fields).len() }
     }
 }
 
@@ -189,6 +195,10 @@ pub(crate) fn split_ids(ids: impl Iterator<Item = PointId>, bytes_max: usize) ->
         parts.last_mut().expect("there is a first part").push(id);
     }
     parts
+}
+
+fn fields_json(fields: &FieldKinds) -> Vec<u8> {
+    serde_json::to_vec(fields).expect("texts and names have a JSON form")
 }
 
 fn ids_bytes(ids: &[PointId]) -> usize {

@@ -25,10 +25,10 @@ pub(crate) use encode::split_ids;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nearfield_segment::{PointId, Result, Schema};
+use nearfield_segment::{FieldKinds, PointId, Result, Schema};
 
 use crate::log::BODY_BYTES_MAX;
-use crate::manifest::NextId;
+use crate::manifest::{DECLARED_FIELDS_MAX, NextId};
 use check::Rules;
 
 /// Most points upserted by one batch.
@@ -49,6 +49,8 @@ pub struct Draft<'a> {
     pub vectors: BTreeMap<String, Cow<'a, [f32]>>,
     /// JSON object text by row; empty means none for all rows.
     pub metadata: Vec<Option<Cow<'a, str>>>,
+    /// Metadata fields that are declared from this batch on; those that the schema has already change nothing.
+    pub fields: FieldKinds,
     /// When the writer accepted it, milliseconds since 1970.
     pub time_ms: u64,
     /// Names the whole batch: a later one with this key is not written but answered as this one was.
@@ -68,6 +70,9 @@ pub struct Batch<'a> {
     rows: usize,
     vectors: BTreeMap<String, Cow<'a, [f32]>>,
     metadata: Vec<Option<Cow<'a, str>>>,
+    fields: FieldKinds,
+    /// How many declared fields of the collection its metadata was checked against: there are only ever more.
+    fields_checked: usize,
     time_ms: u64,
     idempotency_key: Option<String>,
     row_keys: Vec<Option<Cow<'a, str>>>,
@@ -107,7 +112,10 @@ impl<'a> Batch<'a> {
         ids.iter().chain(&deletes).try_for_each(check::id)?;
         check::distinct(&ids)?;
         check::vectors(&vectors, rows, draft.first_row, schema, rules)?;
-        check::metadata(&metadata, draft.first_row, schema, rules)?;
+        check::fields(&draft.fields)?;
+        if rules == Rules::New {
+            check::metadata(&metadata, draft.first_row, &schema.fields.with(&draft.fields))?;
+        }
         let row_keys =
             check::keys(&deletes, rows, draft.idempotency_key.as_deref(), draft.row_keys)?;
         deletes.sort_unstable();
@@ -118,6 +126,8 @@ impl<'a> Batch<'a> {
             rows,
             vectors,
             metadata: if count == 0 { vec![None; rows] } else { metadata },
+            fields: draft.fields,
+            fields_checked: schema.fields.len(),
             time_ms: draft.time_ms,
             idempotency_key: draft.idempotency_key,
             row_keys,
@@ -143,6 +153,34 @@ impl<'a> Batch<'a> {
         self.ids.iter().for_each(|id| next.raise_above(id));
         self.next_id = Some(*next);
         Ok(())
+    }
+
+    /// Settles what it declares against `declared`, the fields of its collection at this moment: what is declared
+    /// already is left out, and its metadata is checked again if other batches declared fields since it was made.
+    ///
+    /// # Errors
+    /// `InvalidInput(Metadata)` by row and field; `InvalidInput(Parameter)` above [`DECLARED_FIELDS_MAX`].
+    pub(crate) fn settle_fields(&mut self, declared: &FieldKinds) -> Result<()> {
+        self.fields.retain(|path| declared.get(path).is_none());
+        let all = declared.with(&self.fields);
+        let count = all.len();
+        check::count(
+            "declared fields",
+            count,
+            "at most",
+            DECLARED_FIELDS_MAX,
+            count <= DECLARED_FIELDS_MAX,
+        )?;
+        if self.fields_checked < declared.len() {
+            check::metadata(&self.metadata, 0, &all)?;
+            self.fields_checked = declared.len();
+        }
+        Ok(())
+    }
+
+    /// Metadata fields that are declared from this batch on.
+    pub fn fields(&self) -> &FieldKinds {
+        &self.fields
     }
 
     /// Points deleted, sorted, before the upserts.
@@ -212,6 +250,8 @@ impl<'a> Batch<'a> {
             rows: self.rows,
             vectors: self.vectors.into_iter().map(own).collect(),
             metadata: self.metadata.into_iter().map(own_text).collect(),
+            fields: self.fields,
+            fields_checked: self.fields_checked,
             row_keys: self.row_keys.into_iter().map(own_text).collect(),
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key,

@@ -1,6 +1,6 @@
 //! Batches: what is refused, and that bytes and batches are each other's inverse.
 
-use nearfield_segment::{Encoding, Error, ErrorKind, Fault, Metric, Rng};
+use nearfield_segment::{Encoding, Error, ErrorKind, Fault, FieldKind, Metric, Rng};
 use nearfield_segment::{STRING_ID_BYTES_MAX, VectorSpec};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -158,12 +158,52 @@ fn unknown_sections_are_skipped_only_if_they_may_be() {
 }
 
 #[test]
+fn declared_fields_are_a_section_of_their_own_and_checked_again() {
+    let at = || FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)]);
+    let dated = |at: &str| {
+        let metadata = vec![Some(format!("{{\"at\":{at}}}").into())];
+        Draft { metadata, fields: FieldKinds::NONE, ..draft(ids([1])) }
+    };
+    let declares = |draft: Draft<'static>| Draft { fields: at(), ..draft };
+    let (fault, error) = refused(declares(dated("7")));
+    assert_eq!((fault, error.detail("row")), (Fault::Metadata, Some(&0.into())));
+    for name in ["tags", "a\\b"] {
+        let fields = FieldKinds::from_iter([(name.to_owned(), FieldKind::Datetime)]);
+        assert_eq!(refused(Draft { fields, ..dated("null") }).0, Fault::Metadata, "{name:?}");
+    }
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let batch = settled(declares(dated("null")));
+    batch.encode_into(&mut with);
+    settled(dated("null")).encode_into(&mut without);
+    let section = b"\x09\0\0\0\0\0\0\0\x11\0\0\0\0\0\0\0{\"at\":\"datetime\"}\0\0\0\0\0\0\0";
+    without.extend_from_slice(section);
+    without[4] += 1;
+    assert_eq!(with, without, "nothing else changes");
+    assert_eq!(decode(&with, &schema()).expect("whole"), batch);
+    for (byte, wrong) in [(b'"', b'x'), (b'm', b'n'), (b'{', b'[')] {
+        let mut forged = with.clone();
+        let place = forged.len() - section.len() + 16;
+        let place = place + forged[place..].iter().position(|&at| at == byte).expect("is there");
+        forged[place] = wrong;
+        assert_eq!(decode(&forged, &schema()).expect_err("forged").kind(), ErrorKind::Corrupt);
+    }
+    // What is declared meanwhile holds for a batch that was checked before.
+    check(dated("7")).expect("free").settle_fields(&FieldKinds::NONE).expect("still free");
+    check(dated("7")).expect("free").settle_fields(&at()).expect_err("no date");
+    let mut again = check(declares(dated("null"))).expect("legal");
+    again.settle_fields(&at()).expect("the same");
+    assert!(again.fields().is_empty(), "declared already");
+}
+
+#[test]
 fn every_truncation_and_hostile_edit_is_an_error_or_a_valid_batch() {
     let mut out = Vec::new();
     let metadata = vec![Some("{\"a\":1}".into()), None];
     let key = Some("key".to_owned());
     let given = vec![PointId::from_text("name").expect("valid"), PointId::Uuid(9)];
-    let draft = Draft { deletes: ids([4, 5]), metadata, idempotency_key: key, ..draft(given) };
+    let fields = FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)]);
+    let draft =
+        Draft { deletes: ids([4, 5]), metadata, fields, idempotency_key: key, ..draft(given) };
     settled(draft).encode_into(&mut out);
     for len in 0..out.len() {
         assert!(decode(&out[..len], &schema()).is_err(), "length {len}");
@@ -214,6 +254,7 @@ prop_compose! {
         keys in proptest::collection::btree_set("[a-zé]{1,20}", 20),
         keyed in 0..3,
         assigned in any::<bool>(),
+        declared in proptest::collection::btree_set("[A-Z]{1,9}", 0..3),
         texts in proptest::collection::vec(proptest::option::of("\\{\"[a-zé]{1,9}\":[1-9]\\}"), 20),
     ) -> Draft<'static> {
         let mut rng = Rng::new(seed);
@@ -232,8 +273,11 @@ prop_compose! {
         let row_keys = keys.into_iter().take(if keyed == 2 { rows } else { 0 }).enumerate();
         let row_keys = row_keys.map(|(row, key)| (row % 2 == 1).then(|| key.into())).collect();
         let deletes = if keyed == 2 { Vec::new() } else { deletes };
-        let first_row = 0;
-        Draft { deletes, ids, rows, first_row, vectors, metadata, time_ms, idempotency_key, row_keys, deadline_ms }
+        let fields = declared.into_iter().map(|name| (name, FieldKind::Datetime)).collect();
+        Draft {
+            deletes, ids, rows, first_row: 0, vectors, metadata, fields, time_ms, idempotency_key, row_keys,
+            deadline_ms,
+        }
     }
 }
 

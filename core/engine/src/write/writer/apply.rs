@@ -24,9 +24,10 @@ impl Writer {
     /// A batch whose key is known, also from an earlier one of the group, is not done again but answered as
     /// the first time; a row whose key is known is left out.
     ///
-    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a filter names an unknown field): that change
-    /// alone is not logged. `StorageFull` or `Io` poison the writer: of every change that was logged it is then unknown
-    /// whether it is durable, until recovery, and none is seen. What only repeats earlier changes is answered anyway.
+    /// `InvalidInput` (a key of another batch, ids cannot be assigned, a declared field holds something else, a filter
+    /// names an unknown field): that change alone is not logged. `StorageFull` or `Io` poison the writer: of every
+    /// change that was logged it is then unknown whether it is durable, until recovery, and none is seen. What only
+    /// repeats earlier changes is answered anyway.
     pub fn apply_all(&mut self, changes: Vec<Change<'_>>) -> Vec<Result<Applied>> {
         let seen = self.log.durable();
         let mut answers: Vec<Result<Applied>> =
@@ -109,6 +110,10 @@ impl Writer {
 
     /// Logs and applies a batch that repeats nothing.
     fn log_new(&mut self, mut batch: Batch<'_>) -> Result<Applied> {
+        batch.settle_fields(&self.state.schema.fields)?;
+        if !batch.fields().is_empty() {
+            self.state.check_declared(&batch)?;
+        }
         let mut next_id = self.state.next_id;
         batch.assign_ids(&mut next_id)?;
         let ready = self.state.prepare(&batch)?;
