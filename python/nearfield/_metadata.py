@@ -1,8 +1,9 @@
 """Metadata in: rows, columns or a table, as what the extension writes; single values in terms of JSON.
 
-A null of any library is None, which is null. Points in time and durations are refused: as text they would not compare
-by time. Values of 32 bits are written with the shortest decimals that read back the same, as Arrow tables are over
-HTTP: a float32 of .1 is .1, and a filter for .1 finds it.
+A null of any library is None, which is null. What is a date by its type becomes its text in ISO 8601, marked as a date:
+the extension declares its field. Times of day and durations are refused. Values of 32 bits are written with the
+shortest decimals that read back the same, as Arrow tables are over HTTP: a float32 of .1 is .1, and a filter for .1
+finds it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ import numpy as np
 
 from . import _tables
 from .errors import MetadataError, NearfieldError
+
+
+class Date(str):
+    """The text of a value that was given as a date."""
+
+
+class Dates(list[Any]):
+    """The texts of a column of dates, None for null."""
+
 
 _EXPECTED = "a dict of columns, a list of dicts, or a table of pandas, polars or Arrow"
 
@@ -63,16 +73,23 @@ def _column(name: Any, values: Any) -> Any:
     if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__len__"):
         raise _refusal("a value for each row", f"{values!r} ({type(values).__name__})", str(name))
     source = _tables.library(values) or "numpy"
-    if _tables.holds_times(values):
-        kind = getattr(values, "dtype", None) or getattr(values, "type", None)
-        raise _refusal(_tables.instead_of_time(source), f"{type(values).__name__} of {kind}", str(name))
     try:
+        if _tables.holds_times(values) and getattr(values, "ndim", 1) == 1:
+            return _dates(values, str(name))
         return _plain_column(values, source)
     except NearfieldError:
         raise
     except Exception as error:
         got = f"{type(values).__name__} ({type(error).__name__}: {error})"
         raise _refusal("a list or array with a value for each row", got, str(name)) from None
+
+
+def _dates(values: Any, name: str) -> Dates:
+    texts = _tables.date_texts(values)
+    if texts is None:
+        kind = getattr(values, "dtype", None) or getattr(values, "type", None)
+        raise _refusal(_tables.NO_TIMES, f"{type(values).__name__} of {kind}", name)
+    return Dates(texts)
 
 
 def _plain_column(values: Any, source: str) -> Any:
@@ -91,7 +108,7 @@ def _plain_column(values: Any, source: str) -> Any:
         wide = np.float32
     if array.ndim == 1 and wide is not None:
         return np.require(array, wide, ["C", "A"])
-    if array.dtype.kind == "f" and array.dtype.itemsize <= 4:
+    if array.dtype.kind == "f" and array.dtype.itemsize <= 4 or array.dtype.kind in "mM":
         return plain(array)
     return array.tolist()
 
@@ -105,18 +122,28 @@ def plain(value: Any) -> Any:
         return _of_numpy(value)
     if _tables.is_a(value, "NAType") or _tables.is_a(value, "NaTType"):
         return None
-    times = (datetime.date, datetime.time, datetime.timedelta)
-    if isinstance(value, times) or _tables.is_a(value, "Period"):
-        raise ValueError(_tables.instead_of_time("datetime"))
+    if isinstance(value, datetime.date):
+        return Date(_tables.date_text(value))
+    if isinstance(value, (datetime.time, datetime.timedelta)) or _tables.is_a(value, "Period"):
+        raise ValueError(_tables.NO_TIMES)
     if isinstance(value, uuid.UUID):
         return str(value)
     raise TypeError(type(value).__name__)
 
 
+def _marked(texts: Any) -> Any:
+    """Texts of dates, also in lists, as dates."""
+    if isinstance(texts, list):
+        return [_marked(text) for text in texts]
+    return None if texts is None else Date(texts)
+
+
 def _of_numpy(value: np.ndarray[Any, Any] | np.generic[Any]) -> Any:
     kind = value.dtype.kind
-    if kind in "mM":
-        raise ValueError(_tables.instead_of_time("numpy"))
+    if kind == "M":
+        return _marked(_tables.datetime64_texts(value))
+    if kind == "m":
+        raise ValueError(_tables.NO_TIMES)
     if kind == "f" and value.dtype.itemsize <= 4:
         return _tables.shortest(np.asarray(value))
     if kind in "biufU":

@@ -5,24 +5,16 @@ No library is imported here: a value that came from one is recognised by the mod
 
 from __future__ import annotations
 
+import datetime
 import importlib
 from typing import Any
 
 import numpy as np
 
-#: What is said of points in time and durations: metadata has no type for them.
-NO_TIMES = (
-    "a number instead of a date, time or duration (metadata has no type for them, and as text they would not compare "
-    "by time): store an integer such as microseconds since 1970"
-)
-#: How to make that integer, by where the value is from.
-_RECIPES = {
-    "datetime": "round(t.timestamp() * 1e6)",
-    "numpy": 't.astype("datetime64[us]").astype("int64")',
-    "pandas": 's.astype("datetime64[us]").astype("int64"), with a time zone s.dt.tz_convert(None) first',
-    "polars": 's.dt.epoch("us")',
-    "pyarrow": 'column.cast(pa.timestamp("us")).cast(pa.int64())',
-}
+#: What to give instead of what is no date: metadata has no type for it.
+NO_TIMES = "a date, or a number instead of a time of day, duration or period: store an integer such as microseconds"
+#: Units of NumPy whose texts are no dates, and the nearest finer ones whose texts are.
+_FINER = {"Y": "D", "M": "D", "W": "D", "h": "s", "m": "s"}
 
 
 def library(value: Any) -> str:
@@ -41,11 +33,6 @@ def is_a(value: Any, name: str) -> bool:
     return any(base.__name__ == name and base.__module__.partition(".")[0] in packages for base in bases)
 
 
-def instead_of_time(source: str) -> str:
-    """What to give instead of a point in time from that library."""
-    return f"{NO_TIMES}: {_RECIPES[source]}"
-
-
 def arrow_types() -> Any:
     """The tests of Arrow types; pyarrow is there where a value of it is."""
     return importlib.import_module("pyarrow.types")
@@ -60,6 +47,54 @@ def holds_times(column: Any) -> bool:
         return bool(arrow_types().is_temporal(column.type))
     dtype = getattr(column, "dtype", None)
     return getattr(dtype, "kind", "") in ("m", "M") or type(dtype).__name__ == "PeriodDtype"
+
+
+def date_text(value: datetime.date) -> str:
+    """A date, or a date with a time, as ISO 8601 has it: with its offset from UTC, if it has one."""
+    if isinstance(value, datetime.datetime):
+        offset = value.utcoffset()
+        if offset is not None and offset % datetime.timedelta(minutes=1):
+            # Offsets of long ago have seconds, which the text of a date has not.
+            value = value.astimezone(datetime.timezone.utc)
+    return value.isoformat()
+
+
+def datetime64_texts(values: Any) -> Any:
+    """Values of datetime64 as texts of their own unit, in lists of the same shape; None for NaT."""
+    array = np.asarray(values)
+    finer = _FINER.get(np.datetime_data(array.dtype)[0])
+    exact = array if finer is None else array.astype(f"datetime64[{finer}]")
+    texts = np.asarray(np.datetime_as_string(exact)).astype(object)
+    texts[np.isnat(array)] = None
+    return texts.tolist()
+
+
+def date_texts(column: Any) -> list[Any] | None:
+    """A column of dates by its type (1-D) as texts with None for null; None if its values are other times.
+
+    A time zone of polars and Arrow says how to show moments of UTC: their texts are those of UTC.
+    """
+    package, zone, days = library(column), None, column
+    if package == "polars":
+        zone = getattr(column.dtype, "time_zone", None)
+        if zone is not None:
+            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        days = column.to_numpy()
+    elif package == "pyarrow":
+        zone = getattr(column.type, "tz", None)
+        whole = column.combine_chunks() if is_a(column, "ChunkedArray") else column
+        days = whole.to_numpy(zero_copy_only=False)
+    elif package == "pandas" and getattr(column.dtype, "kind", "") == "M" and not isinstance(column.dtype, np.dtype):
+        null = np.asarray(column.isna(), dtype=bool).tolist()
+        moments = column.astype(object).tolist()
+        return [None if absent else date_text(moment) for moment, absent in zip(moments, null)]
+    if isinstance(days, np.ma.MaskedArray):
+        days = days.filled(np.datetime64("NaT"))
+    array = np.asarray(days)
+    if array.dtype.kind != "M":
+        return None
+    texts: list[Any] = datetime64_texts(array)
+    return texts if zone is None else [text and text + "Z" for text in texts]
 
 
 def shortest(values: np.ndarray[Any, Any]) -> list[float]:

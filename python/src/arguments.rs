@@ -3,12 +3,13 @@
 
 use nearfield_engine::Fault;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::{Error, Kernel, Pool};
+use nearfield_segment::payload::FieldPath;
+use nearfield_segment::{Error, FieldKinds, Kernel, Pool, shown};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
 use crate::error::{Failure, Result, expected_got};
-use crate::json;
+use crate::json::{self, Places};
 
 /// Most threads a call may ask for.
 const THREADS_MAX: usize = 1_024;
@@ -50,8 +51,12 @@ pub(crate) fn choice<T: Copy>(name: &str, given: &str, choices: &[(&str, T)]) ->
     })
 }
 
-/// A filter from a dict or from its JSON text.
-pub(crate) fn filter(value: Option<&Bound<'_, PyAny>>) -> Result<Option<Filter>> {
+/// A filter from a dict or from its JSON text. Of a dict, dates are compared with fields that `kinds` declares only: others
+/// would compare them as texts.
+pub(crate) fn filter(
+    value: Option<&Bound<'_, PyAny>>,
+    kinds: &FieldKinds,
+) -> Result<Option<Filter>> {
     let Some(value) = value else { return Ok(None) };
     if let Ok(text) = value.cast::<PyString>() {
         let text = text.to_string_lossy();
@@ -66,9 +71,31 @@ pub(crate) fn filter(value: Option<&Bound<'_, PyAny>>) -> Result<Option<Filter>>
         return Err(Failure::fault(Fault::Filter, "where", FILTER_EXPECTED, &got));
     }
     let mut text = String::with_capacity(64);
-    json::write(value, &mut text)
+    let dates = json::write(value, &mut text)
         .map_err(|error| expected_got(Fault::Filter, "where", &error.expected, &error.got))?;
-    Ok(Some(Filter::from_json_text(&text)?))
+    let filter = Filter::from_json_text(&text)?;
+    check_dates(&filter, dates, kinds)?;
+    Ok(Some(filter))
+}
+
+/// Refuses dates at these places of a filter, unless they are compared with declared fields.
+fn check_dates(filter: &Filter, mut dates: Places, kinds: &FieldKinds) -> Result<()> {
+    let fields = filter.fields();
+    dates.dedup();
+    for place in dates {
+        let outermost =
+            place.iter().rev().find(|key| !["and", "or", "not"].contains(&key.as_str()));
+        let is_named = |field: &FieldPath| outermost.is_some_and(|key| key == field.as_str());
+        // Of a field that is not the key of its condition (`{"field": ["a"], "lt": …}`) it could be any.
+        let is_any = !fields.iter().any(|field| is_named(field));
+        let mut meant = fields.iter().filter(|field| is_any || is_named(field));
+        if let Some(field) = meant.find(|field| kinds.get(field.as_str()).is_none()) {
+            let place = format!("where: {:?}", shown(field.as_str()));
+            let expected = "a field that is declared datetime (`fields` of create, or dates in it)";
+            return Err(expected_got(Fault::Filter, &place, expected, "a date for another").into());
+        }
+    }
+    Ok(())
 }
 
 /// The instructions to compute with: what the environment forces, else the fastest there are.

@@ -110,9 +110,10 @@ impl Collection {
     ///     comes back as its text.
     /// metadata: a dict of columns, a list with a dict or None for each row, or a table of pandas, polars or
     ///     Arrow. Nulls (None, pandas NA and NaT, NaN in a pandas column, null of polars and Arrow) are null;
-    ///     NaN elsewhere is an error. Dates, times and durations are an error: store an integer, such as
-    ///     microseconds since 1970. float32 values are stored with the shortest decimals that read back the
-    ///     same: .1 as 0.1, so that a filter for .1 finds it.
+    ///     NaN elsewhere is an error. A field with dates (datetime, date, datetime64, pandas Timestamps, columns
+    ///     of these types) is declared datetime from then on: its values are compared as moments, and come
+    ///     back as text. Times of day and durations are an error. float32 values are stored with the shortest
+    ///     decimals that read back the same: .1 as 0.1, so that a filter for .1 finds it.
     /// threads: threads for upkeep done on the way; all cores by default.
     /// progress: True for a line on stderr, or a callable of (rows done, rows in all).
     #[pyo3(
@@ -156,7 +157,8 @@ impl Collection {
         r#where: Option<&Bound<'_, PyAny>>,
     ) -> Result<u64> {
         upsert::one_of_ids_and_where(ids.is_some(), r#where.is_some())?;
-        let deleted = match (ids, filter(r#where)?) {
+        let filter = filter(r#where, &self.handle.view()?.schema.fields)?;
+        let deleted = match (ids, filter) {
             (Some(ids), _) => upsert::delete_ids(py, &self.handle, ids, &Pool::SERIAL)?,
             (None, Some(filter)) => {
                 self.handle.change(py, |engine| engine.delete_where(&filter))?.deleted
@@ -185,7 +187,7 @@ impl Collection {
     /// queries: (dim,) or (n, dim), as the vectors of upsert. k: at least 1.
     /// where: a filter, as a dict like {"price": {"lt": 10}} or its JSON text. Only points that pass are
     ///     found, and as many of them as there are up to k. A field that no point ever had is a FilterError;
-    ///     so are dates and times, which have no order here. A float32 value counts as its shortest decimals.
+    ///     so are dates for a field that is not declared. A float32 value counts as its shortest decimals.
     /// ef: how many candidates a graph search keeps; more is slower and finds more. exact=True compares
     ///     with every point instead.
     /// threads: threads for many queries; all cores by default. One query runs on one. Ctrl-C stops between
@@ -206,7 +208,7 @@ impl Collection {
         threads: Option<&Bound<'_, PyAny>>,
     ) -> Result<Hits> {
         let view = self.handle.view()?;
-        let filter = filter(r#where)?;
+        let filter = filter(r#where, &view.schema.fields)?;
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
@@ -222,7 +224,8 @@ impl Collection {
     /// How many points there are, or pass a filter. Exact. O(points) with a filter.
     #[pyo3(signature = (r#where=None))]
     fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> Result<u64> {
-        let (view, filter) = (self.handle.view()?, filter(r#where)?);
+        let view = self.handle.view()?;
+        let filter = filter(r#where, &view.schema.fields)?;
         Ok(py.detach(|| view.count(filter.as_ref(), &never_cancelled))?)
     }
 
@@ -239,7 +242,8 @@ impl Collection {
         metadata: bool,
         batch_size: Option<&Bound<'_, PyAny>>,
     ) -> Result<Scan> {
-        let (view, filter) = (self.handle.view()?, filter(r#where)?);
+        let view = self.handle.view()?;
+        let filter = filter(r#where, &view.schema.fields)?;
         let batch_size = batch_size.map_or(Ok(65_536), |size| count("batch_size", size, 1))?;
         Scan::new(py, view, filter.as_ref(), rows::columns(vectors, metadata), batch_size)
     }
@@ -296,7 +300,8 @@ impl Collection {
         seed: u64,
         threads: Option<&Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyAny>> {
-        let (view, filter, pool) = (self.handle.view()?, filter(r#where)?, pool(threads)?);
+        let (view, pool) = (self.handle.view()?, pool(threads)?);
+        let filter = filter(r#where, &view.schema.fields)?;
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let sample = sample.map_or(Ok(200), |sample| count("sample", sample, 1))?;
@@ -340,7 +345,8 @@ impl Collection {
         ef: Option<&Bound<'py, PyAny>>,
         exact: bool,
     ) -> Result<Bound<'py, PyAny>> {
-        let (view, filter) = (self.handle.view()?, filter(r#where)?);
+        let view = self.handle.view()?;
+        let filter = filter(r#where, &view.schema.fields)?;
         let k = k.map_or(Ok(10), |k| count("k", k, 1))?;
         let ef = ef.map(|ef| count("ef", ef, 1)).transpose()?;
         let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };

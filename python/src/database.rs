@@ -55,7 +55,8 @@ impl Database {
     /// store: "f32" keeps vectors as given, "f16" rounds them to half the size.
     /// quantization: "auto" and "none" are what there is; both compare vectors as stored.
     /// fields: metadata fields, by path, whose texts are dates: {"published": "datetime"} compares them as moments.
-    /// exist_ok: return the collection if it is there with the same dim, metric, store and fields.
+    ///     What is written as dates, not as texts, needs none: see upsert.
+    /// exist_ok: return the collection if it is there with the same dim, metric and store, and declares these fields.
     #[pyo3(signature = (
         name, dim, *, metric="cosine", store="f32", quantization="auto", fields=None, exist_ok=false
     ))]
@@ -87,7 +88,9 @@ impl Database {
             })
         })?;
         let there = &created.view().schema;
-        if **there != schema {
+        let lacks = |path: &str| there.fields.get(path) != schema.fields.get(path);
+        // Dates that were written may have declared more.
+        if there.vectors != schema.vectors || schema.fields.paths().any(lacks) {
             return Err(nearfield_engine::Error::new(
                 ErrorKind::Conflict,
                 format!("collection {name:?} exists with another dim, metric, store or fields"),

@@ -31,42 +31,102 @@ impl Unwritable {
     }
 }
 
-/// Appends `value` to `out` as JSON.
-pub(crate) fn write(value: &Bound<'_, PyAny>, out: &mut String) -> Result<(), Unwritable> {
-    write_at(value, out, 0)
+/// The places of dates: of each the keys that lead to it, the innermost first. A date in a list is at the place of the
+/// list.
+pub(crate) type Places = Vec<Vec<String>>;
+
+/// Appends `value` to `out` as JSON. Returns where it has dates, which are written as texts.
+pub(crate) fn write(value: &Bound<'_, PyAny>, out: &mut String) -> Result<Places, Unwritable> {
+    let mut writer = Writer { out, dates: Places::new() };
+    writer.write(value, 0)?;
+    Ok(writer.dates)
 }
 
-fn write_at(value: &Bound<'_, PyAny>, out: &mut String, depth: usize) -> Result<(), Unwritable> {
-    if depth > DEPTH_MAX {
-        return Err(Unwritable::new("at most 200 levels", "more"));
-    }
-    if let Ok(text) = value.cast::<PyString>() {
-        let text = text
-            .to_str()
-            .map_err(|_| Unwritable::new("Unicode text", "a string with lone surrogates"))?;
-        write_str(text, out);
-    } else if value.is_none() {
-        out.push_str("null");
-    } else if let Ok(flag) = value.cast::<PyBool>() {
-        out.push_str(if flag.is_true() { "true" } else { "false" });
-    } else if let Ok(number) = value.cast::<PyInt>() {
-        write_integer(number, out)?;
-    } else if let Ok(number) = value.cast::<PyFloat>() {
-        write_f64(number.value(), out)?;
-    } else if let Ok(object) = value.cast::<PyDict>() {
-        write_object(object, out, depth)?;
-    } else if let Ok(list) = value.cast::<PyList>() {
-        write_list(list.iter(), out, depth)?;
-    } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        write_list(tuple.iter(), out, depth)?;
-    } else {
-        let plain = plain(value)?;
-        write_at(&plain, out, depth + 1)?;
-    }
-    Ok(())
+struct Writer<'o> {
+    out: &'o mut String,
+    dates: Places,
 }
 
-/// NumPy scalars and arrays, nulls of pandas and UUIDs in terms of Python's own values.
+impl Writer<'_> {
+    fn write(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Unwritable> {
+        let out = &mut *self.out;
+        if depth > DEPTH_MAX {
+            return Err(Unwritable::new("at most 200 levels", "more"));
+        }
+        if let Ok(text) = value.cast::<PyString>() {
+            if is_date(text) {
+                self.dates.push(Vec::new());
+            }
+            let text = text
+                .to_str()
+                .map_err(|_| Unwritable::new("Unicode text", "a string with lone surrogates"))?;
+            write_str(text, out);
+        } else if value.is_none() {
+            out.push_str("null");
+        } else if let Ok(flag) = value.cast::<PyBool>() {
+            out.push_str(if flag.is_true() { "true" } else { "false" });
+        } else if let Ok(number) = value.cast::<PyInt>() {
+            write_integer(number, out)?;
+        } else if let Ok(number) = value.cast::<PyFloat>() {
+            write_f64(number.value(), out)?;
+        } else if let Ok(object) = value.cast::<PyDict>() {
+            self.write_object(object, depth)?;
+        } else if let Ok(list) = value.cast::<PyList>() {
+            self.write_list(list.iter(), depth)?;
+        } else if let Ok(tuple) = value.cast::<PyTuple>() {
+            self.write_list(tuple.iter(), depth)?;
+        } else {
+            self.write(&plain(value)?, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn write_object(&mut self, object: &Bound<'_, PyDict>, depth: usize) -> Result<(), Unwritable> {
+        self.out.push('{');
+        for (index, (key, value)) in object.iter().enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            let Ok(key) = key.cast::<PyString>() else {
+                return Err(Unwritable::new("keys that are strings", describe(&key)));
+            };
+            self.write(key, depth + 1)?;
+            self.out.push(':');
+            let before = self.dates.len();
+            self.write(&value, depth + 1)?;
+            for place in &mut self.dates[before..] {
+                place.push(key.to_string_lossy().into_owned());
+            }
+        }
+        self.out.push('}');
+        Ok(())
+    }
+
+    fn write_list<'py>(
+        &mut self,
+        items: impl Iterator<Item = Bound<'py, PyAny>>,
+        depth: usize,
+    ) -> Result<(), Unwritable> {
+        self.out.push('[');
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            self.write(&item, depth + 1)?;
+        }
+        self.out.push(']');
+        Ok(())
+    }
+}
+
+/// Whether a text was given as a date.
+fn is_date(text: &Bound<'_, PyString>) -> bool {
+    static DATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let is_date = || text.is_instance(DATE.import(text.py(), "nearfield._metadata", "Date")?);
+    !text.is_exact_instance_of::<PyString>() && is_date().unwrap_or(false)
+}
+
+/// NumPy scalars and arrays, nulls of pandas, UUIDs and dates in terms of Python's own values.
 fn plain<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Unwritable> {
     static PLAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let plain = PLAIN.import(value.py(), "nearfield._metadata", "plain");
@@ -78,43 +138,6 @@ fn plain<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Unwritable
         };
         Unwritable { expected, got: describe(value) }
     })
-}
-
-fn write_object(
-    object: &Bound<'_, PyDict>,
-    out: &mut String,
-    depth: usize,
-) -> Result<(), Unwritable> {
-    out.push('{');
-    for (index, (key, value)) in object.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        let Ok(key) = key.cast::<PyString>() else {
-            return Err(Unwritable::new("keys that are strings", describe(&key)));
-        };
-        write_at(key, out, depth + 1)?;
-        out.push(':');
-        write_at(&value, out, depth + 1)?;
-    }
-    out.push('}');
-    Ok(())
-}
-
-fn write_list<'py>(
-    items: impl Iterator<Item = Bound<'py, PyAny>>,
-    out: &mut String,
-    depth: usize,
-) -> Result<(), Unwritable> {
-    out.push('[');
-    for (index, item) in items.enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write_at(&item, out, depth + 1)?;
-    }
-    out.push(']');
-    Ok(())
 }
 
 fn write_integer(number: &Bound<'_, PyInt>, out: &mut String) -> Result<(), Unwritable> {

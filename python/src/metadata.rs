@@ -3,19 +3,22 @@
 //!
 //! Columns of NumPy numbers and bools are written here; other values go through `json`. A `None` row has no
 //! metadata; a `None` value is an explicit null. NaN is refused by row and field: JSON has none. Tables of other
-//! libraries, with their nulls, are read in Python (`nearfield/_metadata.py`).
+//! libraries, with their nulls, are read in Python (`nearfield/_metadata.py`). A field with a value that is a date by its
+//! type, or whose column is of such a type, is declared by the batches of the call.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use nearfield_engine::Fault;
+use nearfield_segment::payload::FieldPath;
+use nearfield_segment::{FieldKind, FieldKinds};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::error::{Failure, Result, expected_got};
-use crate::json::{self, Unwritable};
+use crate::json::{self, Places, Unwritable};
 
 /// The text of each row, if it has one.
 pub(crate) type Texts = Vec<Option<Cow<'static, str>>>;
@@ -44,6 +47,8 @@ enum Values<'py> {
     Unsigned(Vec<u64>),
     Singles(Vec<f32>),
     Floats(Vec<f64>),
+    /// Texts of dates.
+    Dates(Vec<Option<String>>),
     Objects(Bound<'py, PyList>),
 }
 
@@ -64,8 +69,8 @@ impl<'py> Metadata<'py> {
         Ok(Metadata::Columns(columns?))
     }
 
-    /// Texts of some rows.
-    pub(crate) fn texts(&self, rows: Range<usize>) -> Result<Texts> {
+    /// Texts of some rows. What was given as dates is declared in `fields`.
+    pub(crate) fn texts(&self, rows: Range<usize>, fields: &mut FieldKinds) -> Result<Texts> {
         match self {
             Metadata::Absent => Ok(Vec::new()),
             Metadata::Rows(list) => rows
@@ -78,18 +83,26 @@ impl<'py> Metadata<'py> {
                         return Err(refuse(row, "", "a dict or None", &json::describe(&value)));
                     }
                     let mut text = String::with_capacity(64);
-                    json::write(&value, &mut text).map_err(|error| unwritable(row, "", error))?;
+                    let dates = json::write(&value, &mut text);
+                    declare(dates.map_err(|error| unwritable(row, "", error))?, fields);
                     Ok(Some(Cow::Owned(text)))
                 })
                 .collect(),
             Metadata::Columns(columns) => {
-                rows.map(|row| Ok(Some(Cow::Owned(write_row(columns, row)?)))).collect()
+                rows.map(|row| Ok(Some(Cow::Owned(write_row(columns, row, fields)?)))).collect()
             }
         }
     }
 }
 
-fn write_row(columns: &[Column<'_>], row: usize) -> Result<String> {
+fn declare(dates: json::Places, fields: &mut FieldKinds) {
+    for keys in dates {
+        let path = FieldPath::from_keys(keys.iter().rev().map(String::as_str));
+        fields.insert(path.as_str().to_owned(), FieldKind::Datetime);
+    }
+}
+
+fn write_row(columns: &[Column<'_>], row: usize, fields: &mut FieldKinds) -> Result<String> {
     let mut text = String::with_capacity(24 * columns.len() + 2);
     text.push('{');
     for (index, column) in columns.iter().enumerate() {
@@ -97,7 +110,8 @@ fn write_row(columns: &[Column<'_>], row: usize) -> Result<String> {
             text.push(',');
         }
         text.push_str(&column.key);
-        column.write(row, &mut text).map_err(|error| unwritable(row, &column.name, error))?;
+        let dates = column.write(row, &mut text);
+        declare(dates.map_err(|error| unwritable(row, &column.name, error))?, fields);
     }
     text.push('}');
     Ok(text)
@@ -122,28 +136,43 @@ impl<'py> Column<'py> {
         Ok(Column { name, key, values })
     }
 
-    fn write(&self, row: usize, out: &mut String) -> std::result::Result<(), Unwritable> {
+    /// Appends the value of a row; returns where it has dates.
+    fn write(&self, row: usize, out: &mut String) -> std::result::Result<Places, Unwritable> {
+        let mut dates = Places::new();
         match &self.values {
             Values::Bools(values) => json::write_number(values[row], out),
             Values::Signed(values) => json::write_number(values[row], out),
             Values::Unsigned(values) => json::write_number(values[row], out),
             Values::Singles(values) => json::write_f32(values[row], out)?,
             Values::Floats(values) => json::write_f64(values[row], out)?,
+            Values::Dates(values) => {
+                match &values[row] {
+                    Some(text) => json::write_str(text, out),
+                    None => out.push_str("null"),
+                }
+                dates.push(vec![self.name.clone()]);
+            }
             Values::Objects(values) => {
                 let value = values.get_item(row).map_err(|_| Unwritable {
                     expected: "as many values as before".into(),
                     got: "a list that became shorter".to_owned(),
                 })?;
-                json::write(&value, out)?;
+                dates = json::write(&value, out)?;
+                dates.iter_mut().for_each(|place| place.push(self.name.clone()));
             }
         }
-        Ok(())
+        Ok(dates)
     }
 }
 
 impl<'py> Values<'py> {
-    /// From a contiguous array of float32 or a 64-bit type, or a list: what `_metadata.metadata` returns.
+    /// From a contiguous array of float32 or a 64-bit type, or a list, perhaps of dates: what `_metadata.metadata`
+    /// returns.
     fn read(values: &Bound<'py, PyAny>) -> Result<Values<'py>> {
+        static DATES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if values.is_instance(DATES.import(values.py(), "nearfield._metadata", "Dates")?)? {
+            return Ok(Values::Dates(values.extract()?));
+        }
         array(values, Values::Signed)
             .or_else(|| array(values, Values::Floats))
             .or_else(|| array(values, Values::Singles))
@@ -161,6 +190,7 @@ impl<'py> Values<'py> {
             Values::Unsigned(values) => values.len(),
             Values::Singles(values) => values.len(),
             Values::Floats(values) => values.len(),
+            Values::Dates(values) => values.len(),
             Values::Objects(values) => values.len(),
         }
     }

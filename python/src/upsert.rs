@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Clock, Fault, SystemClock};
-use nearfield_segment::{DEFAULT_FIELD, PointId, Pool, Schema, VectorSpec};
+use nearfield_segment::{DEFAULT_FIELD, FieldKinds, PointId, Pool, Schema, VectorSpec};
 use pyo3::prelude::*;
 
 use crate::arrays::Vectors;
@@ -69,7 +69,8 @@ impl<'py> Input<'py> {
         Ok(Input { vectors, ids, metadata })
     }
 
-    /// All rows as batches, each checked, so that none is written if a later one is refused.
+    /// All rows as batches, each checked, so that none is written if a later one is refused. Each declares what any row
+    /// of the call does: rows are refused or not whichever batch they are in.
     fn batches(
         &self,
         py: Python<'_>,
@@ -78,22 +79,27 @@ impl<'py> Input<'py> {
     ) -> Result<Vec<Batch<'_>>> {
         let dim = spec.dim as usize;
         let rows_max = (BATCH_BYTES / (4 * dim)).clamp(1, BATCH_ROWS);
-        let mut batches = Vec::with_capacity(self.vectors.rows.div_ceil(rows_max));
+        let mut drafts = Vec::with_capacity(self.vectors.rows.div_ceil(rows_max));
+        let mut fields = FieldKinds::NONE;
         for start in (0..self.vectors.rows).step_by(rows_max) {
             py.check_signals()?;
             let rows = start..(start + rows_max).min(self.vectors.rows);
             let elements = &self.vectors.elements()[rows.start * dim..rows.end * dim];
-            let draft = Draft {
+            drafts.push(Draft {
                 ids: self.ids.as_ref().map(|ids| ids[rows.clone()].to_vec()),
                 rows: rows.len(),
                 first_row: start,
                 vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Borrowed(elements))]),
-                metadata: self.metadata.texts(rows)?,
+                metadata: self.metadata.texts(rows, &mut fields)?,
                 ..Draft::default()
-            };
-            batches.push(py.detach(|| Batch::new(draft, schema))?);
+            });
         }
-        Ok(batches)
+        let drafts = drafts.into_iter().map(|draft| Draft { fields: fields.clone(), ..draft });
+        let checked = drafts.map(|draft| {
+            py.check_signals()?;
+            Ok(py.detach(|| Batch::new(draft, schema))?)
+        });
+        checked.collect()
     }
 }
 

@@ -133,8 +133,8 @@ REFUSED: list[tuple[str, Callable[[], object], str, list[str]]] = [
         ["row 1", "NaN"],
     ),
     (
-        "metadata: NaT",
-        lambda: empty().upsert(ones(1), metadata={"t": np.array(["NaT"], "M8[s]")}),
+        "metadata: no duration",
+        lambda: empty().upsert(ones(1), metadata={"t": np.array(["NaT"], "m8[s]")}),
         "MetadataError",
         ["'t'", "microseconds"],
     ),
