@@ -1,4 +1,4 @@
-"""Types with a meaning, over HTTP and from the command line: dates are refused, ids are text as in JSON."""
+"""Types with a meaning, over HTTP and from the command line: times are refused, ids are text as in JSON."""
 
 from __future__ import annotations
 
@@ -14,19 +14,13 @@ from served import Refused, Server, run
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed in this environment")
 
 Start = Callable[..., Server]
-DAY = datetime.date(2020, 1, 2)
-MOMENT = datetime.datetime(2020, 1, 2, 3, 4, 5)
-HINT = "microseconds since 1970"
+HINT = "an integer such as microseconds"
 ARROW = "application/vnd.apache.arrow.stream"
 COLUMNS = {
-    "timestamp": pa.array([MOMENT, None]),
-    "timestamp with a zone": pa.array([MOMENT, MOMENT], pa.timestamp("ns", "Europe/Paris")),
-    "date": pa.array([DAY, DAY]),
-    "date64": pa.array([DAY, DAY], pa.date64()),
-    "time": pa.array([MOMENT.time()] * 2),
+    "time": pa.array([datetime.time(3, 4)] * 2),
     "duration": pa.array([1, 2], pa.duration("s")),
-    "list of dates": pa.array([[DAY], []]),
-    "struct with a date": pa.array([{"inner": DAY}] * 2),
+    "list of times": pa.array([[datetime.time(3, 4)], []]),
+    "struct with a duration": pa.array([{"inner": datetime.timedelta(1)}] * 2),
 }
 
 
@@ -41,37 +35,27 @@ def stream(rows: Any) -> bytes:
     return sink.getvalue()
 
 
-def test_columns_of_dates_are_refused_over_http_with_what_to_store_instead(start: Start) -> None:
+def test_columns_of_times_are_refused_over_http_with_what_to_store_instead(start: Start) -> None:
     server = start("--bootstrap-admin-key", "true")
     token = server.bootstrap_key()
     server.wait_ready()
     with server.client(token) as client:
         client.post("/v2/collections", {"name": "c", "dim": 2})
-
-        def ingest(times: Any) -> tuple[int, str]:
+        for kind, times in COLUMNS.items():
             status, _, body = client.raw(
                 "POST", "/v2/collections/c/ingest", stream(table(times)), {"content-type": ARROW}
             )
-            return status, body.decode()
-
-        for kind, times in COLUMNS.items():
-            status, answer = ingest(times)
+            answer = body.decode()
             assert 400 <= status < 500 and HINT in answer and "at" in answer, (kind, status, answer)
         assert client.get("/v2/collections/c")["points"] == 0
-        micros = COLUMNS["timestamp"].cast(pa.timestamp("us")).cast(pa.int64())
-        status, answer = ingest(micros)
-        assert status == 201, answer
-        found = client.post("/v2/collections/c/points/get", {"ids": ["a"]})
-        assert found["points"][0]["metadata"] == {"at": micros[0].as_py()}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
-def test_columns_of_dates_are_refused_by_import(binary: Path, data_dir: Path, tmp_path: Path, ending: str) -> None:
+def test_columns_of_times_are_refused_by_import(binary: Path, data_dir: Path, tmp_path: Path, ending: str) -> None:
     import pyarrow.feather
     import pyarrow.parquet
 
-    file = tmp_path / f"rows.{ending}"
-    rows = table(COLUMNS["timestamp with a zone"])
+    file, rows = tmp_path / f"rows.{ending}", table(COLUMNS["time"])
     if ending == "parquet":
         pyarrow.parquet.write_table(rows, file)
     else:

@@ -7,6 +7,7 @@
 
 pub(crate) mod arrow;
 mod caught;
+mod date;
 mod fvecs;
 mod input;
 mod jsonl;

@@ -160,10 +160,12 @@ fn read_whole(path: &Path) -> Result<(String, Header, Vec<u8>)> {
 }
 
 fn check_numbers(name: &str, header: &Header) -> Result<()> {
-    if header.kind != Kind::Text {
-        return Ok(());
-    }
-    let message = format!("{name}: element type: expected numbers, got text");
+    let got = match header.kind {
+        Kind::Text => "text",
+        Kind::Datetime(_) => "dates",
+        Kind::Float | Kind::Signed | Kind::Unsigned | Kind::Bool => return Ok(()),
+    };
+    let message = format!("{name}: element type: expected numbers, got {got}");
     Err(Error::invalid(Fault::Parameter, message).with("expected", "numbers"))
 }
 
@@ -179,7 +181,7 @@ fn floats(header: &Header, bytes: &[u8]) -> Vec<f32> {
         (Kind::Float, 2) => each(bytes, big).map(|b| f16::from_le_bytes(b).to_f32()).collect(),
         (Kind::Float, 4) => each::<4>(bytes, big).map(f32::from_le_bytes).collect(),
         (Kind::Float, _) => each::<8>(bytes, big).map(|b| f64::from_le_bytes(b) as f32).collect(),
-        (Kind::Bool | Kind::Text, _) => {
+        (Kind::Bool | Kind::Text | Kind::Datetime(_), _) => {
             bytes.iter().map(|&byte| f32::from(u8::from(byte != 0))).collect()
         }
         (Kind::Signed | Kind::Unsigned, _) => {
@@ -195,6 +197,12 @@ pub(super) fn doubles(header: &Header, bytes: &[u8]) -> Vec<f64> {
         return each::<8>(bytes, header.big_endian).map(f64::from_le_bytes).collect();
     }
     floats(header, bytes).into_iter().map(f64::from).collect()
+}
+
+/// Points in time in file order, in the unit of their array; `None` for NaT.
+pub(super) fn moments(header: &Header, bytes: &[u8]) -> Vec<Option<i64>> {
+    let moment = |bytes| Some(i64::from_le_bytes(bytes)).filter(|&moment| moment != i64::MIN);
+    each::<8>(bytes, header.big_endian).map(moment).collect()
 }
 
 /// Texts in file order, without the zeros that pad them; `None` if a character is none of Unicode's.
@@ -219,7 +227,7 @@ pub(super) fn integers(header: &Header, bytes: &[u8]) -> Option<Vec<i128>> {
         (Kind::Signed, 2) => each(bytes, big).map(|b| i16::from_le_bytes(b).into()).collect(),
         (Kind::Signed, 4) => each(bytes, big).map(|b| i32::from_le_bytes(b).into()).collect(),
         (Kind::Signed, _) => each(bytes, big).map(|b| i64::from_le_bytes(b).into()).collect(),
-        (Kind::Float | Kind::Bool | Kind::Text, _) => return None,
+        (Kind::Float | Kind::Bool | Kind::Text | Kind::Datetime(_), _) => return None,
     })
 }
 

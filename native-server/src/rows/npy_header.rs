@@ -13,6 +13,8 @@ use std::io::Read;
 
 use nearfield_engine::{Error, Fault, Result};
 
+use super::date::Unit;
+
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy itself refuses longer ones by default.
 const TEXT_BYTES_MAX: u64 = 10_000;
@@ -31,6 +33,8 @@ pub(super) enum Kind {
     Bool,
     /// Characters of four bytes, padded with zeros.
     Text,
+    /// Points in time as i64; the least one is none.
+    Datetime(Unit),
 }
 
 /// What the header says.
@@ -237,6 +241,11 @@ impl Cursor<'_> {
             ("i", "1" | "2" | "4" | "8") => Kind::Signed,
             ("u", "1" | "2" | "4" | "8") => Kind::Unsigned,
             ("b", "1") => Kind::Bool,
+            ("M", "8[D]") => Kind::Datetime(Unit::Days),
+            ("M", "8[s]") => Kind::Datetime(Unit::Seconds),
+            ("M", "8[ms]") => Kind::Datetime(Unit::Milliseconds),
+            ("M", "8[us]") => Kind::Datetime(Unit::Microseconds),
+            ("M", "8[ns]") => Kind::Datetime(Unit::Nanoseconds),
             ("U", _) => return self.text(order, width),
             _ => return Err(self.unsupported(&descr)),
         };
@@ -245,7 +254,8 @@ impl Cursor<'_> {
             ">" => true,
             _ => return Err(self.unsupported(&descr)),
         };
-        Ok((kind, width.parse().expect("one of the digits above"), big_endian))
+        let width = width.split('[').next().and_then(|digits| digits.parse().ok());
+        Ok((kind, width.expect("one of the digits above"), big_endian))
     }
 
     /// `'<U7'`: seven characters.
@@ -258,7 +268,7 @@ impl Cursor<'_> {
     }
 
     fn unsupported(&self, descr: &str) -> Error {
-        let expected = "float16, float32, float64, an integer type, bool or str";
+        let expected = "float16, float32, float64, an integer type, bool, str, or datetime64 of D, s, ms, us or ns";
         let message = format!("{}: element type: expected {expected}, got {descr:?}", self.name);
         Error::invalid(Fault::Parameter, message).with("expected", expected).with("got", descr)
     }

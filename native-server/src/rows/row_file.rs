@@ -2,7 +2,7 @@
 //! Implemented by each format of `rows` and by `ViewRows`; read by `nearfield import` and `rows::write`.
 
 use nearfield_engine::Result;
-use nearfield_segment::PointId;
+use nearfield_segment::{FieldKinds, PointId};
 
 /// Some consecutive rows of a file.
 #[derive(Debug, Default, PartialEq)]
@@ -57,6 +57,11 @@ impl IdKind {
 pub(crate) trait RowFile {
     /// Elements of a row.
     fn dim(&self) -> usize;
+
+    /// Metadata fields that are dates by their type, where the file has types.
+    fn fields(&self) -> FieldKinds {
+        FieldKinds::NONE
+    }
 
     /// Number of rows, where the file says it.
     fn rows(&self) -> Option<u64>;

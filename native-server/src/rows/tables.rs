@@ -5,7 +5,7 @@
 //! batch is in memory at a time.
 
 use nearfield_engine::{Error, Result};
-use nearfield_segment::{DEFAULT_FIELD, PointId};
+use nearfield_segment::{DEFAULT_FIELD, FieldKinds, PointId};
 
 use super::arrow::TableRows;
 use super::row_file::{RowFile, Rows};
@@ -30,6 +30,7 @@ pub(super) trait Tables {
 pub(super) struct TableFile<T> {
     source: T,
     dim: usize,
+    fields: FieldKinds,
     batch: Batch,
 }
 
@@ -48,7 +49,8 @@ impl<T: Tables> TableFile<T> {
     /// # Errors
     /// As [`RowFile::next_rows`]; `Corrupt` without any row.
     pub(super) fn open(name: &str, source: T) -> Result<Self> {
-        let mut file = TableFile { source, dim: 0, batch: Batch::default() };
+        let mut file =
+            TableFile { source, dim: 0, fields: FieldKinds::NONE, batch: Batch::default() };
         file.next_batch()?;
         if file.batch.left == 0 {
             return Err(Error::corrupt(name, "rows", "expected at least one row, found none"));
@@ -61,6 +63,7 @@ impl<T: Tables> TableFile<T> {
     fn next_batch(&mut self) -> Result<()> {
         while self.batch.left == 0 {
             let Some(mut table) = self.source.next_table()? else { break };
+            self.fields = table.fields;
             let vectors = table.vectors.remove(DEFAULT_FIELD).unwrap_or_default();
             self.batch = Batch {
                 left: table.count,
@@ -76,6 +79,10 @@ impl<T: Tables> TableFile<T> {
 impl<T: Tables> RowFile for TableFile<T> {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn fields(&self) -> FieldKinds {
+        self.fields.clone()
     }
 
     fn rows(&self) -> Option<u64> {

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use nearfield_engine::{Columns, Error, Fault, Result, Scan, View};
-use nearfield_segment::DEFAULT_FIELD;
 use nearfield_segment::cancel::GoOn;
 use nearfield_segment::filter::Filter;
+use nearfield_segment::{DEFAULT_FIELD, FieldKinds};
 
 use super::row_file::{IdKind, RowFile, Rows};
 
@@ -69,6 +69,10 @@ impl ViewRows {
 impl RowFile for ViewRows {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn fields(&self) -> FieldKinds {
+        self.view.schema.fields.clone()
     }
 
     fn rows(&self) -> Option<u64> {

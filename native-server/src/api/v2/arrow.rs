@@ -241,6 +241,7 @@ fn batch(table: TableRows, schema: &Schema, time_ms: u64) -> Result<Batch<'stati
         rows: table.count,
         vectors: table.vectors.into_iter().map(own).collect(),
         metadata: table.metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
+        fields: table.fields,
         time_ms,
         row_keys: table.keys.into_iter().map(|key| key.map(Cow::Owned)).collect(),
         ..Draft::default()

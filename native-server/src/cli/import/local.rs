@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::{Applied, Collection, Database, Error, Fault};
-use nearfield_segment::{DEFAULT_FIELD, Metric, Pool, Schema};
+use nearfield_segment::{DEFAULT_FIELD, FieldKinds, Metric, Pool, Schema};
 use serde_json::json;
 
 use super::super::exit::Result;
@@ -77,7 +77,7 @@ fn fill(collection: &Collection, order: &Order, source: &mut Source, pool: &Pool
         if rows.count == 0 {
             return Ok(tally);
         }
-        let applied = apply(collection, rows, pool).map_err(|error| {
+        let applied = apply(collection, rows, source.fields(), pool).map_err(|error| {
             error.context(format!("{}: rows from {}", order.file.display(), tally.rows))
         })?;
         tally.rows += applied.inserted + applied.replaced;
@@ -86,13 +86,19 @@ fn fill(collection: &Collection, order: &Order, source: &mut Source, pool: &Pool
     }
 }
 
-/// Applies rows as one batch.
-fn apply(collection: &Collection, rows: Rows, pool: &Pool) -> nearfield_engine::Result<Applied> {
+/// Applies rows as one batch, which declares `fields`.
+fn apply(
+    collection: &Collection,
+    rows: Rows,
+    fields: FieldKinds,
+    pool: &Pool,
+) -> nearfield_engine::Result<Applied> {
     let draft = Draft {
         ids: (!rows.ids.is_empty()).then_some(rows.ids),
         rows: rows.count,
         vectors: BTreeMap::from([(DEFAULT_FIELD.to_owned(), Cow::Owned(rows.vectors))]),
         metadata: rows.metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
+        fields,
         ..Draft::default()
     };
     let batch = Batch::new(draft, &collection.view().schema)?;

@@ -104,7 +104,7 @@ impl Stream<'_> {
         if self.writer.is_none() {
             // Later rows may have ids of the other kind.
             let ids = if first.ids.is_empty() { IdKind::None } else { IdKind::Mixed };
-            let layout = Layout::new(ids, Some(self.source.dim()));
+            let layout = Layout::new(ids, Some(self.source.dim()), &self.source.fields());
             self.writer = Some(TableWriter::stream(layout, Vec::new())?);
         }
         Ok(self.writer.as_mut().expect("made above"))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::PointId;
+use nearfield_segment::{FieldKinds, PointId};
 
 use crate::host::ProgressLine;
 use crate::rows::{self, ColumnNames, RowFile, Rows};
@@ -34,6 +34,11 @@ impl Source {
 
     pub(super) fn dim(&self) -> usize {
         self.file.dim()
+    }
+
+    /// Metadata fields that are dates by their type.
+    pub(super) fn fields(&self) -> FieldKinds {
+        self.file.fields()
     }
 
     /// The next batch; none at the end.

@@ -1,22 +1,26 @@
 //! Converts cells of Arrow columns to JSON text, one cell at a time (`RowText`). Called by `table` for metadata.
 //!
 //! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Nulls and NaN
-//! (pandas' null) are left out of objects, and `null` in lists. What has no JSON form (infinity) is an error naming
-//! row and column. Dates and times were refused by [`super::columns`].
+//! (pandas' null) are left out of objects, and `null` in lists. Timestamps and dates are the texts of [`date_text`]; with a
+//! time zone, in which the column is to be shown, they are moments of UTC and end with `Z`. What has no JSON form
+//! (infinity) is an error naming row and column. Times of day and durations were refused by [`super::columns`].
 
 use std::borrow::Cow;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Date64Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, StructArray};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::payload::ROW_JSON_BYTES_MAX;
 use nearfield_segment::shown;
 use serde_json::Value;
+
+use super::super::date::{Unit, date_text};
 
 /// The JSON of one row while it is written: never longer than the engine takes.
 #[derive(Debug, Default)]
@@ -135,6 +139,7 @@ fn write(out: &mut RowText, column: &dyn Array, row: usize) -> Result<()> {
         T::Decimal128(..) => {
             out.push(&column.as_primitive::<Decimal128Type>().value_as_string(row))?;
         }
+        T::Timestamp(..) | T::Date32 | T::Date64 => write_date(out, column, row)?,
         T::List(_) => write_list(out, &column.as_list::<i32>().value(row))?,
         T::LargeList(_) => write_list(out, &column.as_list::<i64>().value(row))?,
         T::FixedSizeList(..) => write_list(out, &column.as_fixed_size_list().value(row))?,
@@ -155,6 +160,30 @@ fn write(out: &mut RowText, column: &dyn Array, row: usize) -> Result<()> {
 pub(super) fn write_struct(out: &mut RowText, column: &StructArray, row: usize) -> Result<()> {
     let names = column.fields().iter().map(|field| field.name().as_str());
     write_object(out, &mut names.zip(column.columns()), row)
+}
+
+/// Appends a timestamp or a date.
+fn write_date(out: &mut RowText, column: &dyn Array, row: usize) -> Result<()> {
+    let (value, unit) = match column.data_type() {
+        DataType::Date32 => (column.as_primitive::<Date32Type>().value(row).into(), Unit::Days),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            (column.as_primitive::<TimestampSecondType>().value(row), Unit::Seconds)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            (column.as_primitive::<TimestampMicrosecondType>().value(row), Unit::Microseconds)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            (column.as_primitive::<TimestampNanosecondType>().value(row), Unit::Nanoseconds)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            (column.as_primitive::<TimestampMillisecondType>().value(row), Unit::Milliseconds)
+        }
+        _ => (column.as_primitive::<Date64Type>().value(row), Unit::Milliseconds),
+    };
+    let text = date_text(value, unit)
+        .ok_or_else(|| refused("a date of the years 0000 to 9999", format!("{value} {unit:?}")))?;
+    let zone = if matches!(column.data_type(), DataType::Timestamp(_, Some(_))) { "Z" } else { "" };
+    out.push(&format!("\"{text}{zone}\""))
 }
 
 fn write_list(out: &mut RowText, items: &ArrayRef) -> Result<()> {

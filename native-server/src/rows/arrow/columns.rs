@@ -11,27 +11,32 @@
 //! | `metadata` (text or struct) | whole JSON objects; no further column may be there |
 //! | all others | one key of the metadata each |
 //!
+//! Timestamps and dates, also in lists and structs, declare their field `datetime`; a text column `metadata` says so in
+//! its own metadata, as we write it.
+//!
 //! Types that no role can use are refused here by the name of their column, before any row is read.
 
 use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema as Table};
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::{DEFAULT_FIELD, Schema, shown, shown_list};
+use nearfield_segment::payload::FieldPath;
+use nearfield_segment::{DEFAULT_FIELD, FieldKind, FieldKinds, Schema, shown, shown_list};
 
 /// Deepest nesting of lists and objects; the engine refuses deeper metadata anyway.
 const DEPTH_MAX: usize = 32;
 const VECTOR_NAMES: [&str; 3] = ["vector", "embedding", "emb"];
 const ID_NAMES: [&str; 2] = ["id", "_id"];
 const KEY_NAME: &str = "idempotency_key";
-/// What a column of points in time or durations has to be instead: metadata has no type for them.
-const INSTEAD_OF_TIMES: &str = "a number instead of dates, times or durations (metadata has no type for them): \
-                                store an integer such as microseconds since 1970, in Arrow \
-                                column.cast(timestamp(\"us\")).cast(int64)";
+/// What a column of times of day or durations has to be instead: metadata has no type for them.
+const INSTEAD_OF_TIMES: &str = "dates, or numbers instead of times of day or durations: store an integer such as \
+                                microseconds";
 pub(super) const METADATA_NAME: &str = "metadata";
 pub(super) const NUMBERS_NAME: &str = "id_is_number";
 /// Key of a field's own metadata by which we know [`NUMBERS_NAME`] again.
 pub(super) const OURS: &str = "nearfield";
+/// Key of the own metadata of [`METADATA_NAME`] with the declared fields of its objects, as in a schema.
+pub(super) const DECLARED: &str = "nearfield.fields";
 
 /// Columns named by the caller, where the usual names are not wanted.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +56,8 @@ pub(super) struct Columns {
     pub(super) id_is_number: Option<usize>,
     pub(super) keys: Option<usize>,
     pub(super) metadata: Metadata,
+    /// Fields that are dates by the types of the columns.
+    pub(super) fields: FieldKinds,
 }
 
 /// Where metadata comes from.
@@ -110,7 +117,8 @@ impl Columns {
         for (name, position) in &vectors {
             check_vector(table.field(*position), name, schema)?;
         }
-        Ok(Columns { vectors, id, id_is_number, keys, metadata })
+        let fields = declared(table, &metadata)?;
+        Ok(Columns { vectors, id, id_is_number, keys, metadata, fields })
     }
 }
 
@@ -203,6 +211,57 @@ fn metadata(table: &Table, free: Vec<usize>) -> Result<Metadata> {
     }
 }
 
+/// The fields that the columns of the metadata declare.
+fn declared(table: &Table, metadata: &Metadata) -> Result<FieldKinds> {
+    let mut fields = FieldKinds::NONE;
+    match metadata {
+        Metadata::None => {}
+        Metadata::Columns(positions) => {
+            for field in positions.iter().map(|&position| table.field(position)) {
+                declare(field.data_type(), &mut vec![field.name()], &mut fields);
+            }
+        }
+        Metadata::Whole(position) => {
+            let field = table.field(*position);
+            declare(field.data_type(), &mut Vec::new(), &mut fields);
+            if let Some(text) = field.metadata().get(DECLARED) {
+                let expected =
+                    format!("{DECLARED:?} of column {METADATA_NAME:?}: expected fields and kinds");
+                fields = serde_json::from_str(text).map_err(|error| {
+                    Error::invalid(Fault::Metadata, format!("{expected}, found {error}"))
+                })?;
+            }
+        }
+    }
+    Ok(fields)
+}
+
+/// Declares what of a type is a date; `keys` lead to it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "types of the arrow crates; what is not named is no date"
+)]
+fn declare<'t>(data_type: &'t DataType, keys: &mut Vec<&'t str>, fields: &mut FieldKinds) {
+    use DataType as T;
+    match data_type {
+        T::Timestamp(..) | T::Date32 | T::Date64 => {
+            let path = FieldPath::from_keys(keys.iter());
+            fields.insert(path.as_str().to_owned(), FieldKind::Datetime);
+        }
+        T::List(items) | T::LargeList(items) | T::FixedSizeList(items, _) => {
+            declare(items.data_type(), keys, fields);
+        }
+        T::Struct(inner) => {
+            for field in inner {
+                keys.push(field.name());
+                declare(field.data_type(), keys, fields);
+                keys.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whether values are strings, whatever their layout.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -254,6 +313,7 @@ fn check_type(column: &str, field: &Field, depth: usize) -> Result<()> {
         T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Null => Ok(()),
         T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => Ok(()),
         T::Float16 | T::Float32 | T::Float64 | T::Decimal128(..) => Ok(()),
+        T::Timestamp(..) | T::Date32 | T::Date64 => Ok(()),
         times if times.is_temporal() => {
             let (expected, found) = (INSTEAD_OF_TIMES, type_name(times));
             let column = shown(column);

@@ -12,7 +12,7 @@ use arrow_schema::Schema as Table;
 use nearfield_engine::batch::IDEMPOTENCY_KEY_BYTES_MAX;
 use nearfield_engine::log::BODY_BYTES_MAX;
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::{PointId, Schema, shown};
+use nearfield_segment::{FieldKinds, PointId, Schema, shown};
 
 use super::cells::{self, RowText};
 use super::columns::{ColumnNames, Columns, Metadata};
@@ -30,6 +30,8 @@ pub(crate) struct TableRows {
     pub(crate) ids: Option<Vec<PointId>>,
     /// JSON objects by row; empty if no column is metadata.
     pub(crate) metadata: Vec<Option<String>>,
+    /// Metadata fields that are dates by the types of the columns.
+    pub(crate) fields: FieldKinds,
     /// Idempotency keys by row; empty if there is no column of them.
     pub(crate) keys: Vec<Option<String>>,
 }
@@ -75,6 +77,7 @@ impl TableReader {
             vectors: by_field,
             ids: self.ids(batch, meter)?,
             metadata: self.metadata(batch, meter)?,
+            fields: self.columns.fields.clone(),
             keys: self.keys(batch, meter)?,
         };
         self.rows += count as u64;

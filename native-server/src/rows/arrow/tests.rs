@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::{Int32Type, UInt8Type};
+use arrow_array::types::{Date32Type, Int32Type, UInt8Type};
 use arrow_array::{
-    BooleanArray, Date32Array, DictionaryArray, DurationSecondArray, FixedSizeListArray,
-    Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, StringArray, StructArray,
-    TimestampMicrosecondArray, UInt64Array,
+    BooleanArray, Date32Array, Date64Array, DictionaryArray, DurationSecondArray,
+    FixedSizeListArray, Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray,
+    StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
 };
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{DataType, Field};
-use nearfield_segment::{Encoding, Metric, PointId, Rng};
+use nearfield_segment::{Encoding, FieldKind, FieldKinds, Metric, PointId, Rng};
+use serde_json::{Value, json};
 
+use super::super::row_file::{IdKind, Rows};
 use super::*;
 
 const BYTES_MAX: usize = 1 << 20;
@@ -101,26 +104,76 @@ fn every_column_becomes_what_the_table_says_in_pieces_of_any_size() {
 }
 
 #[test]
-fn dates_times_and_durations_are_refused_with_what_to_store_instead() {
+fn dates_are_texts_that_declare_their_field() {
     let micros = || TimestampMicrosecondArray::from(vec![Some(1_500), None]);
-    let times: [ArrayRef; 5] = [
-        Arc::new(micros()),
-        Arc::new(micros().with_timezone("+01:00")),
-        Arc::new(Date32Array::from(vec![1, 2])),
+    let text = |text: &str| json!(text);
+    let inner = |column: ArrayRef| Arc::new(Field::new("inner", column.data_type().clone(), true));
+    let nested =
+        StructArray::from(vec![(inner(Arc::new(micros())), Arc::new(micros()) as ArrayRef)]);
+    let days = [Some(vec![Some(18_262), None]), None];
+    let nanos = TimestampNanosecondArray::from(vec![Some(-1), None]);
+    let columns: [(ArrayRef, Value, &str); 7] = [
+        (Arc::new(micros()), text("1970-01-01T00:00:00.001500"), "at"),
+        (Arc::new(micros().with_timezone("+01:00")), text("1970-01-01T00:00:00.001500Z"), "at"),
+        (Arc::new(nanos), text("1969-12-31T23:59:59.999999999"), "at"),
+        (Arc::new(Date32Array::from(vec![Some(18_262), None])), text("2020-01-01"), "at"),
+        (
+            Arc::new(Date64Array::from(vec![Some(86_400_000), None])),
+            text("1970-01-02T00:00:00"),
+            "at",
+        ),
+        (Arc::new(nested), json!({ "inner": "1970-01-01T00:00:00.001500" }), "at.inner"),
+        (
+            Arc::new(ListArray::from_iter_primitive::<Date32Type, _, _>(days)),
+            json!(["2020-01-01", null]),
+            "at",
+        ),
+    ];
+    for (dates, first, path) in columns {
+        let kind = dates.data_type().to_string();
+        let all = read(&stream(&[column(&[("vector", vectors(&[1.0, 2.0], 1)), ("at", dates)])]));
+        let rows = &all.expect("dates are metadata")[0];
+        let object: Value =
+            serde_json::from_str(rows.metadata[0].as_deref().expect("has a date")).expect("JSON");
+        assert_eq!(object, json!({ "at": first }), "{kind}");
+        assert_eq!(rows.fields.paths().collect::<Vec<_>>(), [path], "{kind}");
+    }
+    let far = TimestampSecondArray::from(vec![Some(i64::MAX), None]);
+    let batch = column(&[("vector", vectors(&[1.0, 2.0], 1)), ("at", Arc::new(far))]);
+    assert!(refusal(batch).contains("row 0: at: expected a date of the years"));
+}
+
+#[test]
+fn times_of_day_and_durations_are_refused_with_what_to_store_instead() {
+    let times: [ArrayRef; 2] = [
         Arc::new(DurationSecondArray::from(vec![1, 2])),
-        Arc::new(StructArray::from(vec![(
-            Arc::new(Field::new("inner", micros().data_type().clone(), true)),
-            Arc::new(micros()) as ArrayRef,
-        )])),
+        Arc::new(Time64MicrosecondArray::from(vec![1, 2])),
     ];
     for column_of_times in times {
-        let kind = column_of_times.data_type().to_string();
-        let batch =
-            column(&[("vector", vectors(&[1.0, 2.0], 1)), ("at", Arc::clone(&column_of_times))]);
+        let batch = column(&[("vector", vectors(&[1.0, 2.0], 1)), ("at", column_of_times)]);
         let message = refusal(batch);
-        for word in ["\"at\"", "microseconds since 1970", "int64"] {
-            assert!(message.contains(word), "{kind}: {message}");
+        for word in ["\"at\"", "an integer such as microseconds"] {
+            assert!(message.contains(word), "{message}");
         }
+    }
+}
+
+#[test]
+fn the_declared_fields_of_a_table_of_ours_come_back() {
+    let fields = FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)]);
+    let rows = || Rows {
+        count: 1,
+        vectors: vec![1.0],
+        ids: vec![PointId::U64(1)],
+        metadata: vec![Some("{\"at\":\"2020-01-01\"}".to_owned())],
+    };
+    for declared in [fields, FieldKinds::NONE] {
+        let layout = Layout::new(IdKind::Numbers, Some(1), &declared);
+        let mut writer = TableWriter::stream(layout, Vec::new()).expect("in memory");
+        writer.write(rows()).expect("in memory");
+        writer.finish().expect("in memory");
+        let all = read(writer.get_mut()).expect("whole");
+        assert_eq!((&all[0].fields, &all[0].metadata), (&declared, &rows().metadata));
     }
 }
 

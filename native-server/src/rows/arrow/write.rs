@@ -7,7 +7,7 @@
 //! | `id` | `uint64` if all are numbers, `int64` if some of these are negative, else `utf8` |
 //! | `id_is_number` | `bool`, only if some ids are numbers and some text, or numbers fit neither type; marked as ours |
 //! | `vector` | fixed-size list of `float32` |
-//! | `metadata` | `utf8`, the JSON object as it was given; null without one |
+//! | `metadata` | `utf8`, the JSON object as it was given; null without one. Its own metadata has the declared fields |
 //!
 //! Reading such a table gives the same rows again: ids of all kinds, texts and bits.
 
@@ -22,11 +22,11 @@ use arrow_array::{
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema as Table, SchemaRef};
 use nearfield_engine::{Error, ErrorKind, Result};
-use nearfield_segment::PointId;
+use nearfield_segment::{FieldKinds, PointId};
 
 use super::super::row_file::{IdKind, RowFile, Rows};
 use super::super::view::ViewRows;
-use super::columns::{METADATA_NAME, NUMBERS_NAME, OURS};
+use super::columns::{DECLARED, METADATA_NAME, NUMBERS_NAME, OURS};
 
 /// Rows of a record batch that is written.
 pub(crate) const BATCH_ROWS: usize = 1_000;
@@ -40,8 +40,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Columns for vectors of `dim` elements, if any, and ids of a kind.
-    pub(crate) fn new(ids: IdKind, dim: Option<usize>) -> Layout {
+    /// Columns for vectors of `dim` elements, if any, and ids of a kind. `declared` are the declared fields of the
+    /// metadata.
+    pub(crate) fn new(ids: IdKind, dim: Option<usize>, declared: &FieldKinds) -> Layout {
         let mut fields = Vec::new();
         match ids {
             IdKind::None => {}
@@ -60,7 +61,12 @@ impl Layout {
             let list = DataType::FixedSizeList(Arc::new(element()), dim as i32);
             fields.push(Field::new("vector", list, false));
         }
-        fields.push(Field::new(METADATA_NAME, DataType::Utf8, true));
+        let mut metadata = Field::new(METADATA_NAME, DataType::Utf8, true);
+        if !declared.is_empty() {
+            let text = serde_json::to_string(declared).expect("texts and names have a JSON form");
+            metadata.set_metadata(HashMap::from([(DECLARED.to_owned(), text)]));
+        }
+        fields.push(metadata);
         Layout { table: Arc::new(Table::new(fields)), ids, dim }
     }
 
@@ -199,7 +205,8 @@ pub(crate) fn write_arrow_stream(
     include_vector: bool,
     out: &mut dyn Write,
 ) -> Result<u64> {
-    let layout = Layout::new(source.id_kind()?, include_vector.then_some(source.dim()));
+    let dim = include_vector.then_some(source.dim());
+    let layout = Layout::new(source.id_kind()?, dim, &source.fields());
     if !include_vector {
         source = source.without_vectors();
     }

@@ -136,9 +136,12 @@ fn damaged_headers_are_refused_with_file_and_place() {
 #[test]
 fn arrays_that_are_no_rows_of_numbers_are_refused_with_what_is_expected() {
     let cases = [
-        (dictionary("|O", "False", "(1, 2)"), 16, "integer type, bool or str"),
+        (dictionary("|O", "False", "(1, 2)"), 16, "integer type, bool, str"),
         (dictionary("<U4", "False", "(1, 1)"), 16, "expected numbers, got text"),
-        (dictionary("<c8", "False", "(1, 2)"), 16, "integer type, bool or str"),
+        (dictionary("<c8", "False", "(1, 2)"), 16, "integer type, bool, str"),
+        (dictionary("<M8[ns]", "False", "(1, 2)"), 16, "expected numbers, got dates"),
+        (dictionary("<M8[h]", "False", "(1, 2)"), 16, "datetime64 of D, s, ms, us or ns"),
+        (dictionary("<m8[s]", "False", "(1, 2)"), 16, "datetime64 of D, s, ms, us or ns"),
         ("{'descr': [('x', '<f4')], 'shape': (1,)}".to_owned(), 4, "structured array"),
         (dictionary("<f4", "False", "(4,)"), 16, "(rows, dim)"),
         (dictionary("<f4", "False", "()"), 4, "(rows, dim)"),

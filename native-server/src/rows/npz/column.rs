@@ -6,8 +6,9 @@ use nearfield_engine::{Error, Fault, Result};
 use nearfield_segment::PointId;
 use serde_json::Value;
 
+use super::super::date::{Unit, date_text};
 use super::super::input::read_error;
-use super::super::npy::{doubles, integers, texts};
+use super::super::npy::{doubles, integers, moments, texts};
 use super::super::npy_header::{Header, Kind};
 
 /// An array, open at its next value.
@@ -36,10 +37,15 @@ impl<R: Read> Column<R> {
         self.header.kind == Kind::Bool
     }
 
-    /// The next `count` values as JSON; `None` for NaN.
+    /// Whether values are points in time.
+    pub(super) fn is_datetime(&self) -> bool {
+        matches!(self.header.kind, Kind::Datetime(_))
+    }
+
+    /// The next `count` values as JSON; `None` for NaN and NaT.
     ///
     /// # Errors
-    /// `Corrupt`; `InvalidInput(Metadata)` for infinity.
+    /// `Corrupt`; `InvalidInput(Metadata)` for infinity, and for a moment that no calendar has.
     pub(super) fn json(&mut self, count: usize) -> Result<Vec<Option<Value>>> {
         let bytes = self.bytes(count)?;
         let row = self.row - count as u64;
@@ -49,6 +55,10 @@ impl<R: Read> Column<R> {
             Kind::Signed | Kind::Unsigned => {
                 let numbers = integers(&self.header, &bytes).expect("both kinds are whole numbers");
                 numbers.into_iter().map(|number| Some(whole(number))).collect()
+            }
+            Kind::Datetime(unit) => {
+                let moments = moments(&self.header, &bytes).into_iter().zip(row..);
+                moments.map(|(moment, row)| self.date(moment, unit, row)).collect::<Result<_>>()?
             }
             Kind::Float => {
                 let numbers = doubles(&self.header, &bytes).into_iter().zip(row..);
@@ -103,6 +113,16 @@ impl<R: Read> Column<R> {
     fn texts(&self, bytes: &[u8]) -> Result<Vec<String>> {
         texts(&self.header, bytes)
             .ok_or_else(|| Error::corrupt(&self.name, "text", "a character Unicode has not"))
+    }
+
+    fn date(&self, moment: Option<i64>, unit: Unit, row: u64) -> Result<Option<Value>> {
+        let Some(moment) = moment else { return Ok(None) };
+        let Some(text) = date_text(moment, unit) else {
+            let message =
+                format!("{:?}: row {row}: expected a date of the years 0000 to 9999", self.name);
+            return Err(Error::invalid(Fault::Metadata, message).with("row", row));
+        };
+        Ok(Some(text.into()))
     }
 
     fn float(&self, number: f64, row: u64) -> Result<Option<Value>> {

@@ -7,7 +7,7 @@
 //! | the one named by the caller, else `ids` or `id` | ids |
 //! | `ids_are_numbers` (bool) beside ids of text | which of them are numbers |
 //! | `metadata` (text) | whole JSON objects; empty means none |
-//! | every other one-dimensional array | one key of the metadata |
+//! | every other one-dimensional array | one key of the metadata; of datetime64, a declared one |
 //!
 //! All must have as many rows as the vectors; what does not fit is refused, not left out. Members are
 //! decompressed a part at a time, side by side.
@@ -18,6 +18,8 @@ mod member;
 use std::path::Path;
 
 use nearfield_engine::{Error, Fault, Result};
+use nearfield_segment::payload::FieldPath;
+use nearfield_segment::{FieldKind, FieldKinds};
 use serde_json::{Map, Value};
 
 use super::arrow::ColumnNames;
@@ -151,6 +153,12 @@ fn missing(name: &str, wanted: &str) -> Error {
 impl RowFile for Npz {
     fn dim(&self) -> usize {
         self.vectors.dim()
+    }
+
+    fn fields(&self) -> FieldKinds {
+        let dates = self.columns.iter().filter(|column| column.is_datetime());
+        let paths = dates.map(|column| FieldPath::from_keys([&column.name]).as_str().to_owned());
+        paths.map(|path| (path, FieldKind::Datetime)).collect()
     }
 
     fn rows(&self) -> Option<u64> {

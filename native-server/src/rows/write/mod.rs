@@ -86,7 +86,7 @@ pub(crate) fn write(
     show: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let mut rows = Reported { rows: passes(Pass::Rows)?, show };
-    let layout = Layout::new(census.ids, Some(rows.dim()));
+    let layout = Layout::new(census.ids, Some(rows.dim()), &rows.fields());
     match format {
         Format::Npy => numpy::write_array(census, &mut rows, out),
         Format::Fvecs => plain::write_fvecs(&mut rows, out),

@@ -2,7 +2,7 @@
 //! formats write in a second one (`Passes`). Used by `rows::write`; `Reported` reports progress.
 
 use nearfield_engine::{Error, Fault, Result};
-use nearfield_segment::PointId;
+use nearfield_segment::{FieldKinds, PointId};
 
 use super::super::row_file::{IdKind, RowFile, Rows};
 
@@ -77,6 +77,10 @@ impl Reported<'_> {
 
     pub(super) fn dim(&self) -> usize {
         self.rows.dim()
+    }
+
+    pub(super) fn fields(&self) -> FieldKinds {
+        self.rows.fields()
     }
 }
 
