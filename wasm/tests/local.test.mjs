@@ -56,18 +56,6 @@ test('ids are integers of 64 bits, negative ones too', async () => {
   await collection.close();
 });
 
-test('dates of a declared field compare as moments', async () => {
-  const collection = await create({ dim: 1, fields: { at: 'datetime' } });
-  const metadata = { at: ['2020-01-01T00:00:00+09:00', '2019-12-31T20:00:00Z', '2020-01-01'] };
-  await collection.upsert({ ids: [1, 2, 3], vectors: [1, 1, 1], metadata });
-  assert.equal(await collection.count({ at: { lt: '2019-12-31T18:00:00Z' } }), 1);
-  assert.equal(await collection.count({ at: '2019-12-31T15:00:00Z' }), 1);
-  await refused(collection.count({ at: { lt: 7 } }), 'FILTER');
-  await refused(collection.upsert({ vectors: [1], metadata: { at: ['soon'] } }), 'METADATA');
-  await refused(create({ dim: 1, fields: { at: 'date' } }), 'PARAMETER');
-  await collection.close();
-});
-
 test('ids are assigned where there are none, and metadata may be rows with large integers', async () => {
   const collection = await create({ dim: 2 });
   const metadata = [{ a: 2n ** 60n, b: ['x', null] }, null, undefined];
