@@ -1,6 +1,7 @@
 //! The Python class `Collection`: reads the arguments, makes one call of the engine without the interpreter lock, and
 //! converts the result. Returned by the class `Database`; `upsert`, `search`, `rows` and `hits` hold its parts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield_engine::task::{MergeScope, Task};
@@ -79,6 +80,14 @@ impl Collection {
     #[getter]
     fn store(&self) -> &'static str {
         self.handle.spec().store.name()
+    }
+
+    /// The kinds of declared metadata fields, by path: those of create, and those of dates that were written.
+    #[getter]
+    fn fields(&self) -> Result<BTreeMap<String, &'static str>> {
+        let view = self.handle.view()?;
+        let fields = view.schema.fields.iter();
+        Ok(fields.map(|(path, kind)| (path.to_owned(), kind.name())).collect())
     }
 
     /// Number of points.

@@ -148,6 +148,7 @@ def test_dates_in_rows_declare_the_path_that_leads_to_them(memory: nearfield.Dat
     row = {"a": {"b.c": [{"at": NOON}, {"at": np.array(["2020-01-01", "NaT"], "M8[D]")}]}, "text": "2020-01-01"}
     collection.upsert(vectors(2), ids=[1, 2], metadata=[{"text": "2019-01-01"}, row])
     path = r"a.b\.c.at"
+    assert collection.fields == {path: "datetime"}
     assert collection.count({path: NOON.astimezone(timezone.utc)}) == 1
     assert collection.count({"field": ["a", "b.c", "at"], "gte": date(2020, 1, 31)}) == 1
     assert collection.count({"and": [{path: {"in": [None, date(1970, 1, 1)]}}, {"not": {path: NOON}}]}) == 0
@@ -169,6 +170,7 @@ def test_a_field_that_holds_something_else_is_not_declared(memory: nearfield.Dat
         collection.upsert(vectors(1), metadata={"at": [NOON]})
     with pytest.raises(nearfield.MetadataError, match='row 1: "at": expected a date'):
         collection.upsert(vectors(2), metadata={"at": [NOON, stored]})
+    assert collection.fields == {}
     assert len(collection) == 2 and collection.count({"at": stored} if stored != {"x": 1} else {"at.x": 1}) == 1
     collection.delete(["old"])
     collection.upsert(vectors(1), metadata={"at": [NOON]})

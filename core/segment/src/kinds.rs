@@ -46,6 +46,11 @@ impl FieldKinds {
         Some(self.fields[place].1)
     }
 
+    /// Paths and kinds, in the order of paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, FieldKind)> {
+        self.fields.iter().map(|(path, kind)| (path.as_str(), *kind))
+    }
+
     /// The paths, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(path, _)| path.as_str())
@@ -54,8 +59,8 @@ impl FieldKinds {
     /// These, and those of `others` that are not among them.
     pub fn with<'a>(&'a self, others: &FieldKinds) -> Cow<'a, FieldKinds> {
         let mut all = Cow::Borrowed(self);
-        for (path, kind) in others.fields.iter().filter(|(path, _)| self.get(path).is_none()) {
-            all.to_mut().insert(path.clone(), *kind);
+        for (path, kind) in others.iter().filter(|(path, _)| self.get(path).is_none()) {
+            all.to_mut().insert(path.to_owned(), kind);
         }
         all
     }
@@ -91,7 +96,7 @@ impl FromIterator<(String, FieldKind)> for FieldKinds {
 
 impl serde::Serialize for FieldKinds {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.fields.iter().map(|(path, kind)| (path, kind)))
+        serializer.collect_map(self.iter())
     }
 }
 
