@@ -144,6 +144,30 @@ fn a_merge_gives_damaged_vectors_no_new_checksum() {
 }
 
 #[test]
+fn a_write_that_needs_damaged_ids_is_refused_before_it_is_logged() {
+    let bench = Bench::new("rot-ids");
+    let view = bench.collection.view();
+    let segment = &view.segments[0].segment;
+    let mut sections = segment.sections().iter().map(|section| section.entry());
+    let at = sections.find(|entry| entry.kind == SectionKind::Ids).unwrap().offset + 4;
+    let path = bench.dir.join(segment.name());
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    let lsn = view.lsn;
+    for _ in 0..2 {
+        let error = bench.write(ROWS).expect_err("it looks ids up");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert_eq!(error.detail("file").unwrap().as_str(), Some(segment.name()));
+        assert_eq!(bench.collection.view().lsn, lsn);
+    }
+    file.write_all_at(&byte, at).unwrap();
+    bench.write(ROWS).unwrap();
+    assert_eq!(bench.text_of(1), text(1));
+}
+
+#[test]
 fn a_check_in_the_background_finds_any_damaged_block_and_a_missing_file() {
     let bench = Bench::new("rot-check");
     assert!(bench.verify_present(&|| {}).is_clean());

@@ -49,10 +49,12 @@ impl Damage {
         let Met { file, message, derived } = met;
         let found = Found { message: message.to_owned(), blocks: !derived, past: false };
         let mut all = lock(&self.found);
-        all.entry(collection.to_owned()).or_default().entry(file.to_owned()).or_insert_with(|| {
+        let files = all.entry(collection.to_owned()).or_default();
+        // What blocks counts more, as in a report.
+        if files.get(file).is_none_or(|there| found.blocks && !there.blocks) {
             log(collection, &found);
-            found
-        });
+            files.insert(file.to_owned(), found);
+        }
         show(health, collection, all.get(collection));
     }
 

@@ -3,7 +3,7 @@
 //! `verify_present` (scrub of a running server), `verify_export`, `verify_below` (a snapshot before its restore).
 //!
 //! Changes nothing, and may be stopped or paused between two blocks. A finding in a derived section costs speed, not
-//! answers; any other costs data, and a collection with one refuses to open. Files no manifest names are not read.
+//! answers; any other costs data, and calls that need them fail. Files no manifest names are not read.
 
 use std::collections::HashSet;
 use std::sync::Arc;

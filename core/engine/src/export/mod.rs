@@ -201,6 +201,8 @@ fn gather(
                 pieces.push(new_piece(place, SectionKey::of(SectionKind::Deletes), &bytes));
             }
             add_cells(&mut pieces, place, live, kernel, pool, go_on)?;
+            // After cells were made of the rows: damage to them must not get a new checksum.
+            live.segment.verify(&SectionKind::OF_ROWS)?;
         }
     }
     let place = |kind| ORDER.iter().position(|other| *other == kind);

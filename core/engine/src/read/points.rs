@@ -103,7 +103,7 @@ impl View {
     /// As [`View::points`].
     pub fn get(&self, ids: &[PointId], columns: Columns<'_>) -> Result<(Points<'_>, Vec<usize>)> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
-        all(self.segments.iter().map(|live| live.segment.ids()))?;
+        all(self.segments.iter().map(|live| live.segment.request_ids()))?;
         let places = all(ids.iter().map(|id| self.find(id)))?;
         for (position, (id, place)) in ids.iter().zip(places).enumerate() {
             match place {

@@ -154,8 +154,10 @@ impl State {
     /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.
     ///
     /// # Errors
-    /// Only for a batch whose metadata breaks the payload's limits, which the edge checks too.
+    /// `Corrupt` if the ids of a file are damaged, which [`State::install`] looks up. For a batch whose metadata breaks
+    /// the payload's limits, which the edge checks too.
     pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Prepared> {
+        self.segments.iter().try_for_each(|held| held.live.segment.ids().map(drop))?;
         let mut schema = Arc::clone(&self.schema);
         if let Cow::Owned(fields) = self.schema.fields.with(batch.fields()) {
             Arc::make_mut(&mut schema).fields = fields;
@@ -167,7 +169,7 @@ impl State {
     /// Applies a logged batch that was prepared.
     ///
     /// # Errors
-    /// `Corrupt`, never met: if rows in memory cannot be read.
+    /// `Corrupt`, never met after [`State::prepare`]: if ids cannot be read.
     pub(crate) fn install(
         &mut self,
         lsn: Lsn,

@@ -276,7 +276,7 @@ impl Writer {
     }
 
     /// Leaves the file that `damage` names out of further merges, so that they and checkpoints go on; errors of other
-    /// kinds change nothing. Its rows can still be searched. The next opening of the collection is refused.
+    /// kinds change nothing. Rows of its other blocks can still be searched.
     pub(crate) fn leave_out(&mut self, damage: &Error) {
         let file = damage.detail("file").and_then(|file| file.as_str());
         if damage.kind() == ErrorKind::Corrupt

@@ -23,11 +23,11 @@ impl<'a> Guard<'a> {
     pub(crate) fn new(section: &'a Section, start: usize, item_bytes: usize) -> Option<Guard<'a>> {
         let (start, item_bytes) = (start as u64, item_bytes as u64);
         let guard = || Guard { section, start, item_bytes, failure: OnceCell::new() };
-        (!section.is_verified()).then(guard)
+        (cfg!(feature = "fs") && !section.is_verified()).then(guard)
     }
 
     /// True if the bytes of these items have their checksums. Blocks that were not verified before are read, all of
-    /// them at once. After a false one the search ends: [`Guard::end`] says why.
+    /// them at once. After a false one the search reads nothing more: [`Guard::end`] says why.
     #[inline]
     pub(crate) fn admit(&self, items: &[RowId]) -> bool {
         let is_verified = |&item: &RowId| self.section.has_verified(&self.range(item));
@@ -36,6 +36,9 @@ impl<'a> Guard<'a> {
 
     #[cold]
     fn verify(&self, items: &[RowId]) -> bool {
+        if self.failure.get().is_some() {
+            return false;
+        }
         let ranges = || items.iter().map(|&item| self.range(item));
         let unverified = || ranges().filter(|range| !self.section.has_verified(range));
         unverified().for_each(|range| self.section.announce(&range));

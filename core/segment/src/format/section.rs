@@ -31,9 +31,21 @@ pub enum Residence {
 impl Residence {
     /// What is possible with this blob: one whose reads are copies is read whole and not mapped.
     pub(crate) fn possible(self, blob: &dyn Blob) -> Residence {
+        if self != Residence::Mapped {
+            return self;
+        }
+        if !self.is_mapped() || !blob.is_in_place() {
+            return Residence::InPlace;
+        }
+        blob.advise(0..blob.len(), Access::Random);
+        Residence::Mapped
+    }
+
+    /// True if blocks are verified when they are first used.
+    #[inline]
+    pub(crate) fn is_mapped(self) -> bool {
         // The browser's package maps nothing, and is smaller for knowing it.
-        let is_in_place = cfg!(feature = "fs") && blob.is_in_place();
-        if self == Residence::Mapped && !is_in_place { Residence::InPlace } else { self }
+        cfg!(feature = "fs") && self == Residence::Mapped
     }
 }
 
@@ -115,10 +127,11 @@ impl Section {
             let start = blocks.start * BLOCK_BYTES;
             let end = (blocks.end * BLOCK_BYTES).min(self.entry.len);
             let bytes = self.blob.read(self.entry.offset + start..self.entry.offset + end)?;
+            let at_once = blocks.start;
             for block in blocks.filter(is_new) {
-                if block.is_multiple_of(ANNOUNCED_BLOCKS) {
-                    let ahead = block * BLOCK_BYTES..(block + 2 * ANNOUNCED_BLOCKS) * BLOCK_BYTES;
-                    self.announce(&(ahead.start..ahead.end.min(end)));
+                if at_once == block || block.is_multiple_of(ANNOUNCED_BLOCKS) {
+                    let ahead = (block + 2 * ANNOUNCED_BLOCKS) * BLOCK_BYTES;
+                    self.announce(&(block * BLOCK_BYTES..ahead.min(end)));
                 }
                 let at = (block * BLOCK_BYTES - start) as usize;
                 let end = (at + BLOCK_BYTES as usize).min(bytes.len());
@@ -145,7 +158,11 @@ impl Section {
     /// `Corrupt` naming the first bad block.
     pub fn verify(&self, go_on: &dyn Fn() -> bool) -> Result<()> {
         let mut blocks = (0..self.entry.block_crcs.len() as u64).take_while(|_| go_on());
-        blocks.try_for_each(|block| self.check_block(block))
+        blocks.try_for_each(|block| {
+            let start = block * BLOCK_BYTES;
+            self.announce(&(start..start + BLOCK_BYTES));
+            self.check_block(block)
+        })
     }
 
     fn check_range(&self, range: &Range<u64>) -> Result<()> {

@@ -24,7 +24,9 @@ impl Verified {
 
     /// True if the piece was checked since the blob last forgot bytes, which it has done `changes` times.
     pub fn has(&self, piece: usize, changes: u64) -> bool {
-        if self.changes.swap(changes, Ordering::Relaxed) != changes {
+        if self.changes.load(Ordering::Relaxed) != changes
+            && self.changes.swap(changes, Ordering::Relaxed) != changes
+        {
             self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
         self.words[piece / 64].load(Ordering::Relaxed) >> (piece % 64) & 1 == 1

@@ -240,7 +240,9 @@ impl<'a> Dictionary<'a> {
     }
 
     fn get(&self, code: usize) -> &'a [u8] {
-        &self.bytes[self.offsets[code] as usize..self.offsets[code + 1] as usize]
+        // They were checked; a page of a map may have rotted since.
+        let range = self.offsets[code] as usize..self.offsets[code + 1] as usize;
+        self.bytes.get(range).unwrap_or_default()
     }
 
     /// How many strings are below `text`, and how many below or equal.

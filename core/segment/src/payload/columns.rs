@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{Block, ColumnEntry, read_set};
+use super::build::PATHS_MAX;
 use super::column::Column;
 use super::layout::{BlockRecord, ColumnKind, Header, INCOMPLETE, MAGIC, Part, PathRecord};
 use super::path::FieldPath;
@@ -65,7 +66,7 @@ impl Columns {
     /// Whether the paths are all there are, and the paths, of a section of `len` bytes.
     fn read_paths(bytes: &[u8], len: usize, rows: u32) -> Result<(bool, Vec<PathEntry>)> {
         let directory = Directory::read(bytes, rows)?;
-        let mut paths: Vec<PathEntry> = Vec::with_capacity(directory.paths.len());
+        let mut paths: Vec<PathEntry> = Vec::with_capacity(directory.paths.len().min(PATHS_MAX));
         for record in directory.paths {
             let entry = directory.path(record, len, rows)?;
             if paths.last().is_some_and(|last| last.path >= entry.path) {

@@ -134,13 +134,18 @@ fn matching_listed<T: Copy>(
     for (value, row) in values.iter().zip(rows) {
         let row = *row as usize;
         if row / 64 != index {
-            words[index] |= bits;
+            add(words, index, bits);
             (index, bits) = (row / 64, 0);
         }
         bits |= u64::from(test(*value)) << (row % 64);
     }
-    if bits != 0 {
-        words[index] |= bits;
+    add(words, index, bits);
+}
+
+/// Adds rows. Their number was checked; a page of a map may have rotted since.
+fn add(words: &mut [u64], index: usize, bits: u64) {
+    if let Some(word) = words.get_mut(index) {
+        *word |= bits;
     }
 }
 

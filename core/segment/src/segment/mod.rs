@@ -23,10 +23,10 @@ pub use builder::{Base, SegmentBuilder, SegmentIndexing, SegmentOptions};
 pub use ids::IdTable;
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::cancel::GoOn;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Filter, eval_within};
 use crate::format::{
     FRONT_PREFIX_BYTES, Front, Residence, Section, SectionEntry, SectionKey, SectionKind, Sections,
@@ -39,7 +39,7 @@ use crate::reader::read_json;
 use crate::rowset::RowSet;
 use crate::schema::{Schema, unknown_field};
 use crate::stats::{Bloom, Stats};
-use crate::storage::{Access, Blob};
+use crate::storage::{AlignedBuffer, Blob, Bytes};
 use crate::vector::VectorField;
 
 /// An open segment. Cheap to share behind an `Arc`; all methods are read-only.
@@ -58,6 +58,8 @@ pub struct Segment {
     payload: OnceLock<Payload>,
     /// In its place where the columns are damaged.
     rebuilt: OnceLock<Payload>,
+    /// Held while they are made again: once, whatever the number of searches that meet the damage.
+    rebuilding: Mutex<()>,
     stats: OnceLock<Option<Stats>>,
     /// Found when the segment was opened.
     degraded: Vec<SectionKind>,
@@ -71,9 +73,6 @@ impl Segment {
     /// `Corrupt` or `Version`, naming section and offset.
     pub fn open(name: &str, blob: Arc<dyn Blob>, residence: Residence) -> Result<Segment> {
         let residence = residence.possible(&*blob);
-        if residence == Residence::Mapped {
-            blob.advise(0..blob.len(), Access::Random);
-        }
         let prefix = blob.read(0..FRONT_PREFIX_BYTES.min(blob.len()))?;
         let front_len = Front::len_from_prefix(name, &prefix, blob.len())?;
         let front = Front::decode(name, &blob.read(0..front_len)?, blob.len())?;
@@ -137,6 +136,7 @@ impl Segment {
             texts,
             payload,
             rebuilt,
+            rebuilding: Mutex::new(()),
             stats,
             degraded,
         };
@@ -169,6 +169,7 @@ impl Segment {
 
     /// Metadata whose columns are made again from the texts.
     fn rebuilt_payload(&self) -> Result<&Payload> {
+        let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = &self.schema.fields;
         let rebuild = || Payload::rebuild(Arc::clone(&self.texts), self.rows(), kinds);
         once(&self.rebuilt, || rebuild().map_err(|error| error.context(&self.name)))
@@ -176,8 +177,8 @@ impl Segment {
 
     fn bloom(&self) -> Option<&Bloom> {
         let key = self.of_ids(SectionKind::IdBloom);
-        let read = || self.opening().required(key).and_then(Bloom::from_bytes).ok();
-        self.bloom.get_or_init(read).as_ref()
+        let read = || self.opening().required(key).map(|bytes| self.kept(bytes));
+        self.bloom.get_or_init(|| read().and_then(Bloom::from_bytes).ok()).as_ref()
     }
 
     fn opening(&self) -> Sections<'_> {
@@ -242,7 +243,8 @@ impl Segment {
         let fields: u64 = self.fields.iter().map(VectorField::beside_bytes).sum();
         let payload = self.payload.get().or(self.rebuilt.get());
         let payload = payload.map_or(0, Payload::directory_bytes);
-        fields + payload + own
+        let ids = self.ids.get().filter(|_| self.residence.is_mapped()).map_or(0, IdTable::bytes);
+        fields + payload + ids + own
     }
 
     /// Rows, dead ones included.
@@ -255,15 +257,28 @@ impl Segment {
         &self.schema
     }
 
-    /// Which point each row is.
+    /// Which point each row is. The table of a mapped file is read, and copied, at the first call.
     ///
     /// # Errors
     /// `Corrupt` if the section is damaged; what the blob returns.
     pub fn ids(&self) -> Result<&IdTable> {
         once(&self.ids, || {
-            let ids = self.opening().required(self.of_ids(SectionKind::Ids))?;
+            let ids = self.kept(self.opening().required(self.of_ids(SectionKind::Ids))?);
             IdTable::open(&self.name, ids, self.rows(), self.id_hash)
         })
+    }
+
+    /// Reads the table of ids where bytes may be missing, so that it is requested with others.
+    ///
+    /// # Errors
+    /// `NotResident`; `Corrupt`.
+    pub fn request_ids(&self) -> Result<()> {
+        if self.residence == Residence::OnDemand { self.ids().map(drop) } else { Ok(()) }
+    }
+
+    /// A copy of bytes of a map: writes rely on them, and a page may be read again from a medium that has rotted.
+    fn kept(&self, bytes: Bytes) -> Bytes {
+        if self.residence.is_mapped() { AlignedBuffer::copy_of(&bytes).into() } else { bytes }
     }
 
     /// The row of a point. Expected O(1).
@@ -300,15 +315,20 @@ impl Segment {
     pub fn payload(&self) -> Result<&Payload> {
         let (opening, texts) = (self.opening(), || Arc::clone(&self.texts));
         let columns = opening.get(SectionKey::of(SectionKind::Columns))?;
-        if self.rebuilt.get().is_some() || columns.is_damaged() && !opening.on_demand() {
-            return self.rebuilt_payload();
+        if let Some(rebuilt) = self.rebuilt.get() {
+            return Ok(rebuilt);
         }
-        once(&self.payload, || match self.residence {
-            Residence::Mapped => Payload::open_mapped(columns, texts(), self.rows()),
-            Residence::InPlace | Residence::Built | Residence::OnDemand => {
+        if !self.residence.is_mapped() {
+            return once(&self.payload, || {
                 Payload::with_texts(columns.read_all(self.residence)?, texts(), self.rows())
-            }
-        })
+            });
+        }
+        let opened = once(&self.payload, || Payload::open_mapped(columns, texts(), self.rows()));
+        match opened {
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.rebuilt_payload(),
+            Ok(_) if columns.is_damaged() => self.rebuilt_payload(),
+            opened => opened,
+        }
     }
 
     /// The rows of `candidates` that a filter keeps, as [`eval_within`]; by columns that are made again from the texts if
@@ -327,7 +347,7 @@ impl Segment {
         rows().or_else(|error| {
             let is_columns = error.detail("derived").is_some_and(|is| is == true);
             // From now on the columns are others.
-            if is_columns && self.residence == Residence::Mapped { rows() } else { Err(error) }
+            if is_columns && self.residence.is_mapped() { rows() } else { Err(error) }
         })
     }
 
@@ -369,9 +389,12 @@ impl Segment {
     /// Derived sections that were found damaged and are done without, or were rebuilt in memory.
     pub fn degraded(&self) -> Vec<SectionKind> {
         let mut degraded = self.degraded.clone();
-        let damaged = self.sections.iter().filter(|section| section.is_damaged());
-        let kinds = damaged.map(|section| section.entry().kind);
-        degraded.extend(kinds.filter(|kind| kind.is_derived()));
+        if self.residence.is_mapped() {
+            let damaged = self.sections.iter().filter(|section| section.is_damaged());
+            let kinds = damaged.map(|section| section.entry().kind);
+            degraded.extend(kinds.filter(|kind| kind.is_derived()));
+            degraded.extend(self.rebuilt.get().map(|_| SectionKind::Columns));
+        }
         degraded.sort_unstable();
         degraded.dedup();
         degraded
@@ -426,7 +449,7 @@ fn open_schema(sections: &Sections<'_>) -> Result<Schema> {
 
 fn open_texts(sections: &Sections<'_>) -> Result<Texts> {
     let section = sections.get(SectionKey::of(SectionKind::Metadata))?;
-    if matches!(sections.residence, Residence::OnDemand | Residence::Mapped) {
+    if sections.on_demand() || sections.residence.is_mapped() {
         return Ok(Texts::on_demand(Some(Arc::clone(section)), sections.rows));
     }
     Texts::open(section.read_all(Residence::InPlace)?, sections.rows)

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn};
 use crate::error::Result;
-use crate::format::{Content, Guard, Residence, SectionKey, SectionKind, Sections, resident};
+use crate::format::{Content, Guard, SectionKey, SectionKind, Sections, resident};
 use crate::ids::RowId;
 use crate::kernel::Kernel;
 use crate::parallel::Pool;
@@ -76,7 +76,7 @@ impl VectorField {
         degraded: &mut Vec<SectionKind>,
     ) -> Result<VectorField> {
         let mut field = VectorField {
-            is_mapped: sections.residence == Residence::Mapped,
+            is_mapped: sections.residence.is_mapped(),
             name: name.to_owned(),
             rows: StoredRows::new(sections, ordinal, spec)?,
             graph: None,

@@ -147,6 +147,11 @@ impl IdTable {
         std::str::from_utf8(&self.layout.text(&self.bytes)[start..end]).expect("checked at open")
     }
 
+    /// Bytes of the table.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The point of a row.
     ///
     /// # Panics

@@ -50,7 +50,7 @@ impl StoredRows {
             whole: OnceLock::new(),
             mapped: None,
         };
-        if stored.residence == Residence::Mapped {
+        if stored.residence.is_mapped() {
             let in_place = |section: &Section, _| section.read_unverified(0..section.entry().len);
             let bytes = stored.read_both(in_place)?;
             stored.view(stored.rows, &bytes)?;
