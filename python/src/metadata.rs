@@ -89,6 +89,9 @@ impl<'py> Metadata<'py> {
                 })
                 .collect(),
             Metadata::Columns(columns) => {
+                let of_dates = |column: &&Column<'_>| matches!(column.values, Values::Dates(_));
+                let of_dates = columns.iter().filter(of_dates);
+                declare(of_dates.map(|column| vec![column.name.clone()]).collect(), fields);
                 rows.map(|row| Ok(Some(Cow::Owned(write_row(columns, row, fields)?)))).collect()
             }
         }
@@ -136,7 +139,7 @@ impl<'py> Column<'py> {
         Ok(Column { name, key, values })
     }
 
-    /// Appends the value of a row; returns where it has dates.
+    /// Appends the value of a row; returns where it has dates, unless the whole column is of dates.
     fn write(&self, row: usize, out: &mut String) -> std::result::Result<Places, Unwritable> {
         let mut dates = Places::new();
         match &self.values {
@@ -145,13 +148,10 @@ impl<'py> Column<'py> {
             Values::Unsigned(values) => json::write_number(values[row], out),
             Values::Singles(values) => json::write_f32(values[row], out)?,
             Values::Floats(values) => json::write_f64(values[row], out)?,
-            Values::Dates(values) => {
-                match &values[row] {
-                    Some(text) => json::write_str(text, out),
-                    None => out.push_str("null"),
-                }
-                dates.push(vec![self.name.clone()]);
-            }
+            Values::Dates(values) => match &values[row] {
+                Some(text) => json::write_str(text, out),
+                None => out.push_str("null"),
+            },
             Values::Objects(values) => {
                 let value = values.get_item(row).map_err(|_| Unwritable {
                     expected: "as many values as before".into(),

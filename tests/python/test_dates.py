@@ -80,7 +80,7 @@ def test_what_is_no_date_is_refused(memory: nearfield.Database) -> None:
         with pytest.raises(nearfield.MetadataError, match="expected a date"):
             collection.upsert(vectors(1), metadata=[{"at": wrong}])
     with pytest.raises(nearfield.ParameterError, match="datetime"):
-        memory.create("other", 1, fields={"at": "date"})
+        memory.create("other", 1, fields={"at": "date"})  # type: ignore[dict-item]
 
 
 DAYS = pd.date_range("2020-01-01 10:00", periods=3, tz="Europe/Paris")
