@@ -6,9 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
-use nearfield_engine::{Database, Error, ErrorKind, ManualClock, Mode, Result, restore};
+use nearfield_engine::{Database, Error, ErrorKind, Export, ManualClock, Mode, Result, restore};
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::format::Residence;
 use nearfield_segment::search::{SearchParams, Source, prepare};
@@ -16,7 +17,9 @@ use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{AlignedBuffer, Blob, BytesBlob, MemoryStorage, Storage};
 use nearfield_segment::vector::graph::Scratch;
 use nearfield_segment::{DeadRows, FieldKinds, Kernel, Rng};
-use nearfield_tests::fixture::{Fixture, NAME, holds, holds_in_part, open_database};
+use nearfield_tests::fixture::{
+    Fixture, NAME, holds, holds_in_part, open_database, read_directory,
+};
 use nearfield_tests::sim::{Files, memory, small_options};
 
 const FLIPS: usize = 500;
@@ -211,17 +214,40 @@ fn damaged_snapshots_are_not_restored() {
     }
 }
 
+/// A segment and an export of a format.
+struct Pair {
+    segment: Vec<u8>,
+    export: Vec<u8>,
+}
+
+/// Those of format 1, which were kept, and those of this build.
+fn both_formats(fixture: &Fixture) -> [Pair; 2] {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v4");
+    let mut store = read_directory(&kept.join("store")).unwrap();
+    store.retain(|name, _| name.ends_with(".seg"));
+    let old = Pair {
+        segment: store.pop_first().unwrap().1,
+        export: std::fs::read(kept.join("export.near")).unwrap(),
+    };
+    let bytes = |part| fixture.files[&fixture.named(part)].clone();
+    let new = Pair { segment: bytes(".seg"), export: bytes(".near") };
+    assert_eq!((old.segment[8], new.segment[8]), (1, 2), "formats");
+    [old, new]
+}
+
 /// A checksum shows accidents, not intent: with the checksums made right again there must be no panic and
-/// no endless loop, whatever the answer.
+/// no endless loop, whatever the answer. The same rounds each time; `NEARFIELD_FORGED_ROUNDS` says how many.
 #[test]
 fn forged_files_with_right_checksums_do_no_harm() {
+    let rounds = std::env::var("NEARFIELD_FORGED_ROUNDS").ok().and_then(|text| text.parse().ok());
     let fixture = Fixture::build().unwrap();
+    let formats = both_formats(&fixture);
     let mut rng = Rng::new(34);
-    let (segment, export) = (fixture.named(".seg"), fixture.named(".near"));
-    for round in 0..4000 {
-        let mut bytes = fixture.files[&segment].clone();
+    for round in 0..rounds.unwrap_or(8_000) {
+        let Pair { segment, export } = &formats[round % 2];
+        let mut bytes = segment.clone();
         let front = front_len(&bytes, 16);
-        let bound = if round % 2 == 0 { front } else { bytes.len() };
+        let bound = if round % 4 < 2 { front } else { bytes.len() };
         scribble(&mut bytes, bound, &mut rng);
         reseal_blocks(&mut bytes);
         reseal(&mut bytes, front);
@@ -231,7 +257,7 @@ fn forged_files_with_right_checksums_do_no_harm() {
                 let _may_be_anything = read_all(&segment);
             }
         });
-        let mut bytes = fixture.files[&export].clone();
+        let mut bytes = export.clone();
         let front = front_len(&bytes, 16);
         scribble(&mut bytes, front, &mut rng);
         reseal(&mut bytes, front);
@@ -242,6 +268,28 @@ fn forged_files_with_right_checksums_do_no_harm() {
             let blob: Arc<dyn Blob> = blob("forged", &bytes);
             holds_in_part("forged", &blob, fixture.newest()).is_ok()
         });
+    }
+}
+
+/// Sections begin at multiples of 64.
+#[test]
+fn files_cut_where_a_section_begins_are_refused() {
+    let fixture = Fixture::build().unwrap();
+    for Pair { segment, export } in both_formats(&fixture) {
+        for len in (0..segment.len()).step_by(64) {
+            for residence in [Residence::InPlace, Residence::Mapped] {
+                let cut: Arc<dyn Blob> = blob("cut", &segment[..len]);
+                let error = Segment::open("cut", cut, residence).unwrap_err();
+                check_refusal(&error, "cut", &format!("segment of {len} bytes"));
+            }
+        }
+        for len in (0..export.len()).step_by(64) {
+            for residence in [Residence::InPlace, Residence::OnDemand] {
+                let cut: Arc<dyn Blob> = blob("cut", &export[..len]);
+                let error = Export::open("cut", &cut, residence).unwrap_err();
+                check_refusal(&error, "cut", &format!("export of {len} bytes"));
+            }
+        }
     }
 }
 
