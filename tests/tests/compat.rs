@@ -2,37 +2,45 @@
 //!
 //! Each directory of `tests/fixtures/` holds a store, an export and what is in them. `v1` is version 1 of
 //! everything; `v2` has a manifest of version 2, which names a file of idempotency keys; the export of `v3`
-//! has cells; manifest and export of `v4` record the known fields. They were made by
-//! `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and are never made again: a
-//! new version of the format gets a directory of its own. `dates` is a store of format 1 for `dates.rs`.
+//! has cells; manifest and export of `v4` record the known fields; `v5` is format 2, with a second collection of dates
+//! and negative ids. They were made by `NEARFIELD_FIXTURE=<directory> cargo test -p nearfield-tests --test compat` and
+//! are never made again: a new version of the format gets a directory of its own. `dates` is a store of format 1 for
+//! `dates.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nearfield_engine::batch::{Batch, Draft};
 use nearfield_engine::task::{MergeScope, Task};
 use nearfield_engine::{
     Collection, Database, ErrorKind, Export, ManualClock, Mode, Result, View, verify,
 };
-use nearfield_segment::Kernel;
-use nearfield_segment::Pool;
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::format::Residence;
+use nearfield_segment::format::{Residence, SectionKind};
 use nearfield_segment::search::{Hit, ListParams, SearchParams};
 use nearfield_segment::segment::Segment;
 use nearfield_segment::storage::{
     AlignedBuffer, Blob, BytesBlob, Failure, MemoryStorage, SimDisk, Storage,
 };
 use nearfield_segment::vector::graph::Scratch;
+use nearfield_segment::{FieldKind, FieldKinds, Kernel, PointId, Pool, Schema};
 use nearfield_tests::fixture::{Fixture, NAME, knows_keys, open_database, read_directory};
-use nearfield_tests::sim::{DIM, Files, describe, memory, open, small_options, storage};
+use nearfield_tests::sim::{
+    DIM, Files, describe, memory, open, schema, small_options, storage, tree,
+};
 use serde_json::{Value, json};
 
-const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
+const VERSIONS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
+/// Those of format 1.
+const OLD: [&str; 4] = ["v1", "v2", "v3", "v4"];
+/// A collection of `v5`.
+const DATES: &str = "dates";
 
 fn root(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version)
@@ -58,11 +66,50 @@ fn content(view: &View) -> Value {
     json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
 }
 
+/// The store with one more collection, and an export of both. Thirty rows of it are in a file with a graph in which most
+/// are duplicates, nine in the log.
+fn with_dates(mut files: Files) -> Files {
+    files.retain(|name, _| !name.starts_with("exports/"));
+    let disk = disk_with(&files);
+    let session = open(storage(&disk), 1_000_000, 78).unwrap();
+    let fields = FieldKinds::from_iter([("at".to_owned(), FieldKind::Datetime)]);
+    let collection = session.db.create(DATES, &Schema { fields, ..schema() }).unwrap();
+    for (first, rows) in [(-20i64, 30), (7, 9)] {
+        let numbers = first..first + rows as i64;
+        let vector = |number: i64| [number.rem_euclid(5) as f32, 1.0, 0.5, -1.0];
+        let metadata = |number: i64| match number.rem_euclid(4) {
+            0 => None,
+            1 => Some(r#"{"at":null}"#.to_owned()),
+            2 => Some(format!(r#"{{"at":"{}-06-30"}}"#, 1970 + number)),
+            _ => Some(format!(r#"{{"at":["{}-06-30T01:00:00+01:00"]}}"#, 1970 + number)),
+        };
+        let draft = Draft {
+            ids: Some(numbers.clone().map(PointId::from).collect()),
+            rows,
+            vectors: BTreeMap::from([(
+                String::new(),
+                Cow::Owned(numbers.clone().flat_map(vector).collect()),
+            )]),
+            metadata: numbers.map(|number| metadata(number).map(Cow::Owned)).collect(),
+            ..Draft::default()
+        };
+        let batch = Batch::new(draft, &collection.view().schema).unwrap();
+        collection.apply(batch, &Pool::SERIAL).unwrap();
+        if first < 0 {
+            collection.compact(&Pool::SERIAL, &mut |_| ControlFlow::Continue(())).unwrap();
+        }
+    }
+    let (db, target) = (&session.db, storage(&disk));
+    db.export(&*target, "exports/both.near", &[], &Pool::SERIAL, &never_cancelled).unwrap();
+    tree(&disk, "").unwrap()
+}
+
 fn write_fixture(version: &str) {
-    let fixture = Fixture::build().unwrap();
-    let db = open_database(&fixture.files, Mode::Read).unwrap();
+    let files = with_dates(Fixture::build().unwrap().files);
+    let db = open_database(&files, Mode::Read).unwrap();
     let expected = content(&db.collection(NAME).unwrap().view());
-    for (name, bytes) in &fixture.files {
+    let dates = dates(&db.collection(DATES).unwrap().view());
+    for (name, bytes) in &files {
         let name = match name.strip_prefix("exports/") {
             Some(_) => "export.near".to_owned(),
             None if name.starts_with("snapshots/") => continue,
@@ -73,8 +120,27 @@ fn write_fixture(version: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let text = serde_json::to_string_pretty(&expected).unwrap() + "\n";
-    std::fs::write(root(version).join("expected.json"), text).unwrap();
+    for (name, content) in [("expected.json", expected), ("dates.json", dates)] {
+        let text = serde_json::to_string_pretty(&content).unwrap() + "\n";
+        std::fs::write(root(version).join(name), text).unwrap();
+    }
+}
+
+/// The content of the second collection, and how many rows some filters on its dates keep.
+fn dates(view: &View) -> Value {
+    let questions = [
+        json!({"at": "1972-06-30T02:00:00+02:00"}),
+        json!({"at": {"lt": "1970-01-01"}}),
+        json!({"at": {"gte": "1960-06-30T02:00:00+02:00"}}),
+        json!({"at": null}),
+        json!({"at": {"exists": false}}),
+    ];
+    let count = |question| {
+        let filter = Filter::from_json(&question).unwrap();
+        let count = view.count(Some(&filter), &never_cancelled).unwrap();
+        json!([question, count])
+    };
+    json!({"content": content(view), "counts": questions.map(count)})
 }
 
 fn expected(version: &str) -> Value {
@@ -112,7 +178,8 @@ fn the_fields_of_each_version_are_known_and_recorded_from_version_4_on() {
         let files = read_directory(&root(version).join("store")).unwrap();
         let mut manifests = files.iter().filter(|(name, _)| name.contains("/manifest-"));
         let newest = String::from_utf8_lossy(manifests.next_back().unwrap().1);
-        assert_eq!(newest.contains("\"fields\""), version == "v4", "{version}: {newest}");
+        let recorded = ["v4", "v5"].contains(&version);
+        assert_eq!(newest.contains("\"fields\""), recorded, "{version}: {newest}");
         let view = open_database(&files, Mode::Read).unwrap().collection(NAME).unwrap().view();
         assert!(view.count(Some(&known), &never_cancelled).unwrap() > 0, "{version}");
         assert!(view.count(Some(&unknown), &never_cancelled).is_err(), "{version}");
@@ -160,7 +227,7 @@ fn an_export_of_each_version_gives_the_right_answer_in_part() {
         let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
         let export = Export::open("export.near", &blob, Residence::OnDemand).unwrap();
         let collection = export.collection(NAME).unwrap();
-        assert_eq!(collection.has_lists(), ["v3", "v4"].contains(&version), "{version}");
+        assert_eq!(collection.has_lists(), ["v3", "v4", "v5"].contains(&version), "{version}");
         let params = SearchParams { field: "", k: 10, ef: None, exact: false, filter: None };
         let lists = ListParams { rerank: 1_000, ..ListParams::default() };
         let prepared = collection.prepare(params, Kernel::detect()).unwrap();
@@ -187,7 +254,7 @@ fn merge(collection: &Collection, scope: MergeScope) -> Result<bool> {
 /// One file of an older format after the other is written anew, or all become one; no answer changes.
 #[test]
 fn files_of_format_1_are_rewritten_with_the_same_answers() {
-    for version in ["v1", "v2", "v3", "v4"] {
+    for version in OLD {
         let expected = expected(version);
         let files = read_directory(&root(version).join("store")).unwrap();
         let db = open_database(&files, Mode::Write).unwrap();
@@ -248,6 +315,30 @@ fn a_migration_that_is_cut_short_loses_nothing_and_goes_on() {
             drop(session);
             assert_eq!(migrate(&after, 79).unwrap(), expected, "{}", context());
         }
+    }
+}
+
+/// Dates of a declared field, negative ids, and a graph most of whose rows are duplicates.
+#[test]
+fn what_format_2_brought_opens_with_the_right_answers() {
+    expected("v5");
+    let text = std::fs::read_to_string(root("v5").join("dates.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(expected["content"]["points"].as_object().unwrap().len(), 36);
+    let counts = expected["counts"].as_array().unwrap().iter().map(|count| &count[1]);
+    assert!(counts.eq([1, 10, 14, 9, 9].iter()), "{}", expected["counts"]);
+    let files = read_directory(&root("v5").join("store")).unwrap();
+    for mode in [Mode::Read, Mode::Write] {
+        let view = open_database(&files, mode).unwrap().collection(DATES).unwrap().view();
+        assert_eq!(dates(&view), expected, "{mode:?}");
+        assert!(view.segments[0].segment.section_bytes(SectionKind::Graph) > 0);
+    }
+    let bytes = std::fs::read(root("v5").join("export.near")).unwrap();
+    for residence in [Residence::InPlace, Residence::OnDemand] {
+        let bytes = AlignedBuffer::copy_of(&bytes).into();
+        let blob: Arc<dyn Blob> = Arc::new(BytesBlob::new("export.near", bytes));
+        let export = Export::open("export.near", &blob, residence).unwrap();
+        assert_eq!(dates(export.collection(DATES).unwrap()), expected, "{residence:?}");
     }
 }
 

@@ -5,11 +5,21 @@ import { Buffer } from 'node:buffer';
 
 const ROOT = new URL('../../tests/fixtures/', import.meta.url);
 
+const read = (version, name) => readFile(new URL(`${version}/${name}`, ROOT));
+
 /** Bytes and content of a version: `{bytes, answer: [{id, score}], points: Map(id -> {vector, metadata})}`. */
 export async function fixture(version) {
-  const read = (name) => readFile(new URL(`${version}/${name}`, ROOT));
-  const [file, text] = await Promise.all([read('export.near'), read('expected.json')]);
-  const expected = JSON.parse(text);
+  const [file, text] = await Promise.all([read(version, 'export.near'), read(version, 'expected.json')]);
+  return { bytes: toArrayBuffer(file), ...content(JSON.parse(text)) };
+}
+
+/** The collection `dates` of version 5: its content, and `counts: [[filter, count]]`. */
+export async function dates() {
+  const expected = JSON.parse(await read('v5', 'dates.json'));
+  return { counts: expected.counts, ...content(expected.content) };
+}
+
+function content(expected) {
   const points = Object.entries(expected.points).map(([id, { vector, metadata }]) => [
     idOf(id),
     { vector: Float32Array.from(vector, float), metadata: metadata === null ? undefined : JSON.parse(metadata) },
@@ -18,7 +28,7 @@ export async function fixture(version) {
     const [, id, bits] = /^(.*) ([0-9a-f]{8})$/.exec(line);
     return { id: idOf(id), score: Math.fround(Math.sqrt(float(bits))) };
   });
-  return { bytes: toArrayBuffer(file), answer, points: new Map(points) };
+  return { answer, points: new Map(points) };
 }
 
 /** The query of the answer. */
@@ -34,10 +44,10 @@ function float(bits) {
   return buffer.readFloatBE();
 }
 
-/** Ids as Rust prints them: `U64(6)`, `Str("a")`, `Uuid(12)`. */
+/** Ids as Rust prints them: `U64(6)`, `I64(-6)`, `Str("a")`, `Uuid(12)`. */
 function idOf(text) {
   const [, kind, value] = /^(\w+)\((.*)\)$/s.exec(text);
-  if (kind === 'U64') return Number.isSafeInteger(Number(value)) ? Number(value) : BigInt(value);
+  if (kind === 'U64' || kind === 'I64') return Number.isSafeInteger(Number(value)) ? Number(value) : BigInt(value);
   if (kind === 'Str') return JSON.parse(value);
   const hex = BigInt(value).toString(16).padStart(32, '0');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');

@@ -4,14 +4,14 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { open } from '../dist/index.js';
-import { QUERY, fixture } from './fixture.mjs';
+import { QUERY, dates, fixture } from './fixture.mjs';
 
-for (const version of ['v1', 'v2']) {
+for (const version of ['v1', 'v2', 'v4', 'v5']) {
   test(`an export of ${version} gives the known answer, scores to the last bit`, async () => {
     const { bytes, answer } = await fixture(version);
     for (const source of [bytes, new Blob([bytes]), new Uint8Array(bytes)]) {
       const snapshot = await open(source);
-      const hits = await snapshot.collection().search(QUERY, { mode: 'exact' });
+      const hits = await snapshot.collection('a').search(QUERY, { mode: 'exact' });
       assert.deepEqual(hits.map(({ id, score }) => ({ id, score })), answer);
       assert.equal(hits.approx, false);
       assert.equal(hits.coverage, 1);
@@ -21,7 +21,7 @@ for (const version of ['v1', 'v2']) {
 
   test(`all points of ${version} are got, counted and scanned as they are`, async () => {
     const { bytes, points } = await fixture(version);
-    const collection = (await open(bytes)).collection();
+    const collection = (await open(bytes)).collection('a');
     assert.equal(collection.size, points.size);
     assert.equal(await collection.count(), points.size);
     const ids = [...points.keys()];
@@ -35,3 +35,18 @@ for (const version of ['v1', 'v2']) {
     }
   });
 }
+
+test('dates, negative ids and duplicates of format 2 are what they are', async () => {
+  const { bytes } = await fixture('v5');
+  const { answer, counts, points } = await dates();
+  const collection = (await open(bytes)).collection('dates');
+  for (const mode of ['exact', 'balanced']) {
+    const hits = await collection.search(QUERY, { mode });
+    assert.deepEqual(hits.map(({ id, score }) => ({ id, score })), answer);
+  }
+  for (const [filter, count] of counts) assert.equal(await collection.count(filter), count, JSON.stringify(filter));
+  const scanned = [];
+  for await (const { id, vector, metadata } of collection.scan({ vectors: true })) scanned.push([id, { vector, metadata }]);
+  assert.deepEqual(new Map(scanned), points);
+  assert.equal(scanned.length, 36);
+});

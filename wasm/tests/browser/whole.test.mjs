@@ -7,6 +7,7 @@ import { QUERY, fixture } from '../fixture.mjs';
 import { openPage } from './page.mjs';
 
 const { answer } = await fixture('v2');
+const newest = (await fixture('v5')).answer;
 
 /** Defines `near(options)` in the page: the fixture, opened. */
 async function prepare(page) {
@@ -36,6 +37,22 @@ test('a file gives the known answer in a worker and in the page, from a buffer, 
   }, QUERY);
   assert.equal(answers.length, 6);
   for (const found of answers) assert.deepEqual(found, answer);
+});
+
+test('files of both formats give the known answers', async (t) => {
+  const page = await openPage(t);
+  await prepare(page);
+  const found = await page.evaluate(async (query) => {
+    const file = await (await fetch('/tests/fixtures/v5/export.near')).arrayBuffer();
+    const ask = async (source) => {
+      const snapshot = await near({}, source);
+      const hits = await snapshot.collection('a').search(query, { mode: 'exact' });
+      await snapshot.close();
+      return plain(hits);
+    };
+    return [await ask(bytes), await ask(file)];
+  }, QUERY);
+  assert.deepEqual(found, [answer, newest]);
 });
 
 test('the engine runs on SIMD and reports its capabilities', async (t) => {
