@@ -29,7 +29,8 @@ macro_rules! names {
             type Err = $crate::error::Error;
 
             fn from_str(name: &str) -> $crate::error::Result<Self> {
-                $crate::names::find($what, &$type::ALL.map(|value| (value.name(), value)), name)
+                let place = $crate::names::find($what, &[$($name),+], name)?;
+                Ok($type::ALL[place])
             }
         }
 
@@ -50,17 +51,15 @@ macro_rules! names {
 
 pub(crate) use names;
 
-/// The value called `name`.
+/// Which of the names `name` is.
 ///
 /// # Errors
 /// `InvalidInput(Parameter)` that lists the names there are.
-pub(crate) fn find<T: Copy>(what: &str, values: &[(&'static str, T)], name: &str) -> Result<T> {
-    let found = values.iter().find(|(known, _)| *known == name);
-    found.map(|&(_, value)| value).ok_or_else(|| {
-        let known: Vec<&str> = values.iter().map(|&(known, _)| known).collect();
+pub(crate) fn find(what: &str, known: &[&str], name: &str) -> Result<usize> {
+    known.iter().position(|there| *there == name).ok_or_else(|| {
         let (expected, got) = (known.join(", "), crate::error::shown(name));
         Error::invalid(Fault::Parameter, format!("{what}: expected one of {expected}, got {got:?}"))
-            .with("expected", known)
+            .with("expected", known.to_vec())
             .with("got", got.as_ref())
     })
 }

@@ -12,8 +12,9 @@ use crate::Result;
 
 /// A panic is a trap without a message: it could not be read, and the JavaScript discards the instance either way.
 /// Loops keep their own pointers (no `lsr`): their loads then carry their offsets, which is shorter and faster.
+/// Derived `Debug` prints names only: messages print no values by it, but traits of storage have it in their tables.
 const FLAGS: &str = "-C target-feature=+simd128 -Zunstable-options -Cpanic=immediate-abort \
-                     -Cllvm-args=-disable-lsr";
+                     -Cllvm-args=-disable-lsr -Zfmt-debug=shallow";
 
 /// Every feature of WebAssembly that the module may use; all browsers with SIMD have them.
 const FEATURES: [&str; 7] = [

@@ -145,7 +145,7 @@ fn read_segment(
     let sections: Vec<SectionEntry> = decode_table(name, reader.take(len)?, entry.sections)?;
     let outside = |section: &&SectionEntry| section.offset + section.len > file_len;
     if let Some(section) = sections.iter().find(outside) {
-        let found = format!("{:?} ends after the file", section.kind);
+        let found = format!("{} ends after the file", section.kind);
         return Err(Error::corrupt(name, "section table", found));
     }
     let (version, id, rows) = (FORMAT_VERSION, entry.id, entry.rows);

@@ -241,7 +241,8 @@ impl<'a> Line<'a> {
 fn check<D: Document>(document: &D) -> std::result::Result<(), String> {
     let expected = document.parent().map_or(Some(1), |parent| parent.number.checked_add(1));
     if expected != Some(document.number()) {
-        return Err(format!("number {} after {:?}", document.number(), document.parent()));
+        let parent = document.parent().map_or(0, |parent| parent.number);
+        return Err(format!("number {} after {parent}", document.number()));
     }
     if document.number() == u64::MAX {
         return Err("the numbers are used up".to_owned());

@@ -23,6 +23,8 @@
 //! first block checksum u32, number of blocks u32, zeros. A required section of an unknown kind or encoding is
 //! refused; any other is kept without being read, so that sections may be added without a new version.
 
+use std::fmt;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::FileId;
 
@@ -76,6 +78,26 @@ pub enum SectionKind {
     Cells,
     /// A kind of a later build, by number: kept, copied with the file, and not read.
     Unknown(u16),
+}
+
+impl fmt::Display for SectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SectionKind::Schema => "Schema",
+            SectionKind::Ids => "Ids",
+            SectionKind::Vectors => "Vectors",
+            SectionKind::InverseNorms => "InverseNorms",
+            SectionKind::Graph => "Graph",
+            SectionKind::Columns => "Columns",
+            SectionKind::Metadata => "Metadata",
+            SectionKind::Stats => "Stats",
+            SectionKind::Deletes => "Deletes",
+            SectionKind::IdBloom => "IdBloom",
+            SectionKind::CellTable => "CellTable",
+            SectionKind::Cells => "Cells",
+            SectionKind::Unknown(number) => return write!(f, "Unknown({number})"),
+        })
+    }
 }
 
 impl SectionKind {
@@ -391,7 +413,7 @@ fn decode_entry(blob: &str, entry: &[u8], crcs: &[u8]) -> Result<SectionEntry> {
 
 fn unknown_required(blob: &str, kind: SectionKind, encoding: u16) -> Error {
     let what = match kind.encoding_max() {
-        Some(_) => format!("section {kind:?} in encoding {encoding}"),
+        Some(_) => format!("section {kind} in encoding {encoding}"),
         None => format!("section of kind {}", kind.number()),
     };
     let message = format!("{blob}: the file needs a {what}, which this build does not know");
@@ -412,7 +434,7 @@ fn check_layout(
         let (offset, len) = (section.offset, section.len);
         if offset < end || offset + len > file_len {
             return Err(format!(
-                "{:?} at {offset} + {len}, expected within {end}..{file_len}",
+                "{} at {offset} + {len}, expected within {end}..{file_len}",
                 section.kind
             ));
         }

@@ -191,7 +191,7 @@ impl Section {
     }
 
     fn place(&self) -> String {
-        format!("section {:?}", self.entry.kind)
+        format!("section {}", self.entry.kind)
     }
 }
 
@@ -211,7 +211,7 @@ pub(crate) fn check_bytes(
         return Ok(());
     }
     let message = format!("checksum {found:08x} of {} bytes, expected {expected:08x}", bytes.len());
-    Err(Error::corrupt(blob, format_args!("section {kind:?}, offset {start}"), message)
+    Err(Error::corrupt(blob, format_args!("section {kind}, offset {start}"), message)
         .with("offset", start)
         .with("length", bytes.len())
         .with("checksum", format!("{found:08x}"))

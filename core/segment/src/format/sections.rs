@@ -71,7 +71,7 @@ impl<'a> Sections<'a> {
     pub fn get(&self, key: SectionKey) -> Result<&'a Arc<Section>> {
         self.find(key).ok_or_else(|| {
             let SectionKey { kind, field, .. } = key;
-            let found = format!("no section {kind:?} of field {field}");
+            let found = format!("no section {kind} of field {field}");
             Error::corrupt(self.name, "section table", found)
         })
     }

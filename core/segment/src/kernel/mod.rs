@@ -145,8 +145,9 @@ impl FromStr for Kernel {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let available: Vec<_> = Kernel::available().map(|set| (set.name(), set)).collect();
-        let set = names::find("instruction set", &available, name)?;
+        let available: Vec<_> = Kernel::available().collect();
+        let known: Vec<&str> = available.iter().map(|set| set.name()).collect();
+        let set = available[names::find("instruction set", &known, name)?];
         Ok(Kernel::forced(set).expect("it is among those available"))
     }
 }

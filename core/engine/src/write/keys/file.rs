@@ -177,7 +177,9 @@ fn read_done(input: &mut ByteReader<'_>, checkpoint_lsn: Lsn) -> Result<Done> {
         || done.deleted > done.deletes
         || !rows_max
     {
-        return Err(input.corrupt_at(at, format!("{done:?} cannot be")));
+        let Done { lsn, rows, replaced, deletes, deleted, .. } = done;
+        let found = format!("{replaced} of {rows} rows replaced, {deleted} of {deletes} deleted");
+        return Err(input.corrupt_at(at, format!("LSN {lsn}: {found}")));
     }
     Ok(done)
 }
