@@ -37,7 +37,8 @@ def unmixed(values: Ids) -> Ids:
     values = values * np.uint64(pow(0x94D049BB133111EB, -1, 1 << 64))
     values = values ^ (values >> np.uint64(27)) ^ (values >> np.uint64(54))
     values = values * np.uint64(pow(0xBF58476D1CE4E5B9, -1, 1 << 64))
-    return values ^ (values >> np.uint64(30)) ^ (values >> np.uint64(60))
+    values ^= (values >> np.uint64(30)) ^ (values >> np.uint64(60))
+    return values
 
 
 def chosen(rows: int, seed: int) -> dict[str, Ids]:
