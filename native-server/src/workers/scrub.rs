@@ -3,7 +3,7 @@
 //!
 //! Opening reads next to nothing of a file, and a search verifies the blocks that it touches. Damage anywhere
 //! else shows when a round has read the collection: readiness, metrics and log name the file as after a
-//! verification. The first round begins with the first collection. A round reads one collection after the other,
+//! verification. A collection is read first when it was opened. A round reads one collection after the other,
 //! at a bounded pace and low priority, segment files without the pin, so that vacuum goes on.
 //!
 //! Does not read files of the past: verification does.
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nearfield_engine::{Error, ErrorKind, Result, verify_present};
 use nearfield_segment::format::BLOCK_BYTES;
@@ -43,6 +43,8 @@ pub(super) struct Scrub {
 #[derive(Debug, Default)]
 struct State {
     collections: BTreeMap<u64, Arc<ManagedCollection>>,
+    /// Those that this round has not read yet.
+    unread: BTreeMap<u64, Arc<ManagedCollection>>,
     stopping: bool,
     /// `None` if the interval is zero.
     thread: Option<JoinHandle<()>>,
@@ -71,10 +73,11 @@ impl Scrub {
         Ok(this)
     }
 
-    /// From now on a collection is read in each round, unless it was dropped already.
+    /// From now on a collection is read in each round, this one included, unless it was dropped already.
     pub(super) fn add(&self, managed: Arc<ManagedCollection>) {
         let mut state = lock(&self.state);
         if !managed.is_dropped() {
+            state.unread.insert(managed.number, Arc::clone(&managed));
             state.collections.insert(managed.number, managed);
         }
         self.wake.notify_all();
@@ -82,7 +85,9 @@ impl Scrub {
 
     /// From now on a collection is not read any more.
     pub(super) fn remove(&self, managed: &ManagedCollection) {
-        lock(&self.state).collections.remove(&managed.number);
+        let mut state = lock(&self.state);
+        state.collections.remove(&managed.number);
+        state.unread.remove(&managed.number);
     }
 
     /// Ends the thread at its next block, and waits for that.
@@ -99,22 +104,33 @@ impl Scrub {
     }
 
     fn run(&self) {
-        let no_collection = |state: &mut State| !state.stopping && state.collections.is_empty();
-        let waited = self.wake.wait_while(lock(&self.state), no_collection);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        while !lock(&self.state).stopping {
-            let collections: Vec<Arc<ManagedCollection>> =
-                lock(&self.state).collections.values().cloned().collect();
-            for managed in collections {
-                let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
-                if read.is_err() {
-                    self.context.panicked("scrubbing", managed.name());
-                }
+        let mut next_round = Instant::now() + self.interval;
+        while let Some(managed) = self.next(&mut next_round) {
+            let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
+            if read.is_err() {
+                self.context.panicked("scrubbing", managed.name());
             }
-            let goes_on = |state: &mut State| !state.stopping;
-            let rest = self.wake.wait_timeout_while(lock(&self.state), self.interval, goes_on);
-            drop(rest.unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// The next collection to read, after a rest where a round has ended; `None` once the server closes.
+    fn next(&self, next_round: &mut Instant) -> Option<Arc<ManagedCollection>> {
+        let mut state = lock(&self.state);
+        while !state.stopping {
+            if let Some((_, managed)) = state.unread.pop_first() {
+                *next_round = Instant::now() + self.interval;
+                return Some(managed);
+            }
+            let rest = next_round.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                *next_round = Instant::now() + self.interval;
+                state.unread = state.collections.clone();
+            } else {
+                let waited = self.wake.wait_timeout(state, rest);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        None
     }
 
     fn read(&self, managed: &ManagedCollection) {

@@ -202,7 +202,7 @@ fn gather(
             }
             add_cells(&mut pieces, place, live, kernel, pool, go_on)?;
             // After cells were made of the rows: damage to them must not get a new checksum.
-            live.segment.verify(&SectionKind::OF_ROWS)?;
+            live.segment.verify_rows()?;
         }
     }
     let place = |kind| ORDER.iter().position(|other| *other == kind);

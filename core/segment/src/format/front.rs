@@ -117,10 +117,6 @@ impl SectionKind {
         SectionKind::Cells,
     ];
 
-    /// The kinds that hold the rows of a segment; the others are made of them or do not grow with them.
-    pub const OF_ROWS: [SectionKind; 4] =
-        [SectionKind::Ids, SectionKind::Vectors, SectionKind::InverseNorms, SectionKind::Metadata];
-
     fn from_number(number: u16) -> Self {
         let known =
             usize::from(number).checked_sub(1).and_then(|index| SectionKind::KNOWN.get(index));
@@ -162,6 +158,12 @@ impl SectionKind {
             | SectionKind::CellTable
             | SectionKind::Cells => Some(0),
         }
+    }
+
+    /// Whether the section holds rows; others are made of them or do not grow with them.
+    pub(crate) fn holds_rows(self) -> bool {
+        let is_of_segment = !matches!(self, SectionKind::Schema | SectionKind::Deletes);
+        is_of_segment && !self.is_derived()
     }
 
     /// Whether a reader can do without the section. Of known kinds these can be rebuilt from the others.
@@ -417,10 +419,11 @@ fn unknown_required(blob: &str, kind: SectionKind, encoding: u16) -> Error {
         None => format!("section of kind {}", kind.number()),
     };
     let message = format!("{blob}: the file needs a {what}, which this build does not know");
-    Error::new(ErrorKind::Version, message)
-        .with("file", blob)
-        .with("got", kind.number())
-        .with("expected", SectionKind::KNOWN.len())
+    let error = Error::new(ErrorKind::Version, message).with("file", blob);
+    match kind.encoding_max() {
+        Some(highest) => error.with("got", encoding).with("expected", highest),
+        None => error.with("got", kind.number()).with("expected", SectionKind::KNOWN.len()),
+    }
 }
 
 /// Sections must lie behind the front, inside the file, in order and without overlap.

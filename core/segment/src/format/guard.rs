@@ -27,7 +27,7 @@ impl<'a> Guard<'a> {
     }
 
     /// True if the bytes of these items have their checksums. Blocks that were not verified before are read, all of
-    /// them at once. After a false one the search reads nothing more: [`Guard::end`] says why.
+    /// them at once. After it returns false the search must stop; [`Guard::end`] says why.
     #[inline]
     pub(crate) fn admit(&self, items: &[RowId]) -> bool {
         let is_verified = |&item: &RowId| self.section.has_verified(&self.range(item));
@@ -56,7 +56,7 @@ impl<'a> Guard<'a> {
         start..start + self.item_bytes
     }
 
-    /// The end of the search.
+    /// Returns the first error that the search met.
     ///
     /// # Errors
     /// `Corrupt` if an item was damaged; what the blob returns.

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::storage::Bytes;
 
 use super::front::{SectionEntry, SectionKind};
-use super::reads::resident;
 use super::section::{Residence, Section};
 
 /// Which section of a segment; no two have the same key.
@@ -87,23 +86,6 @@ impl<'a> Sections<'a> {
     /// `Corrupt` if it is not, or is damaged; what the blob returns.
     pub fn required(&self, key: SectionKey) -> Result<Bytes> {
         self.get(key)?.read_all(self.residence)
-    }
-
-    /// What `open` makes of a section that can be done without; `None`, noted in `degraded`, if it is damaged or missing.
-    ///
-    /// # Errors
-    /// `NotResident`.
-    pub fn derived<T>(
-        &self,
-        key: SectionKey,
-        degraded: &mut Vec<SectionKind>,
-        open: impl FnOnce(Bytes) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let opened = resident(self.required(key).and_then(open))?;
-        if opened.is_err() {
-            degraded.push(key.kind);
-        }
-        Ok(opened.ok())
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Of a [mapped](Residence::Mapped) file opening reads the front, the schema and the fronts of graphs. A block is
 //! verified when it is first used, so damage is an error of the call that meets it; a damaged derived section is
-//! rebuilt or done without from then on. [`Segment::verify`] finds damage before a search does.
+//! rebuilt or done without from then on. The server's scrub finds damage before a search does.
 //!
 //! Opened [on demand](Residence::OnDemand), a segment reads each section when it is first used, and a row or a text
 //! alone where that is all that is needed. Bytes of the blob may be missing then: calls fail with `NotResident`, and
@@ -236,7 +236,7 @@ impl Segment {
     }
 
     /// Bytes of memory of what is kept beside the bytes of the file: all that a segment of a mapped file takes, because
-    /// pages of a map come and go.
+    /// pages of a map come and go. Without Bloom filter and statistics.
     pub fn beside_bytes(&self) -> u64 {
         let sections = self.sections.len() * (size_of::<Section>() + size_of::<SectionEntry>());
         let own = (size_of::<Segment>() + sections) as u64;
@@ -400,14 +400,14 @@ impl Segment {
         degraded
     }
 
-    /// Compares sections with their checksums, whatever was verified before: those of a map are read again from a
-    /// medium that may have rotted. O(bytes of the sections).
+    /// Compares ids, vectors and texts with their checksums, whatever was verified before: a map may have been read
+    /// again from a medium that has rotted. O(bytes of the rows).
     ///
     /// # Errors
-    /// `Corrupt` naming the first bad block of each section; what the blob returns.
-    pub fn verify(&self, kinds: &[SectionKind]) -> Result<()> {
-        let mut sections =
-            self.sections.iter().filter(|section| kinds.contains(&section.entry().kind));
+    /// `Corrupt` naming the first bad block; what the blob returns.
+    pub fn verify_rows(&self) -> Result<()> {
+        let is_of_rows = |section: &&Arc<Section>| section.entry().kind.holds_rows();
+        let mut sections = self.sections.iter().filter(is_of_rows);
         sections.try_for_each(|section| section.verify(&|| true))
     }
 

@@ -231,7 +231,7 @@ struct FieldScorer<'a> {
 }
 
 impl FieldScorer<'_> {
-    /// The end of the search.
+    /// Returns the first error that the search met.
     ///
     /// # Errors
     /// `Corrupt` if a row was damaged; what the blob returns.

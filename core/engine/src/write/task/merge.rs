@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use nearfield_segment::format::SectionKind;
 use nearfield_segment::segment::{Base, Segment, SegmentBuilder, SegmentIndexing, SegmentOptions};
 use nearfield_segment::storage::Bytes;
 pub use nearfield_segment::vector::graph::Progress;
@@ -171,7 +170,7 @@ impl Task {
         for input in &self.inputs {
             let map = append_live(&mut builder, &input.segment, &input.dead, pool);
             // After the rows were copied: damage to them must not get a new checksum.
-            input.segment.verify(&SectionKind::OF_ROWS)?;
+            input.segment.verify_rows()?;
             maps.push(map?);
         }
         if rows == 0 {

@@ -225,7 +225,7 @@ fn duplicates_of(table: &[u8], rows: u32) -> Result<Duplicates> {
         representative.0 < rows && duplicate.0 < rows && duplicates.insert(duplicate)
     };
     if !pairs.iter().all(is_new) || pairs.iter().any(|pair| duplicates.contains(pair.0)) {
-        return Err(corrupt(format!("a table of duplicates that are not those of {rows} rows")));
+        return Err(corrupt(format!("duplicates beyond {rows} rows, or listed twice")));
     }
     Ok(Duplicates::new(rows, pairs))
 }
