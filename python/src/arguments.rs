@@ -51,8 +51,8 @@ pub(crate) fn choice<T: Copy>(name: &str, given: &str, choices: &[(&str, T)]) ->
     })
 }
 
-/// A filter from a dict or from its JSON text. Of a dict, dates are compared with fields that `kinds` declares only: others
-/// would compare them as texts.
+/// A filter from a dict or from its JSON text. Of a dict, dates are compared with fields that `kinds` declares only:
+/// others would compare them as texts.
 pub(crate) fn filter(
     value: Option<&Bound<'_, PyAny>>,
     kinds: &FieldKinds,

@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::json::describe;
 use crate::{ids, json, rows};
 
-/// What stands under the mask of an integer table: no id is negative.
+/// Fills the masked places of an integer table. It may also be an id: `counts` or the mask say which places are hits.
 const NO_ID: i64 = i64::MIN;
 
 /// What a search found, best first.

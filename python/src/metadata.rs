@@ -3,8 +3,8 @@
 //!
 //! Columns of NumPy numbers and bools are written here; other values go through `json`. A `None` row has no
 //! metadata; a `None` value is an explicit null. NaN is refused by row and field: JSON has none. Tables of other
-//! libraries, with their nulls, are read in Python (`nearfield/_metadata.py`). A field with a value that is a date by its
-//! type, or whose column is of such a type, is declared by the batches of the call.
+//! libraries, with their nulls, are read in Python (`nearfield/_metadata.py`). A field with a value that is a date by
+//! its type, or whose column is of such a type, is declared by the batches of the call.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -66,8 +66,8 @@ fn content(view: &View) -> Value {
     json!({"points": points, "answer": found[0].0.iter().map(hit).collect::<Vec<_>>()})
 }
 
-/// The store with one more collection, and an export of both. Thirty rows of it are in a file with a graph in which most
-/// are duplicates, nine in the log.
+/// The store with one more collection, and an export of both. Thirty rows of it are in a file with a graph in which
+/// most are duplicates, nine in the log.
 fn with_dates(mut files: Files) -> Files {
     files.retain(|name, _| !name.starts_with("exports/"));
     let disk = disk_with(&files);

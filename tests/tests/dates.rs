@@ -201,8 +201,9 @@ fn check_texts(view: &View, rows: &[String]) {
     }
 }
 
-/// The store has two thirds of the rows in a segment and one in the log, all of format 1, and no declaration. The export
-/// with a declaration and sections of format 1 is left below `target/tmp/dates`, for `wasm/tests/dates.test.mjs`.
+/// The store has two thirds of the rows in a segment and one in the log, all of format 1, and no declaration. The
+/// export with a declaration and sections of format 1 is left below `target/tmp/dates`, for
+/// `wasm/tests/dates.test.mjs`.
 #[test]
 fn a_store_of_format_1_takes_a_declaration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dates/store");
@@ -338,7 +339,7 @@ fn answers_are_those_of_the_oracle_without_columns_and_before_the_declaration() 
         let segments: Vec<LiveSegment> = collection.view().segments.clone();
         let declared = View::of_segments(Lsn(1), schema(kinds()), segments);
         check(name, |filter| {
-            // No row of others than the dates has the field.
+            // Only the rows with dates have the field.
             found_in(&declared, filter)
         });
     }

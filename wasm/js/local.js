@@ -134,7 +134,8 @@ function checkCreation(options) {
   if (place === 'opfs') checkPersistence(name, worker);
   if (name !== undefined) checkName(name);
   const address = wasmUrl === undefined ? undefined : absolute('wasmUrl', wasmUrl);
-  return { dim, metric, store, fields: JSON.stringify(fields), name: name ?? 'memory', storage: place, worker, wasmUrl: address };
+  const declared = JSON.stringify(fields);
+  return { dim, metric, store, fields: declared, name: name ?? 'memory', storage: place, worker, wasmUrl: address };
 }
 
 function checkPersistence(name, worker) {

@@ -20,7 +20,8 @@ export class Store {
   /**
    * Opens a store.
    * @param {object} module what `loadEngine` gives
-   * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string, store: string, fields: string}} options
+   * @param {{name: string, storage: 'memory' | 'opfs', restarting: boolean, dim: number, metric: string,
+   *   store: string, fields: string}} options
    */
   static async open(module, { name, storage, restarting, dim, metric, store: encoding, fields }) {
     const store = new Store();

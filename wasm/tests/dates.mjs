@@ -1,8 +1,8 @@
 // The answers of the oracle (tests/dates.json) and those of the package; runs in Node and in the page.
 
 /**
- * Asks all questions of a collection that is written here, before and after its rows are merged into a file, of its export, and
- * of the export of a store of format 1 that took its declaration later.
+ * Asks all questions of a collection that is written here, before and after its rows are merged into a file, of its
+ * export, and of the export of a store of format 1 that took its declaration later.
  * @param {{ create: Function, open: Function }} near the package
  * @returns {Promise<{ asked: number, wrong: string[] }>}
  */

@@ -46,7 +46,9 @@ test('dates, negative ids and duplicates of format 2 are what they are', async (
   }
   for (const [filter, count] of counts) assert.equal(await collection.count(filter), count, JSON.stringify(filter));
   const scanned = [];
-  for await (const { id, vector, metadata } of collection.scan({ vectors: true })) scanned.push([id, { vector, metadata }]);
+  for await (const { id, vector, metadata } of collection.scan({ vectors: true })) {
+    scanned.push([id, { vector, metadata }]);
+  }
   assert.deepEqual(new Map(scanned), points);
   assert.equal(scanned.length, 36);
 });

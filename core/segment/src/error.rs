@@ -50,7 +50,7 @@ pub enum Fault {
     NonFinite,
     /// The same id twice in one batch.
     DuplicateId,
-    /// An id that is no u64, UUID or string of 1 to 256 bytes.
+    /// An id that is no integer of −2^63 to 2^64 − 1, UUID or string of 1 to 256 bytes.
     Id,
     /// A filter that cannot be read or names what does not exist.
     Filter,

@@ -1,6 +1,6 @@
-//! The identifier types: `PointId` (the caller's id of a point: u64, UUID or string), `RowId` (a row in one
-//! segment), `Lsn` (a position in the log), `FileId` (a file); with the encoding of a `PointId` and the hash
-//! functions of ids. Used by every crate; `segment::ids` holds the table from row to id.
+//! The identifier types: `PointId` (the caller's id of a point: an integer (i64 or u64), a UUID or a string),
+//! `RowId` (a row in one segment), `Lsn` (a position in the log), `FileId` (a file); with the encoding of a
+//! `PointId` and the hash functions of ids. Used by every crate; `segment::ids` holds the table from row to id.
 
 use std::fmt;
 

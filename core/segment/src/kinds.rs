@@ -1,4 +1,5 @@
-//! What metadata fields are declared to be.
+//! `FieldKinds`: the declared metadata fields of a collection (path → `FieldKind`). Part of `Schema` and of a batch;
+//! read by filters, statistics and `PayloadBuilder`.
 //!
 //! A list in the order of paths, not a map: declarations are few, and code for one more kind of map is kilobytes of
 //! the page's module.

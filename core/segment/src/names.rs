@@ -1,5 +1,5 @@
 //! The macro `names`: the names of an enum's variants, each spelled once, for messages, the command line,
-//! JSON and files. Used by `Metric`, `Encoding` and `InstructionSet`.
+//! JSON and files. Used by `Metric`, `ScoreKind`, `Encoding`, `FieldKind` and `InstructionSet`.
 
 use crate::error::{Error, Fault, Result};
 

@@ -1,6 +1,7 @@
-//! The schema of a collection: `Schema` maps names of vector fields to a `VectorSpec` (dimension, metric, `Encoding`),
-//! and checks vectors against it. `VectorSpec::check_stored` is called by `Batch::new`, `check_query` by `View` and
-//! the query handlers. Also here: the limits of dimension and norm.
+//! The schema of a collection: `Schema` maps names of vector fields to a `VectorSpec` (dimension, metric,
+//! `Encoding`), which checks vectors, and has the declared metadata fields (`FieldKinds`). `VectorSpec::check_stored`
+//! is called by `Batch::new`, `check_query` by `View` and the query handlers. Also here: the limits of dimension and
+//! norm.
 
 use std::collections::BTreeMap;
 

@@ -65,7 +65,7 @@ impl Migrate {
                     break;
                 }
                 let after = collection.view();
-                // Old files were removed, and none was written.
+                // That call only tidied: it removed files and merged none.
                 let Some(old) = missing(&before, &after) else { continue };
                 let new = missing(&after, &before);
                 let became = new.map_or("no live rows".to_owned(), words);

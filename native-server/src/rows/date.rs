@@ -1,4 +1,4 @@
-//! Points in time of columns as texts (`date_text`), which a field declared `datetime` takes. Used by `arrow` and `npz`.
+//! Instants of columns as texts (`date_text`), which a field declared `datetime` takes. Used by `arrow` and `npz`.
 //!
 //! A number of days is a date; finer units are a date and a time without a zone, which is UTC. The text has every digit
 //! of its unit that is not zero, in groups of three.

@@ -34,7 +34,7 @@ use serde_json::Value;
 pub const KEYS_VERSION: u32 = 2;
 /// Most metadata fields whose kind is declared.
 pub const DECLARED_FIELDS_MAX: usize = 1024;
-/// Fields whose kind every collection declares.
+/// Fields whose type is fixed; they cannot be declared.
 const OWN_KINDS: [&str; 3] = ["tags", "entity_id", "sequence_ts"];
 /// Longest name of a vector field, in bytes.
 pub const FIELD_NAME_BYTES_MAX: usize = 255;

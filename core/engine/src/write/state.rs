@@ -119,7 +119,7 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
-    /// The metadata fields that were declared since the manifest, with the LSN of the batch that did.
+    /// The metadata fields declared since this state was opened, each with the LSN of the batch that declared it.
     pub(crate) declared: Vec<(String, Lsn)>,
     pub(crate) fields: Arc<KnownFields>,
     pub(crate) segments: Vec<SegmentState>,

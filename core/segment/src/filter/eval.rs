@@ -15,7 +15,8 @@ use crate::kinds::FieldKinds;
 use crate::payload::{ColumnKind, Comparison, Field, FieldPath, Number, Payload};
 use crate::rowset::RowSet;
 
-/// The rows `filter` keeps. `kinds` are the declared fields of the collection. O(rows) a test, a few nanoseconds per 64 rows for small integers.
+/// The rows `filter` keeps. `kinds` are the declared fields of the collection. O(rows) a test, a few nanoseconds per 64
+/// rows for small integers.
 ///
 /// # Errors
 /// `InvalidInput(Filter)` above the limits of [`Filter::check_limits`]; `Corrupt` if the metadata is

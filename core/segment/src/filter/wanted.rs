@@ -1,4 +1,6 @@
-//! Operands as the values of their field are compared: tags trimmed and in lower case, dates as instants.
+//! `Wanted::of` (path, operand, declared kinds → the value to compare with): tags trimmed and in lower case, dates as
+//! instants. Used by `eval`, `probe` and `stats`. `Filter::check_kinds`, called by `KnownFields::check`, refuses
+//! operands that a declared field does not take.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! What the metadata of a row must be before it is accepted: legal, and of the declared kinds.
+//! Checks the metadata of a row: legal, and of the declared kinds. `validate` (JSON text, kinds → error) is called by
+//! `Batch::new`; `misfit` (→ the first value of another kind) by `Payload::first_misfit`.
 
 use super::instant::parse_instant;
 use super::path::FieldPath;

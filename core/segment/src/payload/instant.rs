@@ -1,4 +1,5 @@
-//! Points in time: texts of fields declared `datetime`, as microseconds since 1970 in UTC.
+//! `parse_instant` (text → microseconds since 1970 in UTC): the texts of fields declared `datetime`. Used by `build`,
+//! `checks`, `column` and `filter`.
 //!
 //! | text | instant |
 //! |---|---|

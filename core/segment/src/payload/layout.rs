@@ -16,9 +16,9 @@
 //! | … | … | blocks, each at a multiple of 8 |
 //!
 //! *Parts* of a path (kind 0): 0 exists, 1 null, 2 empty list, 3 rows with strings too long for a column.
-//! Parts of a column (kind 1 int, 2 uint, 3 float, 4 bool, 5 keyword, 6 instant in µs since 1970): 4 presence of a dense column, 5 rows
-//! (u32) of a listed column, 6 values, 7 and 8 dictionary offsets (u32, one more than strings) and bytes
-//! (keyword).
+//! Parts of a column (kind 1 int, 2 uint, 3 float, 4 bool, 5 keyword, 6 instant in µs since 1970): 4 presence of a
+//! dense column, 5 rows (u32) of a listed column, 6 values, 7 and 8 dictionary offsets (u32, one more than strings)
+//! and bytes (keyword).
 //!
 //! *Forms.* Of a set of rows (parts 0 to 4): 0 every row (no bytes), 1 bits in u64 words, 2 rows (u32)
 //! ascending; a missing block is the empty set. Of values: bytes a value — 8 for floats, else 1, 2, 4 or 8

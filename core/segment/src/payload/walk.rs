@@ -1,5 +1,5 @@
 //! Parses the JSON text of a row's metadata in one pass: checks every rule and limit, and reports each value with its
-//! path to a `Sink`. `validate` is called at ingest (by `Batch::new`), `walk` by `PayloadBuilder` and `filter::probe`.
+//! path to a `Sink`. Entry: `walk`, called at ingest by `checks`, and by `PayloadBuilder` and `filter::probe`.
 //! Also here: the limits, and `normalize_tag`.
 //!
 //! All limits and types are checked here and nowhere else: the same pass runs at ingest (before logging),
@@ -40,7 +40,7 @@ pub(crate) const ROOT: u32 = 0;
 
 /// Receives what a walk finds. Nodes are numbers of the receiver's own, one per path it cares about.
 pub(crate) trait Sink {
-    /// The node of `key` in an object at `parent`; `None` to hear nothing of what lies below.
+    /// The node of `key` in an object at `parent`; `None` to skip what lies below.
     fn child(&mut self, parent: u32, key: &str) -> Option<u32>;
     /// Something is at `node`: any value, null, a list or an object. Before the calls below.
     fn exists(&mut self, node: u32);
@@ -52,11 +52,11 @@ pub(crate) trait Sink {
     fn value(&mut self, node: u32, value: Scalar<'_>);
 }
 
-/// Tells `sink` what is in the metadata of a row, in the order of the text (tags: sorted, unique). One copy of the code
-/// for all sinks: a call costs less than reading the value it is about.
+/// Reports what is in the metadata of a row to `sink`, in the order of the text (tags: sorted, unique). One copy of
+/// the code for all sinks: a call costs less than reading the value it is about.
 ///
 /// # Errors
-/// `InvalidInput(Metadata)` with `expected`, `got` and `row`. The sink may have heard of a part of the row by then.
+/// `InvalidInput(Metadata)` with `expected`, `got` and `row`. The sink may have received a part of the row by then.
 pub(crate) fn walk(json: &str, row: usize, sink: &mut dyn Sink) -> Result<()> {
     if json.len() > ROW_JSON_BYTES_MAX {
         let refusal = Refusal::new("", "at most 1 MiB of JSON", format!("{} bytes", json.len()));

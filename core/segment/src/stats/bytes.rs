@@ -1,5 +1,5 @@
 //! Encodes and decodes the statistics section of a segment (`Stats::to_bytes`, `Stats::from_bytes`). Called by
-//! `SegmentBuilder` and `Segment::open`. The section is small, so it is read whole.
+//! `SegmentBuilder` and `Segment::stats`. The section is small, so it is read whole.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|

@@ -1,9 +1,9 @@
 //! Converts cells of Arrow columns to JSON text, one cell at a time (`RowText`). Called by `table` for metadata.
 //!
 //! Integers and decimals keep every digit; floats are the shortest text that reads back the same. Nulls and NaN
-//! (pandas' null) are left out of objects, and `null` in lists. Timestamps and dates are the texts of [`date_text`]; with a
-//! time zone, in which the column is to be shown, they are moments of UTC and end with `Z`. What has no JSON form
-//! (infinity) is an error naming row and column. Times of day and durations were refused by [`super::columns`].
+//! (pandas' null) are left out of objects, and `null` in lists. Timestamps and dates are the texts of [`date_text`];
+//! with a time zone, in which the column is to be shown, they are moments of UTC and end with `Z`. What has no JSON
+//! form (infinity) is an error naming row and column. Times of day and durations were refused by [`super::columns`].
 
 use std::borrow::Cow;
 

@@ -27,7 +27,7 @@
 //! | 9 declared fields | JSON, path → kind, as in a schema |
 //!
 //! Ids: u64 count, then each as u8 kind and value: 0 u64; 1 UUID u128; 2 u16 length, text; 3 negative i64. Version 1
-//! had no kind 3, and is the same in everything else.
+//! has no kind 3, and is the same in everything else.
 
 use nearfield_segment::{FieldKinds, PointId};
 

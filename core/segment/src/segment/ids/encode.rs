@@ -1,4 +1,5 @@
-//! Writes the ids of a segment in the fewest bytes that encoding 1 allows.
+//! `encode` (ids and their hashes → bytes) writes the ids of a segment in the fewest bytes that encoding 1 allows.
+//! Called by `SegmentBuilder`.
 
 use super::EMPTY;
 use super::layout::{Layout, Sizes, slots_for};

@@ -1,4 +1,5 @@
-//! Where the arrays of an ids section are, in both encodings.
+//! `Layout`: where the arrays of an ids section are, in both encodings. Read from the bytes by `IdTable`, and made from
+//! sizes by `encode`.
 //!
 //! Encoding 1 (every array starts at a multiple of 8):
 //!
@@ -16,8 +17,8 @@
 //! is (hash × slots) >> 64, the hash being the [`IdHash`](crate::IdHash) of the file.
 //!
 //! Encoding 0, of format 1: the header has 32 bytes (rows, UUIDs, strings, zero u32, string bytes, slots), values and
-//! string starts have 8 bytes, base is 0, kinds are absent if there are numbers only, starts are never absent. The slots
-//! are the least power of two above 1.5 × rows (rounded down); the first slot is `hash64 & (slots − 1)`.
+//! string starts have 8 bytes, base is 0, kinds are absent if there are numbers only, starts are never absent. The
+//! slots are the least power of two above 1.5 × rows (rounded down); the first slot is `hash64 & (slots − 1)`.
 
 use crate::error::{Error, Result};
 use crate::ids::{KIND_I64, KIND_U64};
