@@ -55,7 +55,7 @@ test('a store that is freed lets go of its files, and another one finds what was
   const directory = mkdtempSync(join(tmpdir(), 'nearfield-pools-'));
   t.after(() => rmSync(directory, { recursive: true }));
   const { Store } = await instanceOf('nearfield_store');
-  const open = (pool) => Store.open(pool, 'kept', DIM, 'l2', 'f32', Date.now(), 1);
+  const open = (pool) => Store.open(pool, 'kept', DIM, 'l2', 'f32', '{}', Date.now(), 1);
   const pools = [];
   // In a function of its own, so that nothing here holds a pool.
   const write = (start) => {
