@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nearfield_engine::{Error, ErrorKind, Result, verify_present};
 use nearfield_segment::format::BLOCK_BYTES;
@@ -20,7 +20,7 @@ use nearfield_segment::storage::Storage;
 
 use super::background::Background;
 use super::managed::{Context, ManagedCollection};
-use crate::host::lock;
+use crate::host::{Stopwatch, lock};
 use crate::pacing::Pacer;
 
 /// Bytes of segment files that a round reads in a second, at most: little for a disk, and still a terabyte in a day and
@@ -104,26 +104,26 @@ impl Scrub {
     }
 
     fn run(&self) {
-        let mut next_round = Instant::now() + self.interval;
-        while let Some(managed) = self.next(&mut next_round) {
+        let mut resting = Stopwatch::start();
+        while let Some(managed) = self.next(&mut resting) {
             let read = catch_unwind(AssertUnwindSafe(|| self.read(&managed)));
             if read.is_err() {
                 self.context.panicked("scrubbing", managed.name());
             }
+            resting = Stopwatch::start();
         }
     }
 
     /// The next collection to read, after a rest where a round has ended; `None` once the server closes.
-    fn next(&self, next_round: &mut Instant) -> Option<Arc<ManagedCollection>> {
+    fn next(&self, resting: &mut Stopwatch) -> Option<Arc<ManagedCollection>> {
         let mut state = lock(&self.state);
         while !state.stopping {
             if let Some((_, managed)) = state.unread.pop_first() {
-                *next_round = Instant::now() + self.interval;
                 return Some(managed);
             }
-            let rest = next_round.saturating_duration_since(Instant::now());
+            let rest = self.interval.saturating_sub(resting.elapsed());
             if rest.is_zero() {
-                *next_round = Instant::now() + self.interval;
+                *resting = Stopwatch::start();
                 state.unread = state.collections.clone();
             } else {
                 let waited = self.wake.wait_timeout(state, rest);

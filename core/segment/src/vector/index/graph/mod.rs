@@ -101,7 +101,7 @@ impl Graph {
         let header = section.read(0..len.min(HEADER_BYTES as u64))?;
         let front = Front::read(&header, len, rows)?;
         let Some(table) = front.duplicates.clone() else {
-            return Graph::open(section.read_all(Residence::InPlace)?, rows);
+            return Self::open(section.read_all(Residence::InPlace)?, rows);
         };
         let read = section.read(0..table.end as u64)?;
         let mut graph = Graph::with_front(section.read_unverified(0..len)?, &front)?;
