@@ -1,7 +1,8 @@
-"""What format 2 costs on disk, and what ids cost that a client chose to be slow.
+"""What format 2 costs on disk, how fast it is, and what ids cost that a client chose to be slow.
 
     python tests/bench/format.py bytes --data DIR [--before PYTHON]
     python tests/bench/format.py ids [--rows 1000000] [--repeat 3]
+    python tests/bench/format.py speed --data DIR/SET --before PYTHON [--repeat 3]
 
 `bytes` builds a compacted store of each set in DIR (folders with base.npy) under this interpreter and the one of
 `--before`, which has an earlier build of the package, and prints the bytes of the segment files of both.
@@ -9,6 +10,10 @@
 `ids` times upserts of so many ids, with four elements each, and a checkpoint: random ids; ids that share one slot of
 the tables of format 1; ids that share one of format 2 if the seed of a file were 0, as a client would choose them that
 knows the code. Prints each time over that of random ids, measured in the same round.
+
+`speed` measures both interpreters in turn on one set (base.npy and query.npy, its first 100,000 rows), in a directory:
+durable upserts of 1,000 rows with metadata; the opening that replays their log, by a reader beside the writer; and
+searches of the compacted file on one thread after a pass that warms it, queries/s at two ef, best of three passes.
 """
 
 from __future__ import annotations
@@ -21,11 +26,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 BATCH = 10_000
+ROWS = 100_000
 MASK = (1 << 64) - 1
 
 Ids = npt.NDArray[np.uint64]
@@ -105,6 +112,54 @@ def compare_bytes(data: str, before: str | None) -> None:
         print(f"{base.parent.name}: {found}{change}", flush=True)
 
 
+def measure(place: str) -> None:
+    """Prints the speeds of this interpreter's package."""
+    import nearfield
+
+    rows, queries = (np.load(Path(place) / name).astype("float32") for name in ("base.npy", "query.npy"))
+    rows, queries, found = rows[:ROWS], queries[:1000], {}
+    metadata = [{"n": row, "tag": f"tag{row % 50}"} for row in range(len(rows))]
+    with tempfile.TemporaryDirectory() as path, nearfield.open(Path(path) / "db") as database:
+        collection = database.create("a", dim=rows.shape[1], metric="l2", quantization="none")
+        started = time.perf_counter()
+        for start in range(0, len(rows), 1000):
+            end = min(start + 1000, len(rows))
+            collection.upsert(rows[start:end], ids=range(start, end), metadata=metadata[start:end])
+        found["upserts, rows/s"] = len(rows) / (time.perf_counter() - started)
+        log_bytes = sum(file.stat().st_size for file in (Path(path) / "db").rglob("wal/*"))
+        started = time.perf_counter()
+        nearfield.open(Path(path) / "db", mode="r")["a"]
+        found["replay, MiB/s"] = log_bytes / (1 << 20) / (time.perf_counter() - started)
+        collection.compact()
+        reader = nearfield.open(Path(path) / "db", mode="r")["a"]
+        for query in queries:
+            reader.search(query, k=10)
+        for ef in (16, 96):
+            passes = [timed(reader, queries, ef) for _ in range(3)]
+            found[f"searches at ef {ef}, queries/s"] = len(queries) / min(passes)
+    print(json.dumps(found))
+
+
+def timed(reader: Any, queries: npt.NDArray[np.float32], ef: int) -> float:
+    started = time.perf_counter()
+    for query in queries:
+        reader.search(query, k=10, ef=ef)
+    return time.perf_counter() - started
+
+
+def compare_speed(data: str, before: str, repeat: int) -> None:
+    found: dict[str, list[dict[str, float]]] = {before: [], sys.executable: []}
+    for _ in range(repeat):
+        for python, runs in found.items():
+            done = subprocess.run([python, __file__, "measure", data], check=True, stdout=subprocess.PIPE)
+            runs.append(json.loads(done.stdout))
+    for name in found[before][0]:
+        old, new = ([run[name] for run in found[python]] for python in (before, sys.executable))
+        shown = [f"{statistics.median(of):,.0f} ({min(of):,.0f}-{max(of):,.0f})" for of in (old, new)]
+        ratio = statistics.median(new) / statistics.median(old)
+        print(f"{name}: {shown[0]} before, {shown[1]} now: {ratio:.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -114,12 +169,21 @@ def main() -> None:
     ids = commands.add_parser("ids")
     ids.add_argument("--rows", type=int, default=1_000_000)
     ids.add_argument("--repeat", type=int, default=3)
+    speed = commands.add_parser("speed")
+    speed.add_argument("--data", required=True)
+    speed.add_argument("--before", required=True)
+    speed.add_argument("--repeat", type=int, default=3)
     commands.add_parser("build").add_argument("base")
+    commands.add_parser("measure").add_argument("place")
     arguments = parser.parse_args()
     if arguments.command == "bytes":
         compare_bytes(arguments.data, arguments.before)
     elif arguments.command == "ids":
         compare_ids(arguments.rows, arguments.repeat)
+    elif arguments.command == "speed":
+        compare_speed(arguments.data, arguments.before, arguments.repeat)
+    elif arguments.command == "measure":
+        measure(arguments.place)
     else:
         build(arguments.base)
 

@@ -95,6 +95,14 @@ def metric(client: Client, name: str) -> float:
     return float(found[1])
 
 
+def is_shown(server: Server, client: Client, segment: Path) -> None:
+    """Damage in a segment blocks readiness, is counted and stands in the log."""
+    status, ready = readiness(client)
+    assert status == 503 and segment.name in " ".join(ready["blockers"]), ready
+    assert metric(client, "failed_segments") == 1
+    assert re.search(rf"ERROR.*{segment.name}", server.output), server.output
+
+
 def test_damage_that_verify_finds_is_seen_everywhere_until_it_is_mended(start: Start, data_dir: Path) -> None:
     server, client = serve(start)
     write(client)
@@ -131,10 +139,7 @@ def test_damage_that_opening_meets_is_seen_too(start: Start, data_dir: Path) -> 
         client.post("/v2/points/get", {"ids": list(range(ROWS))})
     assert refused.value.code == "collection_unavailable", refused.value
     assert segment.name in refused.value.body["details"]["file"]
-    status, ready = readiness(client)
-    assert status == 503 and segment.name in " ".join(ready["blockers"]), ready
-    assert metric(client, "failed_segments") == 1
-    assert re.search(rf"ERROR.*{segment.name}", server.output), server.output
+    is_shown(server, client, segment)
 
 
 @pytest.mark.parametrize("scrub", ["0", "3600"])
@@ -159,9 +164,7 @@ def test_damage_behind_the_front_fails_what_reads_it_and_nothing_else(
         assert refused.value.code == "corrupt" and segment.name in details["file"], refused.value
         assert details["offset"] <= at < details["offset"] + details["length"], refused.value
     wait_until(lambda: readiness(client)[0] == 503)
-    assert segment.name in " ".join(readiness(client)[1]["blockers"])
-    assert metric(client, "failed_segments") == 1
-    assert re.search(rf"ERROR.*{segment.name}", server.output), server.output
+    is_shown(server, client, segment)
     assert len(client.post("/v2/query", query)["results"]) == 3
 
 

@@ -1,5 +1,5 @@
-// `Channel`: sends calls from the page to a session, in a worker or by a direct call. It starts the session at the
-// first call, and starts it again from its source at the first call after the worker died. Used by `Snapshot` and
+// `Channel`: sends calls from the page to a session, in a worker or by a direct call. It starts the session at
+// `ready` or the first call, and after a fatal error again at the next one. Used by `Snapshot` and
 // `LocalCollection`. The meaning of the calls is not here.
 
 import { NearfieldError, aborted, fromPlain } from './errors.js';

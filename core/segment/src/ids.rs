@@ -44,9 +44,11 @@ impl PointId {
         }
     }
 
-    /// The id that a text writes in decimal digits.
+    /// The id that a text writes in decimal digits, with a minus or without a sign.
     pub fn from_digits(text: &str) -> Option<Self> {
-        PointId::from_integer(text.parse().ok()?)
+        // The standard library reads a plus too.
+        let number = (!text.starts_with('+')).then(|| text.parse().ok())??;
+        PointId::from_integer(number)
     }
 
     /// A string id. The canonical lower-case hyphenated form of a UUID becomes [`PointId::Uuid`]

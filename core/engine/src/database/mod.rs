@@ -366,7 +366,7 @@ impl Database {
     }
 }
 
-/// A storage that is locked, and the fence that watches its lock if it has a file.
+/// A storage that is locked, and the fence that its changes need.
 type Taken = (Arc<dyn Storage>, Option<Arc<Fence>>);
 
 /// Takes the lock of a directory that is a database or may become one, and takes over what an earlier writer

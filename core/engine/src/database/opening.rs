@@ -1,8 +1,8 @@
-//! `Opening`: opens a collection of a database once, in the first call that needs it. Used by `Database`;
-//! `OpeningReport` shows the progress to the server.
+//! `Opening`: opens a collection of a database once, in the first call that needs it. Used by `Database`.
+//! `OpeningReport`: what opening the database found beside its collections; the server logs it.
 //!
-//! Opening reads a whole log and may fail. Callers of the same collection wait for it and share the result; callers
-//! of other collections do not wait. After a failure the next caller tries again.
+//! Opening replays the log after the last checkpoint and may fail. Callers of the same collection wait for it and
+//! share the result; callers of other collections do not wait. After a failure the next caller tries again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 

@@ -110,7 +110,7 @@ impl SegmentState {
 
 /// A batch that is built and not yet applied: the schema with what it declares, and a segment of its rows.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedBatch {
     schema: Arc<Schema>,
     rows: Option<Segment>,
 }
@@ -156,14 +156,14 @@ impl State {
     /// # Errors
     /// `Corrupt` if the ids of a file are damaged, which [`State::install`] looks up. For a batch whose metadata breaks
     /// the payload's limits, which the edge checks too.
-    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<Prepared> {
+    pub(crate) fn prepare(&mut self, batch: &Batch<'_>) -> Result<PreparedBatch> {
         self.segments.iter().try_for_each(|held| held.live.segment.ids().map(drop))?;
         let mut schema = Arc::clone(&self.schema);
         if let Cow::Owned(fields) = self.schema.fields.with(batch.fields()) {
             Arc::make_mut(&mut schema).fields = fields;
         }
         let rows = (batch.rows() > 0).then(|| self.build(batch, &schema)).transpose()?;
-        Ok(Prepared { schema, rows })
+        Ok(PreparedBatch { schema, rows })
     }
 
     /// Applies a logged batch that was prepared.
@@ -174,7 +174,7 @@ impl State {
         &mut self,
         lsn: Lsn,
         batch: &Batch<'_>,
-        ready: Prepared,
+        ready: PreparedBatch,
     ) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {

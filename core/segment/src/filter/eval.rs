@@ -222,8 +222,8 @@ fn select_any_instant(field: &Field<'_>, mut instants: Vec<i64>, out: &mut RowSe
 /// fields count as the strings they are.
 pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
     let none = FieldKinds::NONE;
-    let reads = |path: &FieldPath, may_match_long: &dyn Fn() -> bool| match payload.field(path) {
-        Some(field) => field.has_long() && may_match_long(),
+    let reads = |path: &FieldPath, test: &Test<'_>| match payload.field(path) {
+        Some(field) => field.has_long() && may_match_long(test),
         None => !payload.is_complete(),
     };
     match filter {
@@ -233,13 +233,16 @@ pub fn reads_texts(filter: &Filter, payload: &Payload) -> bool {
         }
         Filter::Not(filter) => reads_texts(filter, payload),
         Filter::Compare(path, comparison, operand) => {
-            reads(path, &|| Wanted::of(path, operand, &none).may_match_long(*comparison))
+            let wanted = Wanted::of(path, operand, &none);
+            reads(path, &Test::Compare(*comparison, &wanted))
         }
-        Filter::In(path, operands) => reads(path, &|| {
-            let mut wanted = operands.iter().map(|operand| Wanted::of(path, operand, &none));
-            wanted.any(|wanted| wanted.may_match_long(Comparison::Eq))
-        }),
-        Filter::Exists(path) | Filter::IsEmpty(path) => reads(path, &|| false),
+        Filter::In(path, operands) => {
+            let wanted: Vec<Wanted<'_>> =
+                operands.iter().map(|operand| Wanted::of(path, operand, &none)).collect();
+            reads(path, &Test::In(&wanted))
+        }
+        Filter::Exists(path) => reads(path, &Test::Exists),
+        Filter::IsEmpty(path) => reads(path, &Test::IsEmpty),
     }
 }
 

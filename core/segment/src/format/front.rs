@@ -80,66 +80,44 @@ pub enum SectionKind {
     Unknown(u16),
 }
 
+/// The kinds of this build, each at the place of its number, from 1, with its name in messages.
+const KNOWN: [(SectionKind, &str); 12] = [
+    (SectionKind::Schema, "Schema"),
+    (SectionKind::Ids, "Ids"),
+    (SectionKind::Vectors, "Vectors"),
+    (SectionKind::InverseNorms, "InverseNorms"),
+    (SectionKind::Graph, "Graph"),
+    (SectionKind::Columns, "Columns"),
+    (SectionKind::Metadata, "Metadata"),
+    (SectionKind::Stats, "Stats"),
+    (SectionKind::Deletes, "Deletes"),
+    (SectionKind::IdBloom, "IdBloom"),
+    (SectionKind::CellTable, "CellTable"),
+    (SectionKind::Cells, "Cells"),
+];
+
 impl fmt::Display for SectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SectionKind::Schema => "Schema",
-            SectionKind::Ids => "Ids",
-            SectionKind::Vectors => "Vectors",
-            SectionKind::InverseNorms => "InverseNorms",
-            SectionKind::Graph => "Graph",
-            SectionKind::Columns => "Columns",
-            SectionKind::Metadata => "Metadata",
-            SectionKind::Stats => "Stats",
-            SectionKind::Deletes => "Deletes",
-            SectionKind::IdBloom => "IdBloom",
-            SectionKind::CellTable => "CellTable",
-            SectionKind::Cells => "Cells",
-            SectionKind::Unknown(number) => return write!(f, "Unknown({number})"),
-        })
+        match KNOWN.iter().find(|(kind, _)| kind == self) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "Unknown({})", self.number()),
+        }
     }
 }
 
 impl SectionKind {
-    /// The kinds of this build, each at the place of its number, from 1.
-    pub const KNOWN: [SectionKind; 12] = [
-        SectionKind::Schema,
-        SectionKind::Ids,
-        SectionKind::Vectors,
-        SectionKind::InverseNorms,
-        SectionKind::Graph,
-        SectionKind::Columns,
-        SectionKind::Metadata,
-        SectionKind::Stats,
-        SectionKind::Deletes,
-        SectionKind::IdBloom,
-        SectionKind::CellTable,
-        SectionKind::Cells,
-    ];
-
     fn from_number(number: u16) -> Self {
-        let known =
-            usize::from(number).checked_sub(1).and_then(|index| SectionKind::KNOWN.get(index));
-        known.copied().unwrap_or(SectionKind::Unknown(number))
+        let known = usize::from(number).checked_sub(1).and_then(|place| KNOWN.get(place));
+        known.map_or(SectionKind::Unknown(number), |(kind, _)| *kind)
     }
 
     /// The number in the file.
     pub fn number(self) -> u16 {
-        match self {
-            SectionKind::Schema => 1,
-            SectionKind::Ids => 2,
-            SectionKind::Vectors => 3,
-            SectionKind::InverseNorms => 4,
-            SectionKind::Graph => 5,
-            SectionKind::Columns => 6,
-            SectionKind::Metadata => 7,
-            SectionKind::Stats => 8,
-            SectionKind::Deletes => 9,
-            SectionKind::IdBloom => 10,
-            SectionKind::CellTable => 11,
-            SectionKind::Cells => 12,
-            SectionKind::Unknown(number) => number,
+        if let SectionKind::Unknown(number) = self {
+            return number;
         }
+        let place = KNOWN.iter().position(|(kind, _)| *kind == self);
+        place.map_or(0, |place| place as u16 + 1)
     }
 
     /// The highest encoding of the kind that this build reads; `None` for an unknown kind.
@@ -160,10 +138,15 @@ impl SectionKind {
         }
     }
 
-    /// Whether the section holds rows; others are made of them or do not grow with them.
+    /// Whether the section holds rows. Others are derived from these, or do not grow with them.
     pub(crate) fn holds_rows(self) -> bool {
-        let is_of_segment = !matches!(self, SectionKind::Schema | SectionKind::Deletes);
-        is_of_segment && !self.is_derived()
+        matches!(
+            self,
+            SectionKind::Ids
+                | SectionKind::Vectors
+                | SectionKind::InverseNorms
+                | SectionKind::Metadata
+        )
     }
 
     /// Whether a reader can do without the section. Of known kinds these can be rebuilt from the others.
@@ -422,7 +405,7 @@ fn unknown_required(blob: &str, kind: SectionKind, encoding: u16) -> Error {
     let error = Error::new(ErrorKind::Version, message).with("file", blob);
     match kind.encoding_max() {
         Some(highest) => error.with("got", encoding).with("expected", highest),
-        None => error.with("got", kind.number()).with("expected", SectionKind::KNOWN.len()),
+        None => error.with("got", kind.number()).with("expected", KNOWN.len()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::storage::{Access, Blob, Bytes};
+use crate::storage::{Advice, Blob, Bytes};
 
 use super::front::{BLOCK_BYTES, SectionEntry, SectionKind};
 use super::verified::Verified;
@@ -37,14 +37,14 @@ impl Residence {
         if !self.is_mapped() || !blob.is_in_place() {
             return Residence::InPlace;
         }
-        blob.advise(0..blob.len(), Access::Random);
+        blob.advise(0..blob.len(), Advice::Random);
         Residence::Mapped
     }
 
     /// True if blocks are verified when they are first used.
     #[inline]
     pub(crate) fn is_mapped(self) -> bool {
-        // The browser's package maps nothing, and is smaller for knowing it.
+        // As in `Guard::new`.
         cfg!(feature = "fs") && self == Residence::Mapped
     }
 }
@@ -80,7 +80,7 @@ impl Section {
 
     /// True if every block was verified. For blobs that forget nothing.
     pub fn is_verified(&self) -> bool {
-        self.verified.is_complete(self.entry.block_crcs.len())
+        self.verified.is_complete()
     }
 
     /// True if the blocks that these bytes touch were verified. For blobs that forget nothing.
@@ -94,7 +94,7 @@ impl Section {
     pub(crate) fn announce(&self, range: &Range<u64>) {
         let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
         let end = range.end.next_multiple_of(BLOCK_BYTES).min(self.entry.len);
-        self.blob.advise(self.entry.offset + start..self.entry.offset + end, Access::Soon);
+        self.blob.advise(self.entry.offset + start..self.entry.offset + end, Advice::Soon);
     }
 
     /// How often the blob has forgotten bytes.
@@ -127,9 +127,9 @@ impl Section {
             let start = blocks.start * BLOCK_BYTES;
             let end = (blocks.end * BLOCK_BYTES).min(self.entry.len);
             let bytes = self.blob.read(self.entry.offset + start..self.entry.offset + end)?;
-            let at_once = blocks.start;
+            let first = blocks.start;
             for block in blocks.filter(is_new) {
-                if at_once == block || block.is_multiple_of(ANNOUNCED_BLOCKS) {
+                if block == first || block.is_multiple_of(ANNOUNCED_BLOCKS) {
                     let ahead = (block + 2 * ANNOUNCED_BLOCKS) * BLOCK_BYTES;
                     self.announce(&(block * BLOCK_BYTES..ahead.min(end)));
                 }

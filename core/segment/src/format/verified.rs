@@ -18,7 +18,11 @@ pub struct Verified {
 impl Verified {
     /// None of `count` pieces.
     pub fn new(count: usize) -> Self {
-        let words = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let words: Vec<AtomicU64> = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        // Bits without a piece do not stand in the way of a whole word.
+        if let Some(last) = words.last().filter(|_| !count.is_multiple_of(64)) {
+            last.store(u64::MAX << (count % 64), Ordering::Relaxed);
+        }
         Verified { words, changes: AtomicU64::new(0), is_complete: AtomicBool::new(false) }
     }
 
@@ -38,16 +42,16 @@ impl Verified {
         self.words[piece / 64].load(Ordering::Relaxed) >> (piece % 64) & 1 == 1
     }
 
-    /// True if the first `count` pieces were checked, of a blob that forgets nothing.
-    pub fn is_complete(&self, count: usize) -> bool {
-        if self.is_complete.load(Ordering::Relaxed) {
-            return true;
+    /// True if all pieces were checked, of a blob that forgets nothing.
+    pub fn is_complete(&self) -> bool {
+        if !self.is_complete.load(Ordering::Relaxed) {
+            let mut words = self.words.iter().map(|word| word.load(Ordering::Relaxed));
+            if !words.all(|word| word == u64::MAX) {
+                return false;
+            }
+            self.is_complete.store(true, Ordering::Relaxed);
         }
-        let word = |index: usize| self.words[index].load(Ordering::Relaxed);
-        let is_full = (0..count / 64).all(|index| word(index) == u64::MAX);
-        let is_rest = count.is_multiple_of(64) || word(count / 64) == (1 << (count % 64)) - 1;
-        self.is_complete.store(is_full && is_rest, Ordering::Relaxed);
-        is_full && is_rest
+        true
     }
 
     /// The piece was checked.

@@ -43,9 +43,7 @@ impl Checker<'_> {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
-}
 
-impl Checker<'_> {
     fn refuse(&mut self, path: FieldPath, kind: FieldKind, got: String) {
         let expected = match kind {
             FieldKind::Datetime => DATE_EXPECTED,

@@ -121,7 +121,7 @@ impl Payload {
         is_live: impl Fn(RowId) -> bool,
     ) -> Result<Option<(RowId, Refusal)>> {
         for path in kinds.paths() {
-            for row in self.in_doubt(path)?.iter().filter(|row| is_live(*row)) {
+            for row in self.in_doubt(&FieldPath::parse(path)?)?.iter().filter(|row| is_live(*row)) {
                 let Some(text) = self.json(row)? else { continue };
                 if let Some(misfit) = misfit(&text, row.index(), kinds)? {
                     return Ok(Some((row, misfit)));
@@ -132,20 +132,18 @@ impl Payload {
     }
 
     /// Rows among which are all that have something other than dates, null and lists of them at a path.
-    fn in_doubt(&self, path: &str) -> Result<RowSet> {
-        let place = self.columns.paths().iter().find(|entry| entry.path.as_str() == path);
-        let Some(entry) = place else {
+    fn in_doubt(&self, path: &FieldPath) -> Result<RowSet> {
+        let Some(field) = self.field(path) else {
             let rows = if self.is_complete() { RowSet::empty } else { RowSet::full };
             return Ok(rows(self.rows));
         };
-        let field = Field { columns: &self.columns, entry };
         let is_below = |(other, _): (&FieldPath, _)| {
-            other.as_str().strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+            other.as_str().strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'))
         };
         let others = [ColumnKind::Int, ColumnKind::Uint, ColumnKind::Float, ColumnKind::Bool];
         let is_clean = self.is_complete()
             && !field.has_long()
-            && !others.iter().any(|kind| entry.has_column(*kind))
+            && !others.iter().any(|kind| field.entry.has_column(*kind))
             && !self.paths().any(is_below);
         let texts = field.column(ColumnKind::Keyword)?;
         if is_clean

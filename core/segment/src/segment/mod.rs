@@ -343,12 +343,7 @@ impl Segment {
         candidates: &RowSet,
         go_on: GoOn<'_>,
     ) -> Result<RowSet> {
-        let rows = || eval_within(filter, self.payload()?, kinds, candidates, go_on);
-        rows().or_else(|error| {
-            let is_columns = error.detail("derived").is_some_and(|is| is == true);
-            // From now on the columns are others.
-            if is_columns && self.residence.is_mapped() { rows() } else { Err(error) }
-        })
+        self.with_payload(|payload| eval_within(filter, payload, kinds, candidates, go_on))
     }
 
     /// Whether every row that `is_live` lets pass may be in a collection that declares `fields`. O(distinct texts of
@@ -357,13 +352,22 @@ impl Segment {
     /// # Errors
     /// `InvalidInput(Metadata)` with `expected`, `got` and `point`; as [`payload`](Segment::payload).
     pub fn check_fields(&self, fields: &FieldKinds, is_live: impl Fn(RowId) -> bool) -> Result<()> {
-        let Some((row, misfit)) = self.payload()?.first_misfit(fields, is_live)? else {
-            return Ok(());
-        };
+        let misfit = self.with_payload(|payload| payload.first_misfit(fields, &is_live))?;
+        let Some((row, misfit)) = misfit else { return Ok(()) };
         let point = self.ids()?.id(row);
         Err(misfit
             .of(format_args!("point {point}, which is stored"))
             .with("point", point.to_string()))
+    }
+
+    /// What `read` finds in the metadata; by columns that are made again from the texts if it finds them damaged.
+    fn with_payload<T>(&self, read: impl Fn(&Payload) -> Result<T>) -> Result<T> {
+        let found = || read(self.payload()?);
+        found().or_else(|error| {
+            let is_columns = error.detail("derived").is_some_and(|is| is == true);
+            // From now on the columns are others.
+            if is_columns && self.residence.is_mapped() { found() } else { Err(error) }
+        })
     }
 
     /// The JSON object of a row as it was given; `None` if it has none. O(text).
@@ -411,10 +415,13 @@ impl Segment {
         sections.try_for_each(|section| section.verify(&|| true))
     }
 
-    /// Verifies what was not used so far of derived sections, so that [`Segment::degraded`] knows all damage. O(bytes of
-    /// them).
+    /// Verifies what was not used so far of derived sections of a mapped file, so that [`Segment::degraded`] knows all
+    /// damage. O(bytes of them).
     pub fn find_damage(&self) {
-        let derived = self.sections.iter().filter(|section| section.entry().kind.is_derived());
+        let is_unknown = |section: &&Arc<Section>| {
+            self.residence.is_mapped() && section.entry().kind.is_derived()
+        };
+        let derived = self.sections.iter().filter(is_unknown);
         for section in derived {
             let _noted_by_the_section = section.read(0..section.entry().len);
         }

@@ -1,10 +1,10 @@
 //! `BytesBlob`: a `Blob` whose bytes are all in memory: mapped, copied, or made by a builder. Returned by
-//! `Directory` and `MemoryStorage`, made by `State` for its small segments. Storages that read ranges
-//! (`RangeBlob`, slots) implement [`Blob`] themselves.
+//! `Directory` and `MemoryStorage`, made by `State` for its small segments. Blobs that are read by
+//! ranges (`RangeBlob`, `SlotBlob`) implement [`Blob`] themselves.
 
 use std::ops::Range;
 
-use super::{Access, Blob, Bytes};
+use super::{Advice, Blob, Bytes};
 use crate::error::{Error, Result};
 
 /// An immutable blob over [`Bytes`]. Reading is a slice of them: no copy, no failing medium.
@@ -38,9 +38,9 @@ impl Blob for BytesBlob {
         true
     }
 
-    fn advise(&self, range: Range<u64>, access: Access) {
+    fn advise(&self, range: Range<u64>, advice: Advice) {
         if range.start <= range.end && range.end <= self.len() {
-            self.bytes.advise(range.start as usize..range.end as usize, access);
+            self.bytes.advise(range.start as usize..range.end as usize, advice);
         }
     }
 }

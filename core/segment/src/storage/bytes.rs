@@ -4,7 +4,7 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::{Access, AlignedBuffer};
+use super::{Advice, AlignedBuffer};
 
 #[derive(Debug, Clone)]
 enum Owner {
@@ -40,18 +40,18 @@ impl Bytes {
     }
 
     /// Tells the system how pages of a map will be read; of other bytes nothing. `range` lies within them.
-    pub(super) fn advise(&self, range: Range<usize>, access: Access) {
+    pub(super) fn advise(&self, range: Range<usize>, advice: Advice) {
         #[cfg(all(feature = "fs", unix))]
         if let Owner::Map(map) = &self.owner {
-            let advice = match access {
-                Access::Random => memmap2::Advice::Random,
-                Access::Soon => memmap2::Advice::WillNeed,
+            let advice = match advice {
+                Advice::Random => memmap2::Advice::Random,
+                Advice::Soon => memmap2::Advice::WillNeed,
             };
             let _only_a_hint =
                 map.advise_range(advice, self.range.start + range.start, range.len());
         }
         #[cfg(not(all(feature = "fs", unix)))]
-        let _ = (range, access);
+        let _ = (range, advice);
     }
 }
 

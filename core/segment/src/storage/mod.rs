@@ -238,7 +238,7 @@ fn lost(name: &str) -> Error {
 
 /// How bytes will be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum Advice {
     /// A few bytes here and there: reading ahead would be waste.
     Random,
     /// All of them, soon.
@@ -269,7 +269,7 @@ pub trait Blob: Send + Sync + Debug {
     }
 
     /// Announces how the bytes of `range` will be read. A hint; reads are right without it.
-    fn advise(&self, _range: Range<u64>, _access: Access) {}
+    fn advise(&self, _range: Range<u64>, _advice: Advice) {}
 
     /// How often bytes were taken out that may come back as others. Media whose bytes stay have no such moments.
     fn changes(&self) -> u64 {

@@ -133,8 +133,7 @@ fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 /// An id in a path: digits, with a minus or without, are a number, unless `as_string`.
 pub(super) fn path_id(text: &str, as_string: bool) -> Result<PointId> {
     match PointId::from_digits(text) {
-        // A plus is no part of a number, though the standard library reads one.
-        Some(id) if !as_string && !text.starts_with('+') => Ok(id),
+        Some(id) if !as_string => Ok(id),
         _ => Ok(PointId::from_text(text)?),
     }
 }

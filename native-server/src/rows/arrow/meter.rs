@@ -1,5 +1,5 @@
 //! `Meter`: reserves the memory that the rows of a record batch take, before it is taken. Made by `ArrowRows`
-//! and `Parquet`, charged by `table`.
+//! and `Parquet`, charged by `table`. Only the server's ingest limits; for files there is always room.
 //!
 //! A batch can become far more rows than its bytes suggest: a dictionary or a view repeats one text in every
 //! row. So the sum is kept while rows are copied, not once they are.

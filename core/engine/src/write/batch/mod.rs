@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use nearfield_segment::{FieldKinds, PointId, Result, Schema};
 
 use crate::log::BODY_BYTES_MAX;
-use crate::manifest::{DECLARED_FIELDS_MAX, NextId};
+use crate::manifest::NextId;
 use check::Rules;
 
 /// Most points upserted by one batch.
@@ -159,18 +159,11 @@ impl<'a> Batch<'a> {
     /// already is left out, and its metadata is checked again if other batches declared fields since it was made.
     ///
     /// # Errors
-    /// `InvalidInput(Metadata)` by row and field; `InvalidInput(Parameter)` above [`DECLARED_FIELDS_MAX`].
+    /// `InvalidInput(Metadata)` by row and field, or for too many fields.
     pub(crate) fn settle_fields(&mut self, declared: &FieldKinds) -> Result<()> {
         self.fields.retain(|path| declared.get(path).is_none());
         let all = declared.with(&self.fields);
-        let count = all.len();
-        check::count(
-            "declared fields",
-            count,
-            "at most",
-            DECLARED_FIELDS_MAX,
-            count <= DECLARED_FIELDS_MAX,
-        )?;
+        check::fields(&all)?;
         if self.fields_checked < declared.len() {
             check::metadata(&self.metadata, 0, &all)?;
             self.fields_checked = declared.len();

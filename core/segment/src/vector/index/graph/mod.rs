@@ -82,7 +82,7 @@ impl Graph {
     /// # Errors
     /// `Version` for a newer layout; `Corrupt` if the section is not a graph over `rows` rows.
     pub fn open(bytes: Bytes, rows: u32) -> Result<Graph> {
-        let front = Front::read(&bytes, bytes.len() as u64, rows)?;
+        let front = Header::read(&bytes, bytes.len() as u64, rows)?;
         let mut graph = Graph::with_front(bytes, &front)?;
         graph.check_lists()?;
         graph.duplicates = match front.duplicates {
@@ -99,7 +99,7 @@ impl Graph {
     pub(in crate::vector) fn open_mapped(section: &Arc<Section>, rows: u32) -> Result<Graph> {
         let len = section.entry().len;
         let header = section.read(0..len.min(HEADER_BYTES as u64))?;
-        let front = Front::read(&header, len, rows)?;
+        let front = Header::read(&header, len, rows)?;
         let Some(table) = front.duplicates.clone() else {
             return Self::open(section.read_all(Residence::InPlace)?, rows);
         };
@@ -110,7 +110,7 @@ impl Graph {
         Ok(graph)
     }
 
-    fn with_front(bytes: Bytes, front: &Front) -> Result<Graph> {
+    fn with_front(bytes: Bytes, front: &Header) -> Result<Graph> {
         if bytes.as_ptr().align_offset(align_of::<u32>()) != 0 {
             return Err(corrupt("expected an address that is a multiple of 4".to_owned()));
         }
@@ -169,8 +169,8 @@ impl Graph {
     }
 }
 
-/// The front of a graph section: what is where in it.
-struct Front {
+/// The header of a graph section: what is where in it.
+struct Header {
     degree: usize,
     entries: Range<usize>,
     /// None in version 1.
@@ -178,9 +178,9 @@ struct Front {
     neighbours: usize,
 }
 
-impl Front {
+impl Header {
     /// Reads the header of a section of `len` bytes.
-    fn read(bytes: &[u8], len: u64, rows: u32) -> Result<Front> {
+    fn read(bytes: &[u8], len: u64, rows: u32) -> Result<Header> {
         let header = bytes.first_chunk::<HEADER_BYTES>().ok_or_else(|| {
             corrupt(format!("expected a header of {HEADER_BYTES} bytes, found {}", bytes.len()))
         })?;
@@ -211,7 +211,7 @@ impl Front {
             return Err(corrupt(format!("expected {expected} bytes, found {len}")));
         }
         let duplicates = (version > 1).then_some(table);
-        Ok(Front { degree: degree as usize, entries, duplicates, neighbours })
+        Ok(Header { degree: degree as usize, entries, duplicates, neighbours })
     }
 }
 
