@@ -16,6 +16,7 @@ use crate::files::transfer::bring;
 use crate::log::{Mode, ReplayReport, replay};
 use crate::manifest::{Manifest, commit};
 use crate::write::recovery;
+use crate::write::replay::Replay;
 use crate::write::task::MergeScope;
 use crate::write::writer::{Ground, Writer};
 
@@ -93,13 +94,16 @@ pub(crate) fn rebuild(
     }
     commit(&*location.storage, &location.dir, first)?;
     let mut writer = recovery::open_without_log(ground)?;
+    let mut gathered = Replay::default();
     read_log(source, base, through, &mut |lsn, body| {
-        writer.state.replay(lsn, body)?;
+        gathered.add(&mut writer.state, lsn, body)?;
         if writer.memory_bytes() >= writer.options.memtable_bytes_max {
+            gathered.finish(&mut writer.state)?;
             checkpoint(&mut writer, pool)?;
         }
         Ok(())
     })?;
+    gathered.finish(&mut writer.state)?;
     checkpoint(&mut writer, pool)?;
     // Manifests of the way here name moments whose log is elsewhere.
     writer.vacuum()?;

@@ -142,7 +142,7 @@ pub(crate) fn vacuum(
     newest: &Manifest,
     window: &mut Window,
     now_ms: u64,
-    spared: &HashSet<String>,
+    spared: &[String],
 ) -> Result<u64> {
     let storage = log.storage();
     let mut kept = Vec::new();

@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::read::fields::KnownFields;
 use crate::read::view::View;
 use crate::write::keys::{self, Keys};
+use crate::write::replay::Replay;
 use crate::write::state::{SegmentState, State};
 use crate::write::writer::{CollectionStats, Ground, Health, LogMark, Reader, Writer};
 
@@ -349,7 +350,10 @@ fn degraded(state: &State) -> Vec<String> {
 }
 
 fn replay_into(state: &mut State, place: &LogDirectory, mode: Mode) -> Result<ReplayReport> {
-    replay(place, state.lsn, mode, &mut |lsn, body| state.replay(lsn, body))
+    let (from, mut gathered) = (state.lsn, Replay::default());
+    let report = replay(place, from, mode, &mut |lsn, body| gathered.add(state, lsn, body))?;
+    gathered.finish(state)?;
+    Ok(report)
 }
 
 /// A read-only opener's own copy of the state: it follows the files of a writer in another process.

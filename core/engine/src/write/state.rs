@@ -1,8 +1,9 @@
 //! `State`: the segments, the memtable and the other in-memory state of a collection at one LSN, and how one batch
-//! changes it (`State::apply`). Used by `Writer::apply_all`, recovery and `Follower`.
+//! changes it (`State::apply`). Used by `Writer::apply_all`, and by `Replay` for recovery and `Follower`.
 //!
 //! The same code runs when a batch is written, replayed after a crash, or followed by a read-only opener:
-//! state(LSN n) is a function of the manifest and the batches up to n, never of timing.
+//! state(LSN n) is a function of the manifest and the batches up to n, never of timing. Only which rows share a
+//! segment differs.
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
 //! like any other. `MERGED_AT_ONCE` segments at the end of the list, of which none is of a higher size class
@@ -25,12 +26,12 @@ use nearfield_segment::{
 use crate::manifest::{NextId, SegmentEntry};
 use crate::read::fields::KnownFields;
 use crate::read::view::{LiveSegment, View};
-use crate::write::batch::{self, Applied, Batch, RowOutcome};
+use crate::write::batch::{Applied, Batch, RowOutcome};
 use crate::write::claim::ClaimRef;
 use crate::write::keys::Keys;
 
 /// Rows up to which small in-memory segments are merged.
-const MERGED_ROWS_MAX: u32 = 8_192;
+pub(super) const MERGED_ROWS_MAX: u32 = 8_192;
 /// Segments of a size class that become one of the next: fewer copies of a row with more, fewer segments for
 /// a search with less.
 const MERGED_AT_ONCE: usize = 8;
@@ -115,6 +116,9 @@ pub(crate) struct PreparedBatch {
     rows: Option<Segment>,
 }
 
+/// Kills the live rows of points, and returns for each whether there was one.
+type Delete<'a> = &'a mut dyn FnMut(&mut State, &[PointId]) -> Result<Vec<bool>>;
+
 /// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -138,17 +142,6 @@ impl State {
     pub(crate) fn apply(&mut self, lsn: Lsn, batch: &Batch<'_>) -> Result<Applied> {
         let ready = self.prepare(batch)?;
         self.install(lsn, batch, ready)
-    }
-
-    /// Applies the batch with this body, as a log has it.
-    ///
-    /// # Errors
-    /// `Corrupt` if the body is no batch; as [`State::apply`].
-    pub(crate) fn replay(&mut self, lsn: Lsn, body: &[u8]) -> Result<()> {
-        let schema = Arc::clone(&self.schema);
-        let batch = batch::decode(body, &schema)
-            .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
-        self.apply(lsn, &batch).map(drop)
     }
 
     /// Builds what a batch upserts, and changes nothing yet: whatever can be wrong with a batch shows here.
@@ -177,50 +170,84 @@ impl State {
         ready: PreparedBatch,
     ) -> Result<Applied> {
         debug_assert!(lsn > self.lsn, "batches arrive in log order");
+        let applied = self.account(lsn, batch, &mut |state, ids| state.delete_points(ids, lsn))?;
+        let old = std::mem::replace(&mut self.schema, ready.schema);
+        let new = batch.fields().paths().filter(|path| old.fields.get(path).is_none());
+        self.declared.extend(new.map(|path| (path.to_owned(), lsn)));
+        if let Some(segment) = ready.rows {
+            self.add_segment(segment, Vec::new())?;
+        }
+        Ok(applied)
+    }
+
+    /// Moves on to the LSN of a batch: everything but its rows.
+    ///
+    /// # Errors
+    /// Those of `delete`.
+    pub(super) fn account(
+        &mut self,
+        lsn: Lsn,
+        batch: &Batch<'_>,
+        delete: Delete<'_>,
+    ) -> Result<Applied> {
         let first_assigned = match batch.ids().first() {
             Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
             Some(PointId::I64(_) | PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => {
                 None
             }
         };
-        let rows = Vec::with_capacity(batch.rows());
-        let mut applied = Applied { lsn, first_assigned, rows, ..Applied::default() };
-        for id in batch.deletes() {
-            applied.deleted += u64::from(self.delete_point(id, lsn)?);
-        }
-        for id in batch.ids() {
-            let replaced = self.delete_point(id, lsn)?;
-            applied.replaced += u64::from(replaced);
-            applied.rows.push(if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted });
-        }
-        applied.inserted = batch.rows() as u64 - applied.replaced;
+        let count = |killed: &[bool]| killed.iter().filter(|was_there| **was_there).count() as u64;
+        let deleted = count(&delete(self, batch.deletes())?);
+        let killed = delete(self, batch.ids())?;
+        let outcome =
+            |&replaced: &bool| if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted };
+        let rows = killed.iter().map(outcome).collect();
+        let replaced = count(&killed);
+        let inserted = batch.rows() as u64 - replaced;
+        let applied = Applied {
+            lsn,
+            inserted,
+            replaced,
+            deleted,
+            first_assigned,
+            rows,
+            ..Applied::default()
+        };
         self.next_id = batch.next_id().map_or(self.next_id, |next| next.max(self.next_id));
-        let old = std::mem::replace(&mut self.schema, ready.schema);
-        let new = batch.fields().paths().filter(|path| old.fields.get(path).is_none());
-        self.declared.extend(new.map(|path| (path.to_owned(), lsn)));
-        if let Some(segment) = ready.rows {
-            // Before any merge: what a merge drops stays known.
-            let payload = segment.payload()?;
-            if self.fields.lacks(payload) {
-                Arc::make_mut(&mut self.fields).note(lsn, payload);
-            }
-            self.segments.push(SegmentState::new(segment, None));
-            self.merge_tail()?;
-        }
         self.lsn = lsn;
         self.keys.note(batch, &applied);
         Ok(applied)
     }
 
-    /// Kills the live row of a point, if there is one. O(segments).
-    fn delete_point(&mut self, id: &PointId, lsn: Lsn) -> Result<bool> {
+    /// Adds a segment of rows up to the state's LSN, of which these are dead, and merges the tail.
+    ///
+    /// # Errors
+    /// As [`State::prepare`].
+    pub(super) fn add_segment(&mut self, segment: Segment, dead: Vec<(RowId, Lsn)>) -> Result<()> {
+        // Before any merge: what a merge drops stays known.
+        let payload = segment.payload()?;
+        if self.fields.lacks(payload) {
+            Arc::make_mut(&mut self.fields).note(self.lsn, payload);
+        }
+        let mut held = SegmentState::new(segment, None);
+        dead.into_iter().for_each(|(row, lsn)| held.delete_row(row, lsn));
+        self.segments.push(held);
+        self.merge_tail()
+    }
+
+    /// Kills the live rows of points; returns for each whether there was one. O(points × segments).
+    pub(super) fn delete_points(&mut self, ids: &[PointId], lsn: Lsn) -> Result<Vec<bool>> {
+        let mut killed = vec![false; ids.len()];
+        // One segment after the other: its Bloom filter is in the cache for all but the first points.
         for held in self.segments.iter_mut().rev() {
-            if let Some(row) = held.live.find(id)? {
-                held.delete_row(row, lsn);
-                return Ok(true);
+            for (id, killed) in ids.iter().zip(&mut killed).filter(|(_, killed)| !**killed) {
+                if let Some(row) = held.live.find(id)? {
+                    held.delete_row(row, lsn);
+                    *killed = true;
+                }
             }
         }
-        Ok(false)
+        Ok(killed)
     }
 
     /// Refuses a batch that declares a field of which a live row has something else. O(distinct texts of the fields).
@@ -245,19 +272,12 @@ impl State {
 
     fn build(&mut self, batch: &Batch<'_>, schema: &Schema) -> Result<Segment> {
         let mut builder = SegmentBuilder::new(self.rng.file_id(), schema, batch.rows());
-        let field = |(name, spec): (&String, &VectorSpec)| {
-            (batch.vectors(name).expect("a batch has every field"), spec.dim as usize)
-        };
-        let fields: Vec<(&[f32], usize)> = self.schema.vectors.iter().map(field).collect();
-        for (row, (id, metadata)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
-            let vectors = fields.iter().map(|(elements, dim)| &elements[row * dim..][..*dim]);
-            builder.push(id.clone(), vectors, metadata.as_deref())?;
-        }
+        push_rows(&mut builder, schema, batch)?;
         self.in_memory(builder)
     }
 
     /// A flat segment in memory: rows that wait for a task are scanned, not linked.
-    fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
+    pub(super) fn in_memory(&self, builder: SegmentBuilder) -> Result<Segment> {
         let options = SegmentOptions { graph_rows_min: u32::MAX, ..self.options.clone() };
         let bytes = builder.index(&options, None).finish(&Pool::SERIAL)?;
         Segment::open("memory", Arc::new(BytesBlob::new("memory", bytes)), Residence::Built)
@@ -320,6 +340,26 @@ impl State {
         let fields = OnceLock::from(Arc::clone(&self.fields));
         View { lsn: self.lsn, schema: Arc::clone(&self.schema), fields, manifest, segments }
     }
+}
+
+/// Adds the rows of a batch to a builder of its schema.
+///
+/// # Errors
+/// As [`SegmentBuilder::push`].
+pub(super) fn push_rows(
+    builder: &mut SegmentBuilder,
+    schema: &Schema,
+    batch: &Batch<'_>,
+) -> Result<()> {
+    let field = |(name, spec): (&String, &VectorSpec)| {
+        (batch.vectors(name).expect("a batch has every field"), spec.dim as usize)
+    };
+    let fields: Vec<(&[f32], usize)> = schema.vectors.iter().map(field).collect();
+    for (row, (id, metadata)) in batch.ids().iter().zip(batch.metadata()).enumerate() {
+        let vectors = fields.iter().map(|(elements, dim)| &elements[row * dim..][..*dim]);
+        builder.push(id.clone(), vectors, metadata.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Powers of [`MERGED_AT_ONCE`] below a number of rows.

@@ -18,7 +18,7 @@ pub(crate) use health::Health;
 pub(crate) use published::LogMark;
 pub use published::{CollectionStats, LogStats, Reader};
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield_segment::{Error, ErrorKind, Lsn, Result, RowId, Schema};
@@ -506,7 +506,7 @@ impl Writer {
         if alone.is_none() {
             return Ok(None);
         }
-        let spared: HashSet<String> =
+        let spared: Vec<String> =
             self.claims.live().flat_map(|claim| claim.files.clone()).collect();
         let manifest = &self.manifest.document;
         let log = self.location.log(manifest.collection);

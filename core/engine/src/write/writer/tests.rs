@@ -2,6 +2,7 @@
 
 mod group;
 mod keys;
+mod replay;
 mod upkeep;
 
 use std::borrow::Cow;
