@@ -139,7 +139,6 @@ impl PointId {
         self.hash_from(0)
     }
 
-    #[inline]
     fn hash_from(&self, start: u64) -> u64 {
         match self {
             // Not the hash of any number, whatever the start.
@@ -170,7 +169,6 @@ impl IdHash {
     }
 
     /// The hash of an id.
-    #[inline]
     pub fn hash(self, id: &PointId) -> u64 {
         match self {
             IdHash::Fixed => id.hash64(),

@@ -2,8 +2,8 @@
 //! `base_for` picks the manifest to start from.
 //!
 //! Starts from the newest manifest at or below the LSN, applies the log up to it, and writes what that adds
-//! to files, as a checkpoint would and as often: memory stays within `memtable_bytes_max`. The source is only
-//! read; the result stands on files alone and needs no log.
+//! to files, as a checkpoint would and as often: what is in memory stays within `memtable_bytes_max` and a batch. The
+//! source is only read; the result stands on files alone and needs no log.
 
 use std::ops::ControlFlow;
 
@@ -94,16 +94,16 @@ pub(crate) fn rebuild(
     }
     commit(&*location.storage, &location.dir, first)?;
     let mut writer = recovery::open_without_log(ground)?;
-    let mut gathered = Replay::default();
+    let mut gathering = Replay::default();
     read_log(source, base, through, &mut |lsn, body| {
-        gathered.add(&mut writer.state, lsn, body)?;
-        if writer.memory_bytes() >= writer.options.memtable_bytes_max {
-            gathered.finish(&mut writer.state)?;
+        gathering.add(&mut writer.state, lsn, body)?;
+        if writer.memory_bytes() + gathering.memory_bytes() >= writer.options.memtable_bytes_max {
+            gathering.finish(&mut writer.state)?;
             checkpoint(&mut writer, pool)?;
         }
         Ok(())
     })?;
-    gathered.finish(&mut writer.state)?;
+    gathering.finish(&mut writer.state)?;
     checkpoint(&mut writer, pool)?;
     // Manifests of the way here name moments whose log is elsewhere.
     writer.vacuum()?;

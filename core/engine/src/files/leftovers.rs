@@ -83,9 +83,9 @@ pub(crate) fn inspect(storage: &dyn Storage, database: &DatabaseManifest) -> Res
         match content(storage, &dir)? {
             Content::Nothing => found.empty.push(dir),
             Content::FirstManifest => found.unwritten.push(dir),
-            Content::FilesWithoutManifest => found.warnings.push(format!(
-                "{dir} holds files but no manifest, so no collection can be opened from it; it is left alone"
-            )),
+            Content::FilesWithoutManifest => {
+                found.warnings.push(format!("{dir} holds files but no manifest; it is left alone"))
+            }
             Content::Collection => lost.push(dir),
         }
     }

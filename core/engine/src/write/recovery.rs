@@ -350,9 +350,10 @@ fn degraded(state: &State) -> Vec<String> {
 }
 
 fn replay_into(state: &mut State, place: &LogDirectory, mode: Mode) -> Result<ReplayReport> {
-    let (from, mut gathered) = (state.lsn, Replay::default());
-    let report = replay(place, from, mode, &mut |lsn, body| gathered.add(state, lsn, body))?;
-    gathered.finish(state)?;
+    let mut gathering = Replay::default();
+    let from = state.lsn;
+    let report = replay(place, from, mode, &mut |lsn, body| gathering.add(state, lsn, body))?;
+    gathering.finish(state)?;
     Ok(report)
 }
 
@@ -401,6 +402,8 @@ impl Follower {
         let moved = numbers.last() != Some(&self.manifest)
             || replay_into(&mut self.state, &self.place, Mode::ReadOnly).is_err();
         if moved {
+            // Rows that were gathered are lost with a failed replay: the state is never gone on with.
+            self.distrust();
             let known = self.state.segments.clone();
             (self.manifest, self.place, self.state) =
                 follow(&self.location, &self.options, rng, &known)?;

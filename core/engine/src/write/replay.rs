@@ -9,23 +9,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nearfield_segment::segment::SegmentBuilder;
-use nearfield_segment::{FileId, Lsn, PointId, Result, RowId, Schema};
+use nearfield_segment::{Lsn, PointId, Result, RowId, Schema};
 
-use crate::write::batch::{self, Batch};
+use crate::write::batch::{self, Batch, RowOutcome};
 use crate::write::state::{MERGED_ROWS_MAX, State, push_rows};
 
-/// Most bytes of batches that are gathered: vectors and metadata of the segment that is being built.
+/// The browser's package, whose logs are short, gathers nothing: it is smaller so.
+const GATHERS: bool = cfg!(feature = "fs");
+/// Most bytes of vectors in a segment that is gathered, and of bodies in it unless the first is longer.
 const GATHERED_BYTES_MAX: usize = 8 << 20;
+/// A segment has room for so many times the rows of the one before it, or of its first batch: memory follows the log.
+const GROWTH: usize = 8;
 
 /// Gathered rows that are not in the state yet: [`finish`](Replay::finish) must follow the last batch.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     gathered: Option<Gathered>,
+    /// Rows of the last segment that was full.
+    last_rows: usize,
 }
 
 #[derive(Debug)]
 struct Gathered {
     builder: SegmentBuilder,
+    rows_max: usize,
     /// The row of each id; `None` once it was deleted.
     rows: HashMap<PointId, Option<RowId>>,
     /// Rows that were deleted since, in LSN order.
@@ -34,32 +41,50 @@ struct Gathered {
 }
 
 impl Replay {
-    /// Applies the batch with this body, as a log has it. O(rows of the batch × log ids of the segments).
+    /// Applies the batch with this body, as encoded in a log frame. O((rows + deletes) × segments).
     ///
     /// # Errors
-    /// `Corrupt` if the body is no batch; as [`State::prepare`]. The state is of no more use then.
+    /// `Corrupt` if the body is no batch; as [`State::prepare`]. The caller must discard the state then.
     pub(crate) fn add(&mut self, state: &mut State, lsn: Lsn, body: &[u8]) -> Result<()> {
         let schema = Arc::clone(&state.schema);
         let batch = batch::decode(body, &schema)
             .map_err(|error| error.context(format!("batch at LSN {lsn}")))?;
-        let capacity = capacity(&schema);
-        // The rows of a segment have the fields that were declared when it was begun.
-        let is_alone = batch.rows() > capacity || !batch.fields().is_empty();
-        let fits = |gathered: &Gathered| {
-            gathered.builder.rows() + batch.rows() <= capacity
-                && gathered.bytes + body.len() <= GATHERED_BYTES_MAX
-                && !batch.ids().iter().any(|id| gathered.rows.contains_key(id))
-        };
-        if is_alone || !self.gathered.as_ref().is_some_and(fits) {
-            self.finish(state)?;
-        }
-        if is_alone {
+        if !GATHERS {
             return state.apply(lsn, &batch).map(drop);
         }
-        let start = || Gathered::new(state.rng.file_id(), &schema, capacity);
-        let gathered = self.gathered.get_or_insert_with(start);
+        let rows_max = rows_max(&schema);
+        let is_repeated =
+            |gathered: &Gathered| batch.ids().iter().any(|id| gathered.rows.contains_key(id));
+        // The rows of a segment have the fields that were declared when it was begun.
+        let is_alone = batch.rows() > rows_max || !batch.fields().is_empty();
+        if is_alone || self.gathered.as_ref().is_some_and(is_repeated) {
+            self.finish(state)?;
+            self.last_rows = 0;
+        }
+        let is_full = |gathered: &Gathered| {
+            gathered.builder.rows() + batch.rows() > gathered.rows_max
+                || gathered.bytes + body.len() > GATHERED_BYTES_MAX
+        };
+        if let Some(full) = self.gathered.as_ref().filter(|gathered| is_full(gathered)) {
+            self.last_rows = full.builder.rows();
+            self.finish(state)?;
+        }
+        if is_alone || (batch.rows() == 0 && self.gathered.is_none()) {
+            return state.apply(lsn, &batch).map(drop);
+        }
+        let gathered = self.gathered.get_or_insert_with(|| {
+            let rows_max = rows_max.min(GROWTH * self.last_rows.max(batch.rows()));
+            let builder = SegmentBuilder::new(state.rng.file_id(), &schema, rows_max);
+            let (rows, deletes) = (HashMap::new(), Vec::new());
+            Gathered { builder, rows_max, rows, deletes, bytes: 0 }
+        });
         gathered.bytes += body.len();
         gathered.add(state, lsn, &batch)
+    }
+
+    /// Bytes of the batches that are not in the state yet.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.gathered.as_ref().map_or(0, |gathered| gathered.bytes as u64)
     }
 
     /// Adds what was gathered to the state.
@@ -67,31 +92,26 @@ impl Replay {
     /// # Errors
     /// As [`State::prepare`].
     pub(crate) fn finish(&mut self, state: &mut State) -> Result<()> {
-        let Some(Gathered { builder, deletes, .. }) = self.gathered.take() else { return Ok(()) };
-        if builder.rows() == 0 {
+        if !GATHERS {
             return Ok(());
         }
+        let Some(Gathered { builder, deletes, .. }) = self.gathered.take() else { return Ok(()) };
         let segment = state.in_memory(builder)?;
         state.add_segment(segment, deletes)
     }
 }
 
 impl Gathered {
-    fn new(id: FileId, schema: &Schema, capacity: usize) -> Gathered {
-        let builder = SegmentBuilder::new(id, schema, capacity);
-        Gathered { builder, rows: HashMap::new(), deletes: Vec::new(), bytes: 0 }
-    }
-
     fn add(&mut self, state: &mut State, lsn: Lsn, batch: &Batch<'_>) -> Result<()> {
-        state.account(lsn, batch, &mut |state, ids| {
-            let mut killed = state.delete_points(ids, lsn)?;
-            for (id, killed) in ids.iter().zip(&mut killed) {
+        state.account(lsn, batch, |state, ids| {
+            let mut outcomes = state.delete_points(ids, lsn)?;
+            for (id, outcome) in ids.iter().zip(&mut outcomes) {
                 if let Some(row) = self.rows.get_mut(id).and_then(Option::take) {
                     self.deletes.push((row, lsn));
-                    *killed = true;
+                    *outcome = RowOutcome::Replaced;
                 }
             }
-            Ok(killed)
+            Ok(outcomes)
         })?;
         if batch.rows() == 0 {
             return Ok(());
@@ -102,8 +122,8 @@ impl Gathered {
     }
 }
 
-/// Rows of a segment that is gathered.
-fn capacity(schema: &Schema) -> usize {
+/// Most rows of a segment that is gathered.
+fn rows_max(schema: &Schema) -> usize {
     let row_bytes: usize = schema.vectors.values().map(|spec| spec.dim as usize * 4).sum();
     (GATHERED_BYTES_MAX / row_bytes.max(1)).clamp(1, MERGED_ROWS_MAX as usize)
 }

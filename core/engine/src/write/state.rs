@@ -1,9 +1,9 @@
 //! `State`: the segments, the memtable and the other in-memory state of a collection at one LSN, and how one batch
 //! changes it (`State::apply`). Used by `Writer::apply_all`, and by `Replay` for recovery and `Follower`.
 //!
-//! The same code runs when a batch is written, replayed after a crash, or followed by a read-only opener:
-//! state(LSN n) is a function of the manifest and the batches up to n, never of timing. Only which rows share a
-//! segment differs.
+//! A batch that is written, replayed after a crash, or followed by a read-only opener changes the same points: what a
+//! state holds at an LSN is a function of the manifest and the batches up to it, never of timing. Only which rows share
+//! a segment differs.
 //!
 //! *Memtable.* A batch's rows become a small in-memory segment, built by the ordinary builder and searched
 //! like any other. `MERGED_AT_ONCE` segments at the end of the list, of which none is of a higher size class
@@ -116,9 +116,6 @@ pub(crate) struct PreparedBatch {
     rows: Option<Segment>,
 }
 
-/// Kills the live rows of points, and returns for each whether there was one.
-type Delete<'a> = &'a mut dyn FnMut(&mut State, &[PointId]) -> Result<Vec<bool>>;
-
 /// All segments of a collection with their deletions, the fields known and the keys used, at one LSN.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -169,8 +166,7 @@ impl State {
         batch: &Batch<'_>,
         ready: PreparedBatch,
     ) -> Result<Applied> {
-        debug_assert!(lsn > self.lsn, "batches arrive in log order");
-        let applied = self.account(lsn, batch, &mut |state, ids| state.delete_points(ids, lsn))?;
+        let applied = self.account(lsn, batch, |state, ids| state.delete_points(ids, lsn))?;
         let old = std::mem::replace(&mut self.schema, ready.schema);
         let new = batch.fields().paths().filter(|path| old.fields.get(path).is_none());
         self.declared.extend(new.map(|path| (path.to_owned(), lsn)));
@@ -180,29 +176,30 @@ impl State {
         Ok(applied)
     }
 
-    /// Moves on to the LSN of a batch: everything but its rows.
+    /// Moves on to the LSN of a batch: everything but its rows. `delete` does what
+    /// [`delete_points`](State::delete_points) does, and may know further rows.
     ///
     /// # Errors
-    /// Those of `delete`.
+    /// As `delete`.
     pub(super) fn account(
         &mut self,
         lsn: Lsn,
         batch: &Batch<'_>,
-        delete: Delete<'_>,
+        mut delete: impl FnMut(&mut State, &[PointId]) -> Result<Vec<RowOutcome>>,
     ) -> Result<Applied> {
+        debug_assert!(lsn > self.lsn, "batches arrive in log order");
         let first_assigned = match batch.ids().first() {
             Some(PointId::U64(first)) if batch.ids_assigned() => Some(*first),
             Some(PointId::I64(_) | PointId::U64(_) | PointId::Uuid(_) | PointId::Str(_)) | None => {
                 None
             }
         };
-        let count = |killed: &[bool]| killed.iter().filter(|was_there| **was_there).count() as u64;
-        let deleted = count(&delete(self, batch.deletes())?);
-        let killed = delete(self, batch.ids())?;
-        let outcome =
-            |&replaced: &bool| if replaced { RowOutcome::Replaced } else { RowOutcome::Inserted };
-        let rows = killed.iter().map(outcome).collect();
-        let replaced = count(&killed);
+        let replaced = |outcomes: &[RowOutcome]| {
+            outcomes.iter().filter(|outcome| **outcome == RowOutcome::Replaced).count() as u64
+        };
+        let deleted = replaced(&delete(self, batch.deletes())?);
+        let rows = delete(self, batch.ids())?;
+        let replaced = replaced(&rows);
         let inserted = batch.rows() as u64 - replaced;
         let applied = Applied {
             lsn,
@@ -231,23 +228,29 @@ impl State {
         }
         let mut held = SegmentState::new(segment, None);
         dead.into_iter().for_each(|(row, lsn)| held.delete_row(row, lsn));
+        if held.live.live_rows() == 0 {
+            return Ok(());
+        }
         self.segments.push(held);
         self.merge_tail()
     }
 
-    /// Kills the live rows of points; returns for each whether there was one. O(points × segments).
-    pub(super) fn delete_points(&mut self, ids: &[PointId], lsn: Lsn) -> Result<Vec<bool>> {
-        let mut killed = vec![false; ids.len()];
+    /// Marks the live rows of points dead. `Replaced` for each point that had one. O(points × segments).
+    pub(super) fn delete_points(&mut self, ids: &[PointId], lsn: Lsn) -> Result<Vec<RowOutcome>> {
+        let mut outcomes = vec![RowOutcome::Inserted; ids.len()];
         // One segment after the other: its Bloom filter is in the cache for all but the first points.
         for held in self.segments.iter_mut().rev() {
-            for (id, killed) in ids.iter().zip(&mut killed).filter(|(_, killed)| !**killed) {
+            for (id, outcome) in ids.iter().zip(&mut outcomes) {
+                if *outcome == RowOutcome::Replaced {
+                    continue;
+                }
                 if let Some(row) = held.live.find(id)? {
                     held.delete_row(row, lsn);
-                    *killed = true;
+                    *outcome = RowOutcome::Replaced;
                 }
             }
         }
-        Ok(killed)
+        Ok(outcomes)
     }
 
     /// Refuses a batch that declares a field of which a live row has something else. O(distinct texts of the fields).

@@ -23,7 +23,7 @@ impl<'a> Guard<'a> {
     pub(crate) fn new(section: &'a Section, start: usize, item_bytes: usize) -> Option<Guard<'a>> {
         let (start, item_bytes) = (start as u64, item_bytes as u64);
         let guard = || Guard { section, start, item_bytes, failure: OnceCell::new() };
-        // The browser's package maps nothing, and is smaller for knowing it.
+        // The browser's package maps nothing: without guards it is smaller.
         (cfg!(feature = "fs") && !section.is_verified()).then(guard)
     }
 

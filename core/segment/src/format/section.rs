@@ -44,7 +44,7 @@ impl Residence {
     /// True if blocks are verified when they are first used.
     #[inline]
     pub(crate) fn is_mapped(self) -> bool {
-        // As in `Guard::new`.
+        // The browser's package maps nothing: without this path it is smaller.
         cfg!(feature = "fs") && self == Residence::Mapped
     }
 }

@@ -56,7 +56,7 @@ impl Bloom {
     pub fn may_contain(&self, hash: u64) -> bool {
         let (lines, _) = self.bytes.as_chunks::<BLOCK_BYTES>();
         let line = &lines[block_of(hash, lines.len())];
-        // No branch: of an absent key, half the bits are set, which no processor predicts.
+        // Branch-free: about half of the bits of an absent key are set, so branches would be mispredicted.
         bits_of(hash).fold(1, |all, bit| all & line[bit / 8] >> (bit % 8)) & 1 == 1
     }
 }

@@ -24,15 +24,13 @@ type Model = BTreeMap<u64, (f32, Option<String>)>;
 
 fn batch(number: usize, rng: &mut Rng, model: &mut Model) -> Change<'static> {
     let (rows, deletes) = BATCHES[number];
-    let deletes = numbers((0..deletes).map(|_| rng.below(IDS)));
+    let deletes: Vec<u64> = (0..deletes).map(|_| rng.below(IDS)).collect();
     let first = rng.below(IDS - rows as u64);
     let ids: Vec<u64> = (first..first + rows as u64).collect();
     let text = |id: &u64| id.is_multiple_of(3).then(|| format!("{{\"batch\":{number}}}"));
     let metadata: Vec<_> = ids.iter().map(text).collect();
     let vectors = ids.iter().flat_map(|id| [*id as f32, number as f32]).collect();
-    for id in &deletes {
-        model.retain(|known, _| PointId::U64(*known) != *id);
-    }
+    deletes.iter().for_each(|id| drop(model.remove(id)));
     let rows_of = ids.iter().zip(&metadata);
     model.extend(rows_of.map(|(id, text)| (*id, (number as f32, text.clone()))));
     let mut fields = FieldKinds::default();
@@ -40,7 +38,7 @@ fn batch(number: usize, rng: &mut Rng, model: &mut Model) -> Change<'static> {
         fields.insert("at".to_owned(), FieldKind::Datetime);
     }
     change(Draft {
-        deletes,
+        deletes: numbers(deletes),
         ids: Some(numbers(ids)),
         metadata: metadata.into_iter().map(|text| text.map(Cow::Owned)).collect(),
         vectors: BTreeMap::from([(String::new(), Cow::Owned(vectors))]),
@@ -81,12 +79,12 @@ fn a_replayed_log_gives_the_points_that_were_written() {
             assert_eq!(answer.inserted + answer.replaced, rows as u64);
             assert_eq!(bench.collection.view().len(), model.len() as u64);
         }
-        assert_eq!(points(&bench.collection), model);
+        assert_eq!(points(&bench.collection), model, "seed {seed}");
         let written = bench.collection.view();
         drop((bench.collection, bench.db));
         let db = open_seeded(&bench.disk.restart(seed), Options::default(), 100 + seed);
         let collection = db.collection("points").expect("opens");
-        assert_eq!(points(&collection), model);
+        assert_eq!(points(&collection), model, "seed {seed}");
         let replayed = collection.view();
         assert_eq!((replayed.lsn, &replayed.schema), (written.lsn, &written.schema));
         assert!(replayed.segments.len() <= written.segments.len());
@@ -94,4 +92,17 @@ fn a_replayed_log_gives_the_points_that_were_written() {
         let highest = model.keys().next_back().copied().unwrap_or_default();
         assert!(next > highest, "{next} is above {highest}");
     }
+}
+
+#[test]
+fn a_log_of_points_that_all_went_again_leaves_no_segment() {
+    let bench = Bench::new();
+    for number in 0..20 {
+        let ids = Some(numbers([number]));
+        one(&bench.collection, change(Draft { ids, ..draft(1) }));
+        one(&bench.collection, change(Draft { deletes: numbers([number]), ..Draft::default() }));
+    }
+    drop((bench.collection, bench.db));
+    let collection = open(&bench.disk.restart(1), Options::default()).collection("points");
+    assert!(collection.expect("opens").view().segments.is_empty());
 }
