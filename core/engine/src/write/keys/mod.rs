@@ -91,7 +91,7 @@ impl Keys {
                 .with("got", count));
         }
         let Some((key, done)) =
-            batch.idempotency_key().and_then(|key| Some((key, self.batches.by_key.get(key)?)))
+            batch.idempotency_key().and_then(|key| Some((key, self.batches.get(key)?)))
         else {
             return Ok(None);
         };
@@ -114,7 +114,7 @@ impl Keys {
 
     /// The id that each row with a known key got, by row; empty if none is known.
     pub(crate) fn known_rows(&self, batch: &Batch<'_>) -> Vec<(usize, PointId)> {
-        let known = |(row, key): (usize, &str)| Some((row, self.rows.by_key.get(key)?.clone()));
+        let known = |(row, key): (usize, &str)| Some((row, self.rows.get(key)?.clone()));
         batch.row_keys().filter_map(known).collect()
     }
 
@@ -161,36 +161,50 @@ impl Done {
 }
 
 /// The newest keys of one kind and what is known of each.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Remembered<V> {
-    by_key: HashMap<Arc<str>, V>,
+    /// How many keys came before each.
+    by_key: HashMap<Arc<str>, u64>,
     /// Oldest first.
-    order: VecDeque<Arc<str>>,
+    order: VecDeque<(Arc<str>, V)>,
+    forgotten: u64,
 }
 
 impl<V> Default for Remembered<V> {
     fn default() -> Self {
-        Remembered { by_key: HashMap::new(), order: VecDeque::new() }
+        Remembered { by_key: HashMap::new(), order: VecDeque::new(), forgotten: 0 }
+    }
+}
+
+impl<V: PartialEq> PartialEq for Remembered<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
     }
 }
 
 impl<V> Remembered<V> {
+    fn get(&self, key: &str) -> Option<&V> {
+        let before = self.by_key.get(key)? - self.forgotten;
+        self.order.get(before as usize).map(|(_, value)| value)
+    }
+
     /// Remembers a key and forgets the oldest ones above `max`. Of a key that is known already the first
     /// value stays.
     fn push(&mut self, key: Arc<str>, value: V, max: usize) {
         if self.by_key.contains_key(&key) {
             return;
         }
-        self.by_key.insert(Arc::clone(&key), value);
-        self.order.push_back(key);
+        self.by_key.insert(Arc::clone(&key), self.forgotten + self.order.len() as u64);
+        self.order.push_back((key, value));
         while self.order.len() > max {
-            let oldest = self.order.pop_front().expect("there are more than none");
+            let (oldest, _) = self.order.pop_front().expect("there are more than none");
             self.by_key.remove(&oldest);
+            self.forgotten += 1;
         }
     }
 
     /// Keys and values, oldest first.
     fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
-        self.order.iter().map(|key| (&**key, &self.by_key[key]))
+        self.order.iter().map(|(key, value)| (&**key, value))
     }
 }
