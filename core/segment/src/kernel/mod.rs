@@ -13,6 +13,7 @@
 mod codes;
 mod comparison;
 mod element;
+mod nibbles;
 mod scalar;
 mod simd;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 pub(crate) use codes::{CodeProducts, Quantise, Quantised};
 pub(crate) use comparison::{Comparison, LANES, Measure, padded};
 pub(crate) use element::{Element, half_from_f32, half_to_f32};
+pub(crate) use nibbles::{BLOCK, BLOCK_BYTES, NibbleProducts};
 pub(crate) use simd::prefetch_slice;
 
 use std::str::FromStr;
@@ -65,7 +67,7 @@ pub struct Kernel {
 #[derive(Debug, Clone, Copy)]
 enum Token {
     #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4),
+    Avx512(pulp::x86::V4, Option<nibbles::Vnni>),
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
     #[cfg(target_arch = "aarch64")]
@@ -88,7 +90,10 @@ impl Kernel {
     pub fn forced(set: InstructionSet) -> Option<Self> {
         let token = match set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => pulp::x86::V4::try_new().map(Token::Avx512),
+            InstructionSet::Avx512 => {
+                pulp::x86::V4::try_new()
+                    .map(|token| Token::Avx512(token, nibbles::Vnni::detect()))
+            }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Token::Avx2),
             #[cfg(target_arch = "aarch64")]
@@ -124,11 +129,20 @@ impl Kernel {
         }
     }
 
+    /// Multiplies rows of half bytes with a query. One dispatch a call.
+    pub(crate) fn nibble_products(self, products: NibbleProducts<'_>) {
+        match self.token {
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(_, Some(vnni)) => vnni.nibble_products(products),
+            _ => self.vectorize(products),
+        }
+    }
+
     /// Runs code that is compiled for each set. One dispatch a call.
     pub(crate) fn vectorize<C: pulp::WithSimd>(self, code: C) -> C::Output {
         match self.token {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => pulp::Simd::vectorize(token, code),
+            Token::Avx512(token, _) => pulp::Simd::vectorize(token, code),
             #[cfg(target_arch = "x86_64")]
             Token::Avx2(token) => pulp::Simd::vectorize(token, code),
             #[cfg(target_arch = "aarch64")]

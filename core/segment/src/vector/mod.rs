@@ -18,6 +18,7 @@ mod originals;
 mod scorer;
 
 pub use codec::{Codec, EncodedRows};
+pub use codes::{FourBitCodec, FourBitFactors, FourBitQuery, FourBitScorer};
 pub use codes::{ListCodec, ListQuery};
 pub use field::VectorField;
 pub use index::{AccessPath, Candidate, SearchStats, flat, graph, lists};
