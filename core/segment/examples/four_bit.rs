@@ -1,8 +1,9 @@
 //! How well four-bit codes rank the rows of a data set, and what a code costs: `cargo run --release -p
 //! nearfield-segment --example four_bit -- FOLDER` with base.npy, query.npy and gt100.npy of the bench.
 //!
-//! Prints how far down the list by codes all of the true ten are, over 200 queries, and nanoseconds a code, in order and
-//! in random order.
+//! Prints how far down the list by codes all of the true ten are, over 200 queries; nanoseconds a code, in order and in
+//! random order; and recall@10 and microseconds a query of walks over one graph, by originals, and by codes with the
+//! originals of the first 30.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a stopwatch for people")]
 
@@ -10,11 +11,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use nearfield_segment::vector::{Codec, EncodedRows, FourBitCodec, FourBitScorer, Scorer};
-use nearfield_segment::{Kernel, Metric, Rng, RowId};
+use nearfield_segment::cancel::never_cancelled;
+use nearfield_segment::vector::graph::{Graph, GraphBuilder, GraphParams, Scratch, SearchBudget};
+use nearfield_segment::vector::{
+    Codec, EncodedRows, FourBitCodec, FourBitScorer, Geometry, Lift, OriginalCodec, RowScorer,
+    Scorer, SearchStats,
+};
+use nearfield_segment::{Allowed, Encoding, Kernel, Metric, Pool, Rng, RowId, VectorSpec};
 
 const QUERIES: usize = 200;
 const PASSES: usize = 5;
+/// Originals read at the end of a walk by codes.
+const RERANKED: usize = 30;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("expected a folder")?;
@@ -45,7 +53,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     depths.sort_unstable();
     let at = |share: usize| depths[depths.len() * share / 100];
-    println!("all of the true ten are among the first {} (p50) {} (p90) {} (p99)", at(50), at(90), at(99));
+    println!(
+        "all of the true ten are among the first {} (p50) {} (p90) {} (p99)",
+        at(50),
+        at(90),
+        at(99)
+    );
     let query = codec.query(&queries[..dim]);
     let scorer = FourBitScorer::new(&encoded, &query);
     time("in order", &scorer, &all, &mut distances);
@@ -60,6 +73,85 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let made: usize = queries.chunks_exact(dim).map(|query| codec.query(query)).map(|_| 1).sum();
     println!("{:.2} µs to prepare a query", started.elapsed().as_secs_f64() * 1e6 / made as f64);
+    walks(metric, (&rows, &queries, dim), (&truth, depth), &encoded)?;
+    Ok(())
+}
+
+/// Compares walks by originals and by codes.
+fn walks(
+    metric: Metric,
+    (rows, queries, dim): (&[f32], &[f32], usize),
+    (truth, depth): (&[f32], usize),
+    codes: &EncodedRows<FourBitCodec>,
+) -> nearfield_segment::Result<()> {
+    let spec = VectorSpec { dim: dim as u32, metric, store: Encoding::F32 };
+    let mut originals = EncodedRows::with_capacity(OriginalCodec::new(&spec), codes.len());
+    rows.chunks_exact(dim).try_for_each(|row| originals.push(row))?;
+    let (originals, kernel, pool) = (originals.rows(), Kernel::detect(), Pool::new(2));
+    let lift = Lift::new(&originals, &pool);
+    let space = Geometry::new(originals, kernel, &lift);
+    let mut builder = GraphBuilder::new(&space, GraphParams::default(), 1, None, &pool);
+    while {
+        let progress = builder.step(&space, &pool);
+        progress.done < progress.total
+    } {}
+    let graph = Graph::open(builder.finish().into(), codes.len() as u32)?;
+    let mut scratch = Scratch::default();
+    println!("ef | by originals: recall, µs | by codes: recall, µs");
+    for ef in [10, 16, 24, 32, 48, 64, 96, 128] {
+        let mut line = format!("{ef}");
+        for by_codes in [false, true] {
+            let (mut found, mut best_us) = (0, f64::INFINITY);
+            for _ in 0..PASSES {
+                found = 0;
+                let started = Instant::now();
+                for (query, truth) in queries.chunks_exact(dim).zip(truth.chunks_exact(depth)) {
+                    let budget = SearchBudget::unbounded(ef);
+                    let mut stats = SearchStats::default();
+                    let scorer = RowScorer::new(originals, kernel, query);
+                    let nearest: Vec<RowId> = if by_codes {
+                        let query = codes.codec().query(query);
+                        let by_code = FourBitScorer::new(codes, &query);
+                        let all = &never_cancelled;
+                        let found = graph.search(
+                            &by_code,
+                            Allowed::All,
+                            budget,
+                            &mut scratch,
+                            &mut stats,
+                            all,
+                        )?;
+                        let found = found.unwrap_or_default().iter().take(RERANKED);
+                        let rows: Vec<RowId> = found.map(|candidate| candidate.row()).collect();
+                        let mut distances = vec![0.0; rows.len()];
+                        rows.iter().for_each(|&row| scorer.prefetch(row));
+                        scorer.score_many(&rows, &mut distances);
+                        let mut both: Vec<(f32, RowId)> = distances.into_iter().zip(rows).collect();
+                        both.sort_by(|a, b| a.0.total_cmp(&b.0));
+                        both.into_iter().take(10).map(|(_, row)| row).collect()
+                    } else {
+                        let all = &never_cancelled;
+                        let found = graph.search(
+                            &scorer,
+                            Allowed::All,
+                            budget,
+                            &mut scratch,
+                            &mut stats,
+                            all,
+                        )?;
+                        found.unwrap_or_default().iter().take(10).map(|one| one.row()).collect()
+                    };
+                    found +=
+                        nearest.iter().filter(|row| truth[..10].contains(&(row.0 as f32))).count();
+                }
+                let us = started.elapsed().as_secs_f64() * 1e6 / (queries.len() / dim) as f64;
+                best_us = best_us.min(us);
+            }
+            let recall = found as f64 / (queries.len() / dim * 10) as f64;
+            line += &format!(" | {recall:.4} {best_us:.1}");
+        }
+        println!("{line}");
+    }
     Ok(())
 }
 
@@ -94,7 +186,9 @@ fn matrix(path: &Path) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> 
     let columns = shape.split([',', ')']).nth(1).ok_or("one dimension")?.trim().parse()?;
     let elements = match header.split("'descr': '").nth(1).and_then(|text| text.get(..3)) {
         Some("|u1") => data.iter().map(|&value| f32::from(value)).collect(),
-        Some("<f2") => data.as_chunks().0.iter().map(|&two| half(u16::from_le_bytes(two))).collect(),
+        Some("<f2") => {
+            data.as_chunks().0.iter().map(|&two| half(u16::from_le_bytes(two))).collect()
+        }
         Some("<f4") => data.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
         Some("<i4") => {
             data.as_chunks().0.iter().map(|&four| i32::from_le_bytes(four) as f32).collect()
@@ -106,6 +200,7 @@ fn matrix(path: &Path) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> 
 
 /// Of a finite half.
 fn half(bits: u16) -> f32 {
-    let magnitude = f32::from_bits(u32::from(bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
+    let magnitude =
+        f32::from_bits(u32::from(bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
     if bits >> 15 == 1 { -magnitude } else { magnitude }
 }

@@ -91,8 +91,7 @@ impl Kernel {
         let token = match set {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => {
-                pulp::x86::V4::try_new()
-                    .map(|token| Token::Avx512(token, nibbles::Vnni::detect()))
+                pulp::x86::V4::try_new().map(|token| Token::Avx512(token, nibbles::Vnni::detect()))
             }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Token::Avx2),

@@ -25,12 +25,14 @@ pub(crate) struct NibbleProducts<'a> {
     pub(crate) out: &'a mut [i32],
 }
 
-impl<'a> NibbleProducts<'a> {
-    #[inline(always)]
-    fn blocks(&self, row: RowId) -> &'a [[u8; BLOCK_BYTES]] {
-        let row_bytes = self.query.len() / 2;
-        self.codes[row.index() * row_bytes..][..row_bytes].as_chunks().0
-    }
+/// The blocks of a row.
+///
+/// # Panics
+/// If the codes have no such row.
+#[inline(always)]
+fn blocks_of<'a>(codes: &'a [u8], query: &[i8], row: RowId) -> &'a [[u8; BLOCK_BYTES]] {
+    let row_bytes = query.len() / 2;
+    codes[row.index() * row_bytes..][..row_bytes].as_chunks().0
 }
 
 /// Plain loops, which the compiler makes vector instructions of.
@@ -39,10 +41,11 @@ impl WithSimd for NibbleProducts<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let query = self.query.as_chunks::<BLOCK>().0;
-        for index in 0..self.rows.len() {
+        let NibbleProducts { query, codes, rows, out } = self;
+        for (out, &row) in out.iter_mut().zip(rows) {
             let mut sum = 0i32;
-            for (query, block) in query.iter().zip(self.blocks(self.rows[index])) {
+            let blocks = blocks_of(codes, query, row);
+            for (query, block) in query.as_chunks::<BLOCK>().0.iter().zip(blocks) {
                 let (low, high) = query.split_at(BLOCK_BYTES);
                 for ((&byte, &low), &high) in block.iter().zip(low).zip(high) {
                     // Each product is at most 15 · 128, so two fit an i16.
@@ -51,7 +54,7 @@ impl WithSimd for NibbleProducts<'_> {
                     sum += i32::from(pair);
                 }
             }
-            self.out[index] = sum;
+            *out = sum;
         }
     }
 }
@@ -62,11 +65,15 @@ pub(super) use vnni::Vnni;
 #[cfg(target_arch = "x86_64")]
 mod vnni {
     use std::arch::x86_64::{
-        _mm512_and_si512, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32,
-        _mm512_set1_epi8, _mm512_setzero_si512, _mm512_srli_epi16,
+        __m512i, _mm_add_epi32, _mm_hadd_epi32, _mm_setzero_si128, _mm256_add_epi32,
+        _mm256_castsi256_si128, _mm256_extracti128_si256, _mm512_and_si512, _mm512_castsi512_si256,
+        _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
+        _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_srli_epi16,
     };
 
-    use super::{BLOCK, BLOCK_BYTES, NibbleProducts};
+    use bytemuck::cast;
+
+    use super::{BLOCK, BLOCK_BYTES, NibbleProducts, blocks_of};
 
     /// Rows that are summed side by side, to hide the latency of the instruction.
     const GROUP: usize = 4;
@@ -92,22 +99,39 @@ mod vnni {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn nibble_products(products: NibbleProducts<'_>) {
-        let (groups, rest) = products.rows.as_chunks::<GROUP>();
-        let mut place = 0;
-        for group in groups {
-            let blocks = group.map(|row| products.blocks(row));
-            products.out[place..place + GROUP].copy_from_slice(&sums(products.query, blocks));
-            place += GROUP;
+        let NibbleProducts { query, codes, rows, out } = products;
+        let (groups, rest) = rows.as_chunks::<GROUP>();
+        let (out, out_of_rest) = out.as_chunks_mut::<GROUP>();
+        for (group, out) in groups.iter().zip(out) {
+            let rows = group.map(|row| blocks_of(codes, query, row));
+            *out = totals(sums(query, rows));
         }
-        for &row in rest {
-            [products.out[place]] = sums(products.query, [products.blocks(row)]);
-            place += 1;
+        for (&row, out) in rest.iter().zip(out_of_rest) {
+            let [lanes] = sums(query, [blocks_of(codes, query, row)]);
+            *out = _mm512_reduce_add_epi32(lanes);
         }
+    }
+
+    /// The total of each register.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn totals(lanes: [__m512i; GROUP]) -> [i32; GROUP] {
+        let mut quarters = [_mm_setzero_si128(); GROUP];
+        for (quarter, lanes) in quarters.iter_mut().zip(lanes) {
+            let half = _mm256_add_epi32(
+                _mm512_castsi512_si256(lanes),
+                _mm512_extracti64x4_epi64::<1>(lanes),
+            );
+            *quarter =
+                _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+        }
+        let [a, b, c, d] = quarters;
+        cast(_mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d)))
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn sums<const G: usize>(query: &[i8], rows: [&[[u8; BLOCK_BYTES]]; G]) -> [i32; G] {
+    fn sums<const G: usize>(query: &[i8], rows: [&[[u8; BLOCK_BYTES]]; G]) -> [__m512i; G] {
         let low_half = _mm512_set1_epi8(15);
         let mut lanes = [_mm512_setzero_si512(); G];
         let query = query.as_chunks::<BLOCK>().0;
@@ -130,10 +154,50 @@ mod vnni {
                 *lanes = _mm512_dpbusd_epi32(*lanes, in_high, high);
             }
         }
-        let mut sums = [0; G];
-        for (sum, lanes) in sums.iter_mut().zip(lanes) {
-            *sum = _mm512_reduce_add_epi32(lanes);
+        lanes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{InstructionSet, Kernel};
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_instruction_set_sums_exactly() {
+        let mut rng = Rng::new(5);
+        for blocks in [1, 2, 3, 7] {
+            let mut query: Vec<i8> = (0..blocks * BLOCK).map(|_| rng.next_u64() as i8).collect();
+            // The largest sums.
+            query[..BLOCK].fill(-128);
+            let mut codes: Vec<u8> =
+                (0..11 * blocks * BLOCK_BYTES).map(|_| rng.next_u64() as u8).collect();
+            codes[..blocks * BLOCK_BYTES].fill(255);
+            let rows: Vec<RowId> = [0, 3, 10, 1, 0, 7, 5, 2, 9].map(RowId).to_vec();
+            for count in 0..=rows.len() {
+                let rows = &rows[..count];
+                let naive = |row: &RowId| {
+                    let code = &codes[row.index() * blocks * BLOCK_BYTES..];
+                    let element = |index: usize| {
+                        let byte = code[index / BLOCK * BLOCK_BYTES + index % BLOCK_BYTES];
+                        if index % BLOCK < BLOCK_BYTES { byte & 15 } else { byte >> 4 }
+                    };
+                    (0..query.len())
+                        .map(|i| i32::from(query[i]) * i32::from(element(i)))
+                        .sum::<i32>()
+                };
+                let expected: Vec<i32> = rows.iter().map(naive).collect();
+                let products = |run: &dyn Fn(NibbleProducts<'_>)| {
+                    let mut out = vec![0; count];
+                    run(NibbleProducts { query: &query, codes: &codes, rows, out: &mut out });
+                    out
+                };
+                for kernel in InstructionSet::ALL.into_iter().filter_map(Kernel::forced) {
+                    assert_eq!(products(&|products| kernel.nibble_products(products)), expected);
+                    assert_eq!(products(&|products| kernel.vectorize(products)), expected);
+                }
+            }
         }
-        sums
     }
 }

@@ -69,7 +69,7 @@ impl<C: Codec> EncodedRows<C> {
     }
 
     /// How the rows are encoded.
-    pub(crate) fn codec(&self) -> &C {
+    pub fn codec(&self) -> &C {
         &self.codec
     }
 

@@ -1,7 +1,7 @@
 //! `FourBitCodec`: half a byte for each element of a rotated, centred vector, and the distances that such codes
 //! estimate. The walk of a graph compares by them and reads the originals of few rows.
 //!
-//! A row x is taken as r = R(x − c): R a fixed [`Rotation`], c the mean of the rows. Element j of its code is u in 0
+//! A row x is taken as r = R(x − c): R a fixed [`Rotation`], c the mean of the rows, for cosine at length one. Element j of its code is u in 0
 //! to 15 and stands for w = u − 7.5; the step between values is chosen for each row. With a query q′ = R(q − c) or,
 //! for products, R(q), the product ⟨q′, r⟩ is estimated as ⟨q′, w⟩ · ‖r‖² / ⟨w, r⟩, which is right on average over
 //! rotations (Gao and Long, RaBitQ, SIGMOD 2024, §3.2; with more bits Gao et al., SIGMOD 2025). The query is rounded
@@ -28,7 +28,7 @@ pub struct FourBitCodec {
     kernel: Kernel,
     metric: Metric,
     rotation: Rotation,
-    /// Subtracted from every row; for cosine from the row at length one.
+    /// Rotated; subtracted from every rotated row.
     mean: Vec<f32>,
 }
 
@@ -56,29 +56,29 @@ pub struct FourBitQuery {
 impl FourBitCodec {
     /// For rows of this mean, which for cosine is that of the rows at length one.
     pub fn new(kernel: Kernel, metric: Metric, mean: Vec<f32>) -> Self {
-        FourBitCodec { kernel, metric, rotation: Rotation::new(mean.len()), mean }
+        let (rotation, mut mean) = (Rotation::new(mean.len()), mean);
+        rotation.apply(kernel, &mut mean);
+        FourBitCodec { kernel, metric, rotation, mean }
     }
 
     fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    /// A vector of the metric, less the mean if `is_centred`, rotated.
-    fn rotated(&self, values: &[f32], is_centred: bool) -> Vec<f32> {
-        let scale = match self.metric {
-            Metric::Cosine => {
-                let norm = squared_norm(values).sqrt();
-                if norm > 0.0 { 1.0 / norm } else { 0.0 }
-            }
-            Metric::Dot | Metric::L2 => 1.0,
-        };
-        let mut rotated: Vec<f32> =
-            values.iter().map(|&value| (f64::from(value) * scale) as f32).collect();
-        if is_centred {
-            rotated.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value -= mean);
+    /// A vector, for cosine at length one, rotated.
+    fn rotated(&self, values: &[f32]) -> Vec<f32> {
+        let mut rotated = values.to_vec();
+        if self.metric == Metric::Cosine {
+            let norm = squared_norm(values).sqrt();
+            let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+            rotated.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
         }
         self.rotation.apply(self.kernel, &mut rotated);
         rotated
+    }
+
+    fn subtract_mean(&self, rotated: &mut [f32]) {
+        rotated.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value -= mean);
     }
 }
 
@@ -91,7 +91,8 @@ impl Codec for FourBitCodec {
     }
 
     fn encode(&self, values: &[f32], code: &mut [u8]) -> Result<FourBitFactors> {
-        let rotated = self.rotated(values, true);
+        let mut rotated = self.rotated(values);
+        self.subtract_mean(&mut rotated);
         let squares = squared_norm(&rotated);
         let largest = rotated.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         code.fill(0);
@@ -120,7 +121,10 @@ impl Codec for FourBitCodec {
     }
 
     fn query(&self, values: &[f32]) -> FourBitQuery {
-        let rotated = self.rotated(values, self.metric == Metric::L2);
+        let mut rotated = self.rotated(values);
+        if self.metric == Metric::L2 {
+            self.subtract_mean(&mut rotated);
+        }
         let largest = rotated.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let step = if largest > 0.0 { largest / f32::from(i8::MAX) } else { 1.0 };
         let mut codes = vec![0i8; self.dim().next_multiple_of(BLOCK)];
@@ -139,10 +143,9 @@ impl Codec for FourBitCodec {
                 squares: 1.0,
             },
             Metric::Dot | Metric::Cosine => {
-                let mut mean = self.mean.clone();
-                self.rotation.apply(self.kernel, &mut mean);
-                let product = mean.iter().zip(&rotated).map(|(&a, &b)| f64::from(a) * f64::from(b));
-                let constant = -(product.sum::<f64>() as f32);
+                let pairs = self.mean.iter().zip(&rotated);
+                let product: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                let constant = -product as f32;
                 FourBitQuery { codes, slope: -slope, offset: -offset, constant, squares: 0.0 }
             }
         }
