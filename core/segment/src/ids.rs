@@ -246,6 +246,7 @@ pub struct RowId(pub u32);
 
 impl RowId {
     /// As an index into per-row arrays.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }

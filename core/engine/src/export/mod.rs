@@ -44,7 +44,7 @@ use front::Contents;
 pub const FIRST_BYTES: u64 = 64 * 1024;
 
 /// Sections in the order of the file: every known kind has its place, and unknown ones are the end.
-const ORDER: [SectionKind; 12] = [
+const ORDER: [SectionKind; 13] = [
     SectionKind::Schema,
     SectionKind::Deletes,
     SectionKind::CellTable,
@@ -55,6 +55,7 @@ const ORDER: [SectionKind; 12] = [
     SectionKind::IdBloom,
     SectionKind::InverseNorms,
     SectionKind::Graph,
+    SectionKind::Codes,
     SectionKind::Vectors,
     SectionKind::Metadata,
 ];
@@ -221,6 +222,7 @@ fn is_copied(kind: SectionKind) -> bool {
         | SectionKind::Vectors
         | SectionKind::InverseNorms
         | SectionKind::Graph
+        | SectionKind::Codes
         | SectionKind::Columns
         | SectionKind::Metadata
         | SectionKind::Stats

@@ -78,8 +78,10 @@ fn stage_of(kind: SectionKind) -> Option<Stage> {
         | SectionKind::InverseNorms
         | SectionKind::Vectors
         | SectionKind::Metadata => Some(Stage::Rows),
-        SectionKind::Schema | SectionKind::Stats | SectionKind::Graph | SectionKind::Unknown(_) => {
-            None
-        }
+        SectionKind::Schema
+        | SectionKind::Stats
+        | SectionKind::Graph
+        | SectionKind::Codes
+        | SectionKind::Unknown(_) => None,
     }
 }

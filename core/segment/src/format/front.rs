@@ -76,12 +76,14 @@ pub enum SectionKind {
     CellTable,
     /// Rows of one vector field as codes, by cell; in exports only. Derived.
     Cells,
+    /// Rows of one vector field as codes, for walks of its graph. Derived.
+    Codes,
     /// A kind of a later build, by number: kept, copied with the file, and not read.
     Unknown(u16),
 }
 
 /// The kinds of this build, each at the place of its number, from 1, with its name in messages.
-const KNOWN: [(SectionKind, &str); 12] = [
+const KNOWN: [(SectionKind, &str); 13] = [
     (SectionKind::Schema, "Schema"),
     (SectionKind::Ids, "Ids"),
     (SectionKind::Vectors, "Vectors"),
@@ -94,6 +96,7 @@ const KNOWN: [(SectionKind, &str); 12] = [
     (SectionKind::IdBloom, "IdBloom"),
     (SectionKind::CellTable, "CellTable"),
     (SectionKind::Cells, "Cells"),
+    (SectionKind::Codes, "Codes"),
 ];
 
 impl fmt::Display for SectionKind {
@@ -135,7 +138,8 @@ impl SectionKind {
             | SectionKind::Stats
             | SectionKind::Deletes
             | SectionKind::CellTable
-            | SectionKind::Cells => Some(0),
+            | SectionKind::Cells
+            | SectionKind::Codes => Some(0),
         }
     }
 
@@ -159,6 +163,7 @@ impl SectionKind {
             | SectionKind::IdBloom
             | SectionKind::CellTable
             | SectionKind::Cells
+            | SectionKind::Codes
             | SectionKind::Unknown(_) => true,
             SectionKind::Schema
             | SectionKind::Ids

@@ -115,7 +115,7 @@ pub struct SearchStats {
     /// Inverted lists read.
     #[serde(skip_serializing_if = "is_zero")]
     pub lists_read: u32,
-    /// Rows of lists that were reranked on their stored vectors.
+    /// Rows found by their codes that were reranked on their stored vectors.
     #[serde(skip_serializing_if = "is_zero")]
     pub reranked: u32,
 }
@@ -276,6 +276,7 @@ impl Prepared<'_> {
                     stats.segments_searched += 1;
                     stats.vectors_scored += cost.scored;
                     stats.nodes_expanded += cost.hops;
+                    stats.reranked += cost.reranked as u32;
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! One vector field of a segment: its originals, its codes and its index, each with the sections that hold it.
-//! `VectorField` is opened by `Segment` and searched by `search`; `FieldBuilder` is used by `SegmentBuilder`.
+//! `VectorField` is opened by `Segment` and searched by `search`; `build` makes the sections.
 //!
 //! The one file that lists what a field may have: a new index or codec of fewer bytes gets an arm where fields are
-//! opened, built and searched. A damaged index is left out and noted, because it is derived; damage to originals is an
-//! error. Not here: the search of inverted lists, which are chosen over all segments together (`search/lists.rs`).
+//! opened and searched. A damaged index is left out and noted, because it is derived, and so are damaged codes; damage
+//! to originals is an error. Not here: the search of inverted lists, which are chosen over all segments together
+//! (`search/lists.rs`).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -12,24 +13,20 @@ use std::sync::OnceLock;
 use crate::allowed::Allowed;
 use crate::cancel::{self, GoOn};
 use crate::error::Result;
-use crate::format::{Content, Guard, SectionKey, SectionKind, Sections, resident};
+use crate::format::{SectionKey, SectionKind, Sections, resident};
 use crate::ids::RowId;
 use crate::kernel::Kernel;
-use crate::parallel::Pool;
 use crate::schema::VectorSpec;
-use crate::storage::AlignedBuffer;
 
-use super::codec::EncodedRows;
-use super::codes::{Approximations, Bounds};
+use super::codes::{Approximations, Bounds, FourBitScorer, StoredCodes};
+use super::guarded::Guarded;
 use super::index::flat::{self, Wanted};
-use super::index::graph::{BaseGraph, Graph, GraphBuilder, GraphParams, Scratch, SearchBudget};
+use super::index::graph::{Graph, Scratch, SearchBudget};
 use super::index::lists::StoredLists;
 use super::index::{AccessPath, Candidate, SearchStats};
-use super::originals::{Geometry, Lift, OriginalCodec, RowScorer, StoredRows, VectorRows};
+use super::originals::{RowScorer, StoredRows, VectorRows};
+use super::rerank::rerank;
 use super::scorer::Scorer;
-
-/// Seed of every graph: the same rows give the same graph in every store.
-const GRAPH_SEED: u64 = 0x6E65_6172;
 
 /// A field of an open segment.
 #[derive(Debug)]
@@ -38,6 +35,8 @@ pub struct VectorField {
     is_mapped: bool,
     rows: StoredRows,
     graph: Option<Graph>,
+    /// Of rows that have a graph.
+    codes: Option<StoredCodes>,
     approximations: OnceLock<Option<Approximations>>,
     /// Where sections are read on demand.
     lists: Option<StoredLists>,
@@ -80,6 +79,7 @@ impl VectorField {
             name: name.to_owned(),
             rows: StoredRows::new(sections, ordinal, spec)?,
             graph: None,
+            codes: None,
             approximations: OnceLock::new(),
             lists: None,
         };
@@ -99,6 +99,15 @@ impl VectorField {
             degraded.push(SectionKind::Graph);
         }
         field.graph = graph.and_then(Result::ok);
+        let codes = sections.find(SectionKey::of_field(SectionKind::Codes, ordinal));
+        let codes = codes
+            .filter(|_| field.graph.is_some())
+            .map(|section| StoredCodes::open(section, sections.residence, spec, sections.rows));
+        let codes = codes.map(resident).transpose()?;
+        if matches!(codes, Some(Err(_))) {
+            degraded.push(SectionKind::Codes);
+        }
+        field.codes = codes.and_then(Result::ok);
         if !field.is_mapped {
             field.approximations(field.rows()?);
         }
@@ -153,6 +162,11 @@ impl VectorField {
         self.graph.as_ref().filter(|graph| !graph.is_damaged())
     }
 
+    /// The codes, if the field has some that are whole.
+    fn codes(&self) -> Option<&StoredCodes> {
+        self.codes.as_ref().filter(|codes| !codes.is_damaged())
+    }
+
     /// The inverted lists, if the field is searched by them: where rows are read on demand.
     pub fn lists(&self) -> Option<&StoredLists> {
         self.lists.as_ref()
@@ -179,34 +193,46 @@ impl VectorField {
     ) -> Result<Cow<'s, [Candidate]>> {
         let FieldSearch { path, k, allowed, go_on, .. } = *search;
         let scorer = self.scorer(search.kernel, search.vector)?;
-        let through_graph = match (path, self.graph()) {
-            (AccessPath::Graph { ef }, Some(graph)) => {
-                let scored_max = u64::from(search.allowed_count);
-                let budget = SearchBudget { ef: ef as usize, k, scored_max };
-                match graph.search(&scorer, allowed, budget, scratch, stats, go_on) {
-                    // It is done without from now on.
-                    Err(_) if graph.is_damaged() => None,
-                    walked => walked?,
-                }
+        if let (AccessPath::Graph { ef }, Some(graph)) = (path, self.graph()) {
+            let scored_max = u64::from(search.allowed_count);
+            let budget = SearchBudget { ef: ef as usize, k, scored_max };
+            let walk = Walk { graph, budget, search };
+            if let Some(candidates) = self.walk(&walk, &scorer, scratch, stats)? {
+                scorer.originals.end()?;
+                return Ok(candidates);
             }
-            (
-                AccessPath::Graph { .. }
-                | AccessPath::Exact
-                | AccessPath::Lists { .. }
-                | AccessPath::Nothing,
-                _,
-            ) => None,
-        };
-        cancel::check(go_on)?;
-        if let Some(candidates) = through_graph {
-            scorer.end()?;
-            return Ok(Cow::Borrowed(candidates));
         }
+        cancel::check(go_on)?;
         let limit = if scorer.bounds.is_some() { limit() } else { f32::INFINITY };
         let wanted = Wanted { k, limit };
         let found = flat::search(&scorer, self.rows.len(), allowed, wanted, tie, stats, go_on)?;
-        scorer.end()?;
+        scorer.originals.end()?;
         Ok(Cow::Owned(found))
+    }
+
+    /// Walks the graph, by codes where there are some; `None` if it gave up or found the graph damaged.
+    fn walk<'s>(
+        &self,
+        walk: &Walk<'_>,
+        scorer: &FieldScorer<'_>,
+        scratch: &'s mut Scratch,
+        stats: &mut SearchStats,
+    ) -> Result<Option<Cow<'s, [Candidate]>>> {
+        let Walk { budget, search, .. } = *walk;
+        if let Some(codes) = self.codes() {
+            let by_codes = FourBitScorer::new(codes.rows(), search.kernel, search.vector);
+            let by_codes = Guarded::new(by_codes, codes.guards());
+            let found = walk.run(&by_codes, scratch, stats)?;
+            // Damaged codes are done without from now on.
+            if by_codes.end().is_ok() {
+                let Some(found) = found else { return Ok(None) };
+                let mut exact = Vec::new();
+                rerank(found, &scorer.originals, budget.k, &mut exact);
+                stats.reranked += exact.len() as u64;
+                return Ok(Some(Cow::Owned(exact)));
+            }
+        }
+        Ok(walk.run(scorer, scratch, stats)?.map(Cow::Borrowed))
     }
 
     fn scorer(&self, kernel: Kernel, query: &[f32]) -> Result<FieldScorer<'_>> {
@@ -218,147 +244,55 @@ impl VectorField {
         let originals = RowScorer::new(rows, kernel, query);
         let bounds = |approximations| Bounds::new(approximations, rows, kernel, originals.query());
         let bounds = self.approximations(rows).map(bounds);
-        Ok(FieldScorer { originals, bounds, guards })
+        Ok(FieldScorer { originals: Guarded::new(originals, guards), bounds })
+    }
+}
+
+/// A walk of a graph for a query.
+struct Walk<'a> {
+    graph: &'a Graph,
+    budget: SearchBudget,
+    search: &'a FieldSearch<'a>,
+}
+
+impl Walk<'_> {
+    fn run<'s>(
+        &self,
+        scorer: &impl Scorer,
+        scratch: &'s mut Scratch,
+        stats: &mut SearchStats,
+    ) -> Result<Option<&'s [Candidate]>> {
+        let FieldSearch { allowed, go_on, .. } = *self.search;
+        let found = match self.graph.search(scorer, allowed, self.budget, scratch, stats, go_on) {
+            // It is done without from now on.
+            Err(_) if self.graph.is_damaged() => None,
+            walked => walked?,
+        };
+        cancel::check(go_on)?;
+        Ok(found)
     }
 }
 
 /// Scores originals; a scan refuses most rows by their approximations first, where there are some.
 struct FieldScorer<'a> {
-    originals: RowScorer<'a>,
+    originals: Guarded<'a, RowScorer<'a>>,
     bounds: Option<Bounds<'a>>,
-    /// Of rows that were not all verified.
-    guards: [Option<Guard<'a>>; 2],
-}
-
-impl FieldScorer<'_> {
-    /// Returns the first error that the search met.
-    ///
-    /// # Errors
-    /// `Corrupt` if a row was damaged; what the blob returns.
-    fn end(self) -> Result<()> {
-        self.guards.into_iter().flatten().try_for_each(Guard::end)
-    }
 }
 
 impl Scorer for FieldScorer<'_> {
     #[inline]
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        if self.guards.iter().flatten().all(|guard| guard.admit(rows)) {
-            self.originals.score_many(rows, out);
-        } else {
-            out.fill(f32::INFINITY);
-        }
+        self.originals.score_many(rows, out);
     }
 
     #[inline]
-    fn prefetch(&self, row: RowId) {
-        self.originals.prefetch(row);
+    fn prefetch(&self, rows: &[RowId]) {
+        self.originals.prefetch(rows);
     }
 
     fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {
         if let Some(bounds) = &self.bounds {
             bounds.refuse(limit, rows);
         }
-    }
-}
-
-/// A field of a segment that is being built.
-#[derive(Debug)]
-pub(crate) struct FieldBuilder {
-    rows: EncodedRows<OriginalCodec>,
-    graph: GraphStage,
-}
-
-/// How far the graph of a field is.
-#[derive(Debug, Default)]
-enum GraphStage {
-    /// The field gets none.
-    #[default]
-    None,
-    /// Not begun; grows from the base if there is one.
-    Waiting(Option<BaseGraph>),
-    Building {
-        lift: Lift,
-        builder: Box<GraphBuilder>,
-    },
-    Done(AlignedBuffer),
-}
-
-impl FieldBuilder {
-    /// A field without rows, with memory for `capacity` of them.
-    pub(crate) fn new(spec: &VectorSpec, capacity: usize) -> Self {
-        let rows = EncodedRows::with_capacity(OriginalCodec::new(spec), capacity);
-        FieldBuilder { rows, graph: GraphStage::None }
-    }
-
-    /// Adds a row that was checked against the spec.
-    ///
-    /// # Errors
-    /// `InvalidInput(NonFinite)` if an element does not fit a half.
-    pub(crate) fn push(&mut self, vector: &[f32]) -> Result<()> {
-        self.rows.push(vector)
-    }
-
-    /// Ends the rows and orders a graph, which keeps the links of `base` if there is one.
-    pub(crate) fn want_graph(&mut self, base: Option<BaseGraph>) {
-        self.graph = GraphStage::Waiting(base);
-    }
-
-    /// Whether the index is built.
-    pub(crate) fn is_done(&self) -> bool {
-        matches!(self.graph, GraphStage::None | GraphStage::Done(_))
-    }
-
-    /// Does a bounded piece of the work on the index.
-    pub(crate) fn step(&mut self, kernel: Kernel, params: GraphParams, pool: &Pool) {
-        let rows = self.rows.rows();
-        match &mut self.graph {
-            GraphStage::None | GraphStage::Done(_) => {}
-            GraphStage::Waiting(base) => {
-                let lift = Lift::new(&rows, pool);
-                let space = Geometry::new(rows, kernel, &lift);
-                let builder = GraphBuilder::new(&space, params, GRAPH_SEED, base.take(), pool);
-                self.graph = GraphStage::Building { lift, builder: Box::new(builder) };
-            }
-            GraphStage::Building { lift, builder } => {
-                let progress = builder.step(&Geometry::new(rows, kernel, lift), pool);
-                if progress.done == progress.total
-                    && let GraphStage::Building { builder, .. } = std::mem::take(&mut self.graph)
-                {
-                    self.graph = GraphStage::Done(builder.finish());
-                }
-            }
-        }
-    }
-
-    /// Work done and work to do on the index, in rows.
-    pub(crate) fn progress(&self) -> (u64, u64) {
-        let total = 2 * self.rows.len() as u64;
-        match &self.graph {
-            GraphStage::None => (0, 0),
-            GraphStage::Waiting(_) => (0, total),
-            GraphStage::Building { builder, .. } => (builder.progress().done, total),
-            GraphStage::Done(_) => (total, total),
-        }
-    }
-
-    /// The sections of the field, which is at position `ordinal` of the schema.
-    ///
-    /// # Panics
-    /// If the index is not built.
-    pub(crate) fn into_sections(self, ordinal: u16) -> Vec<Content> {
-        assert!(self.is_done(), "the caller steps until every field is done");
-        let key = |kind| SectionKey::of_field(kind, ordinal);
-        let norm_bytes = self.rows.codec().norm_bytes();
-        let (vectors, inverse_norms) = self.rows.into_parts();
-        let norms = if norm_bytes > 0 { bytemuck::cast_slice(&inverse_norms) } else { &[] };
-        let mut sections = Vec::new();
-        if let GraphStage::Done(graph) = self.graph {
-            sections.push(Content::of(key(SectionKind::Graph), graph));
-        }
-        let norms = AlignedBuffer::copy_of(norms);
-        sections.push(Content::of(key(SectionKind::Vectors), vectors));
-        sections.push(Content::of(key(SectionKind::InverseNorms), norms));
-        sections
     }
 }

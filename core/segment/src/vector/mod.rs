@@ -8,21 +8,27 @@
 //! | `originals` | the stored values: their codec, exact distances, the geometry for graphs |
 //! | `codes` | codecs of fewer bytes |
 //! | `index` | how candidates are found, over any scorer: `flat`, `graph`; for readers of ranges `lists` |
-//! | `field` | which of all that a field has, and in which sections |
+//! | `rerank`, `fidelity` | codes against originals: in a search, when they are made |
+//! | `field`, `build` | which of all that a field has, and in which sections |
 
+mod build;
 mod codec;
 mod codes;
+mod fidelity;
 mod field;
+mod guarded;
 mod index;
 mod originals;
+mod rerank;
 mod scorer;
 
 pub use codec::{Codec, EncodedRows};
-pub use codes::{FourBitCodec, FourBitFactors, FourBitQuery, FourBitScorer};
+pub use codes::{FourBitCodec, FourBitFactors, FourBitQuery, FourBitRows, FourBitScorer};
 pub use codes::{ListCodec, ListQuery};
 pub use field::VectorField;
 pub use index::{AccessPath, Candidate, SearchStats, flat, graph, lists};
 pub use originals::{Geometry, Lift, OriginalCodec, RowScorer, VectorRows};
 pub use scorer::{Scorer, Space};
 
-pub(crate) use field::{FieldBuilder, FieldSearch};
+pub(crate) use build::FieldBuilder;
+pub(crate) use field::FieldSearch;

@@ -10,8 +10,8 @@ pub trait Scorer {
     /// O(rows × dim), one kernel dispatch.
     fn score_many(&self, rows: &[RowId], out: &mut [f32]);
 
-    /// Starts loading what scoring `row` will read. A hint.
-    fn prefetch(&self, row: RowId);
+    /// Starts loading what scoring `rows` will read first. A hint.
+    fn prefetch(&self, rows: &[RowId]);
 
     /// Takes out rows that are certainly farther than `limit`, where that is faster than scoring them.
     fn refuse(&self, _limit: f32, _rows: &mut Vec<RowId>) {}

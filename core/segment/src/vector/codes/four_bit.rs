@@ -1,18 +1,20 @@
 //! `FourBitCodec`: half a byte for each element of a rotated, centred vector, and the distances that such codes
-//! estimate. The walk of a graph compares by them and reads the originals of few rows.
+//! estimate. The walk of a graph compares by them and reads the originals of few rows. Used by `stored`.
 //!
-//! A row x is taken as r = R(x − c): R a fixed [`Rotation`], c the mean of the rows, for cosine at length one. Element j of its code is u in 0
-//! to 15 and stands for w = u − 7.5; the step between values is chosen for each row. With a query q′ = R(q − c) or,
-//! for products, R(q), the product ⟨q′, r⟩ is estimated as ⟨q′, w⟩ · ‖r‖² / ⟨w, r⟩, which is right on average over
-//! rotations (Gao and Long, RaBitQ, SIGMOD 2024, §3.2; with more bits Gao et al., SIGMOD 2025). The query is rounded
-//! to bytes, so ⟨q′, u⟩ is an integer and the same on every machine; what follows is one product and one sum of f32.
+//! A row x, for cosine at length one, is taken as r = R(x − c): R a fixed [`Rotation`], c the mean of the rows. Element
+//! j of its code is u in 0 to 15 and stands for w = u − 7.5; the step between values is chosen for each row. With a
+//! query q′ = R(q − c) or, for products, R(q), the product ⟨q′, r⟩ is estimated as ⟨q′, w⟩ · ‖r‖² / ⟨w, r⟩, which is
+//! right on average over rotations (Gao and Long, RaBitQ, SIGMOD 2024, §3.2; with more bits Gao et al., SIGMOD 2025).
+//! The query is rounded to bytes, so ⟨q′, u⟩ is an integer and the same on every machine; what follows is one product
+//! and one sum of f32.
 
-use crate::error::Result;
+use bytemuck::{Pod, Zeroable};
+use pulp::{Simd, WithSimd};
+
 use crate::ids::RowId;
 use crate::kernel::{BLOCK, BLOCK_BYTES, Kernel, NibbleProducts, prefetch_slice};
 use crate::metric::Metric;
 use crate::schema::squared_norm;
-use crate::vector::codec::{Codec, EncodedRows};
 use crate::vector::scorer::Scorer;
 
 use super::rotation::Rotation;
@@ -25,7 +27,6 @@ const STEPS: std::ops::RangeInclusive<u8> = 8..=16;
 /// How rows of a field become codes.
 #[derive(Debug, Clone)]
 pub struct FourBitCodec {
-    kernel: Kernel,
     metric: Metric,
     rotation: Rotation,
     /// Rotated; subtracted from every rotated row.
@@ -33,7 +34,8 @@ pub struct FourBitCodec {
 }
 
 /// What belongs to the code of a row.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
 pub struct FourBitFactors {
     /// ‖r‖² / ⟨w, r⟩; 0 for a row that is the mean.
     factor: f32,
@@ -55,50 +57,52 @@ pub struct FourBitQuery {
 
 impl FourBitCodec {
     /// For rows of this mean, which for cosine is that of the rows at length one.
-    pub fn new(kernel: Kernel, metric: Metric, mean: Vec<f32>) -> Self {
-        let (rotation, mut mean) = (Rotation::new(mean.len()), mean);
+    pub fn new(kernel: Kernel, metric: Metric, mut mean: Vec<f32>) -> Self {
+        let rotation = Rotation::new(mean.len());
         rotation.apply(kernel, &mut mean);
-        FourBitCodec { kernel, metric, rotation, mean }
+        FourBitCodec { metric, rotation, mean }
+    }
+
+    /// For rows whose mean was rotated.
+    pub(super) fn with_rotated_mean(metric: Metric, mean: Vec<f32>) -> Self {
+        FourBitCodec { metric, rotation: Rotation::new(mean.len()), mean }
+    }
+
+    pub(super) fn rotated_mean(&self) -> &[f32] {
+        &self.mean
     }
 
     fn dim(&self) -> usize {
         self.mean.len()
     }
 
+    /// Bytes of a code: whole blocks.
+    pub fn code_bytes(&self) -> usize {
+        code_bytes(self.dim())
+    }
+
     /// A vector, for cosine at length one, rotated.
-    fn rotated(&self, values: &[f32]) -> Vec<f32> {
+    fn rotated(&self, kernel: Kernel, values: &[f32]) -> Vec<f32> {
         let mut rotated = values.to_vec();
         if self.metric == Metric::Cosine {
             let norm = squared_norm(values).sqrt();
             let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
             rotated.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
         }
-        self.rotation.apply(self.kernel, &mut rotated);
+        self.rotation.apply(kernel, &mut rotated);
         rotated
     }
 
-    fn subtract_mean(&self, rotated: &mut [f32]) {
+    /// Writes the code of a row to `code`, which has [`code_bytes`](FourBitCodec::code_bytes) bytes. O(dim log dim).
+    pub fn encode(&self, kernel: Kernel, values: &[f32], code: &mut [u8]) -> FourBitFactors {
+        let mut rotated = self.rotated(kernel, values);
         rotated.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value -= mean);
-    }
-}
-
-impl Codec for FourBitCodec {
-    type Factors = FourBitFactors;
-    type Query = FourBitQuery;
-
-    fn code_bytes(&self) -> usize {
-        self.dim().div_ceil(BLOCK) * BLOCK_BYTES
-    }
-
-    fn encode(&self, values: &[f32], code: &mut [u8]) -> Result<FourBitFactors> {
-        let mut rotated = self.rotated(values);
-        self.subtract_mean(&mut rotated);
         let squares = squared_norm(&rotated);
         let largest = rotated.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         code.fill(0);
         let needed = largest / CENTRE;
         if !needed.is_normal() {
-            return Ok(FourBitFactors { factor: 0.0, squares: squares as f32 });
+            return FourBitFactors { factor: 0.0, squares: squares as f32 };
         }
         // The step whose values point most nearly the way of the row.
         let fit = |sixteenths: u8| {
@@ -117,21 +121,17 @@ impl Codec for FourBitCodec {
                 *byte |= level(value, inverse) << 4;
             }
         }
-        Ok(FourBitFactors { factor: (squares / product) as f32, squares: squares as f32 })
+        FourBitFactors { factor: (squares / product) as f32, squares: squares as f32 }
     }
 
-    fn query(&self, values: &[f32]) -> FourBitQuery {
-        let mut rotated = self.rotated(values);
-        if self.metric == Metric::L2 {
-            self.subtract_mean(&mut rotated);
-        }
-        let largest = rotated.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let step = if largest > 0.0 { largest / f32::from(i8::MAX) } else { 1.0 };
+    /// Prepares a query. O(dim log dim).
+    pub fn query(&self, kernel: Kernel, values: &[f32]) -> FourBitQuery {
+        let mut rotated = self.rotated(kernel, values);
         let mut codes = vec![0i8; self.dim().next_multiple_of(BLOCK)];
-        for (code, value) in codes.iter_mut().zip(&rotated) {
-            *code = (value / step).round_ties_even() as i8;
-        }
-        let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+        let is_centred = self.metric == Metric::L2;
+        let rounding =
+            RoundQuery { rotated: &mut rotated, mean: &self.mean, codes: &mut codes, is_centred };
+        let Rounded { step, sum, with_mean, squares } = kernel.vectorize(rounding);
         // ⟨q′, w⟩ = step · (⟨codes, u⟩ − 7.5 · Σ codes).
         let (slope, offset) = (step, -step * CENTRE * sum as f32);
         match self.metric {
@@ -139,17 +139,93 @@ impl Codec for FourBitCodec {
                 codes,
                 slope: -2.0 * slope,
                 offset: -2.0 * offset,
-                constant: squared_norm(&rotated) as f32,
+                constant: squares,
                 squares: 1.0,
             },
-            Metric::Dot | Metric::Cosine => {
-                let pairs = self.mean.iter().zip(&rotated);
-                let product: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-                let constant = -product as f32;
-                FourBitQuery { codes, slope: -slope, offset: -offset, constant, squares: 0.0 }
-            }
+            Metric::Dot | Metric::Cosine => FourBitQuery {
+                codes,
+                slope: -slope,
+                offset: -offset,
+                constant: -with_mean,
+                squares: 0.0,
+            },
         }
     }
+}
+
+/// Bytes of the code of a vector of `dim` elements.
+pub(in crate::vector) fn code_bytes(dim: usize) -> usize {
+    dim.div_ceil(BLOCK) * BLOCK_BYTES
+}
+
+/// Rounds a rotated query to bytes.
+struct RoundQuery<'a> {
+    rotated: &'a mut [f32],
+    mean: &'a [f32],
+    codes: &'a mut [i8],
+    /// Whether the mean is subtracted first.
+    is_centred: bool,
+}
+
+struct Rounded {
+    /// What a code of 1 stands for.
+    step: f32,
+    /// Of the codes.
+    sum: i32,
+    /// The product of the query, as it came, and the mean.
+    with_mean: f32,
+    /// ‖q′‖².
+    squares: f32,
+}
+
+impl WithSimd for RoundQuery<'_> {
+    type Output = Rounded;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Rounded {
+        let RoundQuery { rotated, mean, codes, is_centred } = self;
+        let with_mean = product(rotated, mean);
+        if is_centred {
+            rotated.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
+        }
+        // Bits of positive floats are ordered as the floats are.
+        let magnitudes = rotated.iter().map(|value| value.to_bits() & !SIGN_BIT);
+        let largest = f32::from_bits(magnitudes.max().unwrap_or(0));
+        let step = largest / f32::from(i8::MAX);
+        let step = if step.is_normal() { step } else { 1.0 };
+        let inverse = 1.0 / step;
+        let mut sum = 0;
+        for (code, value) in codes.iter_mut().zip(&*rotated) {
+            // The sum's last bits are the nearest integer, of two the even one.
+            let rounded = (value * inverse + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits());
+            *code = rounded as i8;
+            sum += rounded as i32;
+        }
+        Rounded { step, sum, with_mean, squares: product(rotated, rotated) }
+    }
+}
+
+const SIGN_BIT: u32 = 1 << 31;
+
+/// 1.5 · 2²³: what is added to it is rounded to an integer.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// ⟨a, b⟩, in lanes and one order.
+#[inline(always)]
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [0.0f32; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    lanes.into_iter().sum()
 }
 
 /// The code of a value.
@@ -179,46 +255,84 @@ fn products(rotated: &[f32], inverse: f32) -> (f64, f64) {
     (sum(product), sum(squares))
 }
 
-/// A query with the codes of a field.
+/// The codes of the rows of a field. A cheap copy.
 #[derive(Debug, Clone, Copy)]
+pub struct FourBitRows<'a> {
+    pub(super) codec: &'a FourBitCodec,
+    /// By row, [`code_bytes`](FourBitCodec::code_bytes) each.
+    pub(super) codes: &'a [u8],
+    pub(super) factors: &'a [FourBitFactors],
+}
+
+/// Estimates distances of rows from a query.
+#[derive(Debug, Clone)]
 pub struct FourBitScorer<'a> {
     kernel: Kernel,
-    rows: &'a EncodedRows<FourBitCodec>,
-    query: &'a FourBitQuery,
+    rows: FourBitRows<'a>,
+    query: FourBitQuery,
 }
 
 impl<'a> FourBitScorer<'a> {
-    /// Estimates distances of `rows` from `query`, which their codec made.
-    pub fn new(rows: &'a EncodedRows<FourBitCodec>, query: &'a FourBitQuery) -> Self {
-        FourBitScorer { kernel: rows.codec().kernel, rows, query }
+    /// A scorer of `rows` against `query`, which has as many elements as their vectors. O(dim log dim).
+    pub fn new(rows: FourBitRows<'a>, kernel: Kernel, query: &[f32]) -> Self {
+        FourBitScorer { kernel, rows, query: rows.codec.query(kernel, query) }
     }
 }
 
 impl Scorer for FourBitScorer<'_> {
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        const AT_ONCE: usize = 64;
-        let mut products = [0; AT_ONCE];
-        for (rows, out) in rows.chunks(AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+        let mut products = [0; ROWS_AT_ONCE];
+        for (rows, out) in rows.chunks(ROWS_AT_ONCE).zip(out.chunks_mut(ROWS_AT_ONCE)) {
             let products = &mut products[..rows.len()];
             self.kernel.nibble_products(NibbleProducts {
                 query: &self.query.codes,
-                codes: self.rows.codes(),
+                codes: self.rows.codes,
                 rows,
                 out: products,
             });
-            let FourBitQuery { slope, offset, constant, squares, .. } = *self.query;
-            for ((place, product), row) in out.iter_mut().zip(&*products).zip(rows) {
-                let of_row = self.rows.factors()[row.index()];
-                let estimate = of_row.factor * (slope * *product as f32 + offset);
-                *place = squares * of_row.squares + estimate + constant;
-            }
+            let (query, factors) = (&self.query, self.rows.factors);
+            self.kernel.vectorize(Estimate { query, factors, rows, products, out });
         }
     }
 
     #[inline]
-    fn prefetch(&self, row: RowId) {
-        let bytes = self.rows.codec().code_bytes();
-        prefetch_slice(&self.rows.codes()[row.index() * bytes..][..bytes]);
-        prefetch_slice(&self.rows.factors()[row.index()..=row.index()]);
+    fn prefetch(&self, rows: &[RowId]) {
+        let FourBitRows { codec, codes, factors } = self.rows;
+        let bytes = codec.code_bytes();
+        for row in rows {
+            prefetch_slice(&codes[row.index() * bytes..][..bytes]);
+            prefetch_slice(&factors[row.index()..=row.index()]);
+        }
+    }
+}
+
+const ROWS_AT_ONCE: usize = 64;
+
+/// Makes distances of products.
+struct Estimate<'a> {
+    query: &'a FourBitQuery,
+    factors: &'a [FourBitFactors],
+    rows: &'a [RowId],
+    products: &'a [i32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Estimate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Estimate { query, factors, rows, products, out } = self;
+        let (mut of_rows, mut squares) = ([0.0; ROWS_AT_ONCE], [0.0; ROWS_AT_ONCE]);
+        let places = of_rows.iter_mut().zip(&mut squares);
+        for ((factor, squares), row) in places.zip(rows) {
+            let of_row = factors[row.index()];
+            (*factor, *squares) = (of_row.factor, of_row.squares);
+        }
+        let of_rows = out.iter_mut().zip(products).zip(of_rows.iter().zip(&squares));
+        for ((place, &product), (factor, squares)) in of_rows {
+            let estimate = factor * (query.slope * product as f32 + query.offset);
+            *place = query.squares * squares + estimate + query.constant;
+        }
     }
 }

@@ -164,7 +164,7 @@ mod tests {
             }
         }
 
-        fn prefetch(&self, _row: RowId) {}
+        fn prefetch(&self, _rows: &[RowId]) {}
     }
 
     #[test]

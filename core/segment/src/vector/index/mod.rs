@@ -85,12 +85,15 @@ pub struct SearchStats {
     pub scored: u64,
     /// Graph nodes whose neighbours were read.
     pub hops: u64,
+    /// Rows found by their codes whose originals were then scored.
+    pub reranked: u64,
 }
 
 impl std::ops::AddAssign for SearchStats {
     fn add_assign(&mut self, other: Self) {
         self.scored += other.scored;
         self.hops += other.hops;
+        self.reranked += other.reranked;
     }
 }
 

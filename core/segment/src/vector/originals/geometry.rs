@@ -151,7 +151,7 @@ impl Scorer for FromPoint<'_> {
     }
 
     #[inline]
-    fn prefetch(&self, row: RowId) {
-        self.space.rows.prefetch(row);
+    fn prefetch(&self, rows: &[RowId]) {
+        self.space.rows.prefetch(rows);
     }
 }

@@ -13,6 +13,9 @@ use crate::vector::codec::{Codec, EncodedRows};
 use super::codec::OriginalCodec;
 use super::matrix::{Matrix, cast};
 
+/// Rows that are requested from memory before the first of them is compared.
+const PREFETCHED_ROWS: usize = 4;
+
 /// The rows of one vector field. A cheap copy.
 #[derive(Debug, Clone, Copy)]
 pub struct VectorRows<'a> {
@@ -101,9 +104,12 @@ impl<'a> VectorRows<'a> {
         self.matrix.compare(kernel, measure, query, rows, out);
     }
 
+    /// Starts loading the first of these rows.
     #[inline]
-    pub(super) fn prefetch(&self, row: RowId) {
-        self.matrix.prefetch(row, self.stride());
+    pub(super) fn prefetch(&self, rows: &[RowId]) {
+        for &row in rows.iter().take(PREFETCHED_ROWS) {
+            self.matrix.prefetch(row, self.stride());
+        }
     }
 }
 

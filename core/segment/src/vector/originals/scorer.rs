@@ -51,7 +51,7 @@ impl Scorer for RowScorer<'_> {
     }
 
     #[inline]
-    fn prefetch(&self, row: RowId) {
-        self.rows.prefetch(row);
+    fn prefetch(&self, rows: &[RowId]) {
+        self.rows.prefetch(rows);
     }
 }

@@ -15,17 +15,25 @@ pub(super) struct Adjacency<'a> {
 }
 
 impl<'a> Adjacency<'a> {
+    /// The places of a row. Those of a mapped file are not checked before.
+    #[inline]
+    pub(super) fn places_of(self, row: RowId) -> &'a [u32] {
+        &self.places[row.index() * self.stride..][..self.stride]
+    }
+
     #[inline]
     pub(super) fn neighbours(self, row: RowId) -> impl Iterator<Item = RowId> + 'a {
-        let places = &self.places[row.index() * self.stride..][..self.stride];
-        // Lists of a mapped file are not checked before: what is no row ends a list.
+        // What is no row ends a list.
         let rows = self.rows();
-        places.iter().take_while(move |&&place| (place as usize) < rows).map(|&place| RowId(place))
+        self.places_of(row)
+            .iter()
+            .take_while(move |&&place| (place as usize) < rows)
+            .map(|&place| RowId(place))
     }
 
     #[inline]
     pub(super) fn prefetch(self, row: RowId) {
-        prefetch_slice(&self.places[row.index() * self.stride..][..self.stride]);
+        prefetch_slice(self.places_of(row));
     }
 
     pub(super) fn rows(self) -> usize {

@@ -27,14 +27,18 @@ mod build;
 mod connect;
 mod duplicates;
 mod entries;
+mod filtered;
 mod inherit;
 mod links;
+mod nearest;
 mod prune;
 mod search;
 #[cfg(test)]
 mod space_tests;
 #[cfg(test)]
 mod tests;
+mod visited;
+mod walk;
 
 pub use build::{GraphBuilder, GraphParams, Progress, SLACK_LINKS};
 pub use inherit::BaseGraph;
@@ -138,6 +142,16 @@ impl Graph {
     /// True once a block of it was found damaged.
     pub(in crate::vector) fn is_damaged(&self) -> bool {
         self.section.as_ref().is_some_and(|section| section.is_damaged())
+    }
+
+    /// The neighbours of a row.
+    pub(in crate::vector) fn neighbours(&self, row: RowId) -> impl Iterator<Item = RowId> + '_ {
+        self.adjacency().neighbours(row)
+    }
+
+    /// The bytes of the section.
+    pub(in crate::vector) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     fn check_lists(&self) -> Result<()> {

@@ -21,7 +21,7 @@ impl Scorer for FromPlace<'_> {
         }
     }
 
-    fn prefetch(&self, _row: RowId) {}
+    fn prefetch(&self, _rows: &[RowId]) {}
 }
 
 impl Space for Line {

@@ -1,0 +1,218 @@
+//! The section of four-bit codes of a field: `StoredCodes` opens it, `CodesBuilder` makes it. Used by `VectorField`.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | version, 1 |
+//! | 4 | 4 | rows |
+//! | 8 | 4 | dim |
+//! | 12 | 52 | zeros |
+//! | 64 | 4 × dim | c, the mean of the rows, rotated; zeros to the next multiple of 64 |
+//! | … | 8 × rows | by row: ‖r‖² / ⟨w, r⟩ and ‖r‖², f32 each; zeros to the next multiple of 64 |
+//! | … | 64 × ⌈dim / 128⌉ × rows | by row: its code, as `kernel::nibbles` lays it out |
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Guard, Residence, Section};
+use crate::ids::RowId;
+use crate::kernel::Kernel;
+use crate::metric::Metric;
+use crate::parallel::Pool;
+use crate::schema::{VectorSpec, squared_norm};
+use crate::storage::{AlignedBuffer, Bytes};
+use crate::vector::originals::VectorRows;
+
+use super::four_bit::{FourBitCodec, FourBitFactors, FourBitRows, code_bytes};
+
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 64;
+
+/// What is where in the section.
+#[derive(Debug, Clone)]
+struct Layout {
+    mean: Range<usize>,
+    factors: Range<usize>,
+    codes: Range<usize>,
+}
+
+impl Layout {
+    fn new(dim: usize, rows: usize) -> Layout {
+        let mean = HEADER_BYTES..HEADER_BYTES + size_of::<f32>() * dim;
+        let start = mean.end.next_multiple_of(64);
+        let factors = start..start + size_of::<FourBitFactors>() * rows;
+        let start = factors.end.next_multiple_of(64);
+        Layout { mean, factors, codes: start..start + code_bytes(dim) * rows }
+    }
+}
+
+/// The codes of a field in an opened file.
+#[derive(Debug)]
+pub(in crate::vector) struct StoredCodes {
+    codec: FourBitCodec,
+    layout: Layout,
+    bytes: Bytes,
+    /// Of a mapped file: codes are verified when they are first read.
+    section: Option<Arc<Section>>,
+}
+
+impl StoredCodes {
+    /// Opens the codes of `rows` rows. Of a mapped file it reads the front, else every byte.
+    ///
+    /// # Errors
+    /// `Version` for a newer layout; `Corrupt` if the section does not hold such codes; what the blob returns.
+    pub(in crate::vector) fn open(
+        section: &Arc<Section>,
+        residence: Residence,
+        spec: &VectorSpec,
+        rows: u32,
+    ) -> Result<StoredCodes> {
+        let dim = spec.dim as usize;
+        let layout = Layout::new(dim, rows as usize);
+        let len = section.entry().len;
+        if len != layout.codes.end as u64 {
+            return Err(corrupt(format!("expected {} bytes, found {len}", layout.codes.end)));
+        }
+        let front = section.read(0..layout.mean.end as u64)?;
+        let found = [0, 1, 2].map(|field| u32::from_le_bytes(front.as_chunks().0[field]));
+        if found[0] > VERSION {
+            let message = format!("codes: expected version {VERSION}, found {}", found[0]);
+            return Err(Error::new(ErrorKind::Version, message));
+        }
+        if found != [VERSION, rows, spec.dim] {
+            let expected = format!("version {VERSION}, {rows} rows, dim {dim}");
+            return Err(corrupt(format!("expected {expected}, found {found:?}")));
+        }
+        let mean = front[layout.mean.clone()].as_chunks().0.iter();
+        let mean = mean.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let codec = FourBitCodec::with_rotated_mean(spec.metric, mean);
+        let is_mapped = residence.is_mapped();
+        let bytes = if is_mapped {
+            section.read_unverified(0..len)?
+        } else {
+            section.read_all(residence)?
+        };
+        if bytes.as_ptr().align_offset(align_of::<FourBitFactors>()) != 0 {
+            return Err(corrupt("expected an address that is a multiple of 4".to_owned()));
+        }
+        Ok(StoredCodes { codec, layout, bytes, section: is_mapped.then(|| Arc::clone(section)) })
+    }
+
+    /// The rows.
+    pub(in crate::vector) fn rows(&self) -> FourBitRows<'_> {
+        FourBitRows {
+            codec: &self.codec,
+            codes: &self.bytes[self.layout.codes.clone()],
+            factors: bytemuck::cast_slice(&self.bytes[self.layout.factors.clone()]),
+        }
+    }
+
+    /// What a search verifies rows with, unless all of them were verified.
+    pub(in crate::vector) fn guards(&self) -> [Option<Guard<'_>>; 2] {
+        let Some(section) = &self.section else { return [None, None] };
+        let Layout { factors, codes, .. } = &self.layout;
+        [
+            Guard::new(section, factors.start, size_of::<FourBitFactors>()),
+            Guard::new(section, codes.start, self.codec.code_bytes()),
+        ]
+    }
+
+    /// True once a block of it was found damaged.
+    pub(in crate::vector) fn is_damaged(&self) -> bool {
+        self.section.as_ref().is_some_and(|section| section.is_damaged())
+    }
+}
+
+/// Makes the section, in pieces.
+#[derive(Debug)]
+pub(in crate::vector) struct CodesBuilder {
+    codec: FourBitCodec,
+    layout: Layout,
+    buffer: AlignedBuffer,
+    /// Rows encoded.
+    done: usize,
+}
+
+/// Rows encoded by one step.
+const STEP_ROWS: usize = 1 << 15;
+/// Rows that a thread takes at a time.
+const CHUNK_ROWS: usize = 256;
+
+impl CodesBuilder {
+    /// For these rows, which every call is given. Reads all of them: O(rows × dim).
+    pub(in crate::vector) fn new(rows: &VectorRows<'_>, kernel: Kernel) -> CodesBuilder {
+        let codec = FourBitCodec::new(kernel, rows.metric(), mean(rows));
+        let layout = Layout::new(rows.dim(), rows.len() as usize);
+        let mut buffer = AlignedBuffer::zeroed(layout.codes.end);
+        let header = [VERSION, rows.len(), rows.dim() as u32].map(u32::to_le_bytes);
+        let bytes = buffer.as_mut_slice();
+        bytes[..size_of_val(&header)].copy_from_slice(header.as_flattened());
+        let places = bytes[layout.mean.clone()].as_chunks_mut().0;
+        for (place, value) in places.iter_mut().zip(codec.rotated_mean()) {
+            *place = value.to_le_bytes();
+        }
+        CodesBuilder { codec, layout, buffer, done: 0 }
+    }
+
+    /// Encodes some rows; false when all are.
+    pub(in crate::vector) fn step(
+        &mut self,
+        rows: &VectorRows<'_>,
+        kernel: Kernel,
+        pool: &Pool,
+    ) -> bool {
+        let (codec, first) = (&self.codec, self.done);
+        let count = STEP_ROWS.min(rows.len() as usize - first);
+        let (front, codes) = self.buffer.as_mut_slice().split_at_mut(self.layout.codes.start);
+        let codes = &mut codes[first * codec.code_bytes()..][..count * codec.code_bytes()];
+        let factors: &mut [FourBitFactors] =
+            bytemuck::cast_slice_mut(&mut front[self.layout.factors.clone()]);
+        let factors = factors[first..][..count].chunks_mut(CHUNK_ROWS);
+        let mut chunks: Vec<_> =
+            factors.zip(codes.chunks_mut(CHUNK_ROWS * codec.code_bytes())).collect();
+        let values = || vec![0.0; rows.dim()];
+        pool.for_each_chunk(&mut chunks, 1, values, |values, index, chunk| {
+            for (factors, codes) in chunk {
+                let places = factors.iter_mut().zip(codes.chunks_mut(codec.code_bytes()));
+                for (row, (factors, code)) in (first + index * CHUNK_ROWS..).zip(places) {
+                    rows.decode(RowId(row as u32), values);
+                    *factors = codec.encode(kernel, values, code);
+                }
+            }
+        });
+        self.done += count;
+        self.done < rows.len() as usize
+    }
+
+    /// The rows encoded so far, all of them in the end.
+    pub(in crate::vector) fn rows(&self) -> FourBitRows<'_> {
+        FourBitRows {
+            codec: &self.codec,
+            codes: &self.buffer[self.layout.codes.clone()],
+            factors: bytemuck::cast_slice(&self.buffer[self.layout.factors.clone()]),
+        }
+    }
+
+    /// The bytes of the section.
+    pub(in crate::vector) fn finish(self) -> AlignedBuffer {
+        self.buffer
+    }
+}
+
+/// The mean of the rows, for cosine at length one; summed in their order.
+fn mean(rows: &VectorRows<'_>) -> Vec<f32> {
+    let mut sums = vec![0.0f64; rows.dim()];
+    let mut values = vec![0.0; rows.dim()];
+    for row in (0..rows.len()).map(RowId) {
+        rows.decode(row, &mut values);
+        let squares = if rows.metric() == Metric::Cosine { squared_norm(&values) } else { 1.0 };
+        let scale = if squares > 0.0 { 1.0 / squares.sqrt() } else { 0.0 };
+        sums.iter_mut().zip(&values).for_each(|(sum, &value)| *sum += f64::from(value) * scale);
+    }
+    let count = f64::from(rows.len().max(1));
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
+fn corrupt(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("codes: {message}"))
+}
