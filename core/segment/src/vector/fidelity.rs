@@ -34,7 +34,7 @@ pub(super) fn codes_rank_alike(
         originals.decode(row, &mut query);
         let rows = neighbourhood(graph, row);
         let by_originals = RowScorer::new(originals, kernel, &query);
-        let by_codes = FourBitScorer::new(codes, kernel, &query);
+        let by_codes = FourBitScorer::new(codes, kernel, &by_originals.query()[..query.len()]);
         depths.push(depth(&rows, &by_originals, &by_codes));
     }
     depths.sort_unstable();

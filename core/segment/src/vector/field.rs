@@ -220,7 +220,11 @@ impl VectorField {
     ) -> Result<Option<Cow<'s, [Candidate]>>> {
         let Walk { budget, search, .. } = *walk;
         if let Some(codes) = self.codes() {
-            let by_codes = FourBitScorer::new(codes.rows(), search.kernel, search.vector);
+            let by_codes = FourBitScorer::new(
+                codes.rows(),
+                search.kernel,
+                &scorer.query()[..search.vector.len()],
+            );
             let by_codes = Guarded::new(by_codes, codes.guards());
             let found = walk.run(&by_codes, scratch, stats)?;
             // Damaged codes are done without from now on.
@@ -277,6 +281,13 @@ impl Walk<'_> {
 struct FieldScorer<'a> {
     originals: Guarded<'a, RowScorer<'a>>,
     bounds: Option<Bounds<'a>>,
+}
+
+impl FieldScorer<'_> {
+    /// The query as rows are compared with it, padded.
+    fn query(&self) -> &[f32] {
+        self.originals.scorer().query()
+    }
 }
 
 impl Scorer for FieldScorer<'_> {

@@ -18,6 +18,10 @@ impl<'a, S: Scorer> Guarded<'a, S> {
         Guarded { scorer, guards }
     }
 
+    pub(super) fn scorer(&self) -> &S {
+        &self.scorer
+    }
+
     /// Returns the first error that the search met.
     ///
     /// # Errors

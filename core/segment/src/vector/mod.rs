@@ -23,7 +23,6 @@ mod rerank;
 mod scorer;
 
 pub use codec::{Codec, EncodedRows};
-pub use codes::{FourBitCodec, FourBitFactors, FourBitQuery, FourBitRows, FourBitScorer};
 pub use codes::{ListCodec, ListQuery};
 pub use field::VectorField;
 pub use index::{AccessPath, Candidate, SearchStats, flat, graph, lists};

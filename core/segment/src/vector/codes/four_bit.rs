@@ -8,7 +8,6 @@
 //! The query is rounded to bytes, so ⟨q′, u⟩ is an integer and the same on every machine; what follows is one product
 //! and one sum of f32.
 
-use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 
 use crate::ids::RowId;
@@ -26,38 +25,35 @@ const STEPS: std::ops::RangeInclusive<u8> = 8..=16;
 
 /// How rows of a field become codes.
 #[derive(Debug, Clone)]
-pub struct FourBitCodec {
+pub(in crate::vector) struct FourBitCodec {
     metric: Metric,
     rotation: Rotation,
     /// Rotated; subtracted from every rotated row.
     mean: Vec<f32>,
 }
 
-/// What belongs to the code of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct FourBitFactors {
-    /// ‖r‖² / ⟨w, r⟩; 0 for a row that is the mean.
-    factor: f32,
-    /// ‖r‖².
-    squares: f32,
+/// Numbers that belong to the code of a row: ‖r‖² / ⟨w, r⟩, or 0 for a row that is the mean; for L2 also ‖r‖².
+pub(super) fn factor_count(metric: Metric) -> usize {
+    match metric {
+        Metric::L2 => 2,
+        Metric::Cosine | Metric::Dot => 1,
+    }
 }
 
 /// A query, prepared for any number of rows.
 #[derive(Debug, Clone)]
-pub struct FourBitQuery {
+pub(in crate::vector) struct FourBitQuery {
     /// About q′ / step.
     codes: Vec<i8>,
-    /// The estimate is `constant` + `squares`·‖r‖² + factor · (`slope`·⟨codes, u⟩ + `offset`).
+    /// The estimate is `constant` + factor · (`slope`·⟨codes, u⟩ + `offset`), for L2 plus ‖r‖².
     slope: f32,
     offset: f32,
     constant: f32,
-    squares: f32,
 }
 
 impl FourBitCodec {
     /// For rows of this mean, which for cosine is that of the rows at length one.
-    pub fn new(kernel: Kernel, metric: Metric, mut mean: Vec<f32>) -> Self {
+    pub(in crate::vector) fn new(kernel: Kernel, metric: Metric, mut mean: Vec<f32>) -> Self {
         let rotation = Rotation::new(mean.len());
         rotation.apply(kernel, &mut mean);
         FourBitCodec { metric, rotation, mean }
@@ -77,12 +73,19 @@ impl FourBitCodec {
     }
 
     /// Bytes of a code: whole blocks.
-    pub fn code_bytes(&self) -> usize {
+    pub(in crate::vector) fn code_bytes(&self) -> usize {
         code_bytes(self.dim())
     }
 
-    /// A vector, for cosine at length one, rotated.
-    fn rotated(&self, kernel: Kernel, values: &[f32]) -> Vec<f32> {
+    /// Writes the code of a row to `code`, which has [`code_bytes`](FourBitCodec::code_bytes) bytes, and its factors.
+    /// O(dim log dim).
+    pub(super) fn encode(
+        &self,
+        kernel: Kernel,
+        values: &[f32],
+        code: &mut [u8],
+        factors: &mut [f32],
+    ) {
         let mut rotated = values.to_vec();
         if self.metric == Metric::Cosine {
             let norm = squared_norm(values).sqrt();
@@ -90,19 +93,17 @@ impl FourBitCodec {
             rotated.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
         }
         self.rotation.apply(kernel, &mut rotated);
-        rotated
-    }
-
-    /// Writes the code of a row to `code`, which has [`code_bytes`](FourBitCodec::code_bytes) bytes. O(dim log dim).
-    pub fn encode(&self, kernel: Kernel, values: &[f32], code: &mut [u8]) -> FourBitFactors {
-        let mut rotated = self.rotated(kernel, values);
         rotated.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value -= mean);
         let squares = squared_norm(&rotated);
         let largest = rotated.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         code.fill(0);
+        factors.fill(0.0);
+        if let [_, of_l2] = factors {
+            *of_l2 = squares as f32;
+        }
         let needed = largest / CENTRE;
         if !needed.is_normal() {
-            return FourBitFactors { factor: 0.0, squares: squares as f32 };
+            return;
         }
         // The step whose values point most nearly the way of the row.
         let fit = |sixteenths: u8| {
@@ -121,12 +122,13 @@ impl FourBitCodec {
                 *byte |= level(value, inverse) << 4;
             }
         }
-        FourBitFactors { factor: (squares / product) as f32, squares: squares as f32 }
+        factors[0] = (squares / product) as f32;
     }
 
-    /// Prepares a query. O(dim log dim).
-    pub fn query(&self, kernel: Kernel, values: &[f32]) -> FourBitQuery {
-        let mut rotated = self.rotated(kernel, values);
+    /// Prepares a query, for cosine one of length one. O(dim log dim).
+    fn query(&self, kernel: Kernel, values: &[f32]) -> FourBitQuery {
+        let mut rotated = values.to_vec();
+        self.rotation.apply(kernel, &mut rotated);
         let mut codes = vec![0i8; self.dim().next_multiple_of(BLOCK)];
         let is_centred = self.metric == Metric::L2;
         let rounding =
@@ -140,15 +142,10 @@ impl FourBitCodec {
                 slope: -2.0 * slope,
                 offset: -2.0 * offset,
                 constant: squares,
-                squares: 1.0,
             },
-            Metric::Dot | Metric::Cosine => FourBitQuery {
-                codes,
-                slope: -slope,
-                offset: -offset,
-                constant: -with_mean,
-                squares: 0.0,
-            },
+            Metric::Dot | Metric::Cosine => {
+                FourBitQuery { codes, slope: -slope, offset: -offset, constant: -with_mean }
+            }
         }
     }
 }
@@ -257,24 +254,26 @@ fn products(rotated: &[f32], inverse: f32) -> (f64, f64) {
 
 /// The codes of the rows of a field. A cheap copy.
 #[derive(Debug, Clone, Copy)]
-pub struct FourBitRows<'a> {
+pub(in crate::vector) struct FourBitRows<'a> {
     pub(super) codec: &'a FourBitCodec,
     /// By row, [`code_bytes`](FourBitCodec::code_bytes) each.
     pub(super) codes: &'a [u8],
-    pub(super) factors: &'a [FourBitFactors],
+    /// By row, [`factor_count`] each.
+    pub(super) factors: &'a [f32],
 }
 
 /// Estimates distances of rows from a query.
 #[derive(Debug, Clone)]
-pub struct FourBitScorer<'a> {
+pub(in crate::vector) struct FourBitScorer<'a> {
     kernel: Kernel,
     rows: FourBitRows<'a>,
     query: FourBitQuery,
 }
 
 impl<'a> FourBitScorer<'a> {
-    /// A scorer of `rows` against `query`, which has as many elements as their vectors. O(dim log dim).
-    pub fn new(rows: FourBitRows<'a>, kernel: Kernel, query: &[f32]) -> Self {
+    /// A scorer of `rows` against `query`, which has as many elements as their vectors, for cosine of length one.
+    /// O(dim log dim).
+    pub(in crate::vector) fn new(rows: FourBitRows<'a>, kernel: Kernel, query: &[f32]) -> Self {
         FourBitScorer { kernel, rows, query: rows.codec.query(kernel, query) }
     }
 }
@@ -283,56 +282,75 @@ impl Scorer for FourBitScorer<'_> {
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
         let mut products = [0; ROWS_AT_ONCE];
         for (rows, out) in rows.chunks(ROWS_AT_ONCE).zip(out.chunks_mut(ROWS_AT_ONCE)) {
-            let products = &mut products[..rows.len()];
+            let FourBitRows { codec, codes, factors } = self.rows;
+            let (query, products) = (&self.query, &mut products[..rows.len()]);
             self.kernel.nibble_products(NibbleProducts {
-                query: &self.query.codes,
-                codes: self.rows.codes,
+                query: &query.codes,
+                codes,
                 rows,
                 out: products,
             });
-            let (query, factors) = (&self.query, self.rows.factors);
-            self.kernel.vectorize(Estimate { query, factors, rows, products, out });
+            let products = &*products;
+            let estimates = Estimates { query, metric: codec.metric, factors, rows, products, out };
+            self.kernel.vectorize(estimates);
         }
     }
 
     #[inline]
     fn prefetch(&self, rows: &[RowId]) {
         let FourBitRows { codec, codes, factors } = self.rows;
-        let bytes = codec.code_bytes();
+        let (code_bytes, factor_count) = (codec.code_bytes(), factor_count(codec.metric));
         for row in rows {
-            prefetch_slice(&codes[row.index() * bytes..][..bytes]);
-            prefetch_slice(&factors[row.index()..=row.index()]);
+            prefetch_slice(&codes[row.index() * code_bytes..][..code_bytes]);
+            prefetch_slice(&factors[row.index() * factor_count..][..factor_count]);
         }
     }
 }
 
+/// Rows whose products are kept between the two passes over them.
 const ROWS_AT_ONCE: usize = 64;
 
 /// Makes distances of products.
-struct Estimate<'a> {
+struct Estimates<'a> {
     query: &'a FourBitQuery,
-    factors: &'a [FourBitFactors],
+    metric: Metric,
+    factors: &'a [f32],
     rows: &'a [RowId],
     products: &'a [i32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Estimate<'_> {
+impl WithSimd for Estimates<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let Estimate { query, factors, rows, products, out } = self;
-        let (mut of_rows, mut squares) = ([0.0; ROWS_AT_ONCE], [0.0; ROWS_AT_ONCE]);
-        let places = of_rows.iter_mut().zip(&mut squares);
-        for ((factor, squares), row) in places.zip(rows) {
-            let of_row = factors[row.index()];
-            (*factor, *squares) = (of_row.factor, of_row.squares);
-        }
-        let of_rows = out.iter_mut().zip(products).zip(of_rows.iter().zip(&squares));
-        for ((place, &product), (factor, squares)) in of_rows {
-            let estimate = factor * (query.slope * product as f32 + query.offset);
-            *place = query.squares * squares + estimate + query.constant;
+        let Estimates { query, metric, factors, rows, products, out } = self;
+        let FourBitQuery { slope, offset, constant, .. } = *query;
+        // Gathered first, so that the arithmetic is done in registers.
+        let mut gathered = [0.0; ROWS_AT_ONCE];
+        match metric {
+            Metric::Cosine | Metric::Dot => {
+                for (factor, row) in gathered.iter_mut().zip(rows) {
+                    *factor = factors[row.index()];
+                }
+                for ((place, &product), factor) in out.iter_mut().zip(products).zip(&gathered) {
+                    *place = factor * (slope * product as f32 + offset) + constant;
+                }
+            }
+            Metric::L2 => {
+                let mut squares = [0.0; ROWS_AT_ONCE];
+                let pairs = factors.as_chunks::<2>().0;
+                for ((factor, squares), row) in gathered.iter_mut().zip(&mut squares).zip(rows) {
+                    [*factor, *squares] = pairs[row.index()];
+                }
+                let of_rows = gathered.iter().zip(&squares);
+                for ((place, &product), (factor, squares)) in
+                    out.iter_mut().zip(products).zip(of_rows)
+                {
+                    *place = factor * (slope * product as f32 + offset) + constant + squares;
+                }
+            }
         }
     }
 }

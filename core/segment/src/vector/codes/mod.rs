@@ -8,9 +8,8 @@ mod listed;
 mod rotation;
 mod stored;
 
-pub use four_bit::{FourBitCodec, FourBitFactors, FourBitQuery, FourBitRows, FourBitScorer};
 pub use listed::{ListCodec, ListQuery};
 
 pub(super) use approximation::{Approximations, Bounds};
-pub(super) use four_bit::code_bytes;
+pub(super) use four_bit::{FourBitRows, FourBitScorer, code_bytes};
 pub(super) use stored::{CodesBuilder, StoredCodes};

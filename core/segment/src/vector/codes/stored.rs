@@ -7,7 +7,7 @@
 //! | 8 | 4 | dim |
 //! | 12 | 52 | zeros |
 //! | 64 | 4 × dim | c, the mean of the rows, rotated; zeros to the next multiple of 64 |
-//! | … | 8 × rows | by row: ‖r‖² / ⟨w, r⟩ and ‖r‖², f32 each; zeros to the next multiple of 64 |
+//! | … | 4 × rows, for L2 8 × rows | by row: ‖r‖² / ⟨w, r⟩, for L2 also ‖r‖², f32; zeros to the next multiple of 64 |
 //! | … | 64 × ⌈dim / 128⌉ × rows | by row: its code, as `kernel::nibbles` lays it out |
 
 use std::ops::Range;
@@ -23,7 +23,7 @@ use crate::schema::{VectorSpec, squared_norm};
 use crate::storage::{AlignedBuffer, Bytes};
 use crate::vector::originals::VectorRows;
 
-use super::four_bit::{FourBitCodec, FourBitFactors, FourBitRows, code_bytes};
+use super::four_bit::{FourBitCodec, FourBitRows, code_bytes, factor_count};
 
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
@@ -37,10 +37,10 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(dim: usize, rows: usize) -> Layout {
+    fn new(metric: Metric, dim: usize, rows: usize) -> Layout {
         let mean = HEADER_BYTES..HEADER_BYTES + size_of::<f32>() * dim;
         let start = mean.end.next_multiple_of(64);
-        let factors = start..start + size_of::<FourBitFactors>() * rows;
+        let factors = start..start + size_of::<f32>() * factor_count(metric) * rows;
         let start = factors.end.next_multiple_of(64);
         Layout { mean, factors, codes: start..start + code_bytes(dim) * rows }
     }
@@ -50,6 +50,7 @@ impl Layout {
 #[derive(Debug)]
 pub(in crate::vector) struct StoredCodes {
     codec: FourBitCodec,
+    rows: usize,
     layout: Layout,
     bytes: Bytes,
     /// Of a mapped file: codes are verified when they are first read.
@@ -68,7 +69,7 @@ impl StoredCodes {
         rows: u32,
     ) -> Result<StoredCodes> {
         let dim = spec.dim as usize;
-        let layout = Layout::new(dim, rows as usize);
+        let layout = Layout::new(spec.metric, dim, rows as usize);
         let len = section.entry().len;
         if len != layout.codes.end as u64 {
             return Err(corrupt(format!("expected {} bytes, found {len}", layout.codes.end)));
@@ -92,10 +93,11 @@ impl StoredCodes {
         } else {
             section.read_all(residence)?
         };
-        if bytes.as_ptr().align_offset(align_of::<FourBitFactors>()) != 0 {
+        if bytes.as_ptr().align_offset(align_of::<f32>()) != 0 {
             return Err(corrupt("expected an address that is a multiple of 4".to_owned()));
         }
-        Ok(StoredCodes { codec, layout, bytes, section: is_mapped.then(|| Arc::clone(section)) })
+        let section = is_mapped.then(|| Arc::clone(section));
+        Ok(StoredCodes { codec, rows: rows as usize, layout, bytes, section })
     }
 
     /// The rows.
@@ -112,7 +114,7 @@ impl StoredCodes {
         let Some(section) = &self.section else { return [None, None] };
         let Layout { factors, codes, .. } = &self.layout;
         [
-            Guard::new(section, factors.start, size_of::<FourBitFactors>()),
+            Guard::new(section, factors.start, factors.len() / self.rows.max(1)),
             Guard::new(section, codes.start, self.codec.code_bytes()),
         ]
     }
@@ -142,7 +144,7 @@ impl CodesBuilder {
     /// For these rows, which every call is given. Reads all of them: O(rows × dim).
     pub(in crate::vector) fn new(rows: &VectorRows<'_>, kernel: Kernel) -> CodesBuilder {
         let codec = FourBitCodec::new(kernel, rows.metric(), mean(rows));
-        let layout = Layout::new(rows.dim(), rows.len() as usize);
+        let layout = Layout::new(rows.metric(), rows.dim(), rows.len() as usize);
         let mut buffer = AlignedBuffer::zeroed(layout.codes.end);
         let header = [VERSION, rows.len(), rows.dim() as u32].map(u32::to_le_bytes);
         let bytes = buffer.as_mut_slice();
@@ -165,18 +167,20 @@ impl CodesBuilder {
         let count = STEP_ROWS.min(rows.len() as usize - first);
         let (front, codes) = self.buffer.as_mut_slice().split_at_mut(self.layout.codes.start);
         let codes = &mut codes[first * codec.code_bytes()..][..count * codec.code_bytes()];
-        let factors: &mut [FourBitFactors] =
-            bytemuck::cast_slice_mut(&mut front[self.layout.factors.clone()]);
-        let factors = factors[first..][..count].chunks_mut(CHUNK_ROWS);
+        let factor_count = factor_count(rows.metric());
+        let factors: &mut [f32] = bytemuck::cast_slice_mut(&mut front[self.layout.factors.clone()]);
+        let factors = &mut factors[first * factor_count..][..count * factor_count];
+        let code_chunks = codes.chunks_mut(CHUNK_ROWS * codec.code_bytes());
         let mut chunks: Vec<_> =
-            factors.zip(codes.chunks_mut(CHUNK_ROWS * codec.code_bytes())).collect();
+            factors.chunks_mut(CHUNK_ROWS * factor_count).zip(code_chunks).collect();
         let values = || vec![0.0; rows.dim()];
         pool.for_each_chunk(&mut chunks, 1, values, |values, index, chunk| {
             for (factors, codes) in chunk {
-                let places = factors.iter_mut().zip(codes.chunks_mut(codec.code_bytes()));
+                let codes = codes.chunks_mut(codec.code_bytes());
+                let places = factors.chunks_mut(factor_count).zip(codes);
                 for (row, (factors, code)) in (first + index * CHUNK_ROWS..).zip(places) {
                     rows.decode(RowId(row as u32), values);
-                    *factors = codec.encode(kernel, values, code);
+                    codec.encode(kernel, values, code, factors);
                 }
             }
         });
