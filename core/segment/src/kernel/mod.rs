@@ -1,7 +1,7 @@
 //! Arithmetic over lists of rows: inner products and squared distances, the same bits everywhere. `Kernel` is
 //! chosen once (`Kernel::detect`) and passed as an argument to every search, build and merge;
 //! `InstructionSet` names the choice. `scalar` is the plain implementation, `simd` the one in registers,
-//! `codes` works on bytes, `element` converts f32 and halves.
+//! `codes` works on bytes, `nibbles` on half bytes, `element` converts f32 and halves.
 //!
 //! Every sum runs in [`LANES`] virtual lanes (element i in lane i mod 32), multiplies and then adds (never fused),
 //! and ends in one fixed tree: lane j += lane j+16, then +8, +4, +2, +1. A register of any width holds a whole number
@@ -67,7 +67,7 @@ pub struct Kernel {
 #[derive(Debug, Clone, Copy)]
 enum Token {
     #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4, Option<nibbles::Vnni>),
+    Avx512(pulp::x86::V4, Option<nibbles::vnni::Vnni>),
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
     #[cfg(target_arch = "aarch64")]
@@ -90,9 +90,8 @@ impl Kernel {
     pub fn forced(set: InstructionSet) -> Option<Self> {
         let token = match set {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => {
-                pulp::x86::V4::try_new().map(|token| Token::Avx512(token, nibbles::Vnni::detect()))
-            }
+            InstructionSet::Avx512 => pulp::x86::V4::try_new()
+                .map(|token| Token::Avx512(token, nibbles::vnni::Vnni::detect())),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Token::Avx2),
             #[cfg(target_arch = "aarch64")]
@@ -133,7 +132,15 @@ impl Kernel {
         match self.token {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(_, Some(vnni)) => vnni.nibble_products(products),
-            _ => self.vectorize(products),
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx512(token, None) => nibbles::avx2::nibble_products(*token, products),
+            #[cfg(target_arch = "x86_64")]
+            Token::Avx2(token) => nibbles::avx2::nibble_products(token, products),
+            #[cfg(target_arch = "aarch64")]
+            Token::Neon(token) => nibbles::neon::nibble_products(token, products),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Token::Simd128(_) => nibbles::simd128::nibble_products(products),
+            Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), products),
         }
     }
 
