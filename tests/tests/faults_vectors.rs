@@ -72,7 +72,6 @@ mod equal {
     use super::*;
 
     const ROWS: usize = 20_000;
-    const DIM: usize = 32;
     const CENTRES: usize = 40;
 
     /// What the copies are.
@@ -98,7 +97,7 @@ mod equal {
 
     fn data(copies: Copies, copy_count: usize) -> Data {
         let mut rng = Rng::new(5);
-        let mut point = || (0..DIM).map(|_| gauss(&mut rng)).collect::<Vec<f32>>();
+        let mut point = || (0..copies.dim()).map(|_| gauss(&mut rng)).collect::<Vec<f32>>();
         let original = point();
         let centres: Vec<Vec<f32>> = (0..CENTRES).map(|_| point()).collect();
         let around = |rng: &mut Rng, point: &[f32], spread: f32| -> Vec<f32> {
@@ -134,7 +133,8 @@ mod equal {
     }
 
     fn stored(data: &Data, metric: Metric) -> (Database, Arc<Collection>) {
-        let (database, collection) = collection(DIM, metric, Encoding::F32);
+        let dim = data.rows[0].len();
+        let (database, collection) = collection(dim, metric, Encoding::F32);
         let copies = data.is_copy.iter().enumerate();
         let metadata: Vec<Value> =
             copies.map(|(row, copy)| json!({"n": row * 37 % 100, "copy": copy})).collect();
@@ -144,6 +144,15 @@ mod equal {
     }
 
     impl Copies {
+        /// So many that the graph is walked by codes; for rows that are almost equal fewer, because with more the graph
+        /// itself finds less than is wanted here, whatever it is walked by.
+        fn dim(self) -> usize {
+            match self {
+                Copies::One | Copies::Scaled | Copies::Groups(_) => 64,
+                Copies::Near => 32,
+            }
+        }
+
         /// Distances that differ by no more, relative to their size, are the same: directions differ by rounding,
         /// rows that are almost equal by a little more.
         fn tolerance(self) -> f32 {

@@ -10,12 +10,15 @@ use crate::storage::{AlignedBuffer, Bytes};
 
 use super::codec::{Codec, EncodedRows};
 use super::codes::{self, CodesBuilder};
-use super::fidelity::codes_rank_alike;
+use super::fidelity::extra_candidates;
 use super::index::graph::{BaseGraph, Graph, GraphBuilder, GraphParams};
 use super::originals::{Geometry, Lift, OriginalCodec};
 
 /// Seed of every graph: the same rows give the same graph in every store.
 const GRAPH_SEED: u64 = 0x6E65_6172;
+
+/// A stored row has at least as many times the bytes of its code: below it, a walk by codes is hardly faster.
+const MIN_RATIO: usize = 4;
 
 /// A field of a segment that is being built.
 #[derive(Debug)]
@@ -94,18 +97,18 @@ impl FieldBuilder {
                 if codes.step(&rows, kernel, pool) {
                     IndexStage::Encoding { graph, codes }
                 } else {
-                    let is_useful = codes_rank_alike(codes.rows(), rows, &graph, kernel);
-                    let codes = is_useful.then(|| codes.finish());
+                    let extra = extra_candidates(codes.rows(), rows, &graph, kernel);
+                    let codes = extra.map(|extra| codes.finish(extra));
                     IndexStage::Done { graph: graph.into_bytes(), codes }
                 }
             }
         }
     }
 
-    /// What follows the graph: codes, unless the stored rows are as short as these would be.
+    /// What follows the graph: codes, unless the stored rows are hardly longer than these would be.
     fn with_graph(&self, graph: Bytes, kernel: Kernel) -> IndexStage {
         let rows = self.rows.rows();
-        if 2 * codes::code_bytes(rows.dim()) > self.rows.codec().code_bytes() {
+        if MIN_RATIO * codes::code_bytes(rows.dim()) > self.rows.codec().code_bytes() {
             return IndexStage::Done { graph, codes: None };
         }
         let graph = Graph::open(graph, rows.len()).expect("the builder made it of these rows");

@@ -1,13 +1,13 @@
-//! `codes_rank_alike`: whether codes order the rows of a neighbourhood as the originals do. Codes of one step for all
-//! elements tell rows apart that differ by a fair part of their distance from the mean. They do not where one row is
-//! far longer than all others, or where groups of rows are much closer together than the groups are. Used by
-//! `FieldBuilder`.
+//! `extra_candidates`: how much longer the candidate list of a walk must be by codes than by originals, for the rows at
+//! hand. Codes of one step for all elements tell rows apart that differ by a fair part of their distance from the mean.
+//! They do not where one row is far longer than all others, or where groups of rows are much closer together than the
+//! groups are: then rows get no codes. Used by `FieldBuilder`.
 
 use crate::ids::RowId;
 use crate::kernel::Kernel;
 
+use super::candidate::Candidate;
 use super::codes::{FourBitRows, FourBitScorer};
-use super::index::Candidate;
 use super::index::graph::Graph;
 use super::originals::{RowScorer, VectorRows};
 use super::scorer::Scorer;
@@ -16,17 +16,17 @@ use super::scorer::Scorer;
 const SAMPLES: usize = 64;
 /// True neighbours that must be among the first by codes.
 const NEAREST: usize = 10;
-/// Places down to which all of them must be found, for three samples in four: half of the candidates that a search
-/// keeps by default.
+/// Most places down to which they may be found: half of the candidates that a search keeps by default.
 const DEPTH_MAX: usize = 48;
 
-/// True if walks of this graph may compare by these codes.
-pub(super) fn codes_rank_alike(
+/// Candidates beyond [`NEAREST`] down to which walks of this graph find all of the true nearest by these codes, nine times
+/// in ten; `None` if they are too many for codes to be of use.
+pub(super) fn extra_candidates(
     codes: FourBitRows<'_>,
     originals: VectorRows<'_>,
     graph: &Graph,
     kernel: Kernel,
-) -> bool {
+) -> Option<u32> {
     let step = (originals.len() as usize).div_ceil(SAMPLES).max(1);
     let mut query = vec![0.0; originals.dim()];
     let mut depths: Vec<usize> = Vec::with_capacity(SAMPLES);
@@ -38,7 +38,8 @@ pub(super) fn codes_rank_alike(
         depths.push(depth(&rows, &by_originals, &by_codes));
     }
     depths.sort_unstable();
-    depths.get(depths.len() * 3 / 4).is_none_or(|&depth| depth <= DEPTH_MAX)
+    let depth = depths.get(depths.len() * 9 / 10).copied().unwrap_or(0);
+    (depth <= DEPTH_MAX).then(|| depth.saturating_sub(NEAREST) as u32)
 }
 
 /// The neighbours of a row and their neighbours, without the row.

@@ -25,7 +25,7 @@ use super::index::graph::{Graph, Scratch, SearchBudget};
 use super::index::lists::StoredLists;
 use super::index::{AccessPath, Candidate, SearchStats};
 use super::originals::{RowScorer, StoredRows, VectorRows};
-use super::rerank::rerank;
+use super::rerank::Reranked;
 use super::scorer::Scorer;
 
 /// A field of an open segment.
@@ -197,9 +197,9 @@ impl VectorField {
             let scored_max = u64::from(search.allowed_count);
             let budget = SearchBudget { ef: ef as usize, k, scored_max };
             let walk = Walk { graph, budget, search };
-            if let Some(candidates) = self.walk(&walk, &scorer, scratch, stats)? {
+            if self.walk(&walk, &scorer, scratch, stats)? {
                 scorer.originals.end()?;
-                return Ok(candidates);
+                return Ok(Cow::Borrowed(scratch.results()));
             }
         }
         cancel::check(go_on)?;
@@ -210,33 +210,29 @@ impl VectorField {
         Ok(Cow::Owned(found))
     }
 
-    /// Walks the graph, by codes where there are some; `None` if it gave up or found the graph damaged.
-    fn walk<'s>(
+    /// Walks the graph, by codes where there are some, for the results of the scratch; false if it gave up or found the
+    /// graph damaged.
+    fn walk(
         &self,
         walk: &Walk<'_>,
         scorer: &FieldScorer<'_>,
-        scratch: &'s mut Scratch,
+        scratch: &mut Scratch,
         stats: &mut SearchStats,
-    ) -> Result<Option<Cow<'s, [Candidate]>>> {
-        let Walk { budget, search, .. } = *walk;
+    ) -> Result<bool> {
+        let FieldSearch { kernel, vector, .. } = *walk.search;
         if let Some(codes) = self.codes() {
-            let by_codes = FourBitScorer::new(
-                codes.rows(),
-                search.kernel,
-                &scorer.query()[..search.vector.len()],
-            );
+            let query = &scorer.originals.scorer().query()[..vector.len()];
+            let by_codes = FourBitScorer::new(codes.rows(), kernel, query);
             let by_codes = Guarded::new(by_codes, codes.guards());
-            let found = walk.run(&by_codes, scratch, stats)?;
+            let reranked = Reranked { codes: &by_codes, originals: &scorer.originals };
+            let extra = codes.extra_candidates();
+            let has_found = walk.run(&reranked, extra, scratch, stats)?;
             // Damaged codes are done without from now on.
             if by_codes.end().is_ok() {
-                let Some(found) = found else { return Ok(None) };
-                let mut exact = Vec::new();
-                rerank(found, &scorer.originals, budget.k, &mut exact);
-                stats.reranked += exact.len() as u64;
-                return Ok(Some(Cow::Owned(exact)));
+                return Ok(has_found);
             }
         }
-        Ok(walk.run(scorer, scratch, stats)?.map(Cow::Borrowed))
+        walk.run(scorer, 0, scratch, stats)
     }
 
     fn scorer(&self, kernel: Kernel, query: &[f32]) -> Result<FieldScorer<'_>> {
@@ -260,17 +256,19 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn run<'s>(
+    fn run(
         &self,
         scorer: &impl Scorer,
-        scratch: &'s mut Scratch,
+        extra_candidates: usize,
+        scratch: &mut Scratch,
         stats: &mut SearchStats,
-    ) -> Result<Option<&'s [Candidate]>> {
+    ) -> Result<bool> {
         let FieldSearch { allowed, go_on, .. } = *self.search;
-        let found = match self.graph.search(scorer, allowed, self.budget, scratch, stats, go_on) {
+        let budget = SearchBudget { ef: self.budget.ef + extra_candidates, ..self.budget };
+        let found = match self.graph.search(scorer, allowed, budget, scratch, stats, go_on) {
             // It is done without from now on.
-            Err(_) if self.graph.is_damaged() => None,
-            walked => walked?,
+            Err(_) if self.graph.is_damaged() => false,
+            walked => walked?.is_some(),
         };
         cancel::check(go_on)?;
         Ok(found)
@@ -281,13 +279,6 @@ impl Walk<'_> {
 struct FieldScorer<'a> {
     originals: Guarded<'a, RowScorer<'a>>,
     bounds: Option<Bounds<'a>>,
-}
-
-impl FieldScorer<'_> {
-    /// The query as rows are compared with it, padded.
-    fn query(&self) -> &[f32] {
-        self.originals.scorer().query()
-    }
 }
 
 impl Scorer for FieldScorer<'_> {

@@ -12,6 +12,7 @@
 //! | `field`, `build` | which of all that a field has, and in which sections |
 
 mod build;
+mod candidate;
 mod codec;
 mod codes;
 mod fidelity;

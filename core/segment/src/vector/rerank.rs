@@ -1,42 +1,68 @@
-//! `rerank`: exact distances of the candidates that a search by codes found, as many as its errors make necessary.
-//! Used by `VectorField`.
+//! `Reranked`: a scorer by codes that replaces the estimates of the nearest by exact distances, of as many as the errors
+//! of the estimates make necessary. Used by `VectorField`.
 
 use crate::ids::RowId;
 
-use super::index::Candidate;
+use super::candidate::Candidate;
 use super::scorer::Scorer;
 
 /// Candidates that are scored together.
 const GROUP: usize = 8;
+/// Times the largest overestimate so far, beyond which none is expected. Sixteen errors of a normal distribution have
+/// a largest one of about 1.8 deviations; twice that is exceeded by one in five thousand.
+const MARGIN: f32 = 2.0;
 
-/// Fills `exact` with the exact distances of the first of `found`, closest first. Of candidates in the order of their
-/// estimates, reads on until the next one's estimate is beyond the k-th exact distance by more than any estimate so far
-/// was too large.
-pub(super) fn rerank(
-    found: &[Candidate],
-    originals: &impl Scorer,
-    k: usize,
-    exact: &mut Vec<Candidate>,
-) {
-    exact.clear();
+/// Scores by codes; the nearest are then scored by their originals.
+pub(super) struct Reranked<'a, C, O> {
+    pub(super) codes: &'a C,
+    pub(super) originals: &'a O,
+}
+
+impl<C: Scorer, O: Scorer> Scorer for Reranked<'_, C, O> {
+    #[inline]
+    fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
+        self.codes.score_many(rows, out);
+    }
+
+    #[inline]
+    fn prefetch(&self, rows: &[RowId]) {
+        self.codes.prefetch(rows);
+    }
+
+    fn score_exactly(&self, rows: &[RowId], out: &mut [f32]) {
+        self.originals.score_many(rows, out);
+    }
+
+    fn rerank(&self, found: &mut Vec<Candidate>, k: usize) -> u64 {
+        rerank(found, self.originals, k)
+    }
+}
+
+/// Replaces the first of `found` by their exact distances and removes the others. In the order of their estimates, reads
+/// on until the next one's estimate is beyond the k-th exact distance by [`MARGIN`] times what any estimate so far was
+/// too large by at most.
+fn rerank(found: &mut Vec<Candidate>, originals: &impl Scorer, k: usize) -> u64 {
     let mut overestimate = 0.0f32;
-    let mut rest = found;
-    let mut distances = [0.0; GROUP];
-    while let [next, ..] = rest {
+    let mut read = 0;
+    while let Some(next) = found.get(read) {
+        let exact = &found[..read];
         let kth = exact.get(k - 1).map_or(f32::INFINITY, |candidate| candidate.distance());
-        if next.distance() - overestimate > kth {
+        if next.distance() - MARGIN * overestimate > kth {
             break;
         }
-        let (group, later) = rest.split_at(rest.len().min(GROUP));
-        rest = later;
-        let mut rows = [RowId(0); GROUP];
-        rows.iter_mut().zip(group).for_each(|(row, candidate)| *row = candidate.row());
+        let end = found.len().min(read + GROUP);
+        let group = &mut found[read..end];
+        let (mut rows, mut distances) = ([RowId(0); GROUP], [0.0; GROUP]);
+        rows.iter_mut().zip(&*group).for_each(|(row, candidate)| *row = candidate.row());
         let (rows, distances) = (&rows[..group.len()], &mut distances[..group.len()]);
         originals.score_many(rows, distances);
-        for (estimated, &distance) in group.iter().zip(&*distances) {
-            overestimate = overestimate.max(estimated.distance() - distance);
-            exact.push(Candidate::new(distance, estimated.row()));
+        for (candidate, &distance) in group.iter_mut().zip(&*distances) {
+            overestimate = overestimate.max(candidate.distance() - distance);
+            *candidate = Candidate::new(distance, candidate.row());
         }
-        exact.sort_unstable();
+        read = end;
+        found[..read].sort_unstable();
     }
+    found.truncate(read);
+    read as u64
 }

@@ -4,6 +4,8 @@
 use crate::ids::RowId;
 use crate::parallel::Pool;
 
+use super::candidate::Candidate;
+
 /// Distances from one query to rows; smaller is closer.
 pub trait Scorer {
     /// Writes the distance to each of `rows`, in order; `out` has as many places.
@@ -12,6 +14,17 @@ pub trait Scorer {
 
     /// Starts loading what scoring `rows` will read first. A hint.
     fn prefetch(&self, rows: &[RowId]);
+
+    /// Writes the exact distances, where [`score_many`](Scorer::score_many) estimates.
+    fn score_exactly(&self, rows: &[RowId], out: &mut [f32]) {
+        self.score_many(rows, out);
+    }
+
+    /// Where distances are estimates: replaces the first of `found`, which ascend, by their exact distances, in ascending
+    /// order, as many as the `k` nearest need; removes the others. Returns how many were scored.
+    fn rerank(&self, _found: &mut Vec<Candidate>, _k: usize) -> u64 {
+        0
+    }
 
     /// Takes out rows that are certainly farther than `limit`, where that is faster than scoring them.
     fn refuse(&self, _limit: f32, _rows: &mut Vec<RowId>) {}

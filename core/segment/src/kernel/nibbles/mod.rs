@@ -58,7 +58,12 @@ impl NibbleProducts<'_> {
         let (groups, rest) = self.rows.as_chunks::<G>();
         let (out, out_of_rest) = self.out.as_chunks_mut::<G>();
         for (out, rows) in out.iter_mut().zip(groups) {
-            *out = group(query, rows.map(blocks_of));
+            // A loop: `map` of an array may be compiled as a call, without the instructions.
+            let mut blocks: [&[[u8; BLOCK_BYTES]]; G] = [&[]; G];
+            for (blocks, &row) in blocks.iter_mut().zip(rows) {
+                *blocks = blocks_of(row);
+            }
+            *out = group(query, blocks);
         }
         for (out, &row) in out_of_rest.iter_mut().zip(rest) {
             *out = single(query, blocks_of(row));

@@ -75,7 +75,11 @@ fn in_groups<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
         for &row in next {
             prefetch_slice(comparison.row(row));
         }
-        let rows = group.map(|row| comparison.row(row));
+        // A loop: `map` of an array may be compiled as a call, without the instructions.
+        let mut rows: [&[E]; G] = [&[]; G];
+        for (slice, &row) in rows.iter_mut().zip(group) {
+            *slice = comparison.row(row);
+        }
         let sums = sum::<S, T, E, A, G>(simd, comparison.query, rows);
         comparison.out[position..position + G].copy_from_slice(&sums);
         position += G;
@@ -154,7 +158,10 @@ fn sum<S: Simd, T: Term, E: Element, const A: usize, const G: usize>(
 ) -> [f32; G] {
     let (query_blocks, query_tail) = query.as_chunks::<LANES>();
     let count = query_blocks.len();
-    let blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..count]);
+    let mut blocks: [&[[E; LANES]]; G] = [&[]; G];
+    for (blocks, row) in blocks.iter_mut().zip(&rows) {
+        *blocks = &row.as_chunks::<LANES>().0[..count];
+    }
     let mut lanes = [[simd.splat_f32s(0.0); A]; G];
     for index in 0..count {
         let query = &query_blocks[index];

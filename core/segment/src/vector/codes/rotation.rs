@@ -83,20 +83,48 @@ impl WithSimd for Rotate<'_> {
     }
 }
 
-/// The Walsh–Hadamard transform of a power of two of elements, without its scale. Every level reads and writes the same
-/// places (Pease, 1968), far enough apart for wide registers at all of them.
+/// Elements of a vector register, of the widest.
+const LANES: usize = 16;
+
+/// The Walsh–Hadamard transform of a power of two of elements, without its scale, and with the outcome in another order:
+/// what is element i · 16 + j of it comes to place j · n / 16 + i. So all levels add and subtract whole registers.
 #[inline(always)]
-fn hadamard<'a>(mut from: &'a mut [f32], mut to: &'a mut [f32]) {
-    let levels = from.len().ilog2();
-    for _ in 0..levels {
-        let (left, right) = from.split_at(from.len() / 2);
-        for ((pair, &left), &right) in to.as_chunks_mut::<2>().0.iter_mut().zip(left).zip(right) {
-            *pair = [left + right, left - right];
-        }
-        std::mem::swap(&mut from, &mut to);
+fn hadamard(values: &mut [f32], scratch: &mut [f32]) {
+    let columns = values.len() / LANES;
+    if columns == 0 {
+        return add_and_subtract(values, 1);
     }
-    if levels % 2 == 1 {
-        to.copy_from_slice(from);
+    add_and_subtract(values, LANES);
+    for (column, row) in values.as_chunks::<LANES>().0.iter().enumerate() {
+        for (lane, &value) in row.iter().enumerate() {
+            scratch[lane * columns + column] = value;
+        }
+    }
+    add_and_subtract(scratch, columns);
+    values.copy_from_slice(scratch);
+}
+
+/// The levels that join elements at least `lowest` apart.
+#[inline(always)]
+fn add_and_subtract(values: &mut [f32], lowest: usize) {
+    let mut apart = values.len() / 2;
+    while apart >= lowest {
+        for pair in values.chunks_exact_mut(2 * apart) {
+            let (left, right) = pair.split_at_mut(apart);
+            let (left, left_rest) = left.as_chunks_mut::<LANES>();
+            let (right, right_rest) = right.as_chunks_mut::<LANES>();
+            for (left, right) in left.iter_mut().zip(right) {
+                let (a, b) = (*left, *right);
+                for lane in 0..LANES {
+                    left[lane] = a[lane] + b[lane];
+                    right[lane] = a[lane] - b[lane];
+                }
+            }
+            for (left, right) in left_rest.iter_mut().zip(right_rest) {
+                (*left, *right) = (*left + *right, *left - *right);
+            }
+        }
+        apart /= 2;
     }
 }
 

@@ -5,7 +5,8 @@
 //! | 0 | 4 | version, 1 |
 //! | 4 | 4 | rows |
 //! | 8 | 4 | dim |
-//! | 12 | 52 | zeros |
+//! | 12 | 4 | candidates that a walk keeps beyond those of a walk by originals |
+//! | 16 | 48 | zeros |
 //! | 64 | 4 × dim | c, the mean of the rows, rotated; zeros to the next multiple of 64 |
 //! | … | 4 × rows, for L2 8 × rows | by row: ‖r‖² / ⟨w, r⟩, for L2 also ‖r‖², f32; zeros to the next multiple of 64 |
 //! | … | 64 × ⌈dim / 128⌉ × rows | by row: its code, as `kernel::nibbles` lays it out |
@@ -27,6 +28,8 @@ use super::four_bit::{FourBitCodec, FourBitRows, code_bytes, factor_count};
 
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
+/// Where the number of extra candidates is.
+const EXTRA: Range<usize> = 12..16;
 
 /// What is where in the section.
 #[derive(Debug, Clone)]
@@ -51,6 +54,7 @@ impl Layout {
 pub(in crate::vector) struct StoredCodes {
     codec: FourBitCodec,
     rows: usize,
+    extra_candidates: u32,
     layout: Layout,
     bytes: Bytes,
     /// Of a mapped file: codes are verified when they are first read.
@@ -75,7 +79,8 @@ impl StoredCodes {
             return Err(corrupt(format!("expected {} bytes, found {len}", layout.codes.end)));
         }
         let front = section.read(0..layout.mean.end as u64)?;
-        let found = [0, 1, 2].map(|field| u32::from_le_bytes(front.as_chunks().0[field]));
+        let field = |index: usize| u32::from_le_bytes(front.as_chunks().0[index]);
+        let (found, extra_candidates) = ([0, 1, 2].map(field), field(3));
         if found[0] > VERSION {
             let message = format!("codes: expected version {VERSION}, found {}", found[0]);
             return Err(Error::new(ErrorKind::Version, message));
@@ -97,7 +102,8 @@ impl StoredCodes {
             return Err(corrupt("expected an address that is a multiple of 4".to_owned()));
         }
         let section = is_mapped.then(|| Arc::clone(section));
-        Ok(StoredCodes { codec, rows: rows as usize, layout, bytes, section })
+        let rows = rows as usize;
+        Ok(StoredCodes { codec, rows, extra_candidates, layout, bytes, section })
     }
 
     /// The rows.
@@ -107,6 +113,11 @@ impl StoredCodes {
             codes: &self.bytes[self.layout.codes.clone()],
             factors: bytemuck::cast_slice(&self.bytes[self.layout.factors.clone()]),
         }
+    }
+
+    /// Candidates that a walk keeps beyond those of a walk by originals.
+    pub(in crate::vector) fn extra_candidates(&self) -> usize {
+        self.extra_candidates as usize
     }
 
     /// What a search verifies rows with, unless all of them were verified.
@@ -197,8 +208,9 @@ impl CodesBuilder {
         }
     }
 
-    /// The bytes of the section.
-    pub(in crate::vector) fn finish(self) -> AlignedBuffer {
+    /// The bytes of the section. A walk by these codes keeps `extra_candidates` more than one by originals.
+    pub(in crate::vector) fn finish(mut self, extra_candidates: u32) -> AlignedBuffer {
+        self.buffer.as_mut_slice()[EXTRA].copy_from_slice(&extra_candidates.to_le_bytes());
         self.buffer
     }
 }

@@ -39,7 +39,16 @@ pub struct Scratch {
     /// Rows of a group of equal rows, and their distances.
     group: Vec<RowId>,
     distances: Vec<f32>,
+    /// Results before the rows of their groups are added.
+    distinct: Vec<Candidate>,
     results: Vec<Candidate>,
+}
+
+impl Scratch {
+    /// What the last search found.
+    pub(in crate::vector) fn results(&self) -> &[Candidate] {
+        &self.results
+    }
 }
 
 impl Graph {
@@ -88,12 +97,12 @@ impl Graph {
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
             }
         }
-        if self.duplicates.is_empty() {
-            scratch.results.extend(nearest.candidates());
-        } else {
-            stats.scored += self.with_duplicates(&nearest, scorer, allowed, ef, scratch);
-        }
+        scratch.results.extend(nearest.candidates());
         scratch.nearest = nearest;
+        stats.reranked += scorer.rerank(&mut scratch.results, budget.k);
+        if !self.duplicates.is_empty() {
+            stats.scored += self.with_duplicates(scorer, allowed, ef, scratch);
+        }
         nodes.guard.map_or(Ok(()), Guard::end)?;
         Ok(if gave_up { None } else { Some(&scratch.results) })
     }
@@ -113,18 +122,20 @@ impl Graph {
         walk(nodes, scorer, &mut beam, scratch, go_on)
     }
 
-    /// Fills the results with the allowed rows of `nearest` and of their groups, `ef` at most; returns the rows scored.
+    /// Replaces the results by those that are allowed and the allowed rows of their groups, `ef` at most; returns the
+    /// rows scored.
     fn with_duplicates(
         &self,
-        nearest: &Nearest,
         scorer: &impl Scorer,
         allowed: Allowed<'_>,
         ef: usize,
         scratch: &mut Scratch,
     ) -> u64 {
-        let Scratch { group: batch, distances, results, .. } = scratch;
+        let Scratch { group: batch, distances, results, distinct, .. } = scratch;
         let mut scored = 0;
-        for candidate in nearest.candidates() {
+        std::mem::swap(results, distinct);
+        results.clear();
+        for &candidate in &*distinct {
             if results.len() >= ef {
                 break;
             }
@@ -135,7 +146,7 @@ impl Graph {
             batch.clear();
             batch.extend(group.filter(|&row| allowed.contains(row)).take(ef - results.len()));
             distances.resize(batch.len(), 0.0);
-            scorer.score_many(batch, distances);
+            scorer.score_exactly(batch, distances);
             let pairs = batch.iter().zip(&*distances);
             results.extend(pairs.map(|(&row, &distance)| Candidate::new(distance, row)));
             scored += batch.len() as u64;
