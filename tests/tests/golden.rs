@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield_engine::batch::{Batch, Draft};
-use nearfield_engine::{Collection, Database, Export, ManualClock, Mode, View};
+use nearfield_engine::{Collection, Database, Export, LiveSegment, ManualClock, Mode, View};
 use nearfield_segment::cancel::never_cancelled;
 use nearfield_segment::filter::Filter;
-use nearfield_segment::format::Residence;
+use nearfield_segment::format::{Residence, SectionKind};
 use nearfield_segment::search::{Hit, SearchParams};
 use nearfield_segment::storage::{Disk, SimDisk, Storage, open_directory};
 use nearfield_segment::{Encoding, InstructionSet, Kernel, Metric, PointId, Pool, Rng, Schema};
@@ -25,7 +25,8 @@ use nearfield_tests::rule::distance;
 use nearfield_tests::sim::{small_options, storage};
 use serde_json::{Value, json};
 
-const DIM: usize = 43;
+/// Elements of vectors: so few that graphs are walked by originals, so many that they are walked by codes.
+const DIMS: [usize; 2] = [43, 250];
 const QUERIES: usize = 4;
 const K: usize = 7;
 
@@ -43,25 +44,25 @@ fn id(number: u64) -> PointId {
 
 /// Rows around twelve centres, by additions and multiplications alone; every fifth row is a copy of an
 /// earlier one, so that there are ties, and a few are zero.
-fn rows(rng: &mut Rng, count: usize) -> Vec<f32> {
-    let centres: Vec<f32> = (0..12 * DIM).map(|_| rng.unit_f32() * 4.0 - 2.0).collect();
-    let mut rows: Vec<f32> = Vec::with_capacity(count * DIM);
+fn rows(rng: &mut Rng, dim: usize, count: usize) -> Vec<f32> {
+    let centres: Vec<f32> = (0..12 * dim).map(|_| rng.unit_f32() * 4.0 - 2.0).collect();
+    let mut rows: Vec<f32> = Vec::with_capacity(count * dim);
     for row in 0..count {
         if row % 5 == 4 {
-            let copied = rng.below(row as u64) as usize * DIM;
-            rows.extend_from_within(copied..copied + DIM);
+            let copied = rng.below(row as u64) as usize * dim;
+            rows.extend_from_within(copied..copied + dim);
         } else if row % 97 == 50 {
-            rows.resize(rows.len() + DIM, 0.0);
+            rows.resize(rows.len() + dim, 0.0);
         } else {
-            let centre = rng.below(12) as usize * DIM;
-            rows.extend((0..DIM).map(|i| centres[centre + i] + rng.unit_f32() * 0.7 - 0.35));
+            let centre = rng.below(12) as usize * dim;
+            rows.extend((0..dim).map(|i| centres[centre + i] + rng.unit_f32() * 0.7 - 0.35));
         }
     }
     rows
 }
 
 fn upsert(collection: &Collection, first: u64, rows: &[f32], pool: &Pool) {
-    let count = rows.len() / DIM;
+    let count = rows.len() / dim_of(&collection.view());
     let metadata =
         (0..count as u64).map(|row| Some(format!("{{\"n\":{}}}", (first + row) * 37 % 100).into()));
     let draft = Draft {
@@ -75,15 +76,14 @@ fn upsert(collection: &Collection, first: u64, rows: &[f32], pool: &Pool) {
     collection.apply(batch, pool).unwrap();
 }
 
+fn dim_of(view: &View) -> usize {
+    view.schema.default_field().unwrap().dim as usize
+}
+
 /// A file with a graph, a file without, rows in memory, deleted and replaced rows, ties.
-fn collection(
-    kernel: Kernel,
-    threads: usize,
-    metric: Metric,
-    store: Encoding,
-) -> (SimDisk, Arc<Collection>) {
+fn collection(kernel: Kernel, threads: usize, case: &Case) -> (SimDisk, Arc<Collection>) {
     let disk = SimDisk::new(3);
-    let (_database, collection) = filled(storage(&disk), kernel, threads, metric, store);
+    let (_database, collection) = filled(storage(&disk), kernel, threads, case);
     (disk, collection)
 }
 
@@ -91,23 +91,23 @@ fn filled(
     files: Arc<dyn Storage>,
     kernel: Kernel,
     threads: usize,
-    metric: Metric,
-    store: Encoding,
+    case: &Case,
 ) -> (Database, Arc<Collection>) {
+    let &Case { metric, store, dim, .. } = case;
     let mut options = small_options();
     options.memtable_bytes_hard = u64::MAX;
     options.segment.kernel = kernel;
     options.segment.graph_rows_min = 64;
     let clock = Arc::new(ManualClock::new(1));
     let db = Database::open(files, Mode::Write, options, clock, 5, "golden").unwrap();
-    let collection = db.create("c", &Schema::dense(DIM, metric, store).unwrap()).unwrap();
+    let collection = db.create("c", &Schema::dense(dim, metric, store).unwrap()).unwrap();
     let pool = Pool::new(threads);
-    let rows = rows(&mut Rng::new(11), 1000);
-    upsert(&collection, 0, &rows[..500 * DIM], &pool);
+    let rows = rows(&mut Rng::new(11), dim, 1000);
+    upsert(&collection, 0, &rows[..500 * dim], &pool);
     collection.compact(&pool, &mut |_| ControlFlow::Continue(())).unwrap();
-    upsert(&collection, 400, &rows[500 * DIM..850 * DIM], &pool);
+    upsert(&collection, 400, &rows[500 * dim..850 * dim], &pool);
     collection.checkpoint(&pool).unwrap();
-    upsert(&collection, 700, &rows[850 * DIM..], &pool);
+    upsert(&collection, 700, &rows[850 * dim..], &pool);
     let filter = Filter::from_json(&json!({"n": {"in": [3, 14, 15, 92, 65]}})).unwrap();
     assert!(collection.delete_where(&filter).unwrap().deleted > 20);
     assert_eq!(collection.view().segments.len(), 3);
@@ -129,8 +129,8 @@ fn half() -> Filter {
     Filter::from_json(&json!({"n": {"lt": 90}})).unwrap()
 }
 
-fn queries() -> Vec<f32> {
-    rows(&mut Rng::new(12), QUERIES)
+fn queries(dim: usize) -> Vec<f32> {
+    rows(&mut Rng::new(12), dim, QUERIES)
 }
 
 type Answers = BTreeMap<String, Value>;
@@ -145,7 +145,8 @@ fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
             let plans = serde_json::to_string(&prepared.plans().collect::<Vec<_>>()).unwrap();
             assert!(plans.contains("graph"), "no graph is searched: {plans}");
         }
-        let found = view.search_many(&prepared, &queries(), pool, &never_cancelled).unwrap();
+        let found =
+            view.search_many(&prepared, &queries(dim_of(view)), pool, &never_cancelled).unwrap();
         for (query, (hits, _)) in found.iter().enumerate() {
             check_against_the_rule(view, params, query, hits);
             let hits = hits.iter().map(|hit| format!("{} {:08x}", hit.id, hit.distance.to_bits()));
@@ -157,15 +158,16 @@ fn answers(view: &View, kernel: Kernel, pool: &Pool, name: &str) -> Answers {
 
 /// Distances are those of the rule; exact answers are those of a full scan by it.
 fn check_against_the_rule(view: &View, params: SearchParams<'_>, query: usize, hits: &[Hit]) {
-    let queries = queries();
-    let query = &queries[query * DIM..][..DIM];
+    let dim = dim_of(view);
+    let queries = queries(dim);
+    let query = &queries[query * dim..][..dim];
     let metric = view.schema.default_field().unwrap().metric;
     let allowed =
         params.filter.map_or(view.live_rows(), |f| view.matching(f, &never_cancelled).unwrap());
     let mut all = Vec::new();
     for (live, rows) in view.segments.iter().zip(allowed) {
         for row in rows.iter() {
-            let mut stored = vec![0.0; DIM];
+            let mut stored = vec![0.0; dim];
             live.segment.field("").unwrap().decode(row, &mut stored).unwrap();
             all.push((distance(metric, query, &stored), live.segment.ids().unwrap().id(row)));
         }
@@ -201,11 +203,25 @@ fn golden_file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/answers.json")
 }
 
-fn cases() -> impl Iterator<Item = (Metric, Encoding, String)> {
-    let encodings = [(Encoding::F32, "f32"), (Encoding::F16, "f16")];
-    Metric::ALL.into_iter().flat_map(move |metric| {
-        encodings.map(|(store, name)| (metric, store, format!("{} {name}", metric.name())))
-    })
+/// A collection of the set; `name` is what the golden file calls it.
+struct Case {
+    metric: Metric,
+    store: Encoding,
+    dim: usize,
+    name: String,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (dim, by) in DIMS.into_iter().zip(["", " codes"]) {
+        for metric in Metric::ALL {
+            for store in Encoding::ALL {
+                let name = format!("{} {}{by}", metric.name(), store.name());
+                cases.push(Case { metric, store, dim, name });
+            }
+        }
+    }
+    cases
 }
 
 #[test]
@@ -213,10 +229,12 @@ fn every_instruction_set_gives_the_golden_answers() {
     let mut all: Vec<Answers> = Vec::new();
     for kernel in kernels() {
         let mut answers_of_set = Answers::new();
-        for (metric, store, name) in cases() {
-            let (disk, collection) = collection(kernel, 1, metric, store);
+        for case in cases() {
+            let (disk, collection) = collection(kernel, 1, &case);
             let view = collection.view();
-            answers_of_set.extend(answers(&view, kernel, &Pool::SERIAL, &name));
+            let name = &case.name;
+            assert_eq!(has_codes(&view), case.dim == DIMS[1], "{name}");
+            answers_of_set.extend(answers(&view, kernel, &Pool::SERIAL, name));
             answers_of_set.insert(format!("{name}, files"), file_checksums(&disk).into());
         }
         println!("{}: {} answers", kernel.set().name(), answers_of_set.len());
@@ -236,11 +254,18 @@ fn every_instruction_set_gives_the_golden_answers() {
     assert_eq!(golden.len(), first.len());
 }
 
+/// Whether some segment has codes.
+fn has_codes(view: &View) -> bool {
+    let bytes = |live: &LiveSegment| live.segment.section_bytes(SectionKind::Codes);
+    view.segments.iter().map(bytes).sum::<u64>() > 0
+}
+
 fn golden() -> Answers {
     serde_json::from_str(&std::fs::read_to_string(golden_file()).unwrap()).unwrap()
 }
 
-/// For each case a directory like `cosine-f32` and its export `cosine-f32.near`; and `queries`, f32.
+/// For each case a directory like `cosine-f32` and its export `cosine-f32.near`; and `queries` and
+/// `queries-codes`, f32.
 #[test]
 fn exports_give_the_golden_answers() {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden");
@@ -249,31 +274,36 @@ fn exports_give_the_golden_answers() {
     }
     let out = open_directory(&home).unwrap();
     let golden = golden();
-    for (metric, store, name) in cases() {
+    for case in cases() {
+        let name = &case.name;
         let place = name.replace(' ', "-");
         let files = Arc::new(open_directory(home.join(&place)).unwrap());
-        let (db, _) = filled(files, Kernel::detect(), 2, metric, store);
+        let (db, _) = filled(files, Kernel::detect(), 2, &case);
         let file = format!("{place}.near");
         db.export(&out, &file, &[], &Pool::SERIAL, &never_cancelled).unwrap();
         let export = Export::open(&file, &out.open(&file).unwrap(), Residence::InPlace).unwrap();
-        let found = answers(&export.collections[0].1, Kernel::detect(), &Pool::SERIAL, &name);
+        let found = answers(&export.collections[0].1, Kernel::detect(), &Pool::SERIAL, name);
         found.iter().for_each(|(params, found)| assert_eq!(golden[params], *found, "{name}"));
         assert_eq!(found.len(), 4 * QUERIES);
     }
-    let queries: Vec<u8> = queries().iter().flat_map(|element| element.to_le_bytes()).collect();
-    std::fs::write(home.join("queries"), queries).unwrap();
+    for (dim, name) in DIMS.into_iter().zip(["queries", "queries-codes"]) {
+        let queries: Vec<u8> =
+            queries(dim).iter().flat_map(|element| element.to_le_bytes()).collect();
+        std::fs::write(home.join(name), queries).unwrap();
+    }
 }
 
 #[test]
 fn threads_and_instruction_sets_change_no_byte_of_a_file() {
-    for (metric, store, name) in cases() {
+    for case in cases() {
+        let name = &case.name;
         let mut files = Vec::new();
         for (kernel, threads) in kernels().into_iter().flat_map(|k| [1, 2, 5].map(|t| (k, t))) {
-            let (disk, collection) = collection(kernel, threads, metric, store);
+            let (disk, collection) = collection(kernel, threads, &case);
             let pool = Pool::new(threads);
             collection.compact(&pool, &mut |_| ControlFlow::Continue(())).unwrap();
             let view = collection.view();
-            let answers = answers(&view, kernel, &pool, &name);
+            let answers = answers(&view, kernel, &pool, name);
             files.push((file_checksums(&disk), answers));
         }
         assert_eq!(files[0].0.len(), 1, "one file after compaction");

@@ -2,8 +2,12 @@
 
 const K = 7;
 const EF = 12;
-/** Elements of its vectors. */
-export const DIM = 43;
+/** Whether the graphs of a case like `l2 f16 codes` are walked by codes. */
+const hasCodes = (name) => name.endsWith(' codes');
+/** Elements of the vectors of a case. */
+export const dimOf = (name) => (hasCodes(name) ? 250 : 43);
+/** The file of its queries. */
+export const queriesOf = (name) => (hasCodes(name) ? 'queries-codes' : 'queries');
 /** Those whose answers do not depend on the graphs there are. */
 export const EXACT = {
   exact: { mode: 'exact' },

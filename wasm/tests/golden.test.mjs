@@ -12,20 +12,21 @@ import { fileURLToPath } from 'node:url';
 
 import { open } from '../dist/index.js';
 import { openPage } from './browser/page.mjs';
-import { DIM, EXACT, KINDS, askGolden, goldenOf } from './golden.mjs';
+import { EXACT, KINDS, askGolden, dimOf, goldenOf, queriesOf } from './golden.mjs';
 import { BINARY, serveDirectory } from './served.mjs';
 import { writtenBy } from './written.mjs';
 
-const HOME = writtenBy('golden', 'queries');
+const HOME = writtenBy('golden', 'queries-codes');
 const GOLDEN = fileURLToPath(new URL('../../tests/golden/answers.json', import.meta.url));
-const CASES = ['cosine', 'dot', 'l2'].flatMap((metric) => [`${metric} f32`, `${metric} f16`]);
+const STORED = ['cosine', 'dot', 'l2'].flatMap((metric) => [`${metric} f32`, `${metric} f16`]);
+const CASES = STORED.flatMap((name) => [name, `${name} codes`]);
 const QUERIES = 4;
 const noServer = BINARY ? false : 'no program; cargo build --bin nearfield, or NEARFIELD_BINARY';
 
-const fileOf = (name) => join(HOME, `${name.replace(' ', '-')}.near`);
+const fileOf = (name) => join(HOME, `${name.replaceAll(' ', '-')}.near`);
 
-async function queries() {
-  const bytes = await readFile(join(HOME, 'queries'));
+async function queriesFor(name) {
+  const bytes = await readFile(join(HOME, queriesOf(name)));
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 }
 
@@ -44,8 +45,8 @@ async function compare(t, kinds, ask) {
 }
 
 test('Node gives the golden answers', async (t) => {
-  const floats = await queries();
   await compare(t, KINDS, async (name) => {
+    const floats = await queriesFor(name);
     const snapshot = await open(await readFile(fileOf(name)));
     const found = await askGolden(snapshot.collection(), floats, KINDS);
     await snapshot.close();
@@ -55,12 +56,15 @@ test('Node gives the golden answers', async (t) => {
 
 test('Chromium gives the golden answers', async (t) => {
   const files = Object.fromEntries(CASES.map((name) => [name, fileOf(name)]));
-  const page = await openPage(t, { queries: join(HOME, 'queries'), ...files });
+  const page = await openPage(t, {
+    ...Object.fromEntries(CASES.map(queriesOf).map((file) => [file, join(HOME, file)])),
+    ...files,
+  });
   await compare(t, KINDS, (name) =>
     page.evaluate(async (name) => {
       const { open } = await import('/wasm/dist/index.js');
-      const { KINDS, askGolden } = await import('/wasm/tests/golden.mjs');
-      const [file, queries] = await Promise.all([name, 'queries'].map((path) => fetch(`/extra/${encodeURIComponent(path)}`)));
+      const { KINDS, askGolden, queriesOf } = await import('/wasm/tests/golden.mjs');
+      const [file, queries] = await Promise.all([name, queriesOf(name)].map((path) => fetch(`/extra/${encodeURIComponent(path)}`)));
       const snapshot = await open(await file.blob());
       const found = await askGolden(snapshot.collection(), new Float32Array(await queries.arrayBuffer()), KINDS);
       await snapshot.close();
@@ -69,15 +73,15 @@ test('Chromium gives the golden answers', async (t) => {
 });
 
 test('the server gives the golden answers', { skip: noServer }, async (t) => {
-  const floats = await queries();
   const copies = await mkdtemp(join(tmpdir(), 'nearfield-golden-'));
   t.after(() => rm(copies, { recursive: true }));
   await compare(t, EXACT, async (name) => {
+    const floats = await queriesFor(name);
     const copy = join(copies, name);
     await cp(fileOf(name).slice(0, -'.near'.length), copy, { recursive: true });
     const server = await serveDirectory(copy);
     try {
-      return await askGolden(server.collection('c', DIM), floats, EXACT);
+      return await askGolden(server.collection('c', dimOf(name)), floats, EXACT);
     } finally {
       await server.close();
     }

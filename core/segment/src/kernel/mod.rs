@@ -139,12 +139,14 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Token::Neon(token) => nibbles::neon::nibble_products(token, products),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Token::Simd128(_) => nibbles::simd128::nibble_products(products),
+            Token::Simd128(_) | Token::Scalar => nibbles::simd128::nibble_products(products),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), products),
         }
     }
 
-    /// Runs code that is compiled for each set. One dispatch a call.
+    /// Runs plain loops that are compiled for each set. One dispatch a call. A module of the browser has them once: all of
+    /// it is compiled with its instructions, and a second copy would be a larger download.
     pub(crate) fn vectorize<C: pulp::WithSimd>(self, code: C) -> C::Output {
         match self.token {
             #[cfg(target_arch = "x86_64")]
@@ -155,6 +157,12 @@ impl Kernel {
             Token::Neon(token) => pulp::Simd::vectorize(token, code),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Token::Simd128(token) => pulp::Simd::vectorize(token, code),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Token::Scalar => match pulp::wasm::Simd128::try_new() {
+                Some(token) => pulp::Simd::vectorize(token, code),
+                None => unreachable!("the module is compiled with these instructions"),
+            },
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Token::Scalar => pulp::Simd::vectorize(pulp::Scalar::new(), code),
         }
     }

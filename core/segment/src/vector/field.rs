@@ -25,7 +25,7 @@ use super::index::graph::{Graph, Scratch, SearchBudget};
 use super::index::lists::StoredLists;
 use super::index::{AccessPath, Candidate, SearchStats};
 use super::originals::{RowScorer, StoredRows, VectorRows};
-use super::rerank::Reranked;
+use super::rerank::rerank;
 use super::scorer::Scorer;
 
 /// A field of an open segment.
@@ -192,12 +192,12 @@ impl VectorField {
         stats: &mut SearchStats,
     ) -> Result<Cow<'s, [Candidate]>> {
         let FieldSearch { path, k, allowed, go_on, .. } = *search;
-        let scorer = self.scorer(search.kernel, search.vector)?;
+        let mut scorer = self.scorer(search.kernel, search.vector)?;
         if let (AccessPath::Graph { ef }, Some(graph)) = (path, self.graph()) {
             let scored_max = u64::from(search.allowed_count);
             let budget = SearchBudget { ef: ef as usize, k, scored_max };
             let walk = Walk { graph, budget, search };
-            if self.walk(&walk, &scorer, scratch, stats)? {
+            if self.walk(&walk, &mut scorer, scratch, stats)? {
                 scorer.originals.end()?;
                 return Ok(Cow::Borrowed(scratch.results()));
             }
@@ -212,10 +212,10 @@ impl VectorField {
 
     /// Walks the graph, by codes where there are some, for the results of the scratch; false if it gave up or found the
     /// graph damaged.
-    fn walk(
-        &self,
+    fn walk<'a>(
+        &'a self,
         walk: &Walk<'_>,
-        scorer: &FieldScorer<'_>,
+        scorer: &mut FieldScorer<'a>,
         scratch: &mut Scratch,
         stats: &mut SearchStats,
     ) -> Result<bool> {
@@ -223,12 +223,10 @@ impl VectorField {
         if let Some(codes) = self.codes() {
             let query = &scorer.originals.scorer().query()[..vector.len()];
             let by_codes = FourBitScorer::new(codes.rows(), kernel, query);
-            let by_codes = Guarded::new(by_codes, codes.guards());
-            let reranked = Reranked { codes: &by_codes, originals: &scorer.originals };
-            let extra = codes.extra_candidates();
-            let has_found = walk.run(&reranked, extra, scratch, stats)?;
+            scorer.codes = Some(Guarded::new(by_codes, codes.guards()));
+            let has_found = walk.run(scorer, codes.extra_candidates(), scratch, stats)?;
             // Damaged codes are done without from now on.
-            if by_codes.end().is_ok() {
+            if scorer.codes.take().is_none_or(|codes| codes.end().is_ok()) {
                 return Ok(has_found);
             }
         }
@@ -244,7 +242,7 @@ impl VectorField {
         let originals = RowScorer::new(rows, kernel, query);
         let bounds = |approximations| Bounds::new(approximations, rows, kernel, originals.query());
         let bounds = self.approximations(rows).map(bounds);
-        Ok(FieldScorer { originals: Guarded::new(originals, guards), bounds })
+        Ok(FieldScorer { codes: None, originals: Guarded::new(originals, guards), bounds })
     }
 }
 
@@ -258,7 +256,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn run(
         &self,
-        scorer: &impl Scorer,
+        scorer: &FieldScorer<'_>,
         extra_candidates: usize,
         scratch: &mut Scratch,
         stats: &mut SearchStats,
@@ -275,8 +273,10 @@ impl Walk<'_> {
     }
 }
 
-/// Scores originals; a scan refuses most rows by their approximations first, where there are some.
+/// Scores originals. A scan refuses most rows by their approximations first, where there are some; a walk scores codes,
+/// where there are some, and the originals of the nearest. One type for both, and so one copy of each walk.
 struct FieldScorer<'a> {
+    codes: Option<Guarded<'a, FourBitScorer<'a>>>,
     originals: Guarded<'a, RowScorer<'a>>,
     bounds: Option<Bounds<'a>>,
 }
@@ -284,12 +284,26 @@ struct FieldScorer<'a> {
 impl Scorer for FieldScorer<'_> {
     #[inline]
     fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        self.originals.score_many(rows, out);
+        match &self.codes {
+            Some(codes) => codes.score_many(rows, out),
+            None => self.originals.score_many(rows, out),
+        }
     }
 
     #[inline]
     fn prefetch(&self, rows: &[RowId]) {
-        self.originals.prefetch(rows);
+        match &self.codes {
+            Some(codes) => codes.prefetch(rows),
+            None => self.originals.prefetch(rows),
+        }
+    }
+
+    fn score_exactly(&self, rows: &[RowId], out: &mut [f32]) {
+        self.originals.score_many(rows, out);
+    }
+
+    fn rerank(&self, found: &mut Vec<Candidate>, k: usize) -> u64 {
+        if self.codes.is_some() { rerank(found, &self.originals, k) } else { 0 }
     }
 
     fn refuse(&self, limit: f32, rows: &mut Vec<RowId>) {

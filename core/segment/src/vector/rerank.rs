@@ -1,5 +1,5 @@
-//! `Reranked`: a scorer by codes that replaces the estimates of the nearest by exact distances, of as many as the errors
-//! of the estimates make necessary. Used by `VectorField`.
+//! `rerank`: replaces the estimates of the nearest rows by exact distances, of as many as the errors of the estimates make
+//! necessary. Used by `VectorField`.
 
 use crate::ids::RowId;
 
@@ -12,36 +12,10 @@ const GROUP: usize = 8;
 /// a largest one of about 1.8 deviations; twice that is exceeded by one in five thousand.
 const MARGIN: f32 = 2.0;
 
-/// Scores by codes; the nearest are then scored by their originals.
-pub(super) struct Reranked<'a, C, O> {
-    pub(super) codes: &'a C,
-    pub(super) originals: &'a O,
-}
-
-impl<C: Scorer, O: Scorer> Scorer for Reranked<'_, C, O> {
-    #[inline]
-    fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
-        self.codes.score_many(rows, out);
-    }
-
-    #[inline]
-    fn prefetch(&self, rows: &[RowId]) {
-        self.codes.prefetch(rows);
-    }
-
-    fn score_exactly(&self, rows: &[RowId], out: &mut [f32]) {
-        self.originals.score_many(rows, out);
-    }
-
-    fn rerank(&self, found: &mut Vec<Candidate>, k: usize) -> u64 {
-        rerank(found, self.originals, k)
-    }
-}
-
 /// Replaces the first of `found` by their exact distances and removes the others. In the order of their estimates, reads
 /// on until the next one's estimate is beyond the k-th exact distance by [`MARGIN`] times what any estimate so far was
 /// too large by at most.
-fn rerank(found: &mut Vec<Candidate>, originals: &impl Scorer, k: usize) -> u64 {
+pub(super) fn rerank(found: &mut Vec<Candidate>, originals: &impl Scorer, k: usize) -> u64 {
     let mut overestimate = 0.0f32;
     let mut read = 0;
     while let Some(next) = found.get(read) {

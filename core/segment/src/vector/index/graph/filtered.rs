@@ -1,5 +1,4 @@
-//! `Filtered`: the beam of a walk over all rows of which only allowed ones may be found. `Distinct`: a beam that goes to
-//! no duplicate. Used by `search`.
+//! `Filtered`: the beam of a walk over all rows of which only allowed ones may be found. Used by `search`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -59,29 +58,5 @@ impl Beam for Filtered<'_> {
 
     fn peek(&self) -> Option<RowId> {
         self.frontier.peek().map(|&Reverse(entry)| Nearest::candidate(entry).row())
-    }
-}
-
-/// A walk in a graph with duplicates: it goes to distinct rows only.
-pub(super) struct Distinct<'a, B> {
-    pub(super) duplicates: &'a Duplicates,
-    pub(super) beam: &'a mut B,
-}
-
-impl<B: Beam> Beam for Distinct<'_, B> {
-    fn admit(&self, rows: &mut Vec<RowId>) {
-        rows.retain(|&row| !self.duplicates.contains(row));
-    }
-
-    fn offer(&mut self, rows: &[RowId], distances: &[f32]) {
-        self.beam.offer(rows, distances);
-    }
-
-    fn next(&mut self) -> Option<Candidate> {
-        self.beam.next()
-    }
-
-    fn peek(&self) -> Option<RowId> {
-        self.beam.peek()
     }
 }

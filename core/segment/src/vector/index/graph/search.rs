@@ -21,7 +21,7 @@ use crate::vector::index::{Candidate, SearchStats};
 use crate::vector::scorer::Scorer;
 
 use super::adjacency::Adjacency;
-use super::filtered::{Distinct, Filtered};
+use super::filtered::Filtered;
 use super::nearest::Nearest;
 use super::walk::{Beam, Nodes, WalkScratch, walk};
 use super::{EF_DEFAULT, Graph};
@@ -78,7 +78,7 @@ impl Graph {
         nearest.reset(ef);
         match allowed {
             Allowed::All => {
-                *stats += self.walk(&nodes, scorer, &mut nearest, &mut scratch.walk, go_on);
+                *stats += walk(&nodes, scorer, &mut nearest, &mut scratch.walk, go_on);
             }
             Allowed::Except(_) | Allowed::Only(_) => {
                 let (frontier, duplicates) =
@@ -86,12 +86,12 @@ impl Graph {
                 let (left, refused) = (budget.scored_max, u64::MAX);
                 let mut beam = Filtered { allowed, duplicates, left, refused, frontier, nearest };
                 beam.frontier.clear();
-                *stats += self.walk(&nodes, scorer, &mut beam, &mut scratch.walk, go_on);
+                *stats += walk(&nodes, scorer, &mut beam, &mut scratch.walk, go_on);
                 let is_short = beam.refused < beam.nearest.entry_at(budget.k) && ef < REPEATED_EF;
                 if is_short && beam.left > 0 && go_on() {
                     beam.nearest.reset(REPEATED_EF);
                     beam.frontier.clear();
-                    *stats += self.walk(&nodes, scorer, &mut beam, &mut scratch.walk, go_on);
+                    *stats += walk(&nodes, scorer, &mut beam, &mut scratch.walk, go_on);
                 }
                 gave_up = beam.left == 0;
                 Filtered { frontier: scratch.frontier, nearest, .. } = beam;
@@ -105,21 +105,6 @@ impl Graph {
         }
         nodes.guard.map_or(Ok(()), Guard::end)?;
         Ok(if gave_up { None } else { Some(&scratch.results) })
-    }
-
-    fn walk(
-        &self,
-        nodes: &Nodes<'_>,
-        scorer: &impl Scorer,
-        beam: &mut impl Beam,
-        scratch: &mut WalkScratch,
-        go_on: GoOn<'_>,
-    ) -> SearchStats {
-        if self.duplicates.is_empty() {
-            return walk(nodes, scorer, beam, scratch, go_on);
-        }
-        let mut beam = Distinct { duplicates: &self.duplicates, beam };
-        walk(nodes, scorer, &mut beam, scratch, go_on)
     }
 
     /// Replaces the results by those that are allowed and the allowed rows of their groups, `ef` at most; returns the
@@ -186,7 +171,7 @@ pub(super) fn walk_expanded<'s>(
     let Scratch { walk: memory, nearest, results, .. } = scratch;
     nearest.reset(ef);
     results.clear();
-    let nodes = Nodes { entries, adjacency, guard: None };
+    let nodes = Nodes { entries, adjacency, duplicates: None, guard: None };
     let mut beam = Recorded { nearest, expanded: results };
     walk(&nodes, scorer, &mut beam, memory, &never_cancelled);
     results.sort_unstable();

@@ -9,6 +9,7 @@ use crate::vector::scorer::Scorer;
 
 use super::Graph;
 use super::adjacency::Adjacency;
+use super::duplicates::Duplicates;
 use super::visited::Visited;
 
 /// Rows expanded between two checks whether to go on.
@@ -16,10 +17,6 @@ const CHECKED_HOPS: u64 = 256;
 
 /// Decides which row to expand next and which rows are worth keeping.
 pub(super) trait Beam {
-    /// Removes the rows that the walk may not go to.
-    #[inline]
-    fn admit(&self, _rows: &mut Vec<RowId>) {}
-
     /// Considers rows met for the first time, with their distances.
     fn offer(&mut self, rows: &[RowId], distances: &[f32]);
 
@@ -34,12 +31,28 @@ pub(super) trait Beam {
 pub(super) struct Nodes<'a> {
     pub(super) entries: &'a [u32],
     pub(super) adjacency: Adjacency<'a>,
+    /// Rows that a walk does not go to, if there are any.
+    pub(super) duplicates: Option<&'a Duplicates>,
     pub(super) guard: Option<Guard<'a>>,
 }
 
 impl<'a> Nodes<'a> {
     pub(super) fn of(graph: &'a Graph) -> Self {
-        Nodes { entries: graph.entries(), adjacency: graph.adjacency(), guard: graph.guard() }
+        Nodes {
+            entries: graph.entries(),
+            adjacency: graph.adjacency(),
+            duplicates: Some(&graph.duplicates).filter(|duplicates| !duplicates.is_empty()),
+            guard: graph.guard(),
+        }
+    }
+
+    /// Fills `rows` with those among `places` that are met for the first time and may be gone to.
+    #[inline]
+    fn meet(&self, places: &[u32], visited: &mut Visited, rows: &mut Vec<RowId>) {
+        visited.meet(places, rows);
+        if let Some(duplicates) = self.duplicates {
+            rows.retain(|&row| !duplicates.contains(row));
+        }
     }
 
     /// True if the list of a row may be read.
@@ -55,11 +68,8 @@ pub(super) struct WalkScratch {
     visited: Visited,
     /// Rows to score next, and their distances.
     batch: Vec<RowId>,
-    loading: Vec<RowId>,
     distances: Vec<f32>,
 }
-
-pub(super) const LAG: bool = option_env!("NF_LAG").is_some();
 
 /// Walks until the beam is at its end, or `go_on` returns false, or a list is damaged.
 pub(super) fn walk(
@@ -71,47 +81,25 @@ pub(super) fn walk(
 ) -> SearchStats {
     let mut stats = SearchStats::default();
     let adjacency = nodes.adjacency;
-    let WalkScratch { visited, batch, loading, distances } = scratch;
+    let WalkScratch { visited, batch, distances } = scratch;
     visited.reset(adjacency.rows());
-    visited.meet(nodes.entries, batch);
-    beam.admit(batch);
-    let mut score = |batch: &[RowId], beam: &mut _| {
+    nodes.meet(nodes.entries, visited, batch);
+    loop {
+        scorer.prefetch(batch);
+        if let Some(row) = beam.peek() {
+            adjacency.prefetch(row);
+        }
         distances.resize(batch.len(), 0.0);
         scorer.score_many(batch, distances);
-        Beam::offer(beam, batch, distances);
-        batch.len() as u64
-    };
-    stats.scored += score(batch, beam);
-    batch.clear();
-    loop {
-        let Some(closest) = beam.next() else {
-            if LAG && !batch.is_empty() {
-                stats.scored += score(batch, beam);
-                batch.clear();
-                continue;
-            }
-            break;
-        };
+        beam.offer(batch, distances);
+        stats.scored += batch.len() as u64;
+        let Some(closest) = beam.next() else { break };
         stats.hops += 1;
         let is_cancelled = stats.hops.is_multiple_of(CHECKED_HOPS) && !go_on();
         if is_cancelled || !nodes.admit(closest.row()) {
             break;
         }
-        visited.meet(adjacency.places_of(closest.row()), loading);
-        beam.admit(loading);
-        scorer.prefetch(loading);
-        if LAG {
-            stats.scored += score(batch, beam);
-            std::mem::swap(batch, loading);
-            if let Some(row) = beam.peek() {
-                adjacency.prefetch(row);
-            }
-        } else {
-            if let Some(row) = beam.peek() {
-                adjacency.prefetch(row);
-            }
-            stats.scored += score(loading, beam);
-        }
+        nodes.meet(adjacency.places_of(closest.row()), visited, batch);
     }
     stats
 }
