@@ -68,6 +68,62 @@ fn gauss(rng: &mut Rng) -> f32 {
     (0..6).map(|_| rng.unit_f32()).sum::<f32>() - 3.0
 }
 
+/// Rows that codes of half a byte an element cannot tell apart get none, and are found by their originals.
+mod codes {
+    use nearfield_segment::format::SectionKind;
+
+    use super::*;
+
+    const ROWS: usize = 6_000;
+    const DIM: usize = 96;
+
+    fn random(rng: &mut Rng, scale: f32) -> Vec<f32> {
+        (0..DIM).map(|_| scale * gauss(rng)).collect()
+    }
+
+    /// Rows around centres, and bytes of codes that a segment of them has; the answers are right either way.
+    fn code_bytes(centres: usize, spread: f32, last: Option<f32>) -> u64 {
+        let mut rng = Rng::new(31);
+        let centres: Vec<Vec<f32>> = (0..centres).map(|_| random(&mut rng, 1.0)).collect();
+        let mut around = |row: usize| -> Vec<f32> {
+            let centre = centres[row % centres.len()].iter();
+            centre.map(|x| x + spread * gauss(&mut rng)).collect()
+        };
+        let mut rows: Vec<Vec<f32>> = (0..ROWS).map(&mut around).collect();
+        let queries: Vec<Vec<f32>> = (0..40).map(&mut around).collect();
+        if let (Some(length), Some(row)) = (last, rows.last_mut()) {
+            row.iter_mut().for_each(|x| *x *= length);
+        }
+        let (_database, collection) = collection(DIM, Metric::L2, Encoding::F32);
+        upsert(&collection, &rows, &vec![json!({}); ROWS]).unwrap();
+        compact(&collection);
+        let mut found = 0;
+        for query in &queries {
+            let exact = search(&collection, query, None, true).unwrap();
+            let hits = search(&collection, query, None, false).unwrap();
+            found += hits.iter().filter(|hit| exact.contains(hit)).count();
+        }
+        assert!(found * 100 >= queries.len() * K * 98, "{found} of {}", queries.len() * K);
+        let view = collection.view();
+        view.segments.iter().map(|live| live.segment.section_bytes(SectionKind::Codes)).sum()
+    }
+
+    #[test]
+    fn rows_that_are_alike_in_size_and_distance_have_codes() {
+        assert!(code_bytes(300, 0.4, None) >= (ROWS * 64) as u64);
+    }
+
+    #[test]
+    fn rows_beside_one_that_is_far_longer_have_none() {
+        assert_eq!(code_bytes(300, 0.4, Some(1e8)), 0);
+    }
+
+    #[test]
+    fn groups_that_are_far_narrower_than_their_distances_have_none() {
+        assert_eq!(code_bytes(60, 1e-4, None), 0);
+    }
+}
+
 mod equal {
     use super::*;
 

@@ -22,7 +22,7 @@ use nearfield_segment::{
 };
 
 const ROWS: u32 = 12_000;
-const DIM: usize = 24;
+const DIM: usize = 64;
 const NAME: &str = "a.seg";
 
 /// A segment file in a directory of the system; every section of it takes several blocks.
@@ -202,6 +202,30 @@ fn a_damaged_graph_is_done_without() {
         assert_eq!(mapped.degraded(), [SectionKind::Graph]);
     }
     assert_eq!(search(&mapped, &query(1), None, false).unwrap().1, AccessPath::Exact);
+}
+
+#[test]
+fn damaged_codes_are_done_without() {
+    let bench = Bench::new("mapped-codes");
+    let kind = SectionKind::Codes;
+    // Each time other bytes: the front, factors and codes.
+    for part in [0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9] {
+        let bench = Bench::new("mapped-codes-part");
+        bench.damage(kind, part);
+        let (mapped, whole) = (bench.mapped(), bench.whole());
+        for seed in 10..20 {
+            let (expected, _) = search(&whole, &query(seed), None, true).unwrap();
+            let (found, path) = search(&mapped, &query(seed), None, false).unwrap();
+            assert!(matches!(path, AccessPath::Graph { .. }), "{path:?}");
+            assert_eq!(found.len(), expected.len());
+        }
+    }
+    for part in 0..10 {
+        bench.damage(kind, 0.1 * f64::from(part));
+    }
+    let mapped = bench.mapped();
+    search(&mapped, &query(1), None, false).unwrap();
+    assert_eq!(mapped.degraded(), [kind]);
 }
 
 #[test]

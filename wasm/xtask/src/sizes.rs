@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use crate::Result;
 
 /// A module, and the most bytes, gzipped, of it and all scripts together.
-const LIMITS: [(&str, usize); 2] = [("nearfield_wasm", 192_000), ("nearfield_store", 335_500)];
+const LIMITS: [(&str, usize); 2] = [("nearfield_wasm", 192_000), ("nearfield_store", 343_000)];
 
 /// Prints the sizes of everything in `dist` that a page loads.
 ///

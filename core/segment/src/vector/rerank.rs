@@ -40,3 +40,49 @@ pub(super) fn rerank(found: &mut Vec<Candidate>, originals: &impl Scorer, k: usi
     found.truncate(read);
     read as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exact distances by row.
+    struct Exact(Vec<f32>);
+
+    impl Scorer for Exact {
+        fn score_many(&self, rows: &[RowId], out: &mut [f32]) {
+            for (place, row) in out.iter_mut().zip(rows) {
+                *place = self.0[row.index()];
+            }
+        }
+
+        fn prefetch(&self, _rows: &[RowId]) {}
+    }
+
+    /// What is found of rows with these distances, whose estimates are the numbers from 0.
+    fn reranked(exact: Vec<f32>, k: usize) -> (Vec<u32>, u64) {
+        let estimates = (0..exact.len() as u32).map(|row| Candidate::new(row as f32, RowId(row)));
+        let mut found: Vec<Candidate> = estimates.collect();
+        let read = rerank(&mut found, &Exact(exact), k);
+        assert!(found.is_sorted());
+        (found.iter().take(k).map(|candidate| candidate.row().0).collect(), read)
+    }
+
+    #[test]
+    fn right_estimates_are_read_until_the_next_is_beyond_the_kth() {
+        let exact: Vec<f32> = (0..100).map(|row| row as f32).collect();
+        assert_eq!(reranked(exact.clone(), 3), (vec![0, 1, 2], 8));
+        assert_eq!(reranked(exact.clone(), 8), ((0..8).collect(), 8));
+        assert_eq!(reranked(exact.clone(), 9), ((0..9).collect(), 16));
+        assert_eq!(reranked(exact, 200), ((0..100).collect(), 100));
+        assert_eq!(reranked(Vec::new(), 3), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn large_errors_are_a_reason_to_read_on() {
+        // Estimates that are too large by 14 and by 34: a later one may be so by twice as much.
+        let mut exact: Vec<f32> = (0..100).map(|row| row as f32).collect();
+        exact[5] = -9.0;
+        exact[24] = -10.0;
+        assert_eq!(reranked(exact, 2), (vec![24, 5], 64));
+    }
+}

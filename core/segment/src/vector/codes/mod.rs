@@ -7,6 +7,8 @@ mod int8;
 mod listed;
 mod rotation;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use listed::{ListCodec, ListQuery};
 

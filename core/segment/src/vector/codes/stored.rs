@@ -22,7 +22,7 @@ use crate::metric::Metric;
 use crate::parallel::Pool;
 use crate::schema::{VectorSpec, squared_norm};
 use crate::storage::{AlignedBuffer, Bytes};
-use crate::vector::originals::VectorRows;
+use crate::vector::originals::{VectorRows, cast};
 
 use super::four_bit::{FourBitCodec, FourBitRows, code_bytes, factor_count};
 
@@ -65,7 +65,7 @@ impl StoredCodes {
     /// Opens the codes of `rows` rows. Of a mapped file it reads the front, else every byte.
     ///
     /// # Errors
-    /// `Version` for a newer layout; `Corrupt` if the section does not hold such codes; what the blob returns.
+    /// `Corrupt` if the section does not hold such codes, in this version of it; what the blob returns.
     pub(in crate::vector) fn open(
         section: &Arc<Section>,
         residence: Residence,
@@ -76,18 +76,12 @@ impl StoredCodes {
         let layout = Layout::new(spec.metric, dim, rows as usize);
         let len = section.entry().len;
         if len != layout.codes.end as u64 {
-            return Err(corrupt(format!("expected {} bytes, found {len}", layout.codes.end)));
+            return Err(corrupt(len));
         }
         let front = section.read(0..layout.mean.end as u64)?;
         let field = |index: usize| u32::from_le_bytes(front.as_chunks().0[index]);
-        let (found, extra_candidates) = ([0, 1, 2].map(field), field(3));
-        if found[0] > VERSION {
-            let message = format!("codes: expected version {VERSION}, found {}", found[0]);
-            return Err(Error::new(ErrorKind::Version, message));
-        }
-        if found != [VERSION, rows, spec.dim] {
-            let expected = format!("version {VERSION}, {rows} rows, dim {dim}");
-            return Err(corrupt(format!("expected {expected}, found {found:?}")));
+        if [0, 1, 2].map(field) != [VERSION, rows, spec.dim] {
+            return Err(corrupt(len));
         }
         let mean = front[layout.mean.clone()].as_chunks().0.iter();
         let mean = mean.map(|bytes| f32::from_le_bytes(*bytes)).collect();
@@ -98,9 +92,8 @@ impl StoredCodes {
         } else {
             section.read_all(residence)?
         };
-        if bytes.as_ptr().align_offset(align_of::<f32>()) != 0 {
-            return Err(corrupt("expected an address that is a multiple of 4".to_owned()));
-        }
+        cast::<f32>("codes", &bytes[layout.factors.clone()])?;
+        let extra_candidates = field(3);
         let section = is_mapped.then(|| Arc::clone(section));
         let rows = rows as usize;
         Ok(StoredCodes { codec, rows, extra_candidates, layout, bytes, section })
@@ -229,6 +222,7 @@ fn mean(rows: &VectorRows<'_>) -> Vec<f32> {
     sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
-fn corrupt(message: String) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("codes: {message}"))
+fn corrupt(len: u64) -> Error {
+    let message = format!("codes: not of this dim and these rows, in {len} bytes");
+    Error::new(ErrorKind::Corrupt, message)
 }

@@ -125,7 +125,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// The elements of a section called `section` in errors.
-pub(super) fn cast<'a, E: Element>(section: &str, bytes: &'a [u8]) -> Result<&'a [E]> {
+pub(in crate::vector) fn cast<'a, E: Element>(section: &str, bytes: &'a [u8]) -> Result<&'a [E]> {
     if bytes.is_empty() {
         return Ok(&[]);
     }

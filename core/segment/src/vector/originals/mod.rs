@@ -22,4 +22,5 @@ pub use geometry::{Geometry, Lift};
 pub use rows::VectorRows;
 pub use scorer::RowScorer;
 
+pub(in crate::vector) use matrix::cast;
 pub(in crate::vector) use stored::StoredRows;
