@@ -115,7 +115,10 @@ export interface RecallReport { recall: number; low: number; high: number; n: nu
 export interface Plan {
   found: number;
   segments: { segment: string; rows: number; allowed: number; pruned: boolean; [detail: string]: unknown }[];
-  /** `lists_read` and `reranked` of a file at a URL that is not here whole. */
+  /**
+   * `lists_read` of a file at a URL that is not here whole; `reranked` are rows found by their codes whose stored
+   * vectors were then read.
+   */
   stats: {
     segments_searched: number; segments_pruned: number; vectors_scored: number; nodes_expanded: number;
     lists_read?: number; reranked?: number;
