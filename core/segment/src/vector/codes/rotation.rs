@@ -54,7 +54,7 @@ impl WithSimd for Rotate<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Rotate { rotation, values } = self;
         let dim = rotation.dim;
         if dim == 0 {
@@ -69,7 +69,7 @@ impl WithSimd for Rotate<'_> {
             }
             let start = if round % 2 == 0 { 0 } else { dim - span };
             let spanned = &mut values[start..start + span];
-            hadamard(spanned, &mut scratch);
+            hadamard(simd, spanned, &mut scratch);
             spanned.iter_mut().for_each(|value| *value *= scale);
             if span < dim {
                 // Of an odd number the one in the middle stays.
@@ -89,36 +89,34 @@ const LANES: usize = 16;
 /// The Walsh–Hadamard transform of a power of two of elements, without its scale, and with the outcome in another order:
 /// what is element i · 16 + j of it comes to place j · n / 16 + i. So all levels add and subtract whole registers.
 #[inline(always)]
-fn hadamard(values: &mut [f32], scratch: &mut [f32]) {
+fn hadamard<S: Simd>(simd: S, values: &mut [f32], scratch: &mut [f32]) {
     let columns = values.len() / LANES;
     if columns == 0 {
-        return add_and_subtract(values, 1);
+        return add_and_subtract(simd, values, 1);
     }
-    add_and_subtract(values, LANES);
+    add_and_subtract(simd, values, LANES);
     for (column, row) in values.as_chunks::<LANES>().0.iter().enumerate() {
         for (lane, &value) in row.iter().enumerate() {
             scratch[lane * columns + column] = value;
         }
     }
-    add_and_subtract(scratch, columns);
+    add_and_subtract(simd, scratch, columns);
     values.copy_from_slice(scratch);
 }
 
 /// The levels that join elements at least `lowest` apart.
 #[inline(always)]
-fn add_and_subtract(values: &mut [f32], lowest: usize) {
+fn add_and_subtract<S: Simd>(simd: S, values: &mut [f32], lowest: usize) {
     let mut apart = values.len() / 2;
     while apart >= lowest {
         for pair in values.chunks_exact_mut(2 * apart) {
             let (left, right) = pair.split_at_mut(apart);
-            let (left, left_rest) = left.as_chunks_mut::<LANES>();
-            let (right, right_rest) = right.as_chunks_mut::<LANES>();
+            let (left, left_rest) = S::as_mut_simd_f32s(left);
+            let (right, right_rest) = S::as_mut_simd_f32s(right);
             for (left, right) in left.iter_mut().zip(right) {
                 let (a, b) = (*left, *right);
-                for lane in 0..LANES {
-                    left[lane] = a[lane] + b[lane];
-                    right[lane] = a[lane] - b[lane];
-                }
+                *left = simd.add_f32s(a, b);
+                *right = simd.sub_f32s(a, b);
             }
             for (left, right) in left_rest.iter_mut().zip(right_rest) {
                 (*left, *right) = (*left + *right, *left - *right);
