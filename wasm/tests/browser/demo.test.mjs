@@ -31,7 +31,7 @@ test('the sample opens by itself, in parts, and says what the first answer cost'
   const { page, server, complaints } = await start(t);
   assert.match(await page.locator('#open-now').textContent(), /1,797 points of 64 dimensions/);
   await page.waitForFunction(() => /First answer after/.test(document.querySelector('#first-answer').textContent));
-  assert.match(await page.locator('#first-answer').textContent(), /First answer after \d+ kB of \d+ kB, in \d+ requests?\./);
+  assert.match(await page.locator('#first-answer').textContent(), /First answer after \d+ kB of [\d.]+ [kM]B, in \d+ requests?\./);
   assert.equal(server.requests[0], 'bytes=0-65535');
   assert.ok(server.requests.every((range) => range !== undefined), 'never the whole file unasked');
   assert.match((await names(page))[0], /^a 3$/, 'the example is its own nearest');
