@@ -223,10 +223,12 @@ impl Collection {
         let params = SearchParams { field: DEFAULT_FIELD, k, ef, exact, filter: filter.as_ref() };
         let queries = Vectors::read(queries, spec_of(&view).dim as usize)?;
         let (elements, kernel) = (queries.elements(), self.handle.engine.kernel());
-        let pool = pool(threads)?;
         if queries.single {
+            // Not without: how many cores there are is read from files.
+            threads.map(|threads| pool(Some(threads))).transpose()?;
             return py.detach(|| self.searcher.one(&view, params, elements, kernel));
         }
+        let pool = pool(threads)?;
         search::many(py, &view, params, elements, kernel, &pool)
     }
 

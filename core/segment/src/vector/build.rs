@@ -90,7 +90,7 @@ impl FieldBuilder {
                 if progress.done < progress.total {
                     IndexStage::Building { lift, builder }
                 } else {
-                    self.with_graph(builder.finish().into(), kernel)
+                    self.with_graph(Graph::built(builder.finish(), rows.len()), kernel)
                 }
             }
             IndexStage::Encoding { graph, mut codes } => {
@@ -106,12 +106,11 @@ impl FieldBuilder {
     }
 
     /// What follows the graph: codes, unless the stored rows are hardly longer than these would be.
-    fn with_graph(&self, graph: Bytes, kernel: Kernel) -> IndexStage {
+    fn with_graph(&self, graph: Graph, kernel: Kernel) -> IndexStage {
         let rows = self.rows.rows();
         if MIN_RATIO * codes::code_bytes(rows.dim()) > self.rows.codec().code_bytes() {
-            return IndexStage::Done { graph, codes: None };
+            return IndexStage::Done { graph: graph.into_bytes(), codes: None };
         }
-        let graph = Graph::open(graph, rows.len()).expect("the builder made it of these rows");
         IndexStage::Encoding { graph, codes: Box::new(CodesBuilder::new(&rows, kernel)) }
     }
 

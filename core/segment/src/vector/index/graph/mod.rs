@@ -96,6 +96,11 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The graph over `rows` rows that a builder has finished.
+    pub(in crate::vector) fn built(bytes: AlignedBuffer, rows: u32) -> Graph {
+        Self::open(bytes.into(), rows).expect("a builder makes whole graphs")
+    }
+
     /// Opens a graph section of a mapped file. Reads its front: O(entries + duplicates); of version 1 every byte.
     ///
     /// # Errors
